@@ -1,0 +1,56 @@
+# make demo    train on real data with the best backend this machine has
+# make test    run the whole test suite
+# make check   formatter, linter, type checker
+# make bench   measure, side by side with what else is installed
+# make gpu-check  run the suite on a CUDA machine and write what ran
+#
+# Everything is installed into .venv, from pyproject.toml. With PYTHON=<interpreter> that interpreter is
+# used as it is, and nothing is installed.
+
+VENV := .venv
+TREE := build/tree
+
+ifdef PYTHON
+# The checkout is not an importable package until kernels/ stands inside gpubp/; links make it one.
+RUN := PYTHONSAFEPATH=1 PYTHONPATH=$(TREE)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON)
+installed = $(TREE)
+else
+RUN := $(VENV)/bin/python
+installed = $(VENV)/$(1).installed
+endif
+
+.PHONY: demo test check bench gpu-check clean
+
+demo: $(call installed,sklearn-cli-plot)
+	@$(RUN) -m gpubp.cli demo $(ARGS)
+
+test: $(call installed,test)
+	@$(RUN) -m pytest $(ARGS)
+
+bench: $(call installed,bench)
+	@$(RUN) -m gpubp.cli bench $(ARGS)
+
+gpu-check: $(call installed,test)
+	@$(RUN) tests/gpu_check.py $(ARGS)
+
+check: $(VENV)/test.installed $(TREE)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	MYPYPATH=$(TREE) $(VENV)/bin/mypy --strict -p gpubp
+
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+# One stamp for each set of extras, the extras joined by "-".
+comma := ,
+$(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(subst -,$(comma),$*)]'
+	@touch $@
+
+.PHONY: $(TREE)
+$(TREE):
+	@rm -rf $(TREE) && mkdir -p $(TREE)/gpubp
+	@ln -s $(CURDIR)/gpubp/* $(TREE)/gpubp/ && ln -s $(CURDIR)/kernels $(TREE)/gpubp/kernels
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,117 @@
+"""The backends, and which one runs.
+
+`get_backend("auto")` takes CuPy where it imports and finds a device (and has been proven, see cupy.py),
+else NumPy. The environment variable GPUBP_BACKEND overrides "auto".
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from functools import cache
+from typing import Any
+
+from ..errors import BackendUnavailableError, unknown_name
+from . import cupy as cupy_backend
+from .base import Array, Backend, Rows
+from .numpy import NumpyBackend
+
+__all__ = [
+    "Array",
+    "Backend",
+    "Rows",
+    "available_backends",
+    "backend_of",
+    "explain_auto",
+    "get_backend",
+]
+
+_EXTRAS = (
+    "pip install 'gpubp[cuda12]' or 'gpubp[cuda13]' installs CuPy for that CUDA driver version"
+)
+
+
+def get_backend(name: str | Backend = "auto") -> Backend:
+    """The backend called "auto", "numpy", "cupy" or, for another device than the first, "cupy:1".
+
+    Raises
+    ------
+    ValueError : the name is unknown.
+    BackendUnavailableError : it cannot run here; the message says what is missing.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name == "auto":
+        return explain_auto()[0]
+    if name == "numpy":
+        return _numpy()
+    match = re.fullmatch(r"cupy(?::(\d+))?", str(name))
+    if match is None:
+        raise unknown_name("backend", name, ("auto", "numpy", "cupy"))
+    return _cupy(int(match[1] or 0))
+
+
+def available_backends() -> list[str]:
+    """Names of the backends that can run here, "numpy" last."""
+    devices = device_count()[0]
+    return [*(f"cupy:{k}" if k else "cupy" for k in range(devices)), "numpy"]
+
+
+def explain_auto() -> tuple[Backend, str]:
+    """The backend that "auto" means here, and why, in a sentence."""
+    wanted = os.environ.get("GPUBP_BACKEND", "")
+    if wanted and wanted != "auto":
+        return get_backend(wanted), f"GPUBP_BACKEND={wanted} asks for it"
+    devices, reason = device_count()
+    if not devices:
+        return _numpy(), reason
+    if not cupy_backend.PROVEN:
+        return _numpy(), (
+            "CuPy finds a GPU, but this version's CuPy backend has not been proven on one yet;"
+            " backend='cupy' runs it all the same"
+        )
+    return _cupy(0), "CuPy finds a GPU"
+
+
+def backend_of(array: Any) -> Backend | None:
+    """The backend whose array `array` is, or None for anything else; never imports CuPy."""
+    if hasattr(array, "__cuda_array_interface__"):
+        device = getattr(getattr(array, "device", None), "id", 0)
+        return _cupy(device if isinstance(device, int) else 0)
+    return None
+
+
+@cache
+def _numpy() -> NumpyBackend:
+    return NumpyBackend()
+
+
+@cache
+def _cupy(device: int) -> cupy_backend.CupyBackend:
+    devices, reason = device_count()
+    if not devices:
+        raise BackendUnavailableError(f"backend 'cupy' cannot run here: {reason}; {_EXTRAS}")
+    if device >= devices:
+        raise BackendUnavailableError(
+            f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
+        )
+    return cupy_backend.CupyBackend(_import_cupy(), device)
+
+
+@cache
+def device_count() -> tuple[int, str]:
+    """How many devices CuPy finds, and, if none, why, as the rest of a sentence."""
+    try:
+        cupy = _import_cupy()
+    except ImportError as error:
+        return 0, f"CuPy does not import ({str(error).splitlines()[0]})"
+    try:
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return 0, f"CuPy finds no usable GPU ({str(error).splitlines()[0]})"
+    return count, "" if count else "CuPy finds no GPU"
+
+
+def _import_cupy() -> Any:
+    return importlib.import_module("cupy")

@@ -1,0 +1,199 @@
+"""The common array interface: all that the engine asks of a backend.
+
+An array namespace `xp` and the verbs below. Arrays given to a verb belong to the backend, are
+C-contiguous and, but for labels, counters and float64 sums, of the network's dtype; a batch is
+(rows, n). A verb writes into arrays it is given and returns nothing.
+
+What changes from one training step to the next is never an argument: it sits in arrays that a verb
+reads when it runs. `clock` is int64, (2,): the steps taken since training began, and the step within
+the epoch; `table` is float64, (steps, 3): learning rate and bias corrections of each step of the epoch.
+So a step that has been captured once can be replayed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..kernels import Activation, Cost, Shared, Update
+
+__all__ = ["Array", "Backend", "Rows"]
+
+Array = Any
+
+
+@dataclass
+class Rows:
+    """Where a step's rows come from: arrays on the backend, and the order to take them in.
+
+    The rows of a step start at `clock[1] * stride`; with `order`, an int64 array, they are the rows
+    `order[start:]` of each array, otherwise `array[start:]`. The fields may be set anew between two
+    replays of a captured step.
+    """
+
+    x: Array
+    y: Array = None
+    weights: Array = None
+    order: Array = None
+    stride: int = 0
+
+
+class Backend(ABC):
+    """One implementation of the verbs; `get_backend` finds it by name."""
+
+    name: str
+    xp: Any
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """What it runs on, for people to read."""
+
+    # Arrays.
+
+    @abstractmethod
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """`values` as a contiguous array of this backend, without a copy where there need be none."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> Any:
+        """`array` as a NumPy array; waits for whatever computes it."""
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether `array` already lives where this backend computes."""
+
+    # How a step is laid out.
+
+    @abstractmethod
+    def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
+        """How to cut a batch of `rows` for layers of these widths: the blocks of rows of each lane.
+
+        Lanes run at the same time, the blocks of a lane one after another in the same buffers. No
+        block has more than `limit` rows.
+        """
+
+    @abstractmethod
+    def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
+        """Run the functions, one a lane, at the same time; return when all have run."""
+
+    @abstractmethod
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """The verbs that `step` calls, to be replayed, without `step` itself, as often as wanted.
+
+        The arrays must stay where they are; their contents, and a `Rows`'s fields, may change.
+        """
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything asked for has been computed."""
+
+    # Verbs.
+
+    @abstractmethod
+    def gather(
+        self,
+        rows: Rows,
+        field: str,
+        clock: Array,
+        first: int,
+        out: Array,
+        scale: float = 1.0,
+        shift: float = 0.0,
+    ) -> None:
+        """out = scale · (the step's rows of `rows.<field>`, from its row `first` on) + shift."""
+
+    @abstractmethod
+    def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
+        """out[i] = `low` everywhere but for `high` in column labels[i]."""
+
+    @abstractmethod
+    def normalize(self, weights: Array) -> None:
+        """weights ← weights / Σ weights; all zero stays all zero."""
+
+    @abstractmethod
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        """out = alpha op(a) op(b) + beta out."""
+
+    @abstractmethod
+    def bias_activate(
+        self, activation: Activation, z: Array, biases: Array | None, a: Array
+    ) -> None:
+        """z ← z + b and a = σ(z); where `a` is `z`, z is not kept. Softmax goes by rows."""
+
+    @abstractmethod
+    def dropout(
+        self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+    ) -> None:
+        """out = x / (1 - rate), or 0 with probability `rate`, by (seed, clock[0], layer, position).
+
+        `first` is the position of x's first element; `out` may be `x`.
+        """
+
+    @abstractmethod
+    def output_delta(
+        self,
+        cost: Cost,
+        activation: Activation,
+        z: Array,
+        a: Array,
+        y: Array,
+        scale: Array,
+        delta: Array | None,
+        costs: Array | None,
+    ) -> None:
+        """delta = scale ∂C/∂z, and costs = C of each row; None is not computed."""
+
+    @abstractmethod
+    def multiply_by_derivative(self, activation: Activation, v: Array, delta: Array) -> None:
+        """delta ← delta ⊙ σ′, from `v`, the a or z that the derivative reads."""
+
+    @abstractmethod
+    def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
+        """out = Σ over rows + beta out, keeping its digits over any number of rows."""
+
+    @abstractmethod
+    def weighted_sum(
+        self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
+    ) -> None:
+        """out[clock[1]] += Σ weights values in float64; without clock, out[0] = Σ values²."""
+
+    @abstractmethod
+    def log_sum_exp(self, z: Array, out: Array) -> None:
+        """out = log Σ exp(z) of each row."""
+
+    @abstractmethod
+    def add(self, values: Array, out: Array) -> None:
+        """out ← out + values."""
+
+    @abstractmethod
+    def update(
+        self,
+        update: Update,
+        hyperparameters: Mapping[str, float],
+        shared: Shared,
+        theta: Array,
+        gradient: Array,
+        state: tuple[Array, ...],
+        n_weights: int,
+        table: Array,
+        clock: Array,
+        squared_norm: Array,
+    ) -> None:
+        """Update the flat parameters and the optimizer's state, in one pass."""
+
+    @abstractmethod
+    def advance(self, clock: Array) -> None:
+        """clock ← clock + 1, both of its counters."""

@@ -1,0 +1,200 @@
+"""Backpropagation: the forward pass and the four equations, each a function.
+
+Rows are examples, so a note's column equation z = w a + b appears as z = a wᵀ + b. Each function works on
+one block of rows; the 1 / batch and the sample weights enter once, in the output delta, as `block.scale`.
+A network of L weight layers costs L matmuls forward and 2L - 1 backward, 2L with the input gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from .backends import Array, Backend, Rows
+from .kernels import Cost
+from .layers import Layer, Parameters
+from .workspace import Block, Workspace
+
+__all__ = [
+    "Problem",
+    "backpropagate",
+    "evaluate",
+    "forward",
+    "gradients",
+    "output_delta",
+    "predict",
+    "propagate",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a step computes on: the layers and the cost they are to minimise, on one backend."""
+
+    backend: Backend
+    layers: Sequence[Layer]
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """Which dropout masks a training step draws: those of `seed`."""
+
+    seed: int
+
+
+def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | None) -> None:
+    """a^l = σ(z^l), z^l = a^{l-1} w^lᵀ + b^l, layer after layer."""
+    backend = problem.backend
+    for k, layer in enumerate(problem.layers):
+        z, activated, a = block.z[k], block.activated[k], block.a[k + 1]
+        backend.matmul(block.a[k], layer.weights, z, transpose_b=True)
+        backend.bias_activate(layer.activation, z, layer.biases, activated)
+        if dropping is not None and layer.dropout:
+            first = block.rows.start * layer.n_out
+            backend.dropout(activated, a, clock, dropping.seed, k, first, layer.dropout)
+
+
+def output_delta(problem: Problem, block: Block) -> None:
+    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), and the cost of each row."""
+    last = problem.layers[-1].activation
+    problem.backend.output_delta(
+        problem.cost,
+        last,
+        block.z[-1],
+        block.a[-1],
+        block.y,
+        block.scale,
+        block.deltas[-1],
+        block.costs,
+    )
+
+
+def propagate(
+    problem: Problem, block: Block, k: int, clock: Array, dropping: Dropping | None
+) -> None:
+    """δ^l = (δ^{l+1} w^{l+1}) ⊙ σ′(z^l); layers[k] is layer l."""
+    backend, layer = problem.backend, problem.layers[k]
+    delta = block.deltas[k]
+    backend.matmul(block.deltas[k + 1], problem.layers[k + 1].weights, delta)
+    if dropping is not None and layer.dropout:
+        first = block.rows.start * layer.n_out
+        backend.dropout(delta, delta, clock, dropping.seed, k, first, layer.dropout)
+    reads = block.activated[k] if layer.activation.reads == "a" else block.z[k]
+    backend.multiply_by_derivative(layer.activation, reads, delta)
+
+
+def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta: float) -> None:
+    """∂C/∂w^l = δ^lᵀ a^{l-1} and ∂C/∂b^l = column sums of δ^l, each + beta times what is there."""
+    backend, delta = problem.backend, block.deltas[k]
+    backend.matmul(delta, block.a[k], gradient.weights, transpose_a=True, beta=beta)
+    if gradient.biases is not None:
+        backend.column_sums(delta, gradient.biases, beta)
+
+
+def backward(
+    problem: Problem,
+    block: Block,
+    gradient: Sequence[Parameters],
+    beta: float,
+    clock: Array,
+    dropping: Dropping | None,
+) -> None:
+    """From the output delta to the first layer's gradients; `beta` weighs what `gradient` holds."""
+    output_delta(problem, block)
+    for k in reversed(range(len(problem.layers))):
+        gradients(problem, block, k, gradient[k], beta)
+        if k:
+            propagate(problem, block, k - 1, clock, dropping)
+    if block.input_gradient is not None:
+        problem.backend.matmul(block.deltas[0], problem.layers[0].weights, block.input_gradient)
+
+
+def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
+    """Bring a block's rows of x and, unless predicting, its targets into its buffers."""
+    backend, first = problem.backend, block.rows.start
+    backend.gather(rows, "x", clock, first, block.a[0])
+    if block.y is None:
+        return
+    smoothing = problem.cost.label_smoothing
+    low = smoothing / block.y.shape[1]
+    if block.labels is None:
+        backend.gather(rows, "y", clock, first, block.y, scale=1 - smoothing, shift=low)
+    else:
+        backend.gather(rows, "y", clock, first, block.labels)
+        backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
+
+
+def weigh(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
+    """Each row's share of the batch's cost: its sample weight over their sum, if it has one."""
+    if rows.weights is not None:
+        problem.backend.gather(rows, "weights", clock, 0, workspace.scale)
+        problem.backend.normalize(workspace.scale)
+
+
+def backpropagate(
+    problem: Problem,
+    workspace: Workspace,
+    rows: Rows,
+    clock: Array,
+    gradient: Sequence[Sequence[Parameters]],
+    beta: float,
+    costs: Array,
+    dropping: Dropping | None = None,
+) -> None:
+    """Forward and backward over every lane of the workspace.
+
+    Parameters
+    ----------
+    gradient : one gradient for each lane; the first is added to with `beta`, the others overwritten.
+    costs : float64, (lanes, steps); the batch's mean cost is added at [:, clock[1]], a part for each lane.
+    """
+    weigh(problem, workspace, rows, clock)
+
+    def run(lane: int) -> None:
+        for k, block in enumerate(workspace.lanes[lane]):
+            load(problem, block, rows, clock)
+            forward(problem, block, clock, dropping)
+            weight = 1.0 if k else beta if lane == 0 else 0.0
+            backward(problem, block, gradient[lane], weight, clock, dropping)
+            problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
+
+    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
+
+
+def evaluate(
+    problem: Problem, workspace: Workspace, rows: Rows, clock: Array, costs: Array
+) -> None:
+    """The mean cost alone, as `backpropagate` adds it, by forward passes."""
+    weigh(problem, workspace, rows, clock)
+    last = problem.layers[-1].activation
+
+    def run(lane: int) -> None:
+        for block in workspace.lanes[lane]:
+            load(problem, block, rows, clock)
+            forward(problem, block, clock, None)
+            problem.backend.output_delta(
+                problem.cost,
+                last,
+                block.z[-1],
+                block.a[-1],
+                block.y,
+                block.scale,
+                None,
+                block.costs,
+            )
+            problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
+
+    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
+
+
+def predict(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
+    """The outputs, into the array that the workspace was made with."""
+
+    def run(lane: int) -> None:
+        for block in workspace.lanes[lane]:
+            load(problem, block, rows, clock)
+            forward(problem, block, clock, None)
+
+    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])

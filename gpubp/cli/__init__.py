@@ -1,0 +1,31 @@
+"""The command line: `gpubp demo`, `gpubp info`, `gpubp bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import bench, demo, info
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, or 1 after an error told in one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="gpubp", description="A backpropagation engine with explicit kernels."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (demo, info, bench):
+        name = command.__name__.rpartition(".")[2]
+        summary = (command.__doc__ or "").splitlines()[0]
+        subparser = commands.add_parser(name, help=summary, description=summary)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        print(f"gpubp {options.command}: {error}", file=sys.stderr)
+        return 1

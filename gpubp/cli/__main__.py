@@ -1,0 +1,5 @@
+"""python -m gpubp.cli"""
+
+from . import main
+
+raise SystemExit(main())

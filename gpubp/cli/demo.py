@@ -1,0 +1,116 @@
+"""Train on scikit-learn's handwritten digits with the best backend this machine has."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpubp
+
+from ..backends import explain_auto, get_backend
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the demo."""
+    parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or cupy:1")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("gpubp-demo.png"), help="loss curve")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, showing what happens, and test."""
+    backend, reason = explain_auto()
+    if options.backend != "auto":
+        backend, reason = get_backend(options.backend), f"--backend {options.backend} asks for it"
+    print(f"backend   {backend.name}: {reason}")
+    print(f"device    {backend.device}")
+
+    train, validation, test = _digits(options.seed)
+    print(
+        f"data      digits, {len(train[0])} to train, {len(validation[0])} to validate,"
+        f" {len(test[0])} to test; 64 pixels, 10 classes"
+    )
+    network = gpubp.Network(
+        (64, 256, 256, 10),
+        hidden="relu",
+        output="softmax",
+        cost=gpubp.get_cost("cross_entropy", label_smoothing=0.05),
+        dropout=0.3,
+        backend=backend,
+        seed=options.seed,
+    )
+    print(f"network   {network}")
+
+    # A smooth twin: relu has kinks that finite differences may straddle.
+    small = gpubp.Network((64, 12, 10), hidden="tanh", output="softmax", seed=0, backend=backend)
+    check = gpubp.check_gradients(small, train[0][:32], train[1][:32])
+    print(
+        f"gradient  backprop and finite differences differ by {check.relative_error:.1e}"
+        f" (relative, {check.checked} parameters, float64)\n"
+    )
+
+    trainer = gpubp.Trainer(
+        network,
+        gpubp.AdamW(learning_rate=3e-3),
+        batch_size=64,
+        schedule="cosine",
+        callbacks=[_Table(options.epochs)],
+        seed=options.seed,
+    )
+    began = time.perf_counter()
+    history = trainer.fit(*train, epochs=options.epochs, validation_data=validation, progress=True)
+    seconds = time.perf_counter() - began
+    if not len(history):
+        print("stopped before the first epoch had ended")
+        return 1
+
+    accuracy = float(np.mean(network.predict(test[0]).argmax(axis=1) == test[1]))
+    steps = len(history) * -(-len(train[0]) // 64)
+    print(
+        f"\ntrained   {len(history)} epochs, {steps} steps in {seconds:.1f} s ({history.stopped})"
+    )
+    print(f"accuracy  {100 * accuracy:.2f} % on the {len(test[0])} test digits")
+    history.plot(options.output)
+    print(f"picture   {options.output.resolve()}")
+    return 0
+
+
+def _digits(seed: int) -> list[tuple[Any, Any]]:
+    """Training, validation and test data: 70, 10 and 20 % of each class."""
+    try:
+        from sklearn.datasets import load_digits  # noqa: PLC0415
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("the demo needs scikit-learn; pip install 'gpubp[sklearn]'") from error
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32)
+    x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=seed, stratify=y)
+    x, x_val, y, y_val = train_test_split(x, y, test_size=0.125, random_state=seed, stratify=y)
+    return [(x, y), (x_val, y_val), (x_test, y_test)]
+
+
+class _Table(gpubp.Callback):
+    """A line for the first epoch and every few after it, above the progress bar."""
+
+    def __init__(self, epochs: int) -> None:
+        self._every = max(1, epochs // 8)
+        self._epochs = epochs
+
+    def on_fit_begin(self, trainer: gpubp.Trainer, epochs: int, steps_per_epoch: int) -> None:
+        print(f"{'epoch':>5} {'cost':>9} {'validation':>11} {'accuracy':>10} {'rate':>9} {'ms':>7}")
+
+    def on_epoch_end(self, trainer: gpubp.Trainer, history: gpubp.History) -> None:
+        epoch = len(history)
+        if epoch == 1 or epoch % self._every == 0 or epoch == self._epochs:
+            print(
+                f"{epoch:5} {history.cost[-1]:9.4f} {history.validation_cost[-1]:11.4f}"
+                f" {100 * history.validation_accuracy[-1]:8.2f} % {history.learning_rate[-1]:9.2e}"
+                f" {1e3 * history.seconds[-1]:7.1f}"
+            )

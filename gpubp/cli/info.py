@@ -1,0 +1,41 @@
+"""Which backends this machine has, which one "auto" takes, and why."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import gpubp
+
+from ..backends import available_backends, explain_auto, get_backend
+from ..backends import device_count as cupy_devices
+
+__all__ = ["add_arguments", "run"]
+
+PACKAGES = ("numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python", "scikit-learn")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a few lines."""
+    backend, reason = explain_auto()
+    print(f"gpubp {gpubp.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f'backend "auto" is {backend.name}: {reason}')
+    for name in available_backends():
+        print(f"  {name:8} {get_backend(name).device}")
+    devices, why = cupy_devices()
+    if not devices:
+        print(f"  {'cupy':8} not available: {why}")
+    print("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
+    return 0
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "-"

@@ -1,0 +1,407 @@
+"""Networks: layers over one flat array of parameters, and what a user asks of them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from . import backprop, storage
+from .backends import Array, Backend, Rows, backend_of, get_backend
+from .backprop import Problem
+from .errors import unknown_name
+from .initializers import INITIALIZERS, Initializer, default_initializer
+from .kernels import COSTS, Activation, Cost
+from .layers import Layer, Layout, Parameters
+from .validation import (
+    check_inputs,
+    check_number,
+    check_sizes,
+    check_targets,
+    check_weights,
+    get_activation,
+    get_cost,
+    move,
+)
+from .workspace import Workspace
+
+__all__ = ["Backprop", "Forward", "Network"]
+
+Each = TypeVar("Each")
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a forward pass computed.
+
+    Attributes
+    ----------
+    z : for each layer but the input, (rows, n_out): z = a wᵀ + b.
+    a : x itself, then each layer's activations; a[-1] is the output.
+    """
+
+    z: list[Array]
+    a: list[Array]
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """What backpropagation computed. Every array belongs to the caller.
+
+    Attributes
+    ----------
+    cost : the mean cost of the batch.
+    deltas : for each layer but the input, (rows, n_out): ∂(mean cost)/∂z.
+    gradient : flat, laid out as `Network.parameters`; the following two are views of it.
+    weight_gradients : for each layer, (n_out, n_in).
+    bias_gradients : for each layer, (n_out,), or None for a layer without biases.
+    input_gradient : (rows, n_in), ∂(mean cost)/∂x.
+    z, a : as in `Forward`.
+    """
+
+    cost: float
+    deltas: list[Array]
+    gradient: Array
+    weight_gradients: list[Array]
+    bias_gradients: list[Array | None]
+    input_gradient: Array
+    z: list[Array]
+    a: list[Array]
+
+
+class Network:
+    """A fully connected network.
+
+    Parameters
+    ----------
+    sizes : layer widths, the input first: (784, 256, 10).
+    hidden : activation of the hidden layers, by name or as an `Activation`, or one for each.
+    output : activation of the output layer.
+    cost : by name or as a `Cost`; None takes the output's canonical partner (softmax with
+        cross_entropy, sigmoid with binary_cross_entropy, exponential with poisson), else quadratic.
+    dtype : "float32" or "float64".
+    backend : "auto", "numpy", "cupy", "cupy:1" or a `Backend`.
+    seed : of the initial weights: an int, or a numpy.random.Generator to draw them from.
+    biases : whether layers have biases; one bool, or one for each layer.
+    initializer : of the weights, by name (he_normal, he_uniform, glorot_normal, glorot_uniform,
+        lecun_normal, lecun_uniform, orthogonal, zeros) or a callable (rng, (n_out, n_in)) -> array,
+        or one for each layer; None takes the one made for each layer's activation. Biases start at 0.
+    dropout : probability with which training drops each activation of the hidden layers, or one for
+        each of them.
+
+    Attributes
+    ----------
+    parameters : every weight, then every bias, in one flat array; layers hold views of it.
+    layers : the layers but the input, each with weights (n_out, n_in), biases (n_out,), activation.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        hidden: str | Activation | Sequence[str | Activation] = "relu",
+        output: str | Activation = "identity",
+        cost: str | Cost | None = None,
+        dtype: Any = "float32",
+        backend: str | Backend = "auto",
+        seed: int | np.random.Generator | None = None,
+        biases: bool | Sequence[bool] = True,
+        initializer: str | Initializer | Sequence[str | Initializer] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+    ) -> None:
+        self.sizes = check_sizes(sizes)
+        self.dtype = _check_dtype(dtype)
+        depth = len(self.sizes) - 1
+        activations = _for_each("hidden", hidden, depth - 1, (str, Activation))
+        activations = [_named("hidden", a) for a in activations]
+        for a in activations:
+            if a.rowwise:
+                raise ValueError(f"hidden is {a.name!r}, which only an output layer can have")
+        activations.append(_named("output", output))
+        self.cost_function = _choose_cost(cost, activations[-1])
+        rates = _for_each("dropout", dropout, depth - 1, (int, float))
+        for rate in rates:
+            check_number("dropout", rate, 0, 1)
+        with_biases = [bool(b) for b in _for_each("biases", biases, depth, (bool, np.bool_))]
+        initializers = _for_each("initializer", initializer, depth, (str, type(None)), callable)
+        draw = [_initializer(i, a) for i, a in zip(initializers, activations, strict=True)]
+        rng = np.random.default_rng(_check_seed(seed))
+
+        self.layout = Layout(self.sizes, tuple(with_biases))
+        values = np.zeros(self.layout.size, self.dtype)
+        for (weights, _), function in zip(self.layout.views(values), draw, strict=True):
+            drawn = np.asarray(function(rng, weights.shape))
+            if drawn.shape != weights.shape:
+                raise ValueError(
+                    f"initializer gave shape {drawn.shape}, expected {weights.shape} (n_out, n_in)"
+                )
+            weights[...] = drawn
+        self.backend = get_backend(backend)
+        self.parameters: Array = self.backend.asarray(values)
+        views = self.layout.views(self.parameters)
+        self.layers = [
+            Layer(weights, biases, activation, float(rate))
+            for (weights, biases), activation, rate in zip(
+                views, activations, [*rates, 0.0], strict=True
+            )
+        ]
+        self._predictors: dict[int, tuple[Rows, Array, Callable[[], None]]] = {}
+
+    def __repr__(self) -> str:
+        names = [layer.activation.name for layer in self.layers]
+        hidden = names[0] if len(set(names[:-1])) == 1 else names[:-1]
+        shown = f", hidden={hidden!r}" if len(names) > 1 else ""
+        return (
+            f"Network({self.sizes}{shown}, output={names[-1]!r}, cost={self.cost_function.name!r},"
+            f" dtype={str(self.dtype)!r}, backend={self.backend.name!r})"
+        )
+
+    @property
+    def problem(self) -> Problem:
+        """Layers, cost and backend, as the functions of `gpubp.backprop` take them."""
+        return Problem(self.backend, self.layers, self.cost_function)
+
+    def forward(self, x: Any) -> Forward:
+        """Every z and a for x, (rows, n_in) or one example (n_in,).
+
+        Raises
+        ------
+        ValueError : x has the wrong shape or type, or holds NaN or infinity.
+        """
+        given = check_inputs(x, self.sizes[0])
+        rows = Rows(move(given, self.backend))
+        workspace = self._workspace(len(given), "predict", keep=True)
+        backprop.predict(self.problem, workspace, rows, self._clock())
+        block = workspace.lanes[0][0]
+        return Forward(self._back(block.z, given), self._back(block.a, given))
+
+    def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
+        """The cost, every z, a and δ, and the gradient by parameters and inputs.
+
+        Parameters
+        ----------
+        x : (rows, n_in), or one example (n_in,).
+        y : integer labels (rows,) or rows of probabilities for cross_entropy, else (rows, n_out).
+        sample_weight : (rows,); the cost is then the weighted mean Σ w C / Σ w.
+
+        Returns
+        -------
+        Backprop; z, a, deltas and input_gradient are on the device that x came on, gradients on that
+        of the parameters.
+
+        Raises
+        ------
+        ValueError : x, y or sample_weight is not what the network takes; the message says which.
+        """
+        given, rows = self._rows(x, y, sample_weight)
+        workspace = self._workspace(len(given), "train", keep=True, labels=_are_labels(rows))
+        gradient = self.backend.xp.empty(self.layout.size, self.dtype)
+        views = self.layout.views(gradient)
+        costs = self.backend.xp.zeros((1, 1), np.float64)
+        backprop.backpropagate(self.problem, workspace, rows, self._clock(), [views], 0.0, costs)
+        block = workspace.lanes[0][0]
+        assert block.input_gradient is not None
+        return Backprop(
+            cost=float(costs[0, 0]),
+            deltas=self._back(block.deltas, given),
+            gradient=gradient,
+            weight_gradients=[weights for weights, _ in views],
+            bias_gradients=[biases for _, biases in views],
+            input_gradient=self._back([block.input_gradient], given)[0],
+            z=self._back(block.z, given),
+            a=self._back(block.a, given),
+        )
+
+    def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """The mean cost of x against y, weighted if sample_weight is given.
+
+        Raises
+        ------
+        ValueError : as `backprop`.
+        """
+        given, rows = self._rows(x, y, sample_weight)
+        workspace = self._workspace(len(given), "cost", labels=_are_labels(rows))
+        costs = self.backend.xp.zeros((len(workspace.lanes), 1), np.float64)
+        backprop.evaluate(self.problem, workspace, rows, self._clock(), costs)
+        return float(self.backend.to_numpy(costs).sum())
+
+    def predict(self, x: Any) -> Array:
+        """The outputs a^L for x: (rows, n_out), or (n_out,) for one example (n_in,).
+
+        The result is a new array, on the device that x came on.
+
+        Raises
+        ------
+        ValueError : x has the wrong shape or type, or holds NaN or infinity.
+        """
+        given = check_inputs(x, self.sizes[0])
+        rows, outputs, replay = self._predictor(len(given))
+        rows.x = move(given, self.backend)
+        try:
+            replay()
+        finally:
+            rows.x = None
+        result = self._back([outputs.copy()], given)[0]
+        return result[0] if np.ndim(x) == 1 else result
+
+    def _predictor(self, count: int) -> tuple[Rows, Array, Callable[[], None]]:
+        """The captured forward pass for batches of `count` rows; the last few sizes are kept."""
+        if count not in self._predictors:
+            while len(self._predictors) >= PREDICTORS_KEPT:
+                del self._predictors[next(iter(self._predictors))]
+            rows = Rows(None)
+            outputs = self.backend.xp.empty((count, self.sizes[-1]), self.dtype)
+            workspace = self._workspace(count, "predict", outputs=outputs)
+            clock = self._clock()
+            replay = self.backend.capture(
+                lambda: backprop.predict(self.problem, workspace, rows, clock)
+            )
+            self._predictors[count] = rows, outputs, replay
+        return self._predictors[count]
+
+    def save(self, path: Any) -> None:
+        """Write the network to a .safetensors file, whole or not at all."""
+        storage.save(path, self)
+
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        *,
+        backend: str | Backend = "auto",
+        custom: Sequence[Activation | Cost] = (),
+    ) -> Network:
+        """Read a network that `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        custom : the activations and costs of one's own that the network was made with.
+
+        Raises
+        ------
+        ValueError : the file is not such a network, or needs an activation that is not in `custom`.
+        """
+        return storage.load(cls, path, backend, custom)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["backend"] = self.backend.name
+        state["parameters"] = self.backend.to_numpy(self.parameters)
+        state["_predictors"] = {}
+        state["layers"] = [(layer.activation, layer.dropout) for layer in self.layers]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.backend = get_backend(state["backend"])
+        self.parameters = self.backend.asarray(state["parameters"])
+        views: list[Parameters] = self.layout.views(self.parameters)
+        self.layers = [
+            Layer(*view, activation, dropout)
+            for view, (activation, dropout) in zip(views, state["layers"], strict=True)
+        ]
+
+    def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
+        given = check_inputs(x, self.sizes[0])
+        targets = check_targets(y, self.cost_function, len(given), self.sizes[-1])
+        weights = check_weights(sample_weight, len(given))
+        return given, Rows(
+            move(given, self.backend),
+            move(targets, self.backend),
+            None if weights is None else move(weights, self.backend),
+        )
+
+    def _workspace(self, count: int, mode: Any, **options: Any) -> Workspace:
+        if options.get("keep") and mode == "train":
+            options["input_gradient"] = True
+        return Workspace(self.backend, self.layers, self.cost_function, count, mode, **options)
+
+    def _clock(self) -> Array:
+        return self.backend.xp.zeros(2, np.int64)
+
+    def _back(self, arrays: list[Array], given: Array) -> list[Array]:
+        """`arrays` where `given`, the user's x, came from."""
+        home = backend_of(given)
+        if home is None:
+            return [self.backend.to_numpy(array) for array in arrays]
+        return [move(array, home) for array in arrays]
+
+
+PREDICTORS_KEPT = 8
+
+
+def _are_labels(rows: Rows) -> bool:
+    return rows.y is not None and rows.y.ndim == 1
+
+
+def _check_dtype(dtype: Any) -> np.dtype[Any]:
+    for known in (np.dtype(np.float32), np.dtype(np.float64)):
+        if dtype in (known, known.name, known.type):
+            return known
+    raise ValueError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+
+
+def _check_seed(seed: Any) -> Any:
+    if seed is None or isinstance(seed, np.random.Generator):
+        return seed
+    check_number("seed", seed, 0, math.inf, whole=True)
+    return int(seed)
+
+
+def _for_each(
+    name: str,
+    value: Any,
+    count: int,
+    single: tuple[type, ...],
+    also: Callable[[Any], bool] = lambda value: False,
+) -> list[Any]:
+    """`value` for each of `count` layers, if it is one, else the one given for each."""
+    if isinstance(value, single) or also(value):
+        return [value] * count
+    try:
+        values = list(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected one, or a sequence of {count}") from None
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} entries, expected one, or {count}")
+    return values
+
+
+def _named(argument: str, activation: Any) -> Activation:
+    try:
+        return get_activation(activation)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{argument}: {error}") from None
+
+
+def _choose_cost(cost: str | Cost | None, output: Activation) -> Cost:
+    if cost is None:
+        partners = [c.name for c in COSTS.values() if c.canonical == output.name]
+        cost = partners[0] if partners else "quadratic"
+    chosen = get_cost(cost)
+    low, high = output.output_range
+    if low < chosen.domain[0] or high > chosen.domain[1]:
+        low, high = chosen.domain
+        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"above {low:g}"
+        warnings.warn(
+            f"cost {chosen.name!r} is defined for outputs {bounds}, but output {output.name!r} gives"
+            f" {output.output_range[0]:g} to {output.output_range[1]:g}; outside, the cost is that of"
+            " the nearest such output, and its derivative 0",
+            UserWarning,
+            stacklevel=3,
+        )
+    return chosen
+
+
+def _initializer(initializer: str | Initializer | None, activation: Activation) -> Initializer:
+    if initializer is None:
+        initializer = default_initializer(activation)
+    if not isinstance(initializer, str):
+        return initializer
+    if initializer not in INITIALIZERS:
+        raise unknown_name("initializer", initializer, INITIALIZERS)
+    return INITIALIZERS[initializer]

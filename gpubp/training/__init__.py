@@ -1,0 +1,20 @@
+"""Training: the Trainer, optimizers, schedules, callbacks."""
+
+from .callbacks import Callback, EarlyStopping
+from .history import History
+from .optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSProp, get_optimizer
+from .trainer import Trainer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "Lion",
+    "Optimizer",
+    "RMSProp",
+    "Trainer",
+    "get_optimizer",
+]

@@ -1,0 +1,81 @@
+"""What a fit calls while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..validation import check_number
+from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+__all__ = ["Callback", "EarlyStopping", "as_callbacks"]
+
+
+class Callback:
+    """Override what is wanted. `trainer.stop(reason)` ends training after the current step."""
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Before an epoch, counted from 0."""
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        """After a step was given to the device, counted from 0 in each epoch; reading a result of it
+        waits for the device."""
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        """After an epoch; its figures are the last of each of the history's lists."""
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        """When training ended, whatever ended it."""
+
+
+class _AtEpochEnd(Callback):
+    def __init__(self, function: Callable[[Trainer, History], None]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        self._function(trainer, history)
+
+
+def as_callbacks(
+    callbacks: Sequence[Callback | Callable[[Trainer, History], None]],
+) -> list[Callback]:
+    """Plain functions (trainer, history) are called at the end of each epoch."""
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callbacks or functions")
+    made: list[Callback] = []
+    for callback in callbacks:
+        if isinstance(callback, Callback):
+            made.append(callback)
+        elif callable(callback):
+            made.append(_AtEpochEnd(callback))
+        else:
+            raise TypeError(f"callbacks holds {callback!r}, expected a Callback or a function")
+    return made
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """End training when the monitored cost (validation, else training) stops falling.
+
+    The network then gets the parameters of its best epoch back.
+
+    Parameters
+    ----------
+    patience : epochs to wait for the cost to fall by more than `min_change` below its lowest.
+    min_change : how far it has to fall to count.
+    """
+
+    patience: int = 10
+    min_change: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("patience", self.patience, 1, math.inf, whole=True)
+        check_number("min_change", self.min_change, 0, math.inf)

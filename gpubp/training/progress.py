@@ -1,0 +1,70 @@
+"""A progress bar: rich's where it is installed, else a line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .callbacks import Callback
+from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+__all__ = ["progress_callback"]
+
+
+def describe(history: History) -> str:
+    """The last epoch's figures, in a few words."""
+    parts = [f"cost {history.cost[-1]:.4f}"]
+    if history.validation_cost:
+        parts.append(f"validation {history.validation_cost[-1]:.4f}")
+    if history.validation_accuracy:
+        parts.append(f"accuracy {100 * history.validation_accuracy[-1]:.2f} %")
+    return "  ".join(parts)
+
+
+class _Lines(Callback):
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        self._epochs = epochs
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        print(f"epoch {len(history)}/{self._epochs}  {describe(history)}", file=sys.stderr)
+
+
+class _Bar(Callback):
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        self._epochs = epochs
+        self._task = self._progress.add_task("epoch 1", total=epochs * steps_per_epoch, figures="")
+        self._progress.start()
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        self._progress.update(self._task, description=f"epoch {epoch + 1}/{self._epochs}")
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        self._progress.advance(self._task)
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        self._progress.update(self._task, figures=describe(history))
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        self._progress.stop()
+
+
+def progress_callback() -> Callback:
+    """What `fit(progress=True)` adds to the callbacks."""
+    try:
+        from rich import progress  # noqa: PLC0415
+    except ImportError:
+        return _Lines()
+    return _Bar(
+        progress.Progress(
+            progress.TextColumn("{task.description:>14}"),
+            progress.BarColumn(bar_width=30),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.fields[figures]}"),
+        )
+    )

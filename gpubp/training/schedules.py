@@ -1,0 +1,184 @@
+"""Learning-rate schedules: what the optimizer's learning rate is multiplied by at each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import unknown_name
+from ..validation import check_number
+
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OnPlateau",
+    "OneCycle",
+    "Schedule",
+    "Step",
+    "get_schedule",
+]
+
+
+@dataclass
+class Schedule:
+    """A learning-rate schedule; its `factors` multiply the optimizer's learning rate."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name in _LIMITS:
+                value, (low, high, open_low, whole) = getattr(self, item.name), _LIMITS[item.name]
+                check_number(
+                    item.name, value, low, high, open_low=open_low, open_high=False, whole=whole
+                )
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        """The factor of each of `steps`, counted from 0, of `total`, with `per_epoch` in an epoch."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """A fit begins."""
+
+    def observe(self, cost: float) -> None:
+        """An epoch ended with this cost (that of the validation data, where there are any)."""
+
+
+# For each parameter: lowest, highest, whether the lowest is excluded, whether it is a whole number.
+_LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
+    "every": (1, math.inf, False, True),
+    "factor": (0, 1, True, False),
+    "decay": (0, 1, True, False),
+    "power": (0, math.inf, True, False),
+    "warmup": (0, 1, False, False),
+    "final": (0, 1, False, False),
+    "start": (0, 1, True, False),
+    "patience": (0, math.inf, False, True),
+    "minimum": (0, 1, False, False),
+    "min_change": (0, math.inf, False, False),
+}
+
+
+@dataclass
+class Constant(Schedule):
+    """1 throughout."""
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return np.ones(len(steps))
+
+
+@dataclass
+class Step(Schedule):
+    """`factor` to the power of how often `every` epochs have passed."""
+
+    every: int = 10
+    factor: float = 0.1
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return self.factor ** (steps // per_epoch // self.every)
+
+
+@dataclass
+class Exponential(Schedule):
+    """`decay` to the power of the epochs passed, fractions of them included."""
+
+    decay: float = 0.95
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return self.decay ** (steps / per_epoch)
+
+
+@dataclass
+class InverseScaling(Schedule):
+    """(t + 1)^-power at step t."""
+
+    power: float = 0.5
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return (steps + 1.0) ** -self.power
+
+
+@dataclass
+class Cosine(Schedule):
+    """Linear warm-up over the fraction `warmup` of all steps, then half a cosine from 1 to `final`
+    (Loshchilov and Hutter 2017)."""
+
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        rising = round(self.warmup * total)
+        along = np.clip((steps - rising) / max(total - rising - 1, 1), 0, 1)
+        falling = self.final + (1 - self.final) * (1 + np.cos(math.pi * along)) / 2
+        return np.where(steps < rising, (steps + 1) / max(rising, 1), falling)
+
+
+@dataclass
+class OneCycle(Schedule):
+    """From `start` up to 1 over the fraction `warmup` of all steps, then down to `final`, each along
+    half a cosine (Smith and Topin 2018)."""
+
+    warmup: float = 0.3
+    start: float = 0.04
+    final: float = 0.0001
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        peak = self.warmup * (total - 1)
+        up = np.clip(steps / max(peak, 1e-9), 0, 1)
+        down = np.clip((steps - peak) / max(total - 1 - peak, 1e-9), 0, 1)
+        rising = self.start + (1 - self.start) * (1 - np.cos(math.pi * up)) / 2
+        falling = self.final + (1 - self.final) * (1 + np.cos(math.pi * down)) / 2
+        return np.where(steps < peak, rising, falling)
+
+
+@dataclass
+class OnPlateau(Schedule):
+    """Times `factor` whenever the cost has not fallen by more than `min_change` for more than `patience`
+    epochs, down to `minimum`."""
+
+    factor: float = 0.1
+    patience: int = 5
+    min_change: float = 1e-4
+    minimum: float = 0.0
+    _current: float = field(default=1.0, init=False, repr=False)
+    _best: float = field(default=math.inf, init=False, repr=False)
+    _waited: int = field(default=0, init=False, repr=False)
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return np.full(len(steps), self._current)
+
+    def begin(self) -> None:
+        self._current, self._best, self._waited = 1.0, math.inf, 0
+
+    def observe(self, cost: float) -> None:
+        if cost < self._best - self.min_change:
+            self._best, self._waited = cost, 0
+            return
+        self._waited += 1
+        if self._waited > self.patience:
+            self._current, self._waited = max(self._current * self.factor, self.minimum), 0
+
+
+SCHEDULES: Mapping[str, type[Schedule]] = {
+    "constant": Constant,
+    "step": Step,
+    "exponential": Exponential,
+    "inverse_scaling": InverseScaling,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "on_plateau": OnPlateau,
+}
+
+
+def get_schedule(schedule: str | Schedule) -> Schedule:
+    """A schedule by name with its defaults, or the one given."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
+    return SCHEDULES[schedule]()

@@ -1,0 +1,403 @@
+"""Training: batches, epochs, stopping, callbacks."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..backends import Array, Rows
+from ..backprop import Dropping, backpropagate
+from ..errors import DivergenceError
+from ..layers import Parameters, widths
+from ..network import Network
+from ..validation import check_number, check_shapes, check_weights, move
+from ..workspace import Workspace
+from .callbacks import Callback, EarlyStopping, as_callbacks
+from .data import Data
+from .evaluation import Evaluation
+from .history import History
+from .optimizers import Optimizer, get_optimizer
+from .progress import progress_callback
+from .schedules import Schedule, get_schedule
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a network; the optimizer's state lives on from one fit to the next.
+
+    Parameters
+    ----------
+    network : the `Network`, changed in place.
+    optimizer : an `Optimizer`, or the name of one with its defaults.
+    batch_size : rows of a batch.
+    schedule : of the learning rate: a `Schedule`, or the name of one with its defaults.
+    shuffle : draw a new order of the rows for each epoch.
+    accumulate : batches whose gradients are added up for one update; the same as batches so many
+        times larger, in the memory of one.
+    early_stopping : an `EarlyStopping`, or its patience in epochs, or None.
+    callbacks : `Callback`s, or functions (trainer, history) called after each epoch.
+    seed : of the batch order and the dropout masks: an int or a numpy.random.Generator.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: str | Optimizer = "adam",
+        *,
+        batch_size: int = 128,
+        schedule: str | Schedule = "constant",
+        shuffle: bool = True,
+        accumulate: int = 1,
+        early_stopping: EarlyStopping | int | None = None,
+        callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        check_number("batch_size", batch_size, 1, math.inf, whole=True)
+        check_number("accumulate", accumulate, 1, math.inf, whole=True)
+        self.network = network
+        self.optimizer = get_optimizer(optimizer)
+        self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
+        self.schedule = get_schedule(schedule)
+        if isinstance(early_stopping, int):
+            early_stopping = EarlyStopping(early_stopping)
+        self.early_stopping = early_stopping
+        self.callbacks = as_callbacks(callbacks)
+        self._rng = np.random.default_rng(seed)
+        self._dropping = Dropping(int(self._rng.integers(2**63)))
+        self._stop_reason = ""
+        self._steps_taken = 0
+
+        backend, layout, dtype = network.backend, network.layout, network.dtype
+        self._backend = backend
+        self._gradients: list[Array] = [backend.xp.zeros(layout.size, dtype)]
+        self._views: list[list[Parameters]] = [layout.views(self._gradients[0])]
+        self._state = tuple(
+            backend.xp.zeros(layout.size, dtype) for _ in self.optimizer.update.state
+        )
+        self._squared_norm = backend.xp.zeros(1, np.float64)
+        self._clock = backend.xp.zeros(2, np.int64)
+        self._rows = Rows(None)
+        self._costs: Array = backend.xp.zeros((0, 0), np.float64)
+        self._steps: dict[tuple[int, bool, bool], Callable[[], None]] = {}
+        self._make_room([1], 1)
+
+    def stop(self, reason: str) -> None:
+        """End training after the current step; `History.stopped` will give the reason."""
+        self._stop_reason = reason
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, ...] | None = None,
+        progress: bool = False,
+    ) -> History:
+        """Train for `epochs` passes over the data.
+
+        Parameters
+        ----------
+        x : (rows, n_in), in memory, or a numpy.memmap or anything sliceable with a shape, of which
+            only batches are read.
+        y : integer labels (rows,) or rows of probabilities for cross_entropy, else (rows, n_out).
+        sample_weight : (rows,); each batch's cost is its weighted mean.
+        validation_data : (x, y) or (x, y, sample_weight), evaluated after each epoch.
+        progress : show a progress bar.
+
+        Returns
+        -------
+        History. Ctrl-C ends training after the current step and returns the history so far.
+
+        Raises
+        ------
+        ValueError : data or settings are not what the network takes; nothing has changed then.
+        DivergenceError : the cost stopped being finite; the network has its last good parameters.
+        """
+        check_number("epochs", epochs, 1, math.inf, whole=True)
+        ends = (self.network.sizes[0], self.network.sizes[-1])
+        data = Data(self._backend, self.network.cost_function, ends, x, y, sample_weight)
+        evaluation = None
+        if validation_data is not None:
+            evaluation = Evaluation(self.network, validation_data, self.batch_size)
+        callbacks = [*self.callbacks, *([progress_callback()] if progress else [])]
+        before = self._snapshot()
+        history = History()
+        try:
+            with self._interruptible():
+                self._run(data, evaluation, epochs, callbacks, history)
+        except DivergenceError:
+            raise
+        except BaseException:
+            self._restore(before)
+            raise
+        finally:
+            for callback in callbacks:
+                callback.on_fit_end(self, history)
+        return history
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
+        """One update on one batch, without reading anything back: `step_cost` does that.
+
+        Shapes and types are checked, values are not.
+
+        Raises
+        ------
+        ValueError : x, y or sample_weight has a shape or type the network does not take.
+        """
+        x, y = check_shapes(x, y, self.network.cost_function, self.network.sizes)
+        weights = check_weights(sample_weight, len(x))
+        rows = self._rows
+        rows.x, rows.y, rows.order, rows.stride = (
+            move(x, self._backend),
+            move(y, self._backend),
+            None,
+            0,
+        )
+        rows.weights = None if weights is None else move(weights, self._backend)
+        self._make_room([len(x)], 1)
+        labels = y.ndim == 1
+        replay = self._captured(len(x), labels, weights is not None)
+        self._write_table(np.arange(self._steps_taken, self._steps_taken + 1), np.ones(1))
+        self._clock[1] = 0
+        self._costs.fill(0)
+        replay()
+        self._steps_taken += 1
+
+    @property
+    def step_cost(self) -> float:
+        """The mean cost of the batch of the last `step`, before its update; waits for the device."""
+        return float(self._backend.to_numpy(self._costs)[:, 0].sum())
+
+    # An epoch at a time.
+
+    def _run(
+        self,
+        data: Data,
+        evaluation: Evaluation | None,
+        epochs: int,
+        callbacks: list[Callback],
+        history: History,
+    ) -> None:
+        stride = self.batch_size * self.accumulate
+        batches = -(-data.rows // stride)
+        self._make_room([min(stride, data.rows), data.rows % stride or stride], batches)
+        self._stop_reason = ""
+        self.schedule.begin()
+        for callback in callbacks:
+            callback.on_fit_begin(self, epochs, batches)
+        best = self._snapshot() if self.early_stopping else None
+        waited = 0
+        for epoch in range(epochs):
+            began = time.perf_counter()
+            good = self._snapshot()
+            for callback in callbacks:
+                callback.on_epoch_begin(self, epoch)
+            order = self._order(data.rows, stride)
+            rates = self._rates(epoch, epochs, batches)
+            done = self._epoch(data, order, stride, callbacks)
+            if not done:
+                break
+            costs = self._backend.to_numpy(self._costs)[:, :done].sum(0)
+            weights = [data.total_weight(order[k * stride : (k + 1) * stride]) for k in range(done)]
+            cost = float(np.dot(costs, weights) / (sum(weights) or 1))
+            validation = evaluation() if evaluation is not None and math.isfinite(cost) else None
+            monitored = validation.cost if validation is not None else cost
+            if not math.isfinite(monitored):
+                self._restore(good)
+                raise DivergenceError(
+                    f"the {'cost' if validation is None else 'validation cost'} became {monitored} in"
+                    f" epoch {epoch + 1}; the network has the parameters from before that epoch"
+                    " (a lower learning rate or clip_norm may help)",
+                    epoch,
+                    history,
+                )
+            history.cost.append(cost)
+            if validation is not None:
+                history.validation_cost.append(validation.cost)
+                if validation.accuracy is not None:
+                    history.validation_accuracy.append(validation.accuracy)
+            history.learning_rate.append(float(rates[done - 1]))
+            history.seconds.append(time.perf_counter() - began)
+            self.schedule.observe(monitored)
+            least = self.early_stopping.min_change if self.early_stopping else 0.0
+            if epoch == 0 or monitored < history.monitored[history.best_epoch] - least:
+                history.best_epoch, waited = epoch, 0
+                best = self._snapshot() if self.early_stopping else None
+            else:
+                waited += 1
+            for callback in callbacks:
+                callback.on_epoch_end(self, history)
+            if self.early_stopping and waited >= self.early_stopping.patience:
+                self._stop_reason = self._stop_reason or "early stopping"
+            if self._stop_reason:
+                break
+        history.stopped = self._stop_reason or "epochs"
+        if best is not None and history.best_epoch >= 0:
+            self._restore(best)
+
+    def _epoch(self, data: Data, order: Any, stride: int, callbacks: list[Callback]) -> int:
+        """Run the batches of an epoch; how many were run."""
+        source, rows = data.source, self._rows
+        rows.x, rows.y, rows.weights, rows.order, rows.stride = (
+            source.x,
+            source.y,
+            source.weights,
+            None,
+            0,
+        )
+        if not data.streamed:
+            rows.order, rows.stride = self._backend.asarray(order), stride
+        self._clock[1] = 0
+        self._costs.fill(0)
+        watched = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
+        done = 0
+        for start in range(0, data.rows, stride):
+            chosen = order[start : start + stride]
+            if data.streamed:
+                data.bring(chosen)
+                rows.x, rows.y, rows.weights = source.x, source.y, source.weights
+            self._captured(len(chosen), data.labels, data.weights is not None)()
+            self._steps_taken += 1
+            done += 1
+            for callback in watched:
+                callback.on_step_end(self, done - 1)
+            if self._stop_reason:
+                break
+        return done
+
+    def _order(self, rows: int, stride: int) -> Any:
+        """Which rows each batch takes; rising within a batch, which reads memory and files in order."""
+        if not self.shuffle:
+            return np.arange(rows)
+        order = self._rng.permutation(rows)
+        whole = rows // stride * stride
+        order[:whole].reshape(-1, stride).sort(axis=1)
+        order[whole:].sort()
+        return order
+
+    def _rates(self, epoch: int, epochs: int, batches: int) -> Any:
+        """The learning rate of each step of the epoch, written to the table."""
+        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+        factors = self.schedule.factors(in_fit, epochs * batches, batches)
+        taken = np.arange(self._steps_taken, self._steps_taken + batches)
+        return self._write_table(taken, factors)
+
+    def _write_table(self, steps: Any, factors: Any) -> Any:
+        table = np.empty((len(steps), 3))
+        table[:, 0] = self.optimizer.learning_rate * factors
+        table[:, 1], table[:, 2] = self.optimizer.corrections(steps + 1.0)
+        self._table[: len(steps)] = self._backend.asarray(table)
+        return table[:, 0]
+
+    # A step.
+
+    def _captured(self, rows: int, labels: bool, weighted: bool) -> Callable[[], None]:
+        """The captured step for batches of `rows`."""
+        key = rows, labels, weighted
+        if key not in self._steps:
+            workspace = Workspace(
+                self._backend,
+                self.network.layers,
+                self.network.cost_function,
+                rows,
+                "train",
+                training=True,
+                limit=self._limit,
+                labels=labels,
+            )
+            self._steps[key] = self._backend.capture(lambda: self._step(workspace))
+        return self._steps[key]
+
+    def _step(self, workspace: Workspace) -> None:
+        """Backpropagation over the workspace's lanes, then the update."""
+        backend, optimizer, gradient = self._backend, self.optimizer, self._gradients[0]
+        backpropagate(
+            self.network.problem,
+            workspace,
+            self._rows,
+            self._clock,
+            self._views,
+            optimizer.accumulates,
+            self._costs,
+            self._dropping,
+        )
+        for lane in range(1, len(workspace.lanes)):
+            backend.add(self._gradients[lane], gradient)
+        if optimizer.clip_norm is not None:
+            backend.weighted_sum(gradient, None, self._squared_norm)
+        backend.update(
+            optimizer.update,
+            optimizer.hyperparameters,
+            optimizer.shared,
+            self.network.parameters,
+            gradient,
+            self._state,
+            self.network.layout.n_weights,
+            self._table,
+            self._clock,
+            self._squared_norm,
+        )
+        backend.advance(self._clock)
+
+    @property
+    def _limit(self) -> int | None:
+        return self.batch_size if self.accumulate > 1 else None
+
+    def _make_room(self, batches: list[int], steps: int) -> None:
+        """Gradients, costs and a table for batches of these sizes and so many steps in an epoch.
+
+        Where there was less room before, what was captured in it is dropped.
+        """
+        xp, network = self._backend.xp, self.network
+        sizes = widths(network.layers)
+        lanes = max(len(self._backend.plan(rows, sizes, self._limit)) for rows in batches)
+        for _ in range(len(self._gradients), lanes):
+            self._gradients.append(xp.empty(network.layout.size, network.dtype))
+            self._views.append(network.layout.views(self._gradients[-1]))
+        room = self._costs.shape
+        if room[0] < lanes or room[1] < steps:
+            self._costs = xp.zeros((max(lanes, room[0]), max(steps, room[1])), np.float64)
+            self._table = xp.zeros((max(steps, room[1]), 3), np.float64)
+            self._steps = {}
+
+    # What a fit can go back to.
+
+    def _snapshot(self) -> tuple[Any, ...]:
+        arrays = (self.network.parameters, self._gradients[0], *self._state, self._clock)
+        return self._steps_taken, [array.copy() for array in arrays]
+
+    def _restore(self, snapshot: tuple[Any, ...]) -> None:
+        self._steps_taken, arrays = snapshot
+        targets = (self.network.parameters, self._gradients[0], *self._state, self._clock)
+        for target, array in zip(targets, arrays, strict=True):
+            target[...] = array
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end training after the current step; a second one ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.getsignal(signal.SIGINT)
+
+        def interrupt(number: int, frame: Any) -> None:
+            signal.signal(signal.SIGINT, previous)
+            self.stop("interrupted")
+
+        if previous is not None:
+            signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            if previous is not None:
+                signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,169 @@
+"""The buffers of a step: everything it writes, allocated once.
+
+A batch is cut into lanes that run at the same time and, within a lane, into blocks of rows that use the
+same buffers one after another (`Backend.plan` says how). A block is what the equations in backprop.py
+work on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from .backends import Array, Backend
+from .kernels import Cost
+from .layers import Layer, widths
+
+__all__ = ["Block", "Mode", "Workspace"]
+
+Mode = Literal["train", "cost", "predict"]
+
+
+@dataclass
+class Block:
+    """The arrays of one block of rows.
+
+    Attributes
+    ----------
+    rows : which rows of the batch.
+    a : the input x, then each layer's activations after dropout, (rows, n).
+    activated : for each layer, σ(z) before dropout; the same array as a's where nothing is dropped.
+    z : for each layer, (rows, n_out); the same array as `activated` where z is not needed again.
+    deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory.
+    input_gradient : (rows, n_in), or None where it is not wanted.
+    scale : (rows,) the weight of each row in the batch's cost.
+    y : targets, (rows, n_out), or None when predicting; costs : (rows,) each row's cost, likewise.
+    labels : (rows,), int64, where targets come as labels, else None.
+    """
+
+    rows: slice
+    a: list[Array]
+    activated: list[Array]
+    z: list[Array]
+    deltas: list[Array]
+    input_gradient: Array
+    scale: Array
+    y: Array
+    costs: Array
+    labels: Array
+
+    def first(self, rows: slice, scale: Array) -> Block:
+        """A block of fewer rows in the same memory."""
+        height = rows.stop - rows.start
+        cut: dict[int, Array] = {}  # what is one array here stays one array there
+
+        def view(value: Any) -> Any:
+            if isinstance(value, list):
+                return [view(array) for array in value]
+            return None if value is None else cut.setdefault(id(value), value[:height])
+
+        arrays = {item.name: view(getattr(self, item.name)) for item in fields(self)[1:]}
+        return Block(rows=rows, **{**arrays, "scale": scale})
+
+
+class Workspace:
+    """Every buffer of a step of `layers` on `batch_size` rows.
+
+    Parameters
+    ----------
+    mode : "train" keeps what the backward pass reads; "cost" the output's z and a; "predict" nothing.
+    keep : give every z, a and delta memory of its own and run as one block, for a caller who wants
+        them all.
+    training : apply dropout.
+    limit : no block has more rows than this.
+    labels : targets are integer labels.
+    outputs : (batch_size, n_out), where the output layer's activations go; None for a buffer.
+    input_gradient : compute ∂C/∂x too.
+
+    Attributes
+    ----------
+    lanes : the blocks of each lane.
+    scale : (batch_size,) the weight of each row in the batch's cost, 1 / batch_size to begin with.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        layers: Sequence[Layer],
+        cost: Cost,
+        batch_size: int,
+        mode: Mode,
+        *,
+        keep: bool = False,
+        training: bool = False,
+        limit: int | None = None,
+        labels: bool = False,
+        outputs: Array | None = None,
+        input_gradient: bool = False,
+    ) -> None:
+        self._xp, self._layers, self._cost, self._mode = backend.xp, layers, cost, mode
+        self._keep, self._training, self._labels = keep, training, labels
+        self._input_gradient = input_gradient
+        self._dtype = layers[0].weights.dtype
+        self.scale = self._empty(batch_size)
+        self.scale.fill(1 / batch_size)
+        one_block = [[slice(0, batch_size)]]
+        plan = one_block if keep else backend.plan(batch_size, widths(layers), limit)
+        self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+
+    def _lane(self, plan: list[slice], outputs: Array | None) -> list[Block]:
+        """Blocks for these rows, in one set of buffers."""
+        whole = self._allocate(max(rows.stop - rows.start for rows in plan))
+        blocks = [whole.first(rows, self.scale[rows]) for rows in plan]
+        if outputs is not None:
+            for block in blocks:
+                buffer, target = block.a[-1], outputs[block.rows]
+                block.a[-1] = block.activated[-1] = target
+                block.z[-1] = target if block.z[-1] is buffer else block.z[-1]
+        return blocks
+
+    def _allocate(self, rows: int) -> Block:
+        n_in, *outs = widths(self._layers)
+        n_out = outs[-1]
+        train, targets = self._mode == "train", self._mode != "predict"
+        a = self._matrices(rows, outs, sharing=not (train or self._keep))
+        deltas = self._matrices(rows, outs, sharing=not self._keep) if train else []
+        activated = [
+            self._empty(rows, n) if self._keeps_undropped(layer) else a_k
+            for layer, n, a_k in zip(self._layers, outs, a, strict=True)
+        ]
+        z = [
+            self._empty(rows, n) if self._keeps_z(layer) else activated_k
+            for layer, n, activated_k in zip(self._layers, outs, activated, strict=True)
+        ]
+        return Block(
+            rows=slice(0, rows),
+            a=[self._empty(rows, n_in), *a],
+            activated=activated,
+            z=z,
+            deltas=deltas,
+            input_gradient=self._empty(rows, n_in) if self._input_gradient else None,
+            scale=None,
+            y=self._empty(rows, n_out) if targets else None,
+            costs=self._empty(rows) if targets else None,
+            labels=self._xp.empty(rows, np.int64) if targets and self._labels else None,
+        )
+
+    def _empty(self, *shape: int) -> Array:
+        return self._xp.empty(shape, self._dtype)
+
+    def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
+        """A (rows, n) array for each layer; with `sharing`, every other one in the same memory."""
+        if not sharing:
+            return [self._empty(rows, n) for n in sizes]
+        pair = [self._empty(rows * max(sizes[k::2], default=0)) for k in range(2)]
+        return [pair[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
+
+    def _keeps_z(self, layer: Layer) -> bool:
+        """Whether something reads z after the activation has been computed."""
+        last = layer is self._layers[-1]
+        from_z = last and self._mode != "predict" and self._cost.canonical == layer.activation.name
+        derivative = self._mode == "train" and layer.activation.reads == "z"
+        return self._keep or from_z or derivative
+
+    def _keeps_undropped(self, layer: Layer) -> bool:
+        """Whether the derivative reads σ(z) from before dropout."""
+        return self._training and layer.dropout > 0 and layer.activation.reads == "a"

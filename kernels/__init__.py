@@ -1,0 +1,21 @@
+"""The explicit kernels: CUDA text and NumPy twin of each, side by side.
+
+Tables: `activations.ACTIVATIONS`, `costs.COSTS`, `updates.UPDATES`. Machinery: `launch` builds CuPy
+kernels from CUDA text, `blocks` cuts NumPy twins into cache-sized blocks. Nothing here imports the rest
+of gpubp.
+"""
+
+from .activations import ACTIVATIONS, SOFTMAX, Activation
+from .costs import COSTS, Cost
+from .updates import UPDATES, Shared, Update
+
+__all__ = [
+    "ACTIVATIONS",
+    "COSTS",
+    "SOFTMAX",
+    "UPDATES",
+    "Activation",
+    "Cost",
+    "Shared",
+    "Update",
+]

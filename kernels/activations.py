@@ -1,0 +1,649 @@
+"""Activations: formula, CUDA text and NumPy twin of each, side by side.
+
+`cuda` is the body of `T activation(T z)` and `cuda_derivative` that of `T derivative(T v)`, where v is
+`a` or `z`, whichever `reads` names; T is the type that arithmetic is done in. `numpy(z, a, s)` writes
+σ(z) into `a`, which may be `z` itself; `numpy_derivative(v, d, s)` writes σ′ into `d`, never `v`. `s`
+is a tuple of two scratch arrays of the same shape. Parameters (a slope, say) are constants of the
+CUDA text and keyword arguments of the twins.
+
+Every entry is finite for |z| up to 1e4 and raises no floating-point warning: exponentials are taken
+of arguments capped where the result no longer changes, or no longer fits the type. NaN stays NaN, so
+that a diverged network shows: a comparison that NaN fails must not select a number.
+
+To add an activation is to add an entry here; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy import special
+
+__all__ = ["ACTIVATIONS", "SOFTMAX", "Activation", "exponential_limit", "softplus"]
+
+Array = Any
+
+INFINITY = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """An activation σ and its derivative, as CUDA text and as NumPy twins.
+
+    `function` and `function_derivative` are set for a user's own activation instead of the twins: they
+    take an array namespace (`numpy` or `cupy`) and an array, and return an array.
+    """
+
+    name: str
+    formula: str
+    reads: Literal["a", "z"]
+    cuda: str = ""
+    cuda_derivative: str = ""
+    numpy: Callable[..., None] | None = None
+    numpy_derivative: Callable[..., None] | None = None
+    output_range: tuple[float, float] = (-INFINITY, INFINITY)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    rowwise: bool = False
+    function: Callable[..., Array] | None = None
+    function_derivative: Callable[..., Array] | None = None
+
+    def __repr__(self) -> str:
+        arguments = "".join(f", {key}={value!r}" for key, value in self.parameters.items())
+        return f"<activation {self.name}{arguments}: {self.formula}>"
+
+    def with_parameters(self, **parameters: float) -> Activation:
+        """The same activation with other parameters; the caller has checked their names."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
+    @classmethod
+    def from_functions(
+        cls,
+        name: str,
+        function: Callable[[Any, Array], Array],
+        derivative: Callable[[Any, Array], Array],
+        *,
+        reads: Literal["a", "z"] = "z",
+        cuda: str = "",
+        cuda_derivative: str = "",
+        output_range: tuple[float, float] = (-INFINITY, INFINITY),
+    ) -> Activation:
+        """A user's own activation, written once for both backends.
+
+        Parameters
+        ----------
+        function : (xp, z) -> a, elementwise; xp is the array namespace, numpy or cupy.
+        derivative : (xp, v) -> σ′, where v is z, or a if `reads="a"`.
+        cuda, cuda_derivative : bodies of `T activation(T z)` and `T derivative(T v)`, optional; with
+            them CuPy runs one fused kernel in place of `function`'s several.
+        output_range : bounds of a, told to costs that need outputs in an interval.
+        """
+
+        def write(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+            a[...] = function(np, z)
+
+        def write_derivative(v: Array, d: Array, s: tuple[Array, ...]) -> None:
+            d[...] = derivative(np, v)
+
+        return cls(
+            name=name,
+            formula=f"{name}(z), user-defined",
+            reads=reads,
+            cuda=cuda,
+            cuda_derivative=cuda_derivative,
+            numpy=write,
+            numpy_derivative=write_derivative,
+            output_range=output_range,
+            function=function,
+            function_derivative=derivative,
+        )
+
+
+def exponential_limit(array: Array) -> float:
+    """The largest whole number whose exponential is finite, and that of its negative normal."""
+    return 87.0 if array.dtype == np.float32 else 708.0
+
+
+# Shared by several entries: the logistic function in five passes, with no overflow.
+def _logistic(z: Array, out: Array) -> None:
+    np.maximum(z, -exponential_limit(z), out=out)
+    np.negative(out, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+def _ones(v: Array, d: Array, s: tuple[Array, ...]) -> None:
+    d.fill(1)
+
+
+def _identity(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    if a is not z:
+        np.copyto(a, z)
+
+
+IDENTITY = Activation(
+    name="identity",
+    formula="z",
+    reads="a",
+    cuda="return z;",
+    cuda_derivative="return T(1);",
+    numpy=_identity,
+    numpy_derivative=_ones,
+)
+
+
+def _sigmoid(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    _logistic(z, a)
+
+
+def _sigmoid_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.subtract(1, a, out=d)
+    np.multiply(d, a, out=d)
+
+
+SIGMOID = Activation(
+    name="sigmoid",
+    formula="1 / (1 + exp(-z))",
+    reads="a",
+    cuda="return T(1) / (T(1) + exp(-z));",
+    cuda_derivative="return a * (T(1) - a);",
+    numpy=_sigmoid,
+    numpy_derivative=_sigmoid_derivative,
+    output_range=(0.0, 1.0),
+)
+
+
+def _tanh(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.tanh(z, out=a)
+
+
+def _tanh_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.multiply(a, a, out=d)
+    np.subtract(1, d, out=d)
+
+
+TANH = Activation(
+    name="tanh",
+    formula="tanh(z)",
+    reads="a",
+    cuda="return tanh(z);",
+    cuda_derivative="return T(1) - a * a;",
+    numpy=_tanh,
+    numpy_derivative=_tanh_derivative,
+    output_range=(-1.0, 1.0),
+)
+
+
+def _relu(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.maximum(z, 0, out=a)
+
+
+def _relu_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.sign(a, out=d)  # a >= 0, so this is 1 where a > 0 and 0 elsewhere
+
+
+RELU = Activation(
+    name="relu",
+    formula="max(z, 0)",
+    reads="a",
+    cuda="return z < T(0) ? T(0) : z;",
+    cuda_derivative="return a > T(0) ? T(1) : T(0);",
+    numpy=_relu,
+    numpy_derivative=_relu_derivative,
+    output_range=(0.0, INFINITY),
+)
+
+
+def _leaky_relu(z: Array, a: Array, s: tuple[Array, ...], *, slope: float) -> None:
+    np.multiply(z, slope, out=s[0])
+    np.maximum(z, s[0], out=a)
+
+
+def _leaky_relu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, slope: float) -> None:
+    np.heaviside(a, 0, out=d)
+    np.multiply(d, 1 - slope, out=d)
+    np.add(d, slope, out=d)
+
+
+LEAKY_RELU = Activation(
+    name="leaky_relu",
+    formula="z if z > 0 else slope z, 0 <= slope < 1",
+    reads="a",
+    cuda="return z > T(0) ? z : slope * z;",
+    cuda_derivative="return a > T(0) ? T(1) : slope;",
+    numpy=_leaky_relu,
+    numpy_derivative=_leaky_relu_derivative,
+    parameters={"slope": 0.01},
+)
+
+
+def _elu(z: Array, a: Array, s: tuple[Array, ...], *, alpha: float) -> None:
+    np.minimum(z, 0, out=s[0])
+    np.expm1(s[0], out=s[0])
+    np.multiply(s[0], alpha, out=s[0])
+    np.maximum(z, 0, out=a)
+    np.add(a, s[0], out=a)
+
+
+def _elu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, alpha: float) -> None:
+    # alpha exp(z) = a + alpha below zero, and 1 above it.
+    np.heaviside(a, 0, out=d)
+    np.multiply(d, 1 - alpha, out=d)
+    np.minimum(a, 0, out=s[0])
+    np.add(d, s[0], out=d)
+    np.add(d, alpha, out=d)
+
+
+ELU = Activation(
+    name="elu",
+    formula="z if z > 0 else alpha (exp(z) - 1)",
+    reads="a",
+    cuda="return z > T(0) ? z : alpha * expm1(z);",
+    cuda_derivative="return a > T(0) ? T(1) : a + alpha;",
+    numpy=_elu,
+    numpy_derivative=_elu_derivative,
+    parameters={"alpha": 1.0},
+)
+
+# Klambauer et al. 2017, "Self-Normalizing Neural Networks".
+_SELU = {"scale": 1.0507009873554805, "alpha": 1.6732632423543772}
+
+
+def _selu(z: Array, a: Array, s: tuple[Array, ...], *, scale: float, alpha: float) -> None:
+    _elu(z, a, s, alpha=alpha)
+    np.multiply(a, scale, out=a)
+
+
+def _selu_derivative(
+    a: Array, d: Array, s: tuple[Array, ...], *, scale: float, alpha: float
+) -> None:
+    np.heaviside(a, 0, out=d)
+    np.multiply(d, scale * (1 - alpha), out=d)
+    np.minimum(a, 0, out=s[0])
+    np.add(d, s[0], out=d)
+    np.add(d, scale * alpha, out=d)
+
+
+SELU = Activation(
+    name="selu",
+    formula="scale (z if z > 0 else alpha (exp(z) - 1))",
+    reads="a",
+    cuda="return scale * (z > T(0) ? z : alpha * expm1(z));",
+    cuda_derivative="return a > T(0) ? scale : a + scale * alpha;",
+    numpy=_selu,
+    numpy_derivative=_selu_derivative,
+    parameters=_SELU,
+)
+
+
+def _gelu(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    special.ndtr(z, out=s[0])
+    np.multiply(z, s[0], out=a)
+
+
+def _gelu_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.minimum(np.abs(z, out=d), 100, out=d)  # beyond, exp(-z²/2) is 0 in float64
+    np.multiply(d, d, out=d)
+    np.multiply(d, -0.5, out=d)
+    np.exp(d, out=d)
+    np.multiply(d, z, out=d)
+    np.multiply(d, 1 / math.sqrt(2 * math.pi), out=d)
+    special.ndtr(z, out=s[0])
+    np.add(d, s[0], out=d)
+
+
+GELU = Activation(
+    name="gelu",
+    formula="z Φ(z) = z (1 + erf(z / √2)) / 2",
+    reads="z",
+    cuda="return T(0.5) * z * erfc(z * T(-0.70710678118654752));",
+    cuda_derivative=(
+        "return T(0.5) * erfc(z * T(-0.70710678118654752))"
+        " + z * T(0.39894228040143268) * exp(T(-0.5) * z * z);"
+    ),
+    numpy=_gelu,
+    numpy_derivative=_gelu_derivative,
+)
+
+_GELU_TANH_C = math.sqrt(2 / math.pi)
+
+
+def _gelu_tanh_of(z: Array, out: Array) -> None:
+    np.multiply(z, z, out=out)
+    np.multiply(out, 0.044715 * _GELU_TANH_C, out=out)
+    np.add(out, _GELU_TANH_C, out=out)
+    np.multiply(out, z, out=out)
+    np.tanh(out, out=out)
+
+
+def _gelu_tanh(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    _gelu_tanh_of(z, s[0])
+    np.add(s[0], 1, out=s[0])
+    np.multiply(s[0], 0.5, out=s[0])
+    np.multiply(z, s[0], out=a)
+
+
+def _gelu_tanh_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    t, u = s
+    _gelu_tanh_of(z, t)
+    np.multiply(z, z, out=u)
+    np.multiply(u, 3 * 0.044715 * _GELU_TANH_C, out=u)
+    np.add(u, _GELU_TANH_C, out=u)
+    np.multiply(u, z, out=u)
+    np.multiply(t, t, out=d)
+    np.subtract(1, d, out=d)
+    np.multiply(d, u, out=d)
+    np.add(d, t, out=d)
+    np.add(d, 1, out=d)
+    np.multiply(d, 0.5, out=d)
+
+
+GELU_TANH = Activation(
+    name="gelu_tanh",
+    formula="z (1 + tanh(√(2/π) (z + 0.044715 z³))) / 2",
+    reads="z",
+    cuda="""
+        const T c = T(0.79788456080286536);
+        return T(0.5) * z * (T(1) + tanh(z * (c + T(0.044715) * c * z * z)));
+    """,
+    cuda_derivative="""
+        const T c = T(0.79788456080286536);
+        const T t = tanh(z * (c + T(0.044715) * c * z * z));
+        return T(0.5) * (T(1) + t + (T(1) - t * t) * z * (c + T(3 * 0.044715) * c * z * z));
+    """,
+    numpy=_gelu_tanh,
+    numpy_derivative=_gelu_tanh_derivative,
+)
+
+
+def _silu(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    _logistic(z, s[0])
+    np.multiply(z, s[0], out=a)
+
+
+def _silu_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    _logistic(z, s[0])
+    np.subtract(1, s[0], out=d)
+    np.multiply(d, z, out=d)
+    np.add(d, 1, out=d)
+    np.multiply(d, s[0], out=d)
+
+
+SILU = Activation(
+    name="silu",
+    formula="z / (1 + exp(-z))",
+    reads="z",
+    cuda="return z / (T(1) + exp(-z));",
+    cuda_derivative="""
+        const T p = T(1) / (T(1) + exp(-z));
+        return p * (T(1) + z * (T(1) - p));
+    """,
+    numpy=_silu,
+    numpy_derivative=_silu_derivative,
+)
+
+
+# tanh(softplus(z)) = n / (n + 2) with n = e (e + 2), e = exp(z). At z = 30 it is 1 to the last bit, its
+# derivative is too small to count even times 1e4, and e² times 1e4 still fits float32.
+def _mish_parts(z: Array, e: Array, n: Array) -> None:
+    np.minimum(z, 30, out=e)
+    np.exp(e, out=e)
+    np.add(e, 2, out=n)
+    np.multiply(n, e, out=n)
+
+
+def _mish(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    e, n = s
+    _mish_parts(z, e, n)
+    np.add(n, 2, out=e)
+    np.divide(n, e, out=n)
+    np.multiply(z, n, out=a)
+
+
+def _mish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    # t + z σ(z) (1 - t²), with t = n / (n + 2), 1 - t² = 4 (n + 1) / (n + 2)² and σ(z) = e / (1 + e);
+    # n + 1 = (1 + e)², so the product is 4 z e (1 + e) / (n + 2)².
+    e, n = s
+    _mish_parts(z, e, n)
+    np.add(e, 1, out=d)
+    np.multiply(d, e, out=d)
+    np.multiply(d, 4, out=d)
+    np.multiply(d, z, out=d)
+    np.add(n, 2, out=e)
+    np.divide(d, e, out=d)
+    np.add(d, n, out=d)
+    np.divide(d, e, out=d)
+
+
+MISH = Activation(
+    name="mish",
+    formula="z tanh(log(1 + exp(z)))",
+    reads="z",
+    cuda="""
+        const T e = exp(z < T(30) ? z : T(30));
+        const T n = e * (e + T(2));
+        return z * (n / (n + T(2)));
+    """,
+    cuda_derivative="""
+        const T e = exp(z < T(30) ? z : T(30));
+        const T n = e * (e + T(2));
+        return (n + T(4) * z * e * (T(1) + e) / (n + T(2))) / (n + T(2));
+    """,
+    numpy=_mish,
+    numpy_derivative=_mish_derivative,
+)
+
+
+def softplus(z: Array, out: Array, s: Array) -> None:
+    """log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)); `out` may be `z`."""
+    np.abs(z, out=s)
+    np.negative(s, out=s)
+    np.exp(s, out=s)
+    np.log1p(s, out=s)
+    np.maximum(z, 0, out=out)
+    np.add(out, s, out=out)
+
+
+def _softplus(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    softplus(z, a, s[0])
+
+
+def _softplus_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.negative(a, out=d)
+    np.expm1(d, out=d)
+    np.negative(d, out=d)
+
+
+SOFTPLUS = Activation(
+    name="softplus",
+    formula="log(1 + exp(z))",
+    reads="a",
+    cuda="return (z > T(0) ? z : T(0)) + log1p(exp(z > T(0) ? -z : z));",
+    cuda_derivative="return -expm1(-a);",
+    numpy=_softplus,
+    numpy_derivative=_softplus_derivative,
+    output_range=(0.0, INFINITY),
+)
+
+
+# (z + √(z² + 4)) / 2 cancels for z < 0, so it is taken as max(z, 0) + 1 / p with p its value at |z|.
+def _squareplus(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    p, magnitude = s
+    np.multiply(z, z, out=p)
+    np.add(p, 4, out=p)
+    np.sqrt(p, out=p)
+    np.abs(z, out=magnitude)
+    np.add(p, magnitude, out=p)
+    np.divide(2, p, out=p)
+    np.maximum(z, 0, out=a)
+    np.add(a, p, out=a)
+
+
+def _squareplus_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.multiply(a, a, out=s[0])
+    np.add(s[0], 1, out=d)
+    np.divide(s[0], d, out=d)
+
+
+SQUAREPLUS = Activation(
+    name="squareplus",
+    formula="(z + √(z² + 4)) / 2",
+    reads="a",
+    cuda="""
+        const T magnitude = z > T(0) ? z : -z;
+        return (z > T(0) ? z : T(0)) + T(2) / (magnitude + sqrt(z * z + T(4)));
+    """,
+    cuda_derivative="return a * a / (T(1) + a * a);",
+    numpy=_squareplus,
+    numpy_derivative=_squareplus_derivative,
+    output_range=(0.0, INFINITY),
+)
+
+
+def _sine(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.sin(z, out=a)
+
+
+def _sine_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.cos(z, out=d)
+
+
+SINE = Activation(
+    name="sine",
+    formula="sin(z)",
+    reads="z",
+    cuda="return sin(z);",
+    cuda_derivative="return cos(z);",
+    numpy=_sine,
+    numpy_derivative=_sine_derivative,
+    output_range=(-1.0, 1.0),
+)
+
+
+def _exponential(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.minimum(z, exponential_limit(z), out=a)
+    np.exp(a, out=a)
+
+
+def _copy(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.copyto(d, a)
+
+
+EXPONENTIAL = Activation(
+    name="exponential",
+    formula="exp(z), z capped where it stops being finite (87 in float32, 708 in float64)",
+    reads="a",
+    cuda="""
+        const T limit = sizeof(T) == 4 ? T(87) : T(708);
+        return exp(z > limit ? limit : z);
+    """,
+    cuda_derivative="return a;",
+    numpy=_exponential,
+    numpy_derivative=_copy,
+    output_range=(0.0, INFINITY),
+)
+
+
+def _hard_sigmoid(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.multiply(z, 1 / 6, out=a)
+    np.add(a, 0.5, out=a)
+    np.clip(a, 0, 1, out=a)
+
+
+def _hard_sigmoid_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.subtract(1, a, out=d)
+    np.multiply(d, a, out=d)
+    np.sign(d, out=d)
+    np.multiply(d, 1 / 6, out=d)
+
+
+HARD_SIGMOID = Activation(
+    name="hard_sigmoid",
+    formula="min(max(z / 6 + 1/2, 0), 1)",
+    reads="a",
+    cuda="""
+        const T a = z * T(1.0 / 6) + T(0.5);
+        return a < T(0) ? T(0) : a > T(1) ? T(1) : a;
+    """,
+    cuda_derivative="return a > T(0) && a < T(1) ? T(1.0 / 6) : T(0);",
+    numpy=_hard_sigmoid,
+    numpy_derivative=_hard_sigmoid_derivative,
+    output_range=(0.0, 1.0),
+)
+
+
+def _hard_tanh(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    np.clip(z, -1, 1, out=a)
+
+
+def _hard_tanh_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
+    np.abs(a, out=d)
+    np.subtract(1, d, out=d)
+    np.sign(d, out=d)
+
+
+HARD_TANH = Activation(
+    name="hard_tanh",
+    formula="min(max(z, -1), 1)",
+    reads="a",
+    cuda="return z < T(-1) ? T(-1) : z > T(1) ? T(1) : z;",
+    cuda_derivative="return a > T(-1) && a < T(1) ? T(1) : T(0);",
+    numpy=_hard_tanh,
+    numpy_derivative=_hard_tanh_derivative,
+    output_range=(-1.0, 1.0),
+)
+
+
+def _hard_swish(z: Array, a: Array, s: tuple[Array, ...]) -> None:
+    _hard_sigmoid(z, s[0], s)
+    np.multiply(z, s[0], out=a)
+
+
+def _hard_swish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
+    # (2z + 3) / 6 for |z| < 3, and 0 or 1 on either side: a step at -3 and one at 3.
+    inside, line = s
+    np.clip(z, -3, 3, out=line)
+    np.abs(line, out=inside)
+    np.subtract(3, inside, out=inside)
+    np.sign(inside, out=inside)
+    np.multiply(line, 1 / 3, out=line)
+    np.add(line, 0.5, out=line)
+    np.heaviside(z, 0, out=d)
+    np.subtract(line, d, out=line)
+    np.multiply(line, inside, out=line)
+    np.add(d, line, out=d)
+
+
+HARD_SWISH = Activation(
+    name="hard_swish",
+    formula="z min(max(z / 6 + 1/2, 0), 1)",
+    reads="z",
+    cuda="""
+        const T p = z * T(1.0 / 6) + T(0.5);
+        return z * (p < T(0) ? T(0) : p > T(1) ? T(1) : p);
+    """,
+    cuda_derivative="return z <= T(-3) ? T(0) : z >= T(3) ? T(1) : z * T(1.0 / 3) + T(0.5);",
+    numpy=_hard_swish,
+    numpy_derivative=_hard_swish_derivative,
+)
+
+# Not elementwise: its kernels are softmax.cu and softmax.py, and only an output layer may use it.
+SOFTMAX = Activation(
+    name="softmax",
+    formula="exp(z_j) / Σ_k exp(z_k)",
+    reads="a",
+    output_range=(0.0, 1.0),
+    rowwise=True,
+)
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    activation.name: activation
+    for activation in (
+        IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, SELU, GELU, GELU_TANH, SILU, MISH, SOFTPLUS,
+        SQUAREPLUS, SINE, EXPONENTIAL, HARD_SIGMOID, HARD_TANH, HARD_SWISH, SOFTMAX,
+    )
+}  # fmt: skip

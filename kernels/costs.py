@@ -1,0 +1,371 @@
+"""Costs: formula, CUDA text and NumPy twin of each, side by side.
+
+A cost is a sum over outputs, C = Σ_j c(a_j, y_j), one number per example. `cuda` is the body of
+`T cost(T z, T a, T y)`, one output's term, and `cuda_derivative` that of `T derivative(T a, T y)`, its
+∂C/∂a. `numpy(z, a, y, c, s)` and `numpy_derivative(a, y, g, s)` are their twins, with `s` a tuple of two
+scratch arrays. Everything reads `a`, except where `canonical` names an activation: with that one in the
+output layer δ^L is a − y, and `canonical_cuda` and `canonical_numpy` compute the cost from z, where a
+would have lost its digits. (Softmax with cross-entropy does both in softmax.cu and softmax.py.)
+
+To add a cost is to add an entry here; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from .activations import softplus
+
+__all__ = ["COSTS", "Cost"]
+
+Array = Any
+Scratch = tuple[Array, ...]
+
+# Where a cost needs log(a), a is taken as no less than this, and as no closer to 1 than its type allows.
+TINY = 1e-30
+_CLAMP = f"""
+    const T tiny = T({TINY});
+    const T almost_one = T(1) - (sizeof(T) == 4 ? T(6e-8) : T(1.2e-16));
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """A cost and its derivative with respect to the outputs, as CUDA text and as NumPy twins.
+
+    `targets` says what y may hold: "real" numbers, "class" labels or rows of probabilities,
+    "unit" (numbers from 0 to 1) or "nonnegative" numbers. `label_smoothing` ε, for classes, makes a
+    target y into (1 - ε) y + ε / n_classes before any kernel reads it (Szegedy et al. 2016).
+    """
+
+    name: str
+    formula: str
+    cuda: str = ""
+    cuda_derivative: str = ""
+    numpy: Callable[..., None] | None = None
+    numpy_derivative: Callable[..., None] | None = None
+    canonical: str = ""
+    canonical_cuda: str = ""
+    canonical_numpy: Callable[..., None] | None = None
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    targets: Literal["real", "class", "unit", "nonnegative"] = "real"
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    label_smoothing: float = 0.0
+    function: Callable[..., Array] | None = None
+    function_derivative: Callable[..., Array] | None = None
+
+    def __repr__(self) -> str:
+        arguments = "".join(f", {key}={value!r}" for key, value in self.parameters.items())
+        return f"<cost {self.name}{arguments}: {self.formula}>"
+
+    def with_parameters(self, **parameters: float) -> Cost:
+        """The same cost with other parameters; the caller has checked their names."""
+        smoothing = parameters.pop("label_smoothing", self.label_smoothing)
+        merged = {**self.parameters, **parameters}
+        return replace(self, parameters=merged, label_smoothing=smoothing)
+
+    @classmethod
+    def from_functions(
+        cls,
+        name: str,
+        function: Callable[[Any, Array, Array], Array],
+        derivative: Callable[[Any, Array, Array], Array],
+        *,
+        cuda: str = "",
+        cuda_derivative: str = "",
+        domain: tuple[float, float] = (-math.inf, math.inf),
+        targets: Literal["real", "class", "unit", "nonnegative"] = "real",
+    ) -> Cost:
+        """A user's own cost, written once for both backends.
+
+        Parameters
+        ----------
+        function : (xp, a, y) -> the terms c(a_j, y_j), shaped like a; xp is numpy or cupy.
+        derivative : (xp, a, y) -> ∂c/∂a, shaped like a.
+        cuda, cuda_derivative : bodies of `T cost(T z, T a, T y)` (which must not use z) and
+            `T derivative(T a, T y)`, optional; with them CuPy runs one kernel in place of several.
+        """
+
+        def write(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+            c[...] = function(np, a, y)
+
+        def write_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+            g[...] = derivative(np, a, y)
+
+        return cls(
+            name=name,
+            formula=f"Σ {name}(a, y), user-defined",
+            cuda=cuda,
+            cuda_derivative=cuda_derivative,
+            numpy=write,
+            numpy_derivative=write_derivative,
+            domain=domain,
+            targets=targets,
+            function=function,
+            function_derivative=derivative,
+        )
+
+
+def _quadratic(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=c)
+    np.multiply(c, c, out=c)
+    np.multiply(c, 0.5, out=c)
+
+
+def _difference(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=g)
+
+
+QUADRATIC = Cost(
+    name="quadratic",
+    formula="½ Σ (y - a)²",
+    cuda="return T(0.5) * (a - y) * (a - y);",
+    cuda_derivative="return a - y;",
+    numpy=_quadratic,
+    numpy_derivative=_difference,
+    canonical="identity",
+    canonical_cuda="return T(0.5) * (a - y) * (a - y);",
+    canonical_numpy=_quadratic,
+)
+
+
+def _cross_entropy(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.maximum(a, TINY, out=c)
+    np.log(c, out=c)
+    np.multiply(c, y, out=c)
+    np.negative(c, out=c)
+
+
+def _cross_entropy_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    _one_where_not_clamped(a, s[0])
+    np.maximum(a, TINY, out=g)
+    np.divide(y, g, out=g)
+    np.multiply(g, s[0], out=g)
+    np.negative(g, out=g)
+
+
+def _one_where_not_clamped(a: Array, out: Array) -> None:
+    np.subtract(a, TINY, out=out)
+    np.heaviside(out, 0, out=out)
+
+
+CROSS_ENTROPY = Cost(
+    name="cross_entropy",
+    formula="-Σ y log(a)",
+    cuda=_CLAMP + "return -y * log(a < tiny ? tiny : a);",
+    cuda_derivative=_CLAMP + "return a <= tiny ? T(0) : -y / a;",
+    numpy=_cross_entropy,
+    numpy_derivative=_cross_entropy_derivative,
+    canonical="softmax",
+    domain=(0.0, math.inf),
+    targets="class",
+)
+
+
+def _clamp_to_unit(a: Array, out: Array) -> None:
+    almost_one = 1 - (6e-8 if a.dtype == np.float32 else 1.2e-16)
+    np.clip(a, TINY, almost_one, out=out)
+
+
+def _binary_cross_entropy(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    p, q = s
+    _clamp_to_unit(a, p)
+    np.negative(p, out=q)
+    np.log1p(q, out=q)
+    np.log(p, out=p)
+    np.subtract(q, p, out=c)  # -y log p - (1 - y) log q = y (log q - log p) - log q
+    np.multiply(c, y, out=c)
+    np.subtract(c, q, out=c)
+
+
+def _binary_cross_entropy_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    p, q = s
+    _clamp_to_unit(a, p)
+    np.equal(p, a, out=q, casting="unsafe")
+    np.subtract(p, y, out=g)
+    np.multiply(g, q, out=g)
+    np.subtract(1, p, out=q)
+    np.multiply(q, p, out=q)
+    np.divide(g, q, out=g)
+
+
+def _sigmoid_cross_entropy(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.multiply(y, z, out=s[1])
+    softplus(z, c, s[0])
+    np.subtract(c, s[1], out=c)
+
+
+BINARY_CROSS_ENTROPY = Cost(
+    name="binary_cross_entropy",
+    formula="-Σ y log(a) + (1 - y) log(1 - a)",
+    cuda=_CLAMP
+    + """
+    const T p = a < tiny ? tiny : a > almost_one ? almost_one : a;
+    return -y * log(p) - (T(1) - y) * log1p(-p);
+    """,
+    cuda_derivative=_CLAMP
+    + "return a < tiny || a > almost_one ? T(0) : (a - y) / (a * (T(1) - a));",
+    numpy=_binary_cross_entropy,
+    numpy_derivative=_binary_cross_entropy_derivative,
+    canonical="sigmoid",
+    canonical_cuda="return (z > T(0) ? z : T(0)) + log1p(exp(z > T(0) ? -z : z)) - y * z;",
+    canonical_numpy=_sigmoid_cross_entropy,
+    domain=(0.0, 1.0),
+    targets="unit",
+)
+
+
+# With d = min(max(a - y, -t), t) the cost is d (a - y - d/2) on both of its branches.
+def _huber(z: Array, a: Array, y: Array, c: Array, s: Scratch, *, threshold: float) -> None:
+    np.subtract(a, y, out=c)
+    np.clip(c, -threshold, threshold, out=s[0])
+    np.multiply(s[0], 0.5, out=s[1])
+    np.subtract(c, s[1], out=c)
+    np.multiply(c, s[0], out=c)
+
+
+def _huber_derivative(a: Array, y: Array, g: Array, s: Scratch, *, threshold: float) -> None:
+    np.subtract(a, y, out=g)
+    np.clip(g, -threshold, threshold, out=g)
+
+
+HUBER = Cost(
+    name="huber",
+    formula="Σ ½ (a - y)² where |a - y| <= threshold, else threshold (|a - y| - threshold / 2)",
+    cuda="""
+        const T r = a - y;
+        const T d = r < -threshold ? -threshold : r > threshold ? threshold : r;
+        return d * (r - T(0.5) * d);
+    """,
+    cuda_derivative="""
+        const T r = a - y;
+        return r < -threshold ? -threshold : r > threshold ? threshold : r;
+    """,
+    numpy=_huber,
+    numpy_derivative=_huber_derivative,
+    parameters={"threshold": 1.0},
+)
+
+
+def _absolute_error(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=c)
+    np.abs(c, out=c)
+
+
+def _absolute_error_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=g)
+    np.sign(g, out=g)
+
+
+ABSOLUTE_ERROR = Cost(
+    name="absolute_error",
+    formula="Σ |a - y|",
+    cuda="return a > y ? a - y : y - a;",
+    cuda_derivative="return a > y ? T(1) : a < y ? T(-1) : T(0);",
+    numpy=_absolute_error,
+    numpy_derivative=_absolute_error_derivative,
+)
+
+
+def _log_cosh(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=c)
+    np.abs(c, out=c)
+    np.multiply(c, -2, out=s[0])
+    np.exp(s[0], out=s[0])
+    np.log1p(s[0], out=s[0])
+    np.add(c, s[0], out=c)
+    np.subtract(c, math.log(2), out=c)
+
+
+def _log_cosh_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    np.subtract(a, y, out=g)
+    np.tanh(g, out=g)
+
+
+LOG_COSH = Cost(
+    name="log_cosh",
+    formula="Σ log(cosh(a - y))",
+    cuda="""
+        const T r = a > y ? a - y : y - a;
+        return r + log1p(exp(T(-2) * r)) - T(0.69314718055994531);
+    """,
+    cuda_derivative="return tanh(a - y);",
+    numpy=_log_cosh,
+    numpy_derivative=_log_cosh_derivative,
+)
+
+
+def _poisson(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.maximum(a, TINY, out=c)
+    np.log(c, out=s[0])
+    np.multiply(s[0], y, out=s[0])
+    np.subtract(c, s[0], out=c)
+
+
+def _poisson_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
+    _one_where_not_clamped(a, s[0])
+    np.maximum(a, TINY, out=g)
+    np.divide(y, g, out=g)
+    np.subtract(1, g, out=g)
+    np.multiply(g, s[0], out=g)
+
+
+def _exponential_poisson(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.multiply(y, z, out=c)
+    np.subtract(a, c, out=c)
+
+
+POISSON = Cost(
+    name="poisson",
+    formula="Σ a - y log(a), the Poisson log-likelihood less log(y!)",
+    cuda=_CLAMP + "const T p = a < tiny ? tiny : a; return p - y * log(p);",
+    cuda_derivative=_CLAMP + "return a <= tiny ? T(0) : T(1) - y / a;",
+    numpy=_poisson,
+    numpy_derivative=_poisson_derivative,
+    canonical="exponential",
+    canonical_cuda="return a - y * z;",
+    canonical_numpy=_exponential_poisson,
+    domain=(0.0, math.inf),
+    targets="nonnegative",
+)
+
+
+def _quantile(z: Array, a: Array, y: Array, c: Array, s: Scratch, *, quantile: float) -> None:
+    np.subtract(y, a, out=s[0])
+    np.multiply(s[0], quantile, out=c)
+    np.multiply(s[0], quantile - 1, out=s[0])
+    np.maximum(c, s[0], out=c)
+
+
+def _quantile_derivative(a: Array, y: Array, g: Array, s: Scratch, *, quantile: float) -> None:
+    # sign(a - y) / 2 + (1/2 - quantile) away from a = y, and 0 there.
+    np.subtract(a, y, out=g)
+    np.sign(g, out=g)
+    np.abs(g, out=s[0])
+    np.multiply(s[0], 0.5 - quantile, out=s[0])
+    np.multiply(g, 0.5, out=g)
+    np.add(g, s[0], out=g)
+
+
+QUANTILE = Cost(
+    name="quantile",
+    formula="Σ max(quantile (y - a), (quantile - 1) (y - a)), the pinball loss",
+    cuda="return y > a ? quantile * (y - a) : (T(1) - quantile) * (a - y);",
+    cuda_derivative="return a > y ? T(1) - quantile : a < y ? -quantile : T(0);",
+    numpy=_quantile,
+    numpy_derivative=_quantile_derivative,
+    parameters={"quantile": 0.5},
+)
+
+COSTS: Mapping[str, Cost] = {
+    cost.name: cost
+    for cost in (
+        QUADRATIC, CROSS_ENTROPY, BINARY_CROSS_ENTROPY, HUBER, ABSOLUTE_ERROR, LOG_COSH, POISSON,
+        QUANTILE,
+    )
+}  # fmt: skip

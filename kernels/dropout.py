@@ -1,0 +1,107 @@
+"""Dropout without a stored mask: the mask is a function of (seed, step, layer, position).
+
+The generator is Philox4x64-10 (Salmon et al. 2011), counter-based, so that any element's random number
+can be computed alone: in the backward pass again, in another part of the batch, on another backend. The
+NumPy twin is NumPy's own `numpy.random.Philox`; the CUDA text follows its conventions: the first block
+comes from the counter plus one, and each 64-bit word gives two float32 numbers, low half first, each
+from its upper 24 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .blocks import Scratch, flat_blocks
+
+__all__ = ["dropout_cuda", "dropout_numpy", "keep_scale"]
+
+Array = Any
+Bound = Callable[[], None]
+
+ELEMENTS_PER_COUNTER = 8
+
+_PHILOX = """
+// The uniform float32 number in [0, 1) of one position.
+__device__ __forceinline__ float philox_uniform(unsigned long long seed, unsigned long long step,
+                                                unsigned long long layer, unsigned long long position) {
+    unsigned long long c0 = position / 8 + 1, c1 = step, c2 = layer, c3 = 0, k0 = seed, k1 = 0;
+    for (int round = 0; round < 10; ++round) {
+        const unsigned long long high0 = __umul64hi(0xD2E7470EE14C6C93ull, c0);
+        const unsigned long long low0 = 0xD2E7470EE14C6C93ull * c0;
+        const unsigned long long high1 = __umul64hi(0xCA5A826395121157ull, c2);
+        const unsigned long long low1 = 0xCA5A826395121157ull * c2;
+        c0 = high1 ^ c1 ^ k0;
+        c1 = low1;
+        c2 = high0 ^ c3 ^ k1;
+        c3 = low0;
+        k0 += 0x9E3779B97F4A7C15ull;
+        k1 += 0xBB67AE8584CAA73Bull;
+    }
+    const int word = int(position / 2 % 4);
+    const unsigned long long bits = word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+    const unsigned int half = (unsigned int)(position % 2 ? bits >> 32 : bits);
+    return float(half >> 8) * (1.0f / 16777216.0f);
+}
+"""
+
+
+def keep_scale(rate: float) -> float:
+    """What is kept is multiplied by this; `rate` counts as float32, as the random numbers do."""
+    return 1 / (1 - float(np.float32(rate)))
+
+
+def dropout_cuda(cupy: Any) -> Any:
+    """kernel(x, clock, seed, layer, first, rate, scale, out): out = x scale, with scale = 1 / (1 - rate),
+    where the number of an element is at least `rate`, else 0. clock[0] is the step; `first` the position
+    of x's first element. `out` may be `x`."""
+    return launch.elementwise(
+        cupy,
+        "T x, raw int64 clock, uint64 seed, uint64 layer, int64 first, float32 rate, float64 scale",
+        "T out",
+        "out = philox_uniform(seed, clock[0], layer, first + i) >= rate"
+        " ? T(compute(x) * T(scale)) : T(0);",
+        "dropout",
+        _PHILOX,
+    )
+
+
+def dropout_numpy(
+    x: Array,
+    out: Array,
+    clock: Array,
+    seed: int,
+    layer: int,
+    first: int,
+    rate: float,
+    scratch: Scratch,
+) -> Bound:
+    """Bind the twin of `dropout_cuda`."""
+    generator = np.random.Philox(key=np.array([seed, 0], np.uint64))
+    uniform = np.random.Generator(generator)
+    state: Any = generator.state
+    x, out = x.reshape(-1), out.reshape(-1)
+    numbers = np.empty(min(x.size, 1 << 14) + ELEMENTS_PER_COUNTER, np.float32)
+    rate32 = np.float32(rate)
+    scale = keep_scale(rate)
+    blocks = []
+    for part in flat_blocks(x.size):
+        counter, skip = divmod(first + part.start, ELEMENTS_PER_COUNTER)
+        (mask,) = scratch.arrays(1, x[part].shape)
+        drawn = numbers[: skip + mask.size]
+        blocks.append((counter, drawn, drawn[skip:], mask, x[part], out[part]))
+
+    def run() -> None:
+        step = int(clock[0])
+        for counter, drawn, used, mask, x_block, out_block in blocks:
+            state["state"]["counter"][:] = (counter, step, layer, 0)
+            generator.state = state
+            uniform.random(dtype=np.float32, out=drawn)
+            np.greater_equal(used, rate32, out=mask)
+            np.multiply(mask, scale, out=mask)
+            np.multiply(x_block, mask, out=out_block)
+
+    return run

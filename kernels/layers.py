@@ -1,0 +1,205 @@
+"""The elementwise kernels of a layer: bias and activation, derivative, output delta, one-hot targets.
+
+Each is a pair: `*_cuda(cupy, ...)` gives the CuPy kernel, `*_numpy(..., scratch)` binds the NumPy twin
+to its arrays (see blocks.py). Arrays are C-contiguous; a batch is (rows, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .activations import Activation
+from .blocks import Scratch, flat_blocks, row_blocks
+from .costs import Cost
+
+__all__ = [
+    "bias_activate_cuda",
+    "bias_activate_numpy",
+    "multiply_by_derivative_cuda",
+    "multiply_by_derivative_numpy",
+    "one_hot_cuda",
+    "one_hot_numpy",
+    "output_delta_cuda",
+    "output_delta_numpy",
+]
+
+Array = Any
+Bound = Callable[[], None]
+
+
+def activation_text(activation: Activation) -> str:
+    return launch.device_function("activation", "z", activation.cuda, activation.parameters)
+
+
+def derivative_text(activation: Activation) -> str:
+    return launch.device_function(
+        "derivative", activation.reads, activation.cuda_derivative, activation.parameters
+    )
+
+
+# a = σ(z + b); where z is needed again it keeps z + b, else a takes its place.
+
+
+def bias_activate_cuda(cupy: Any, activation: Activation, keep_z: bool) -> Any:
+    """kernel(biases, z, a) with `keep_z`, else kernel(biases, z); biases broadcast over rows."""
+    return launch.elementwise(
+        cupy,
+        "T b",
+        "T z, T a" if keep_z else "T z",
+        "z = compute(z) + compute(b); a = activation(compute(z));"
+        if keep_z
+        else "z = activation(compute(z) + compute(b));",
+        f"bias_{activation.name}" + ("_keep_z" if keep_z else ""),
+        activation_text(activation),
+    )
+
+
+def bias_activate_numpy(
+    activation: Activation, z: Array, biases: Array | None, a: Array, scratch: Scratch
+) -> Bound:
+    """Bind a = σ(z + b), leaving z + b in `z` unless `a` is `z`."""
+    function, parameters = activation.numpy, activation.parameters
+    assert function is not None
+    blocks = []
+    for rows in row_blocks(*z.shape):
+        z_block = z[rows]
+        a_block = z_block if a is z else a[rows]
+        blocks.append((z_block, a_block, scratch.arrays(2, z_block.shape)))
+
+    def run() -> None:
+        for z_block, a_block, s in blocks:
+            if biases is not None:
+                np.add(z_block, biases, out=z_block)
+            function(z_block, a_block, s, **parameters)
+
+    return run
+
+
+# δ ← δ ⊙ σ′, the second half of the error propagation.
+
+
+def multiply_by_derivative_cuda(cupy: Any, activation: Activation) -> Any:
+    """kernel(v, delta), with v the `a` or `z` that the derivative reads."""
+    return launch.elementwise(
+        cupy,
+        "T v",
+        "T delta",
+        "delta = compute(delta) * derivative(compute(v));",
+        f"multiply_by_{activation.name}_derivative",
+        derivative_text(activation),
+    )
+
+
+def multiply_by_derivative_numpy(
+    activation: Activation, v: Array, delta: Array, scratch: Scratch
+) -> Bound:
+    """Bind δ ← δ ⊙ σ′(v)."""
+    function, parameters = activation.numpy_derivative, activation.parameters
+    assert function is not None
+    v, delta = v.reshape(-1), delta.reshape(-1)
+    blocks = []
+    for part in flat_blocks(delta.size):
+        derivative, *s = scratch.arrays(3, delta[part].shape)
+        blocks.append((v[part], delta[part], derivative, tuple(s)))
+
+    def run() -> None:
+        for v_block, delta_block, derivative, s in blocks:
+            function(v_block, derivative, s, **parameters)
+            np.multiply(delta_block, derivative, out=delta_block)
+
+    return run
+
+
+# δ^L = scale ∂C/∂a ⊙ σ′(z), or scale (a - y) where cost and activation are a canonical pair; softmax
+# with another cost gets scale ∂C/∂a here and its Jacobian product from softmax_jacobian.cu.
+
+
+def output_delta_cuda(cupy: Any, cost: Cost, activation: Activation) -> Any:
+    """kernel(a, y, scale, v, delta); scale is (rows, 1), v what the activation's derivative reads."""
+    if cost.canonical == activation.name:
+        operation, text = "delta = (compute(a) - compute(y)) * compute(scale);", ""
+    else:
+        text = launch.device_function(
+            "cost_derivative", "a y", cost.cuda_derivative, cost.parameters
+        )
+        operation = "delta = cost_derivative(compute(a), compute(y)) * compute(scale)"
+        if not activation.rowwise:
+            text += derivative_text(activation)
+            operation += " * derivative(compute(v))"
+        operation += ";"
+    return launch.elementwise(
+        cupy,
+        "T a, T y, T scale, T v",
+        "T delta",
+        operation,
+        f"{cost.name}_{activation.name}_delta",
+        text,
+    )
+
+
+def output_delta_numpy(
+    cost: Cost,
+    activation: Activation,
+    a: Array,
+    y: Array,
+    scale: Array,
+    v: Array,
+    delta: Array,
+    scratch: Scratch,
+) -> Bound:
+    """Bind the twin of `output_delta_cuda`; scale is (rows,)."""
+    canonical = cost.canonical == activation.name
+    cost_derivative, sigma_derivative = cost.numpy_derivative, activation.numpy_derivative
+    assert cost_derivative is not None
+    blocks = []
+    for rows in row_blocks(*delta.shape):
+        derivative, *s = scratch.arrays(3, delta[rows].shape)
+        blocks.append(
+            (a[rows], y[rows], scale[rows, None], v[rows], delta[rows], derivative, tuple(s))
+        )
+
+    def run() -> None:
+        for a_block, y_block, scale_block, v_block, delta_block, derivative, s in blocks:
+            if canonical:
+                np.subtract(a_block, y_block, out=delta_block)
+            else:
+                cost_derivative(a_block, y_block, delta_block, s, **cost.parameters)
+                if sigma_derivative is not None:
+                    sigma_derivative(v_block, derivative, s, **activation.parameters)
+                    np.multiply(delta_block, derivative, out=delta_block)
+            np.multiply(delta_block, scale_block, out=delta_block)
+
+    return run
+
+
+# Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
+
+
+def one_hot_cuda(cupy: Any) -> Any:
+    """kernel(labels, low, high, columns, y), with labels (rows, 1) and y (rows, columns)."""
+    return launch.elementwise(
+        cupy,
+        "int64 label, float64 low, float64 high, int64 columns",
+        "T y",
+        "y = (long long)(i % columns) == label ? high : low;",
+        "one_hot",
+    )
+
+
+def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
+    """Bind y[i] = `low` but for `high` at column labels[i]."""
+    rows, columns = y.shape
+    first = np.arange(rows, dtype=np.intp) * columns
+    position = np.empty(rows, np.intp)
+    flat = y.reshape(-1)
+
+    def run() -> None:
+        np.add(first, labels, out=position)
+        flat.fill(low)
+        flat[position] = high
+
+    return run

@@ -1,0 +1,213 @@
+"""The row-wise kernels of the output layer: launchers and NumPy twins of softmax.cu,
+softmax_cross_entropy.cu, softmax_jacobian.cu, log_sum_exp.cu and row_costs.cu.
+
+The twins work on transposed blocks, (columns, rows): a row-wise maximum or sum is then a few passes
+along memory instead of a short loop for every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .blocks import Scratch, row_blocks
+from .costs import Cost
+
+__all__ = [
+    "log_sum_exp_cuda",
+    "log_sum_exp_numpy",
+    "row_costs_cuda",
+    "row_costs_numpy",
+    "softmax_cross_entropy_cuda",
+    "softmax_cross_entropy_numpy",
+    "softmax_cuda",
+    "softmax_jacobian_cuda",
+    "softmax_jacobian_numpy",
+    "softmax_numpy",
+]
+
+Array = Any
+Bound = Callable[[], None]
+
+WARPS = 8  # rows, and so warps, of a block
+
+
+def _launch(kernel: Any, shape: tuple[int, int], *arrays: Any) -> None:
+    rows, columns = shape
+    kernel((-(-rows // WARPS),), (32, WARPS), (*arrays, np.int32(rows), np.int32(columns)))
+
+
+def _c_type(array: Array) -> str:
+    return {"float32": "float", "float64": "double"}[array.dtype.name]
+
+
+def softmax_cuda(cupy: Any, z: Array, a: Array) -> None:
+    """a = softmax of each row of z, (rows, columns); `a` may be `z`."""
+    _launch(launch.raw(cupy, "softmax.cu", "softmax", T=_c_type(z)), z.shape, z, a)
+
+
+def log_sum_exp_cuda(cupy: Any, z: Array, out: Array) -> None:
+    """out, (rows,) = the log-sum-exp of each row of z."""
+    _launch(launch.raw(cupy, "log_sum_exp.cu", "log_sum_exp", T=_c_type(z)), z.shape, z, out)
+
+
+def softmax_cross_entropy_cuda(
+    cupy: Any, z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
+) -> None:
+    """delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); either may be None."""
+    kernel = launch.raw(cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=_c_type(z))
+    null = np.uintp(0)
+    _launch(
+        kernel,
+        z.shape,
+        z,
+        y,
+        scale,
+        null if delta is None else delta,
+        null if costs is None else costs,
+    )
+
+
+def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> None:
+    """delta ← a ⊙ (delta - Σ delta a), row by row."""
+    kernel = launch.raw(cupy, "softmax_jacobian.cu", "softmax_jacobian", T=_c_type(a))
+    _launch(kernel, a.shape, a, delta)
+
+
+def row_costs_cuda(
+    cupy: Any, cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array
+) -> None:
+    """out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
+    body = (canonical and cost.canonical_cuda) or cost.cuda
+    text = launch.device_function("cost", "z a y", body, cost.parameters)
+    kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=_c_type(a))
+    _launch(kernel, a.shape, z, a, y, out)
+
+
+def _transposed_blocks(shape: tuple[int, int], scratch: Scratch, count: int) -> list[Any]:
+    """For each block of rows: its slice, `count` (columns, rows) arrays and three (rows,) vectors."""
+    blocks = []
+    for rows in row_blocks(*shape):
+        height = rows.stop - rows.start
+        everything = scratch.arrays(1, (height * (count * shape[1] + 3),))[0]
+        matrices = everything[: count * shape[1] * height].reshape(count, shape[1], height)
+        vectors = everything[count * shape[1] * height :].reshape(3, height)
+        blocks.append((rows, tuple(matrices), tuple(vectors)))
+    return blocks
+
+
+def _exponentials(z: Array, e: Array, largest: Array, total: Array) -> None:
+    """z ← z - m and e = exp(z - m), total = Σ e, for transposed z; `e` may be `z`."""
+    np.maximum.reduce(z, axis=0, out=largest)
+    np.subtract(z, largest, out=z)
+    np.exp(z, out=e)
+    np.add.reduce(e, axis=0, out=total)
+
+
+def softmax_numpy(z: Array, a: Array, scratch: Scratch) -> Bound:
+    """Bind the twin of `softmax_cuda`."""
+    blocks = [
+        (z[rows].T, a[rows].T, m, v) for rows, m, v in _transposed_blocks(z.shape, scratch, 1)
+    ]
+
+    def run() -> None:
+        for z_block, a_block, (e,), (largest, total, _) in blocks:
+            np.copyto(e, z_block)
+            _exponentials(e, e, largest, total)
+            np.divide(e, total, out=e)
+            np.copyto(a_block, e)
+
+    return run
+
+
+def log_sum_exp_numpy(z: Array, out: Array, scratch: Scratch) -> Bound:
+    """Bind the twin of `log_sum_exp_cuda`."""
+    blocks = [
+        (z[rows].T, out[rows], m, v) for rows, m, v in _transposed_blocks(z.shape, scratch, 1)
+    ]
+
+    def run() -> None:
+        for z_block, out_block, (e,), (largest, total, _) in blocks:
+            np.copyto(e, z_block)
+            _exponentials(e, e, largest, total)
+            np.log(total, out=total)
+            np.add(largest, total, out=out_block)
+
+    return run
+
+
+def softmax_cross_entropy_numpy(
+    z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None, scratch: Scratch
+) -> Bound:
+    """Bind the twin of `softmax_cross_entropy_cuda`."""
+    blocks = [
+        (
+            z[rows].T,
+            y[rows].T,
+            scale[rows],
+            None if delta is None else delta[rows].T,
+            None if costs is None else costs[rows],
+            matrices,
+            vectors,
+        )
+        for rows, matrices, vectors in _transposed_blocks(z.shape, scratch, 3)
+    ]
+
+    def run() -> None:
+        for z_block, y_block, scale_block, delta_block, costs_block, m, v in blocks:
+            (shifted, e, target), (largest, total, log_total) = m, v
+            np.copyto(shifted, z_block)
+            np.copyto(target, y_block)
+            _exponentials(shifted, e, largest, total)
+            if costs_block is not None:
+                np.log(total, out=log_total)
+                np.subtract(log_total, shifted, out=shifted)
+                np.multiply(shifted, target, out=shifted)
+                np.add.reduce(shifted, axis=0, out=costs_block)
+            if delta_block is not None:
+                np.divide(e, total, out=e)
+                np.subtract(e, target, out=e)
+                np.multiply(e, scale_block, out=e)
+                np.copyto(delta_block, e)
+
+    return run
+
+
+def softmax_jacobian_numpy(a: Array, delta: Array, scratch: Scratch) -> Bound:
+    """Bind the twin of `softmax_jacobian_cuda`."""
+    blocks = [
+        (a[rows].T, delta[rows].T, matrices, vectors)
+        for rows, matrices, vectors in _transposed_blocks(a.shape, scratch, 2)
+    ]
+
+    def run() -> None:
+        for a_block, delta_block, (a_copy, product), (dot, _, _) in blocks:
+            np.copyto(a_copy, a_block)
+            np.multiply(a_copy, delta_block, out=product)
+            np.add.reduce(product, axis=0, out=dot)
+            np.subtract(delta_block, dot, out=product)
+            np.multiply(product, a_copy, out=delta_block)
+
+    return run
+
+
+def row_costs_numpy(
+    cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array, scratch: Scratch
+) -> Bound:
+    """Bind the twin of `row_costs_cuda`."""
+    function = (canonical and cost.canonical_numpy) or cost.numpy
+    assert function is not None
+    blocks = []
+    for rows in row_blocks(*a.shape):
+        terms, *s = scratch.arrays(3, a[rows].shape)
+        blocks.append((z[rows], a[rows], y[rows], out[rows], terms, tuple(s)))
+
+    def run() -> None:
+        for z_block, a_block, y_block, out_block, terms, s in blocks:
+            function(z_block, a_block, y_block, terms, s, **cost.parameters)
+            np.add.reduce(terms, axis=1, out=out_block)
+
+    return run

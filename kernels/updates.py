@@ -1,0 +1,373 @@
+"""Optimizer updates: formula, CUDA text and NumPy twin of each, side by side.
+
+One kernel goes over the flat parameter array once. `cuda` are statements on `T theta`, `T g` (the
+gradient), the state by its names, `learning_rate`, `correction1`, `correction2` and the entry's
+hyperparameters, as T and, with a trailing underscore, as float64 (in float32, 1 - 0.999 has lost two of
+its seven digits); `numpy(theta, g, state, s, learning_rate, correction1, correction2, **hyperparameters)`
+is its twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
+
+What every update shares comes first, in `_PROLOGUE` and `_prepare`: the gradient is clipped (by the
+global norm, then by value) and gets the derivative of the penalties, and decoupled decay shrinks the
+weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements.
+
+The learning rate and Adam's bias corrections change from step to step, so they are read from a device
+array: row clock[1] of `table`, (steps, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .blocks import Scratch, flat_blocks
+
+__all__ = ["UPDATES", "Shared", "Update", "update_cuda", "update_numpy"]
+
+Array = Any
+Bound = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One optimizer's update of the flat parameter array."""
+
+    name: str
+    formula: str
+    state: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    cuda: str
+    numpy: Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every update can do to the gradient and the weights; the defaults do nothing."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = float("inf")
+    clip_value: float = float("inf")
+
+    @property
+    def changes_gradient(self) -> bool:
+        return self.l1 > 0 or self.l2 > 0 or min(self.clip_norm, self.clip_value) < float("inf")
+
+
+def _sgd(
+    theta: Array, g: Array, state: tuple[()], s: Any, rate: float, c1: float, c2: float
+) -> None:
+    np.multiply(g, rate, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+SGD = Update(
+    name="sgd",
+    formula="θ ← θ - η g",
+    state=(),
+    hyperparameters=(),
+    cuda="theta -= learning_rate * g;",
+    numpy=_sgd,
+)
+
+
+def _momentum(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    c1: float,
+    c2: float,
+    *,
+    momentum: float,
+) -> None:
+    (velocity,) = state
+    np.multiply(velocity, momentum, out=velocity)
+    np.add(velocity, g, out=velocity)
+    np.multiply(velocity, rate, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+MOMENTUM = Update(
+    name="momentum",
+    formula="v ← μ v + g, θ ← θ - η v",
+    state=("velocity",),
+    hyperparameters=("momentum",),
+    cuda="velocity = momentum * velocity + g; theta -= learning_rate * velocity;",
+    numpy=_momentum,
+)
+
+
+def _nesterov(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    c1: float,
+    c2: float,
+    *,
+    momentum: float,
+) -> None:
+    (velocity,) = state
+    np.multiply(velocity, momentum, out=velocity)
+    np.add(velocity, g, out=velocity)
+    np.multiply(velocity, momentum, out=s[0])
+    np.add(s[0], g, out=s[0])
+    np.multiply(s[0], rate, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+# Sutskever et al. 2013, in the form that needs no look-ahead gradient.
+NESTEROV = Update(
+    name="nesterov",
+    formula="v ← μ v + g, θ ← θ - η (g + μ v)",
+    state=("velocity",),
+    hyperparameters=("momentum",),
+    cuda="""
+        velocity = momentum * velocity + g;
+        theta -= learning_rate * (g + momentum * velocity);
+    """,
+    numpy=_nesterov,
+)
+
+
+def _adam(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    c1: float,
+    c2: float,
+    *,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None:
+    first, second = state
+    np.multiply(first, beta1, out=first)
+    np.add(first, g, out=first)
+    np.multiply(g, g, out=s[0])
+    np.multiply(second, beta2, out=second)
+    np.add(second, s[0], out=second)
+    np.sqrt(second, out=s[0])
+    root = (c2 / (1 - beta2)) ** 0.5
+    np.add(s[0], epsilon * root, out=s[0])
+    np.divide(first, s[0], out=s[0])
+    np.multiply(s[0], rate * (1 - beta1) / c1 * root, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+# Kingma and Ba 2015. The state holds sums, m / (1 - β1) and v / (1 - β2), which saves each moment a
+# multiplication; the factors are put back in the step's two constants. With weight_decay, AdamW
+# (Loshchilov and Hutter 2019).
+ADAM = Update(
+    name="adam",
+    formula="m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², θ ← θ - η (m / c1) / (√(v / c2) + ε)",
+    state=("first", "second"),
+    hyperparameters=("beta1", "beta2", "epsilon"),
+    cuda="""
+        first = beta1 * first + g;
+        second = beta2 * second + g * g;
+        const T root = T(sqrt(correction2 / (1.0 - beta2_)));
+        const T rate = T(learning_rate * (1.0 - beta1_) / correction1) * root;
+        theta -= rate * first / (sqrt(second) + epsilon * root);
+    """,
+    numpy=_adam,
+)
+
+
+def _rmsprop(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    c1: float,
+    c2: float,
+    *,
+    decay: float,
+    epsilon: float,
+) -> None:
+    (square,) = state
+    np.multiply(g, g, out=s[0])
+    np.multiply(s[0], 1 - decay, out=s[0])
+    np.multiply(square, decay, out=square)
+    np.add(square, s[0], out=square)
+    np.sqrt(square, out=s[0])
+    np.add(s[0], epsilon, out=s[0])
+    np.divide(g, s[0], out=s[0])
+    np.multiply(s[0], rate, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+# Tieleman and Hinton 2012.
+RMSPROP = Update(
+    name="rmsprop",
+    formula="v ← ρ v + (1 - ρ) g², θ ← θ - η g / (√v + ε)",
+    state=("square",),
+    hyperparameters=("decay", "epsilon"),
+    cuda="""
+        square = decay * square + T(1.0 - decay_) * g * g;
+        theta -= learning_rate * g / (sqrt(square) + epsilon);
+    """,
+    numpy=_rmsprop,
+)
+
+
+def _lion(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    c1: float,
+    c2: float,
+    *,
+    beta1: float,
+    beta2: float,
+) -> None:
+    (average,) = state
+    np.multiply(average, beta1, out=s[0])
+    np.multiply(g, 1 - beta1, out=s[1])
+    np.add(s[0], s[1], out=s[0])
+    np.sign(s[0], out=s[0])
+    np.multiply(s[0], rate, out=s[0])
+    np.subtract(theta, s[0], out=theta)
+    np.multiply(g, 1 - beta2, out=s[1])
+    np.multiply(average, beta2, out=average)
+    np.add(average, s[1], out=average)
+
+
+# Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms".
+LION = Update(
+    name="lion",
+    formula="θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g",
+    state=("average",),
+    hyperparameters=("beta1", "beta2"),
+    cuda="""
+        const T direction = beta1 * average + T(1.0 - beta1_) * g;
+        theta -= direction > T(0) ? learning_rate : direction < T(0) ? -learning_rate : T(0);
+        average = beta2 * average + T(1.0 - beta2_) * g;
+    """,
+    numpy=_lion,
+)
+
+UPDATES: Mapping[str, Update] = {
+    update.name: update for update in (SGD, MOMENTUM, NESTEROV, ADAM, RMSPROP, LION)
+}
+
+_PROLOGUE = """
+    const double* row = &table[3 * clock[1]];
+    const T learning_rate = T(row[0]);
+    const double correction1 = row[1], correction2 = row[2];
+    T g = gradient;
+    if (squared_norm[0] > clip_norm * clip_norm) g *= T(clip_norm / sqrt(squared_norm[0]));
+    g = g > T(clip_value) ? T(clip_value) : g < T(-clip_value) ? T(-clip_value) : g;
+    if (i < n_weights) {
+        g += T(l2) * theta + (theta > T(0) ? T(l1) : theta < T(0) ? T(-l1) : T(0));
+        theta -= learning_rate * T(weight_decay) * theta;
+    }
+"""
+
+
+def update_cuda(
+    cupy: Any,
+    update: Update,
+    hyperparameters: Mapping[str, float],
+    shared: Shared,
+    theta: Array,
+    gradient: Array,
+    state: tuple[Array, ...],
+    n_weights: int,
+    table: Array,
+    clock: Array,
+    squared_norm: Array,
+) -> None:
+    """Update `theta` and `state`, flat arrays of one type, in one pass."""
+    constants = "".join(f"const T {name} = T({name}_);" for name in update.hyperparameters)
+    kernel = launch.elementwise(
+        cupy,
+        "T gradient, raw float64 table, raw int64 clock, raw float64 squared_norm, int64 n_weights,"
+        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value"
+        + "".join(f", float64 {name}_" for name in update.hyperparameters),
+        ", ".join(f"T {name}" for name in ("theta", *update.state)),
+        constants + _PROLOGUE + update.cuda,
+        f"update_{update.name}",
+    )
+    kernel(
+        gradient,
+        table,
+        clock,
+        squared_norm,
+        n_weights,
+        shared.l1,
+        shared.l2,
+        shared.weight_decay,
+        shared.clip_norm,
+        shared.clip_value,
+        *(hyperparameters[name] for name in update.hyperparameters),
+        theta,
+        *state,
+    )
+
+
+def _prepare(
+    theta: Array, g: Array, s: Array, shared: Shared, is_weights: bool, norm: float, rate: float
+) -> Array:
+    """The gradient that the update sees: `g` itself where nothing changes it, else a copy in s[2]."""
+    if shared.changes_gradient:
+        scale = shared.clip_norm / norm if norm > shared.clip_norm else 1.0
+        np.multiply(g, scale, out=s[2])
+        g = s[2]
+        if shared.clip_value < float("inf"):
+            np.clip(g, -shared.clip_value, shared.clip_value, out=g)
+        if is_weights and shared.l2:
+            np.multiply(theta, shared.l2, out=s[0])
+            np.add(g, s[0], out=g)
+        if is_weights and shared.l1:
+            np.sign(theta, out=s[0])
+            np.multiply(s[0], shared.l1, out=s[0])
+            np.add(g, s[0], out=g)
+    if is_weights and shared.weight_decay:
+        np.multiply(theta, 1 - rate * shared.weight_decay, out=theta)
+    return g
+
+
+def update_numpy(
+    update: Update,
+    hyperparameters: Mapping[str, float],
+    shared: Shared,
+    theta: Array,
+    gradient: Array,
+    state: tuple[Array, ...],
+    n_weights: int,
+    table: Array,
+    clock: Array,
+    squared_norm: Array,
+    scratch: Scratch,
+) -> Bound:
+    """Bind the twin of `update_cuda`: block after block, every pass of the update on each."""
+    blocks = []
+    for first, size in ((0, n_weights), (n_weights, theta.size - n_weights)):
+        for part in flat_blocks(size):
+            cut = slice(first + part.start, first + part.stop)
+            s = scratch.arrays(3, (part.stop - part.start,))
+            blocks.append((theta[cut], gradient[cut], tuple(v[cut] for v in state), s, first == 0))
+
+    def run() -> None:
+        rate, correction1, correction2 = table[int(clock[1])].tolist()
+        norm = float(squared_norm[0]) ** 0.5
+        for theta_block, g_block, state_block, s, is_weights in blocks:
+            g = _prepare(theta_block, g_block, s, shared, is_weights, norm, rate)
+            update.numpy(
+                theta_block, g, state_block, s, rate, correction1, correction2, **hyperparameters
+            )
+
+    return run

@@ -1,0 +1,91 @@
+"""Backends to run the suite on, and how hard hypothesis tries.
+
+`backend` runs a test on every backend of this machine: NumPy; the CuPy backend with its kernels on
+the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found.
+
+`pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from cuda_on_host import host_compiler
+from fake_cupy import fake_cupy_modules
+from hypothesis import HealthCheck, settings
+
+from gpubp import backends
+from gpubp.backends import Backend
+
+# A backend keeps nothing between examples, so all examples of a test may share the fixture.
+_SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
+settings.register_profile("long", max_examples=1000, **_SHARED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+GPUS, NO_GPU_BECAUSE = backends.device_count()
+CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_report_header() -> str:
+    without = "" if GPUS else f"; without cupy: {NO_GPU_BECAUSE}"
+    return f"gpubp backends: {', '.join(['numpy', *CUDA_BACKENDS])}{without}"
+
+
+@pytest.fixture(autouse=True)
+def no_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPUBP_BACKEND", raising=False)
+
+
+@pytest.fixture(params=["numpy", *CUDA_BACKENDS])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Each backend in turn; `get_backend(backend.name)` and pickles find the same one."""
+    yield from _backend(request.param, monkeypatch)
+
+
+@pytest.fixture(params=CUDA_BACKENDS)
+def cuda_backend(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Backend]:
+    """Each backend that runs the kernels' CUDA text."""
+    yield from _backend(request.param, monkeypatch)
+
+
+def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    if name != "cupy-on-host":
+        yield backends.get_backend(name)
+        return
+    if host_compiler() is None:
+        pytest.skip("no C++ compiler to run CUDA text on the host: install g++ or set CXX")
+    replace_cupy(monkeypatch, _fake_modules())
+    yield backends.get_backend("cupy")
+    forget_cupy()
+
+
+@cache
+def _fake_modules() -> dict[str, Any]:
+    return fake_cupy_modules()
+
+
+def replace_cupy(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> None:
+    """Let `import cupy` find `modules`, or nothing, until the test ends."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    forget_cupy()
+
+
+def forget_cupy() -> None:
+    """Let gpubp look for CuPy anew."""
+    backends.device_count.cache_clear()
+    backends._cupy.cache_clear()

@@ -1,0 +1,556 @@
+// What CUDA C++ gives a kernel, for one thread of a host CPU.
+//
+// Two parts: the language (qualifiers, vector types, intrinsics, maths), and the machine, which runs
+// the threads of a block as fibers, one block after another. A fiber runs until it meets a barrier
+// or a warp intrinsic, so every run is the same; how far CUDA itself would let threads race ahead of
+// each other is not modelled.
+//
+// Not modelled either: fused multiply-add, flushing of subnormals and the lower precision of the
+// fast intrinsics (__expf is expf here).
+#pragma once
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <type_traits>
+#include <utility>
+
+// ---------------------------------------------------------------------------------------------
+// Qualifiers. These come after the system's headers, which use some of the names themselves.
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static
+#define __forceinline__ __inline__ __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+// A section of its own, so that each block can begin with shared memory that holds nothing useful.
+#define __shared__ static __attribute__((section("cuda_shared")))
+
+typedef _Float16 float16;
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+#define CUDA_ON_HOST_VECTORS(T, NAME, ALIGN2, ALIGN4)                                              \
+    struct alignas(ALIGN2) NAME##2 { T x, y; };                                                    \
+    struct alignas(ALIGN4) NAME##4 { T x, y, z, w; };                                              \
+    inline NAME##2 make_##NAME##2(T x, T y) { return {x, y}; }                                     \
+    inline NAME##4 make_##NAME##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+CUDA_ON_HOST_VECTORS(float, float, 8, 16)
+CUDA_ON_HOST_VECTORS(double, double, 16, 16)
+CUDA_ON_HOST_VECTORS(int, int, 8, 16)
+CUDA_ON_HOST_VECTORS(unsigned, uint, 8, 16)
+#undef CUDA_ON_HOST_VECTORS
+
+// ---------------------------------------------------------------------------------------------
+// Maths. <math.h> of C++ overloads exp, log, tanh, erf, fma, abs, ... for float and double already.
+
+#define CUDART_INF_F __builtin_inff()
+#define CUDART_INF __builtin_inf()
+#define CUDART_NAN_F __builtin_nanf("")
+#define CUDART_NAN __builtin_nan("")
+#define CUDART_PI_F 3.141592654f
+#define CUDART_PI 3.1415926535897931e+0
+
+namespace cuda_on_host {
+template <class A, class B>
+using Common = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>,
+                                std::common_type_t<A, B>>;
+template <class T> struct Identity { using type = T; };
+template <class To, class From> To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
+}  // namespace cuda_on_host
+
+template <class A, class B> cuda_on_host::Common<A, B> min(A a, B b) {
+    using C = cuda_on_host::Common<A, B>;
+    if constexpr (std::is_floating_point_v<C>) return fmin(C(a), C(b));
+    else return C(b) < C(a) ? C(b) : C(a);
+}
+template <class A, class B> cuda_on_host::Common<A, B> max(A a, B b) {
+    using C = cuda_on_host::Common<A, B>;
+    if constexpr (std::is_floating_point_v<C>) return fmax(C(a), C(b));
+    else return C(a) < C(b) ? C(b) : C(a);
+}
+// Templates, because newer C libraries declare functions of these names for double.
+template <class T> T rsqrt(T x) { return T(1) / sqrt(x); }
+template <class T> T normcdf(T x) { return T(0.5) * erfc(-x * T(0.70710678118654752440)); }
+#define rsqrtf(x) rsqrt(float(x))
+#define normcdff(x) normcdf(float(x))
+
+#define __expf(x) expf(x)
+#define __logf(x) logf(x)
+#define __log2f(x) log2f(x)
+#define __sinf(x) sinf(x)
+#define __cosf(x) cosf(x)
+#define __powf(x, y) powf(x, y)
+#define __fdividef(x, y) (float(x) / float(y))
+#define __saturatef(x) fminf(fmaxf(x, 0.0f), 1.0f)
+#define __frcp_rn(x) (1.0f / float(x))
+#define __fsqrt_rn(x) sqrtf(x)
+#define __frsqrt_rn(x) (1.0f / sqrtf(x))
+#define __fadd_rn(x, y) (float(x) + float(y))
+#define __fsub_rn(x, y) (float(x) - float(y))
+#define __fmul_rn(x, y) (float(x) * float(y))
+#define __fdiv_rn(x, y) (float(x) / float(y))
+#define __fmaf_rn(x, y, z) fmaf(x, y, z)
+#define __dadd_rn(x, y) (double(x) + double(y))
+#define __dmul_rn(x, y) (double(x) * double(y))
+#define __fma_rn(x, y, z) fma(double(x), double(y), double(z))
+
+#define __float_as_uint(x) cuda_on_host::bits<unsigned>(float(x))
+#define __float_as_int(x) cuda_on_host::bits<int>(float(x))
+#define __uint_as_float(x) cuda_on_host::bits<float>(unsigned(x))
+#define __int_as_float(x) cuda_on_host::bits<float>(int(x))
+#define __double_as_longlong(x) cuda_on_host::bits<int64_t>(double(x))
+#define __longlong_as_double(x) cuda_on_host::bits<double>(int64_t(x))
+#define __uint2float_rn(x) float(unsigned(x))
+#define __int2float_rn(x) float(int(x))
+#define __float2int_rz(x) int(float(x))
+#define __float2int_rn(x) int(lrintf(x))
+
+inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+
+template <class T> T __ldg(const T *address) { return *address; }
+inline void __threadfence() {}
+inline void __threadfence_block() {}
+
+// Fibers do not interrupt each other, so a plain read and write is atomic.
+template <class T> T atomicExch(T *address, typename cuda_on_host::Identity<T>::type value) {
+    return std::exchange(*address, value);
+}
+template <class T> T atomicAdd(T *address, typename cuda_on_host::Identity<T>::type value) {
+    return std::exchange(*address, T(*address + value));
+}
+template <class T> T atomicMax(T *address, typename cuda_on_host::Identity<T>::type value) {
+    static_assert(std::is_integral_v<T>, "CUDA has atomicMax for integers alone");
+    return std::exchange(*address, max(*address, value));
+}
+template <class T> T atomicMin(T *address, typename cuda_on_host::Identity<T>::type value) {
+    static_assert(std::is_integral_v<T>, "CUDA has atomicMin for integers alone");
+    return std::exchange(*address, min(*address, value));
+}
+template <class T>
+T atomicCAS(T *address, typename cuda_on_host::Identity<T>::type compare,
+            typename cuda_on_host::Identity<T>::type value) {
+    static_assert(std::is_integral_v<T>, "CUDA has atomicCAS for integers alone");
+    return std::exchange(*address, *address == compare ? value : *address);
+}
+inline unsigned atomicInc(unsigned *address, unsigned limit) {
+    return std::exchange(*address, *address >= limit ? 0 : *address + 1);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Arrays of an elementwise kernel.
+
+namespace cuda_on_host {
+
+static char error[512];  // what went wrong in this launch; empty: nothing
+
+struct ArrayArgument {  // filled in by Python
+    char *data;
+    int64_t size, ndim;
+    const int64_t *shape, *strides;  // strides in bytes
+    int64_t contiguous;
+};
+
+// The methods that CuPy's CArray offers to a raw parameter. T is const for an input.
+template <class T> class Array {
+public:
+    const int64_t ndim;
+    explicit Array(const ArrayArgument &a) : ndim(a.ndim), a(a) {}
+    ptrdiff_t size() const { return a.size; }
+    const int64_t *shape() const { return a.shape; }
+    const int64_t *strides() const { return a.strides; }
+    T &operator[](ptrdiff_t i) const {
+        if (i < 0 || i >= a.size) {
+            snprintf(error, sizeof error, "index %td is out of bounds for an array of size %td", i,
+                     size());
+            static std::remove_const_t<T> nowhere;
+            memset(&nowhere, 0xFE, sizeof nowhere);
+            return nowhere;
+        }
+        return at(i);
+    }
+    template <class I, int N> T &operator[](const I (&index)[N]) const {
+        ptrdiff_t flat = 0;
+        for (int d = 0; d < N; ++d) flat = flat * a.shape[d] + index[d];
+        return (*this)[flat];
+    }
+    T &at(ptrdiff_t i) const {
+        if (a.contiguous) return reinterpret_cast<T *>(a.data)[i];
+        ptrdiff_t offset = 0;
+        for (int64_t d = a.ndim - 1; d > 0; i /= a.shape[d], --d)
+            offset += i % a.shape[d] * a.strides[d];
+        return *reinterpret_cast<T *>(a.data + offset + (a.ndim ? i * a.strides[0] : 0));
+    }
+
+private:
+    const ArrayArgument &a;
+};
+
+struct Indexer {
+    ptrdiff_t n;
+    ptrdiff_t size() const { return n; }
+};
+
+}  // namespace cuda_on_host
+
+// ---------------------------------------------------------------------------------------------
+// The machine: threads of a block as fibers.
+
+static uint3 threadIdx, blockIdx;
+static dim3 blockDim, gridDim;
+static const int warpSize = 32;
+
+extern "C" __attribute__((weak, visibility("hidden"))) char __start_cuda_shared[];
+extern "C" __attribute__((weak, visibility("hidden"))) char __stop_cuda_shared[];
+
+namespace cuda_on_host {
+
+enum State { RUNNABLE, AT_BARRIER, IN_WARP, LEFT };
+
+struct Thread {
+    State state;
+    uint3 index;
+    int line;  // where it waits, in the kernel's source
+    // In a warp intrinsic: the lanes that take part, what this one offers, whose value it wants, ...
+    unsigned mask;
+    uint64_t offered;
+    int source;
+    // ... and what it gets.
+    uint64_t received;
+    unsigned ballot;
+    // The fiber.
+    bool started;
+    jmp_buf context;
+    char *stack;
+};
+
+constexpr int max_threads = 1024;
+constexpr size_t stack_bytes = 128 << 10, max_dynamic_shared = 227 << 10, guard = 4096;
+constexpr unsigned char nothing = 0xFE;  // as float: -1.7e38, as double: -5e303, as int: -16843010
+
+static Thread threads[max_threads];
+static int n_threads;
+static Thread *current;
+static jmp_buf scheduler;
+static void (*body)(void **);
+static void **body_arguments;
+alignas(256) static unsigned char dynamic_shared[max_dynamic_shared + guard];
+
+// Back to the scheduler; returns when the scheduler resumes this fiber.
+static __attribute__((noinline)) void pause_fiber() {
+    if (_setjmp(current->context) == 0) _longjmp(scheduler, 1);
+}
+
+static void run_fiber() {
+    for (;;) {
+        body(body_arguments);
+        current->state = LEFT;
+        pause_fiber();
+    }
+}
+
+static __attribute__((noinline)) void resume(Thread &thread) {
+    current = &thread;
+    threadIdx = thread.index;
+    if (_setjmp(scheduler) != 0) return;
+    if (thread.started) _longjmp(thread.context, 1);
+    if (!thread.stack) {
+        void *stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (stack == MAP_FAILED) {
+            snprintf(error, sizeof error, "no memory for the stacks of a block's threads");
+            return;
+        }
+        mprotect(stack, guard, PROT_NONE);  // an overflow is a fault, not a neighbour's surprise
+        thread.stack = static_cast<char *>(stack);
+    }
+    thread.started = true;
+    ucontext_t start;
+    getcontext(&start);
+    start.uc_stack.ss_sp = thread.stack;
+    start.uc_stack.ss_size = stack_bytes;
+    start.uc_link = nullptr;
+    makecontext(&start, run_fiber, 0);
+    setcontext(&start);
+}
+
+inline void barrier(int line) {
+    current->state = AT_BARRIER;
+    current->line = line;
+    pause_fiber();
+}
+
+inline const Thread &in_warp(unsigned mask, uint64_t offered, int source, int line) {
+    const int lane = (current - threads) % warpSize;
+    if (!(mask >> lane & 1))
+        snprintf(error, sizeof error, "line %d: lane %d calls with the mask %#x, which leaves it out",
+                 line, lane, mask);
+    current->state = IN_WARP;
+    current->line = line;
+    current->mask = mask;
+    current->offered = offered;
+    current->source = source;
+    pause_fiber();
+    return *current;
+}
+
+template <class T> T shuffle(unsigned mask, T value, int source, int line) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "CUDA shuffles 4 or 8 bytes");
+    uint64_t offered = 0;
+    memcpy(&offered, &value, sizeof value);
+    const uint64_t received = in_warp(mask, offered, source, line).received;
+    memcpy(&value, &received, sizeof value);
+    return value;
+}
+
+inline int lane_id() { return (current - threads) % warpSize; }
+inline int same_segment(int target, int width) {
+    return target >= 0 && target < warpSize && target / width == lane_id() / width ? target
+                                                                                 : lane_id();
+}
+
+// Lets a group of lanes go on once all its lanes that have not left the kernel are there.
+inline bool release_warp(Thread *warp, int lanes) {
+    bool released = false;
+    for (int lane = 0; lane < lanes; ++lane) {
+        if (warp[lane].state != IN_WARP) continue;
+        unsigned present = 0, ballot = 0;
+        bool complete = true;
+        for (int other = 0; other < lanes; ++other) {
+            const Thread &t = warp[other];
+            if (!(warp[lane].mask >> other & 1) || t.state == LEFT) continue;
+            complete = complete && t.state == IN_WARP && t.mask == warp[lane].mask &&
+                       t.line == warp[lane].line;
+            present |= 1u << other;
+            if (t.offered) ballot |= 1u << other;
+        }
+        if (!complete) continue;
+        for (int other = 0; other < lanes; ++other) {
+            if (!(present >> other & 1)) continue;
+            Thread &t = warp[other];
+            if (present >> t.source & 1) t.received = warp[t.source].offered;
+            else memset(&t.received, nothing, sizeof t.received);
+            t.ballot = ballot;
+        }
+        for (int other = 0; other < lanes; ++other)
+            if (present >> other & 1) warp[other].state = RUNNABLE;
+        released = true;
+    }
+    return released;
+}
+
+inline bool release_block() {
+    for (int t = 0; t < n_threads; ++t)
+        if (threads[t].state != AT_BARRIER || threads[t].line != threads[0].line) return false;
+    for (int t = 0; t < n_threads; ++t) threads[t].state = RUNNABLE;
+    return true;
+}
+
+inline void report_divergence() {
+    const Thread *waiting = nullptr, *other = nullptr;
+    for (int t = 0; t < n_threads; ++t)
+        if (threads[t].state != LEFT && !waiting) waiting = &threads[t];
+    for (int t = 0; t < n_threads; ++t)
+        if (threads[t].state != waiting->state || threads[t].line != waiting->line ||
+            (waiting->state == IN_WARP && threads[t].mask != waiting->mask))
+            if (!other) other = &threads[t];
+    int n = snprintf(error, sizeof error,
+                     "divergent barrier in block (%u, %u, %u): thread (%u, %u, %u) waits in %s at "
+                     "line %d",
+                     blockIdx.x, blockIdx.y, blockIdx.z, waiting->index.x, waiting->index.y,
+                     waiting->index.z,
+                     waiting->state == AT_BARRIER ? "__syncthreads" : "a warp intrinsic",
+                     waiting->line);
+    if (!other) return;
+    n += snprintf(error + n, sizeof error - n, ", thread (%u, %u, %u) ", other->index.x,
+                  other->index.y, other->index.z);
+    if (other->state == LEFT) snprintf(error + n, sizeof error - n, "has left the kernel");
+    else
+        snprintf(error + n, sizeof error - n, "in %s at line %d",
+                 other->state == AT_BARRIER ? "__syncthreads" : "a warp intrinsic", other->line);
+}
+
+// One block from start to end; false with a message in `error` if its threads cannot go on.
+inline bool run_block(bool reversed) {
+    for (int t = 0; t < n_threads; ++t) threads[t].state = RUNNABLE;
+    for (;;) {
+        bool all_left = true;
+        for (int k = 0; k < n_threads; ++k) {
+            Thread &thread = threads[reversed ? n_threads - 1 - k : k];
+            if (thread.state == RUNNABLE) resume(thread);
+            if (error[0]) return false;
+            all_left = all_left && thread.state == LEFT;
+        }
+        if (all_left) return true;
+        bool released = false;
+        for (int first = 0; first < n_threads; first += warpSize)
+            released |= release_warp(threads + first,
+                                     n_threads - first < warpSize ? n_threads - first : warpSize);
+        if (!released && !release_block()) {
+            report_divergence();
+            return false;
+        }
+    }
+}
+
+// A fault far from any array ends the launch, not the process.
+static void on_fault(int) {
+    snprintf(error, sizeof error,
+             "illegal access or integer division by thread (%u, %u, %u) of block (%u, %u, %u)", threadIdx.x,
+             threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z);
+    _longjmp(scheduler, 1);
+}
+
+class FaultGuard {
+public:
+    FaultGuard() {
+        static char stack[1 << 16];
+        stack_t own = {};
+        own.ss_sp = stack;
+        own.ss_size = sizeof stack;
+        sigaltstack(&own, &old_stack);
+        struct sigaction action = {};
+        action.sa_handler = on_fault;
+        action.sa_flags = SA_ONSTACK | SA_NODEFER;
+        for (int k = 0; k < 3; ++k) sigaction(signals[k], &action, &old_actions[k]);
+    }
+    ~FaultGuard() {
+        for (int k = 0; k < 3; ++k) sigaction(signals[k], &old_actions[k], nullptr);
+        sigaltstack(&old_stack, nullptr);
+    }
+
+private:
+    static constexpr int signals[3] = {SIGSEGV, SIGBUS, SIGFPE};
+    stack_t old_stack = {};
+    struct sigaction old_actions[3] = {};
+};
+
+inline const char *launch(const unsigned *grid, const unsigned *block, size_t shared_bytes,
+                          int reversed, void (*kernel)(void **), void **arguments) {
+    gridDim = dim3(grid[0], grid[1], grid[2]);
+    blockDim = dim3(block[0], block[1], block[2]);
+    n_threads = block[0] * block[1] * block[2];
+    body = kernel;
+    body_arguments = arguments;
+    error[0] = 0;
+    const FaultGuard fault_guard;
+    for (int t = 0; t < n_threads; ++t) {
+        const unsigned x = t % block[0], y = t / block[0] % block[1], z = t / block[0] / block[1];
+        threads[t].index = {x, y, z};
+    }
+    const uint64_t n_blocks = uint64_t(grid[0]) * grid[1] * grid[2];
+    for (uint64_t k = 0; k < n_blocks && !error[0]; ++k) {
+        const uint64_t b = reversed ? n_blocks - 1 - k : k;
+        blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]),
+                    unsigned(b / grid[0] / grid[1])};
+        memset(dynamic_shared, nothing, shared_bytes + guard);
+        if (__start_cuda_shared)
+            memset(__start_cuda_shared, nothing, __stop_cuda_shared - __start_cuda_shared);
+        if (!run_block(reversed)) break;
+        for (size_t byte = shared_bytes; byte < shared_bytes + guard; ++byte)
+            if (dynamic_shared[byte] != nothing) {
+                snprintf(error, sizeof error,
+                         "block (%u, %u, %u) wrote past its %zu bytes of dynamic shared memory",
+                         blockIdx.x, blockIdx.y, blockIdx.z, shared_bytes);
+                break;
+            }
+    }
+    if (error[0])  // fibers that stopped half-way begin anew at the next launch
+        for (Thread &thread : threads) thread.started = false;
+    return error;
+}
+
+template <class... A> constexpr size_t count_parameters(void (*)(A...)) { return sizeof...(A); }
+
+template <class... A, size_t... I>
+void call(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+    kernel(*static_cast<A *>(arguments[I])...);
+}
+
+// One code a parameter for Python: "f4" is float, "*f4" a pointer to it, "*V16" to something else.
+template <class T> void describe(char *text) {
+    using Value = std::remove_cv_t<std::remove_pointer_t<T>>;
+    size_t size = 1;
+    if constexpr (!std::is_void_v<Value>) size = sizeof(Value);
+    const char kind = std::is_same_v<Value, bool>         ? 'b'
+                      : std::is_floating_point_v<Value>   ? 'f'
+                      : std::is_same_v<Value, float16>    ? 'f'
+                      : !std::is_integral_v<Value>        ? 'V'
+                      : std::is_signed_v<Value>           ? 'i'
+                                                          : 'u';
+    sprintf(text + strlen(text), "%s%c%zu ", std::is_pointer_v<T> ? "*" : "", kind, size);
+}
+
+template <class... A> const char *signature(void (*)(A...)) {
+    static char text[16 * (sizeof...(A) + 1)];
+    text[0] = 0;
+    (describe<A>(text), ...);
+    return text;
+}
+
+}  // namespace cuda_on_host
+
+// The default argument is the line of the call, for messages.
+inline void __syncthreads(int line = __builtin_LINE()) { cuda_on_host::barrier(line); }
+inline void __syncwarp(unsigned mask = 0xffffffff, int line = __builtin_LINE()) {
+    cuda_on_host::in_warp(mask, 0, 0, line);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
+    return cuda_on_host::in_warp(mask, predicate != 0, 0, line).ballot;
+}
+inline int __any_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
+    return __ballot_sync(mask, predicate, line) != 0;
+}
+inline int __all_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
+    return __ballot_sync(mask, !predicate, line) == 0;
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = warpSize,
+              int line = __builtin_LINE()) {
+    const int first = cuda_on_host::lane_id() / width * width;
+    return cuda_on_host::shuffle(mask, value, first + (source & (width - 1)), line);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
+                   int line = __builtin_LINE()) {
+    const int target = cuda_on_host::lane_id() + int(delta);
+    return cuda_on_host::shuffle(mask, value, cuda_on_host::same_segment(target, width), line);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
+                 int line = __builtin_LINE()) {
+    const int target = cuda_on_host::lane_id() - int(delta);
+    return cuda_on_host::shuffle(mask, value, cuda_on_host::same_segment(target, width), line);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = warpSize,
+                  int line = __builtin_LINE()) {
+    const int target = cuda_on_host::lane_id() ^ lanes;
+    return cuda_on_host::shuffle(mask, value, cuda_on_host::same_segment(target, width), line);
+}

@@ -1,0 +1,364 @@
+"""A stand-in for the module `cupy` on a machine without a GPU.
+
+Its arrays wrap NumPy's, its kernels are compiled and run on the host (`cuda_on_host.py`), and its
+cuBLAS is NumPy's matmul. What CuPy rejects it rejects: a device array does not mix with, or turn
+silently into, a NumPy array.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from cuda_on_host import HostElementwiseKernel, HostRawKernel
+
+Array = np.ndarray[Any, Any]
+
+
+class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """A NumPy array in the part of `cupy.ndarray`; what is not here, NumPy's array does."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Array) -> None:
+        self._host = host
+
+    def get(self, stream: Any = None, order: str = "C", out: Array | None = None) -> Array:
+        """A copy on the host."""
+        if out is None:
+            return np.array(self._host, order=order)  # type: ignore[call-overload, no-any-return]
+        np.copyto(out, self._host)
+        return out
+
+    def set(self, arr: Array, stream: Any = None) -> None:
+        """Copies an array of the host into this one."""
+        if arr.shape != self.shape or arr.dtype != self.dtype:
+            raise ValueError(f"set: {arr.dtype} {arr.shape} into {self.dtype} {self.shape}")
+        np.copyto(self._host, arr)
+
+    @property
+    def data(self) -> Any:
+        return types.SimpleNamespace(ptr=self._host.ctypes.data)
+
+    @property
+    def device(self) -> _FakeDevice:
+        return _FakeDevice(0)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self._host.__array_interface__, "version": 3}
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed; use `.get()`")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return _on_device(getattr(ufunc, method))(*inputs, **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _on_device(func)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        value = getattr(self._host, name)
+        return _on_device(value) if callable(value) else _to_device(value)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _to_device(self._host[_to_host(index)])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._host[_to_host(index)] = _to_host(value)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __bool__(self) -> bool:
+        return bool(self._host)
+
+    def __int__(self) -> int:
+        return int(self._host)
+
+    def __index__(self) -> int:
+        return self._host.__index__()
+
+    def __float__(self) -> float:
+        return float(self._host)
+
+    def __repr__(self) -> str:
+        return repr(self._host)
+
+
+def _to_host(value: Any) -> Any:
+    """The same memory as `numpy.ndarray`, inside containers too."""
+    if isinstance(value, DeviceArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {np.ndarray}")
+    if isinstance(value, list | tuple):
+        return type(value)(map(_to_host, value))
+    return value
+
+
+def _to_device(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return DeviceArray(np.asarray(value))
+    if isinstance(value, list | tuple):
+        return type(value)(map(_to_device, value))
+    return value
+
+
+def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy function that takes and returns device arrays."""
+
+    @functools.wraps(function, updated=())
+    def call(*args: Any, **kwargs: Any) -> Any:
+        named = {key: _to_host(value) for key, value in kwargs.items()}
+        result = function(*map(_to_host, args), **named)
+        out = kwargs.get("out")
+        return _to_device(result) if out is None else out[0] if isinstance(out, tuple) else out
+
+    return call
+
+
+class _FakeElementwiseKernel(HostElementwiseKernel):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _to_device(super().__call__(*map(_to_host, args), **kwargs))
+
+
+class _FakeRawKernel(HostRawKernel):
+    def __call__(self, grid: Any, block: Any, args: Sequence[Any], **kwargs: Any) -> None:
+        super().__call__(grid, block, [_to_host(a) for a in args], **kwargs)
+
+
+class _FakeRawModule:
+    """`cupy.RawModule`, except that its functions do not share `__device__` variables."""
+
+    def __init__(self, *, code: str, options: Sequence[str] = (), backend: str = "nvrtc") -> None:
+        self.code, self.options, self.backend = code, options, backend
+
+    def get_function(self, name: str) -> HostRawKernel:
+        return _FakeRawKernel(self.code, name, self.options, self.backend)
+
+
+def _operand(trans: str | int, a: DeviceArray) -> Array:
+    matrix = a._host
+    if trans in ("N", "n", 0):
+        return matrix
+    if trans in ("T", "t", 1):
+        return matrix.T
+    if trans in ("H", "h", "C", "c", 2):
+        return matrix.T.conj()
+    raise TypeError(f"invalid trans {trans!r}")
+
+
+def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> DeviceArray:
+    """out <- alpha op_a op_b + beta out in the dtype of `out`, which beta 0 does not read."""
+    if any(x.dtype != out.dtype for x in (op_a, op_b)):
+        raise AssertionError("a, b and out must have one dtype")
+    if out.dtype.char not in "fdFD":
+        raise TypeError("invalid dtype")
+    scalar = out.dtype.type
+    target = out._host
+    product = scalar(alpha) * (op_a @ op_b)
+    target[...] = product if scalar(beta) == 0 else product + scalar(beta) * target
+    return out
+
+
+def _gemm(
+    transa: str | int,
+    transb: str | int,
+    a: DeviceArray,
+    b: DeviceArray,
+    out: DeviceArray | None = None,
+    alpha: Any = 1.0,
+    beta: Any = 0.0,
+) -> DeviceArray:
+    """`cupy.cublas.gemm`: out = alpha op(a) op(b) + beta out."""
+    op_a, op_b = _operand(transa, a), _operand(transb, b)
+    assert op_a.ndim == op_b.ndim == 2 and op_a.shape[1] == op_b.shape[0]
+    shape = op_a.shape[0], op_b.shape[1]
+    if out is None:
+        out, beta = DeviceArray(np.empty(shape, a.dtype, order="F")), 0.0
+    assert out.shape == shape
+    return _blas(op_a, op_b, out, alpha, beta)
+
+
+def _gemv(
+    transa: str | int, alpha: Any, a: DeviceArray, x: DeviceArray, beta: Any, y: DeviceArray
+) -> None:
+    """`cupy.cublas.gemv`: y = alpha op(a) x + beta y."""
+    op_a = _operand(transa, a)
+    assert op_a.ndim == 2 and x.ndim == y.ndim == 1 and op_a.shape == (*y.shape, *x.shape)
+    _blas(op_a, x._host, y, alpha, beta)
+
+
+class _FakeDevice:
+    """`cupy.cuda.Device`: the one device of this machine, its CPU."""
+
+    compute_capability = "00"
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id = device or 0
+        if self.id != 0:
+            raise _FakeCUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+
+    def __enter__(self) -> _FakeDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __int__(self) -> int:
+        return self.id
+
+    def use(self) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+class _FakeStream:
+    """`cupy.cuda.Stream`: work is done before a call returns."""
+
+    null: _FakeStream
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
+        self.ptr = 0
+
+    def __enter__(self) -> _FakeStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def use(self) -> _FakeStream:
+        return self
+
+    def synchronize(self) -> None:
+        pass
+
+
+_FakeStream.null = _FakeStream(null=True)
+
+
+class _FakeCUDARuntimeError(RuntimeError):
+    """`cupy.cuda.runtime.CUDARuntimeError`."""
+
+
+class _FakeMemoryPool:
+    """`cupy.get_default_memory_pool()`: NumPy's memory is in no pool."""
+
+    def used_bytes(self) -> int:
+        return 0
+
+    def total_bytes(self) -> int:
+        return 0
+
+    def free_all_blocks(self, stream: Any = None) -> None:
+        pass
+
+
+class _FakeCupy(types.ModuleType):
+    """What this module does not have, NumPy's functions do, on device arrays."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(np, name)
+        return _on_device(value) if callable(value) and not isinstance(value, type) else value
+
+
+def _transfer(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: bool = False, blocking: bool = False
+) -> DeviceArray:
+    """To the device; what is there already is copied only if asked or if the dtype differs."""
+    if isinstance(a, DeviceArray):
+        result = np.array(a._host, dtype, order=order or "K", copy=copy or None)
+        return a if result is a._host else DeviceArray(result)
+    if isinstance(a, list | tuple):
+        a = [x._host if isinstance(x, DeviceArray) else x for x in a]
+    return DeviceArray(np.array(a, dtype, order=order or "K"))
+
+
+def _array(a: Any, dtype: Any = None, copy: bool = True, order: Any = "K") -> DeviceArray:
+    return _transfer(a, dtype, order, copy=copy)
+
+
+def _asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: Array | None = None, *, blocking: bool = True
+) -> Array:
+    return a.get(stream, order, out) if isinstance(a, DeviceArray) else np.asarray(a)
+
+
+def _module(name: str, contents: Mapping[str, Any]) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    return module
+
+
+def fake_cupy_modules() -> dict[str, types.ModuleType]:
+    """Fresh stand-ins for `cupy`, its submodules and `cupyx`, by name, ready for `sys.modules`."""
+    runtime = _module(
+        "cupy.cuda.runtime",
+        {
+            "getDeviceCount": lambda: 1,
+            "getDevice": lambda: 0,
+            "getDeviceProperties": lambda device: {
+                "name": b"host emulation",
+                "major": 0,
+                "minor": 0,
+                "multiProcessorCount": 1,
+                "sharedMemPerBlock": 48 * 1024,
+                "sharedMemPerBlockOptin": 227 * 1024,
+                "totalGlobalMem": 0,
+            },
+            "runtimeGetVersion": lambda: 0,
+            "driverGetVersion": lambda: 0,
+            "deviceSynchronize": lambda: None,
+            "CUDARuntimeError": _FakeCUDARuntimeError,
+        },
+    )
+    cuda = _module(
+        "cupy.cuda",
+        {
+            "Device": _FakeDevice,
+            "Stream": _FakeStream,
+            "runtime": runtime,
+            "get_current_stream": lambda: _FakeStream.null,
+            "alloc_pinned_memory": bytearray,
+            "is_available": lambda: True,
+        },
+    )
+    cublas = _module("cupy.cublas", {"gemm": _gemm, "gemv": _gemv})
+    cupy = _FakeCupy("cupy")
+    pool = _FakeMemoryPool()
+    vars(cupy).update(
+        __path__=[],
+        __version__="0+host.emulation",
+        ndarray=DeviceArray,
+        array=_array,
+        asarray=_transfer,
+        ascontiguousarray=lambda a, dtype=None: _transfer(a, dtype, "C"),
+        asnumpy=_asnumpy,
+        get_array_module=lambda *args: (
+            cupy if any(isinstance(a, DeviceArray) for a in args) else np
+        ),
+        get_default_memory_pool=lambda: pool,
+        ElementwiseKernel=_FakeElementwiseKernel,
+        RawKernel=_FakeRawKernel,
+        RawModule=_FakeRawModule,
+        cuda=cuda,
+        cublas=cublas,
+    )
+    cupyx = _module("cupyx", {"empty_pinned": np.empty, "zeros_pinned": np.zeros})
+    modules = (cupy, cuda, cublas, runtime, cupyx)
+    return {module.__name__: module for module in modules}
+
+
+def fake_cupy() -> types.ModuleType:
+    """A stand-in for the module `cupy`: NumPy's arrays, kernels that run on the host."""
+    return fake_cupy_modules()["cupy"]
