@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .backends import available_backends, get_backend
 from .checking import GradientCheck, check_gradients
 from .errors import BackendUnavailableError, DivergenceError
@@ -22,6 +24,10 @@ from .training import (
 )
 from .training import schedules as schedules
 from .validation import get_activation, get_cost
+
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier as MLPClassifier
+    from .estimators import MLPRegressor as MLPRegressor
 
 __all__ = [
     "SGD",
@@ -52,3 +58,23 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, imported when they are first asked for: only they need scikit-learn."""
+    if name not in ("MLPClassifier", "MLPRegressor"):
+        raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
+    try:
+        from . import estimators  # noqa: PLC0415
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            f"gpubp.{name} needs scikit-learn 1.4 or later; pip install 'gpubp[sklearn]'",
+            name=error.name,
+        ) from error
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "MLPClassifier", "MLPRegressor"})

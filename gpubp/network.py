@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class Network:
                 raise ValueError(f"hidden is {a.name!r}, which only an output layer can have")
         activations.append(_named("output", output))
         self.cost_function = _choose_cost(cost, activations[-1])
-        rates = _for_each("dropout", dropout, depth - 1, (int, float))
+        rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
         for rate in rates:
             check_number("dropout", rate, 0, 1)
         with_biases = [bool(b) for b in _for_each("biases", biases, depth, (bool, np.bool_))]

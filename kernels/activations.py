@@ -183,7 +183,7 @@ def _relu(z: Array, a: Array, s: tuple[Array, ...]) -> None:
 
 
 def _relu_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
-    np.sign(a, out=d)  # a >= 0, so this is 1 where a > 0 and 0 elsewhere
+    np.greater(a, 0, out=d)
 
 
 RELU = Activation(
@@ -204,7 +204,7 @@ def _leaky_relu(z: Array, a: Array, s: tuple[Array, ...], *, slope: float) -> No
 
 
 def _leaky_relu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, slope: float) -> None:
-    np.heaviside(a, 0, out=d)
+    np.greater(a, 0, out=d)
     np.multiply(d, 1 - slope, out=d)
     np.add(d, slope, out=d)
 
@@ -231,7 +231,7 @@ def _elu(z: Array, a: Array, s: tuple[Array, ...], *, alpha: float) -> None:
 
 def _elu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, alpha: float) -> None:
     # alpha exp(z) = a + alpha below zero, and 1 above it.
-    np.heaviside(a, 0, out=d)
+    np.greater(a, 0, out=d)
     np.multiply(d, 1 - alpha, out=d)
     np.minimum(a, 0, out=s[0])
     np.add(d, s[0], out=d)
@@ -261,7 +261,7 @@ def _selu(z: Array, a: Array, s: tuple[Array, ...], *, scale: float, alpha: floa
 def _selu_derivative(
     a: Array, d: Array, s: tuple[Array, ...], *, scale: float, alpha: float
 ) -> None:
-    np.heaviside(a, 0, out=d)
+    np.greater(a, 0, out=d)
     np.multiply(d, scale * (1 - alpha), out=d)
     np.minimum(a, 0, out=s[0])
     np.add(d, s[0], out=d)
@@ -612,7 +612,7 @@ def _hard_swish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
     np.sign(inside, out=inside)
     np.multiply(line, 1 / 3, out=line)
     np.add(line, 0.5, out=line)
-    np.heaviside(z, 0, out=d)
+    np.greater(z, 0, out=d)
     np.subtract(line, d, out=line)
     np.multiply(line, inside, out=line)
     np.add(d, line, out=d)

@@ -150,8 +150,7 @@ def _cross_entropy_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
 
 
 def _one_where_not_clamped(a: Array, out: Array) -> None:
-    np.subtract(a, TINY, out=out)
-    np.heaviside(out, 0, out=out)
+    np.greater(a, TINY, out=out)
 
 
 CROSS_ENTROPY = Cost(

@@ -24,7 +24,7 @@ Bound = Callable[[], None]
 
 ELEMENTS_PER_COUNTER = 8
 
-_PHILOX = """
+PHILOX = """
 // The uniform float32 number in [0, 1) of one position.
 __device__ __forceinline__ float philox_uniform(unsigned long long seed, unsigned long long step,
                                                 unsigned long long layer, unsigned long long position) {
@@ -65,7 +65,7 @@ def dropout_cuda(cupy: Any) -> Any:
         "out = philox_uniform(seed, clock[0], layer, first + i) >= rate"
         " ? T(compute(x) * T(scale)) : T(0);",
         "dropout",
-        _PHILOX,
+        PHILOX,
     )
 
 
@@ -84,11 +84,13 @@ def dropout_numpy(
     uniform = np.random.Generator(generator)
     state: Any = generator.state
     x, out = x.reshape(-1), out.reshape(-1)
-    numbers = np.empty(min(x.size, 1 << 14) + ELEMENTS_PER_COUNTER, np.float32)
+    parts = list(flat_blocks(x.size))
+    longest = max(part.stop - part.start for part in parts)
+    numbers = np.empty(longest + ELEMENTS_PER_COUNTER, np.float32)
     rate32 = np.float32(rate)
     scale = keep_scale(rate)
     blocks = []
-    for part in flat_blocks(x.size):
+    for part in parts:
         counter, skip = divmod(first + part.start, ELEMENTS_PER_COUNTER)
         (mask,) = scratch.arrays(1, x[part].shape)
         drawn = numbers[: skip + mask.size]

@@ -6,7 +6,7 @@ hyperparameters, as T and, with a trailing underscore, as float64 (in float32, 1
 its seven digits); `numpy(theta, g, state, s, learning_rate, correction1, correction2, **hyperparameters)`
 is its twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
 
-What every update shares comes first, in `_PROLOGUE` and `_prepare`: the gradient is clipped (by the
+What every update shares comes first, in `PROLOGUE` and `_prepare`: the gradient is clipped (by the
 global norm, then by value) and gets the derivative of the penalties, and decoupled decay shrinks the
 weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements.
 
@@ -263,7 +263,7 @@ UPDATES: Mapping[str, Update] = {
     update.name: update for update in (SGD, MOMENTUM, NESTEROV, ADAM, RMSPROP, LION)
 }
 
-_PROLOGUE = """
+PROLOGUE = """
     const double* row = &table[3 * clock[1]];
     const T learning_rate = T(row[0]);
     const double correction1 = row[1], correction2 = row[2];
@@ -298,7 +298,7 @@ def update_cuda(
         " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value"
         + "".join(f", float64 {name}_" for name in update.hyperparameters),
         ", ".join(f"T {name}" for name in ("theta", *update.state)),
-        constants + _PROLOGUE + update.cuda,
+        constants + PROLOGUE + update.cuda,
         f"update_{update.name}",
     )
     kernel(

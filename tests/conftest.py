@@ -32,10 +32,6 @@ GPUS, NO_GPU_BECAUSE = backends.device_count()
 CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("filterwarnings", "error")
-
-
 def pytest_report_header() -> str:
     without = "" if GPUS else f"; without cupy: {NO_GPU_BECAUSE}"
     return f"gpubp backends: {', '.join(['numpy', *CUDA_BACKENDS])}{without}"

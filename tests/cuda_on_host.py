@@ -99,7 +99,8 @@ def _compiler() -> str:
 
 
 def _run_compiler(*arguments: str) -> None:
-    done = subprocess.run([_compiler(), *FLAGS, *arguments], capture_output=True, text=True)
+    command = [_compiler(), *FLAGS, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise HostCompileError(done.stderr)
 
@@ -313,8 +314,10 @@ class HostElementwiseKernel:
                 if p.raw:
                     raise TypeError(f"raw parameter {p.name} takes an array, not {type(argument)}")
                 scalars.append(p.name)
-                argument = np.asarray(argument).astype(p.dtype or generic[p.type_name])
-            arrays.append(np.asarray(argument) if p.raw else _broadcast(argument, shape))
+                array = np.asarray(argument).astype(p.dtype or generic[p.type_name])
+            else:
+                array = np.asarray(argument)
+            arrays.append(array if p.raw else _broadcast(array, shape))
         c_arrays = (_ArrayArgument * len(arrays))(*map(_ArrayArgument, arrays))
         loop = _load(self.host_source(generic, scalars)).cuda_on_host_loop
         loop.restype = ctypes.c_char_p

@@ -281,7 +281,10 @@ def _transfer(
         return a if result is a._host else DeviceArray(result)
     if isinstance(a, list | tuple):
         a = [x._host if isinstance(x, DeviceArray) else x for x in a]
-    return DeviceArray(np.array(a, dtype, order=order or "K"))
+    result = np.array(a, dtype, order=order or "K")
+    if result.dtype.char not in "?bhilqBHILQefdFD":
+        raise ValueError(f"Unsupported dtype {result.dtype}")
+    return DeviceArray(result.astype(result.dtype.newbyteorder("="), copy=False))
 
 
 def _array(a: Any, dtype: Any = None, copy: bool = True, order: Any = "K") -> DeviceArray:

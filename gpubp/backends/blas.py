@@ -9,7 +9,9 @@ step go through one.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import scipy
 import threadpoolctl
 from scipy.linalg import cython_blas
 
-__all__ = ["bind_matmul", "get_threads", "set_threads"]
+__all__ = ["bind_matmul", "get_threads", "single_threaded"]
 
 Array = Any
 Pointer = ctypes.c_void_p
@@ -101,13 +103,46 @@ def _controller() -> Any:
 
 
 def get_threads() -> int:
-    """How many threads a matmul may use now; 1 where that can't be told, and so can't be set."""
+    """How many threads a matmul may use outside `single_threaded`; 1 where that can't be told."""
+    with _single.lock:
+        return _single.threads if _single.users else _get()
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Within it, every matmul of the process runs in the thread that asks for it."""
+    with _single.lock:
+        if not _single.users:
+            _single.threads = _get()
+            _set(1)
+        _single.users += 1
+    try:
+        yield
+    finally:
+        with _single.lock:
+            _single.users -= 1
+            if not _single.users:
+                _set(_single.threads)
+
+
+class _Single:
+    """How many `single_threaded` are open, and what the last of them goes back to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.threads = 1
+
+
+_single = _Single()
+
+
+def _get() -> int:
     controller = _controller()
     return 1 if controller is None else int(controller.get_num_threads())
 
 
-def set_threads(count: int) -> None:
-    """Let a matmul use `count` threads."""
+def _set(count: int) -> None:
     controller = _controller()
     if controller is not None:
         controller.set_num_threads(count)

@@ -11,8 +11,6 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +22,7 @@ from ..kernels.dropout import dropout_numpy
 from ..kernels.updates import update_numpy
 from . import blas
 from .base import Array, Backend, Rows
+from .lanes import run_together
 
 __all__ = ["NumpyBackend"]
 
@@ -83,10 +82,20 @@ class NumpyBackend(Backend):
         if len(functions) == 1:
             functions[0]()
             return
-        tapes = [self.capture(function) for function in functions]
-        self._do(lambda: _run_together(tapes))
+        tapes = [self._record(function) for function in functions]
+        self._do(lambda: run_together(tapes))
 
     def capture(self, step: Bound) -> Bound:
+        run = self._record(step)
+
+        def replay() -> None:
+            with blas.single_threaded():
+                run()
+
+        return replay
+
+    def _record(self, step: Bound) -> Bound:
+        """The calls that `step`'s verbs bind, as one call."""
         outer = self._recorder.tape, self._recorder.scratch
         tape: list[Bound] = []
         self._recorder.tape, self._recorder.scratch = tape, {}
@@ -96,11 +105,11 @@ class NumpyBackend(Backend):
             self._recorder.tape, self._recorder.scratch = outer
         calls = tuple(tape)
 
-        def replay() -> None:
+        def run() -> None:
             for call in calls:
                 call()
 
-        return replay
+        return run
 
     def synchronize(self) -> None:
         pass
@@ -287,7 +296,7 @@ class NumpyBackend(Backend):
 LANE_WORK = 3_000_000
 """Multiply-adds of a forward pass from which a step is worth sharing among threads."""
 
-BLOCK_ELEMENTS = 128 * 1024
+BLOCK_ELEMENTS = 131072
 """Activations of the widest layer in a block of rows: half a MiB of float32, so that a block's z, a and δ
 stay in a second-level cache."""
 
@@ -295,27 +304,6 @@ stay in a second-level cache."""
 def block_rows(widths: Sequence[int]) -> int:
     """Rows of a block: as many as fit the cache, in multiples of 32, and enough for BLAS to be fast."""
     return max(128, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
-
-
-@cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="gpubp-lane")
-
-
-def _run_together(tapes: Sequence[Bound]) -> None:
-    """Run each tape in a thread of its own, the first in this one, with one BLAS thread each."""
-    threads = blas.get_threads()
-    blas.set_threads(1)
-    others = []
-    try:
-        others = [_pool(len(tapes) - 1).submit(tape) for tape in tapes[1:]]
-        tapes[0]()
-    finally:
-        errors = [other.exception() for other in others]
-        blas.set_threads(threads)
-    for error in errors:
-        if error is not None:
-            raise error
 
 
 def _processor() -> str:

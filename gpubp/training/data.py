@@ -58,7 +58,9 @@ class Data:
             self.source = Rows(None)
         else:
             device_weights = None if weights is None else move(weights, backend)
-            self.source = Rows(move(x, backend), move(y, backend), device_weights)
+            self.source = Rows(
+                backend.asarray(move(x, backend)), backend.asarray(move(y, backend)), device_weights
+            )
 
     def total_weight(self, rows: Any) -> float:
         """The weight of a batch in a mean over all: its number of rows, or their sample weights' sum."""
@@ -71,8 +73,9 @@ class Data:
         if not self.streamed:
             return
         n_in, n_out = self._sizes
-        x = check_inputs(_read(self._x, rows), n_in, f"{self._name}x")
-        y = check_targets(_read(self._y, rows), self._cost, len(rows), n_out, f"{self._name}y")
+        x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
+        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name)
+        y = check_targets(_read(y_name, self._y, rows), self._cost, len(rows), n_out, y_name)
         weights = None if self.weights is None else self.weights[rows]
         self.source.x = move(x, self._backend)
         self.source.y = move(y, self._backend)
@@ -97,11 +100,11 @@ def _host(array: Array) -> Any:
     return np.asarray(array) if owner is None else owner.to_numpy(array)
 
 
-def _read(data: Any, rows: Any) -> Any:
+def _read(name: str, data: Any, rows: Any) -> Any:
     first, last = int(rows[0]), int(rows[-1])
     if last - first == len(rows) - 1:
-        return as_array("x", data[first : last + 1])
+        return as_array(name, data[first : last + 1])
     try:
-        return as_array("x", data[rows])
+        return as_array(name, data[rows])
     except (TypeError, IndexError, KeyError):
         return np.concatenate([np.asarray(data[int(k) : int(k) + 1]) for k in rows])

@@ -57,7 +57,7 @@ class _Bar(Callback):
 def progress_callback() -> Callback:
     """What `fit(progress=True)` adds to the callbacks."""
     try:
-        from rich import progress  # noqa: PLC0415
+        from rich import console, progress  # noqa: PLC0415
     except ImportError:
         return _Lines()
     return _Bar(
@@ -66,5 +66,6 @@ def progress_callback() -> Callback:
             progress.BarColumn(bar_width=30),
             progress.TimeRemainingColumn(compact=True),
             progress.TextColumn("{task.fields[figures]}"),
+            console=console.Console(stderr=True),
         )
     )

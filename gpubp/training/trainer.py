@@ -29,6 +29,9 @@ from .schedules import Schedule, get_schedule
 
 __all__ = ["Trainer"]
 
+STEPS_KEPT = 8
+"""Batch sizes whose captured step, with its buffers, is kept."""
+
 
 class Trainer:
     """Trains a network; the optimizer's state lives on from one fit to the next.
@@ -66,8 +69,15 @@ class Trainer:
         self.optimizer = get_optimizer(optimizer)
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule = get_schedule(schedule)
-        if isinstance(early_stopping, int):
-            early_stopping = EarlyStopping(early_stopping)
+        if seed is not None and not isinstance(seed, np.random.Generator):
+            check_number("seed", seed, 0, math.inf, whole=True)
+        if isinstance(early_stopping, int | np.integer):
+            early_stopping = EarlyStopping(int(early_stopping))
+        elif not isinstance(early_stopping, EarlyStopping | None):
+            raise TypeError(
+                f"early_stopping is {early_stopping!r}, expected an EarlyStopping, a number of epochs"
+                " or None"
+            )
         self.early_stopping = early_stopping
         self.callbacks = as_callbacks(callbacks)
         self._rng = np.random.default_rng(seed)
@@ -132,17 +142,19 @@ class Trainer:
         callbacks = [*self.callbacks, *([progress_callback()] if progress else [])]
         before = self._snapshot()
         history = History()
+        self._stop_reason = ""
         try:
-            with self._interruptible():
-                self._run(data, evaluation, epochs, callbacks, history)
-        except DivergenceError:
+            try:
+                with self._interruptible():
+                    self._run(data, evaluation, epochs, callbacks, history)
+            finally:
+                for callback in callbacks:
+                    callback.on_fit_end(self, history)
+        except BaseException as error:
+            diverged = isinstance(error, DivergenceError) and error.history is history
+            if not diverged:
+                self._restore(before)
             raise
-        except BaseException:
-            self._restore(before)
-            raise
-        finally:
-            for callback in callbacks:
-                callback.on_fit_end(self, history)
         return history
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
@@ -166,12 +178,10 @@ class Trainer:
         rows.weights = None if weights is None else move(weights, self._backend)
         self._make_room([len(x)], 1)
         labels = y.ndim == 1
-        replay = self._captured(len(x), labels, weights is not None)
         self._write_table(np.arange(self._steps_taken, self._steps_taken + 1), np.ones(1))
         self._clock[1] = 0
         self._costs.fill(0)
-        replay()
-        self._steps_taken += 1
+        self._run_step(len(x), labels, weights is not None)
 
     @property
     def step_cost(self) -> float:
@@ -191,32 +201,42 @@ class Trainer:
         stride = self.batch_size * self.accumulate
         batches = -(-data.rows // stride)
         self._make_room([min(stride, data.rows), data.rows % stride or stride], batches)
-        self._stop_reason = ""
         self.schedule.begin()
         for callback in callbacks:
             callback.on_fit_begin(self, epochs, batches)
         best = self._snapshot() if self.early_stopping else None
+        good = self._snapshot()
         waited = 0
         for epoch in range(epochs):
             began = time.perf_counter()
-            good = self._snapshot()
+            earlier, good = good, self._snapshot()
             for callback in callbacks:
                 callback.on_epoch_begin(self, epoch)
             order = self._order(data.rows, stride)
             rates = self._rates(epoch, epochs, batches)
             done = self._epoch(data, order, stride, callbacks)
-            if not done:
-                break
             costs = self._backend.to_numpy(self._costs)[:, :done].sum(0)
             weights = [data.total_weight(order[k * stride : (k + 1) * stride]) for k in range(done)]
             cost = float(np.dot(costs, weights) / (sum(weights) or 1))
-            validation = evaluation() if evaluation is not None and math.isfinite(cost) else None
+            with np.errstate(all="ignore"):
+                finite = math.isfinite(cost)
+                validation = evaluation() if evaluation is not None and finite else None
             monitored = validation.cost if validation is not None else cost
+            broken = ""
             if not math.isfinite(monitored):
-                self._restore(good)
+                broken = (
+                    f"the {'cost' if validation is None else 'validation cost'} became {monitored}"
+                )
+            elif not self._finite():
+                broken = "the parameters stopped being finite"
+            if broken:
+                # The first cost is that of the parameters the epoch began with.
+                began_well = math.isfinite(costs[0])
+                self._restore(good if began_well else earlier)
+                history.stopped = "diverged"
                 raise DivergenceError(
-                    f"the {'cost' if validation is None else 'validation cost'} became {monitored} in"
-                    f" epoch {epoch + 1}; the network has the parameters from before that epoch"
+                    f"{broken} in epoch {epoch + 1}; the network has the parameters from before epoch"
+                    f" {epoch + 1 if began_well else max(epoch, 1)}"
                     " (a lower learning rate or clip_norm may help)",
                     epoch,
                     history,
@@ -266,8 +286,7 @@ class Trainer:
             if data.streamed:
                 data.bring(chosen)
                 rows.x, rows.y, rows.weights = source.x, source.y, source.weights
-            self._captured(len(chosen), data.labels, data.weights is not None)()
-            self._steps_taken += 1
+            self._run_step(len(chosen), data.labels, data.weights is not None)
             done += 1
             for callback in watched:
                 callback.on_step_end(self, done - 1)
@@ -301,10 +320,19 @@ class Trainer:
 
     # A step.
 
+    def _run_step(self, rows: int, labels: bool, weighted: bool) -> None:
+        """Replay the step for batches of `rows`."""
+        replay = self._captured(rows, labels, weighted)
+        with np.errstate(all="ignore"):  # what overflows here is told as divergence
+            replay()
+        self._steps_taken += 1
+
     def _captured(self, rows: int, labels: bool, weighted: bool) -> Callable[[], None]:
         """The captured step for batches of `rows`."""
         key = rows, labels, weighted
         if key not in self._steps:
+            while len(self._steps) >= STEPS_KEPT:
+                del self._steps[next(iter(self._steps))]
             workspace = Workspace(
                 self._backend,
                 self.network.layers,
@@ -372,6 +400,10 @@ class Trainer:
 
     # What a fit can go back to.
 
+    def _finite(self) -> bool:
+        """Whether every parameter is."""
+        return bool(self._backend.xp.isfinite(self.network.parameters).all())
+
     def _snapshot(self) -> tuple[Any, ...]:
         arrays = (self.network.parameters, self._gradients[0], *self._state, self._clock)
         return self._steps_taken, [array.copy() for array in arrays]
@@ -385,19 +417,18 @@ class Trainer:
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         """Let Ctrl-C end training after the current step; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
+        previous = signal.getsignal(signal.SIGINT)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if not in_main_thread or previous in (None, signal.SIG_IGN):
             yield
             return
-        previous = signal.getsignal(signal.SIGINT)
 
         def interrupt(number: int, frame: Any) -> None:
             signal.signal(signal.SIGINT, previous)
             self.stop("interrupted")
 
-        if previous is not None:
-            signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, interrupt)
         try:
             yield
         finally:
-            if previous is not None:
-                signal.signal(signal.SIGINT, previous)
+            signal.signal(signal.SIGINT, previous)

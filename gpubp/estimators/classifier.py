@@ -1,0 +1,206 @@
+"""MLPClassifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from ..backends import Array, backend_of
+from .base import BaseMLP, Task
+from .data import CHUNK_ROWS, check_inputs_like_fit, dense, on_host, outputs_of
+
+__all__ = ["MLPClassifier"]
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """A multi-layer perceptron for two classes, several classes, or several labels at once.
+
+    Two classes have one output, a sigmoid; more have softmax; labels have a sigmoid each. The loss is
+    their cross-entropy.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : widths of the hidden layers, or one width.
+    activation : of the hidden layers: "identity", "logistic", "tanh", "relu", or any other of gpubp's
+        activations, by name or as an `Activation`.
+    solver : "lbfgs", "sgd", "adam", or another of gpubp's optimizers: "adamw", "rmsprop", "lion".
+    alpha : L2 penalty: ½ alpha ‖w‖² / batch_size is added to a batch's mean loss; biases have none.
+    batch_size : rows of a batch; "auto" is min(200, n_samples). Not of lbfgs.
+    learning_rate : for sgd: "constant"; "invscaling", learning_rate_init / (t_ + 1)^power_t in each
+        epoch; or "adaptive", divided by 5 where training would stop otherwise, until it is 1e-6.
+    learning_rate_init : η of every solver but lbfgs.
+    power_t : see learning_rate.
+    max_iter : most epochs, or iterations of lbfgs.
+    shuffle : a new order of the rows for each epoch.
+    random_state : of initial weights, held-out rows and batch order; None, an int or a RandomState.
+    tol, n_iter_no_change : training stops when, in more than n_iter_no_change epochs on end, the loss
+        has not fallen to tol below its lowest, or, with early_stopping, the score has not risen to
+        tol above its highest. For lbfgs, tol is the gradient's largest element at which to stop.
+    verbose : print the loss of each epoch.
+    warm_start : fit goes on with the network that it has.
+    momentum, nesterovs_momentum : of sgd; momentum from 0 to below 1.
+    early_stopping, validation_fraction : hold out this share of the rows, stop by the score on them,
+        and keep the weights that scored best.
+    beta_1, beta_2 : of adam, adamw and lion.
+    epsilon : of adam, adamw and rmsprop.
+    max_fun : most evaluations of the loss by lbfgs.
+    backend : "auto", "numpy" or "cupy".
+    dtype : of parameters and training, "float32" or "float64"; lbfgs computes in float64 always.
+    dropout : probability with which training drops each hidden activation; not with lbfgs.
+
+    Attributes
+    ----------
+    network_ : the `gpubp.Network`.
+    history_ : the `gpubp.History` of the last call of fit or partial_fit; penalties are left out of its
+        costs, but for lbfgs.
+    classes_ : (n_classes,); with several labels at once, their column numbers.
+    coefs_, intercepts_ : lists of (n_in, n_out) and (n_out,), views of the network's parameters.
+    loss_, loss_curve_, best_loss_ : with penalties; the curve goes on over warm starts and partial_fit.
+        With early_stopping best_loss_ is None; lbfgs has loss_ alone.
+    validation_scores_, best_validation_score_ : accuracies, None without early_stopping.
+    n_iter_ : epochs or iterations of the last call; t_ : rows trained on since training began.
+    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = MLPClassifier(solver="lbfgs", random_state=0).fit(X / X.max(axis=0), y)
+    >>> round(model.score(X / X.max(axis=0), y), 2)
+    1.0
+    """
+
+    def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
+        y = dense(on_host(y))
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                f"y has {y.shape[1]} columns of classes, expected one, or columns of 0 and 1 (labels)"
+            )
+        if kind == "multilabel-indicator":
+            columns = np.arange(y.shape[1])
+            if goes_on and not np.array_equal(columns, self.classes_):
+                raise ValueError(f"y has {y.shape[1]} labels, expected {len(self.classes_)}")
+            targets = (y != 0).astype(self.dtype)
+            return Task(targets, y.shape[1], "logistic", "binary_cross_entropy", columns)
+
+        known = self._classes(np.unique(y), goes_on, classes)
+        codes = np.searchsorted(known, y)
+        if len(known) <= 2:
+            targets = codes[:, None].astype(self.dtype)
+            return Task(targets, 1, "logistic", "binary_cross_entropy", known)
+        return Task(codes, len(known), "softmax", "cross_entropy", known)
+
+    def _classes(self, present: Any, goes_on: bool, classes: Any) -> Any:
+        """The classes: those given, those known before, or those present in y."""
+        if not goes_on and classes is None:
+            return present
+        known = self.classes_ if goes_on else np.unique(np.asarray(classes))
+        if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
+            raise ValueError(f"classes is {classes!r}, expected those of the first call, {known}")
+        unknown = sorted(set(present.tolist()) - set(known.tolist()))
+        if unknown:
+            raise ValueError(f"y holds the classes {unknown}, which are not in classes_, {known}")
+        return known
+
+    def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
+        if targets.ndim == 1:
+            right = outputs.argmax(axis=1) == targets
+        else:
+            right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
+
+    @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+        """One epoch over X and y, with network and optimizer as the last call left them.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `fit`.
+        classes : (n_classes,), all that will ever come; the first call needs it, unless y has several
+            labels at once.
+
+        Returns
+        -------
+        self
+        """
+        first = not hasattr(self, "network_")
+        if first and classes is None and not type_of_target(on_host(y)).startswith("multilabel"):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def predict(self, X: Any) -> Any:
+        """The likeliest class of each row, (n_samples,), or labels 0 and 1, (n_samples, n_labels).
+
+        The result is where X is, except that classes which are not numbers are on the host.
+        """
+        outputs = self._outputs(X)
+        home = backend_of(outputs)
+        xp = np if home is None else home.xp
+        if self._multilabel:
+            return (outputs > 0.5).astype(np.int64)
+        if self.n_outputs_ > 1:
+            chosen = xp.argmax(outputs, axis=1)
+        else:
+            chosen = xp.minimum(outputs[:, 0] > 0.5, len(self.classes_) - 1)
+        chosen = chosen.astype(np.int64)
+        if home is not None and self.classes_.dtype.kind in "biuf":
+            return home.asarray(self.classes_)[chosen]
+        return self.classes_[on_host(chosen)]
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class, (n_samples, n_classes), ordered as classes_, where X is."""
+        outputs = self._outputs(X)
+        if self.n_outputs_ > 1:
+            return outputs
+        xp = getattr(backend_of(outputs), "xp", np)
+        return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """The logarithm of `predict_proba`, from z through log-sum-exp: finite where that is 0."""
+        check_is_fitted(self)
+        X = check_inputs_like_fit(self, X, self.network_.dtype)
+        parts = []
+        for first in range(0, X.shape[0], CHUNK_ROWS):
+            z = self.network_.forward(dense(X[first : first + CHUNK_ROWS])).z[-1]
+            parts.append(self._log_probabilities(z))
+        return getattr(backend_of(parts[0]), "xp", np).concatenate(parts)
+
+    def _log_probabilities(self, z: Array) -> Array:
+        xp = getattr(backend_of(z), "xp", np)
+        if self.out_activation_ == "softmax":
+            shifted = z - xp.max(z, axis=1, keepdims=True)
+            return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        positive = -xp.logaddexp(0, -z)
+        if self._multilabel:
+            return positive
+        return xp.concatenate([-xp.logaddexp(0, z), positive], axis=1)[:, : len(self.classes_)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The (weighted) share of rows whose prediction is y, in all labels if there are several."""
+        predicted, weights = on_host(self.predict(X)), on_host(sample_weight)
+        return float(accuracy_score(on_host(y), predicted, sample_weight=weights))
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+
+    @property
+    def _multilabel(self) -> bool:
+        return self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def _more_tags(self) -> dict[str, bool]:  # scikit-learn < 1.6
+        return {"multilabel": True}

@@ -1,0 +1,104 @@
+"""X and y: on the host as scikit-learn checks them, or on the device that they came on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_array
+
+from ..backends import Array, backend_of
+from ..network import Network
+from ..validation import as_array, check_inputs
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # scikit-learn < 1.6
+
+    def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+        """What scikit-learn 1.6 made of the estimators' own method."""
+        return estimator._validate_data(X, y, **options)
+
+
+__all__ = [
+    "CHUNK_ROWS",
+    "batches_of",
+    "check_data",
+    "check_inputs_like_fit",
+    "dense",
+    "on_host",
+    "outputs_of",
+]
+
+CHUNK_ROWS = 8192
+
+
+def on_host(array: Any) -> Any:
+    """A device's array as NumPy's; anything else unchanged."""
+    home = backend_of(array)
+    return array if home is None else home.to_numpy(array)
+
+
+def check_data(
+    estimator: Any, X: Any, y: Any, *, reset: bool, dtype: Any, **y_checks: Any
+) -> tuple[Any, Any]:
+    """X, (n_samples, n_features), maybe CSR, and y, (n_samples,) or (n_samples, 2 or more).
+
+    With `reset`, the estimator learns its number of features (and their names, if X has names).
+    """
+    if backend_of(X) is None:
+        X, y = validate_data(
+            estimator, X, on_host(y), reset=reset, accept_sparse="csr", dtype=dtype,
+            multi_output=True, **y_checks,
+        )  # fmt: skip
+        return X, _without_column(y)
+    if reset:
+        X = as_array("X", X)
+        estimator.n_features_in_ = int(X.shape[-1])
+    X = check_inputs(X, estimator.n_features_in_, "X")
+    if backend_of(y) is None:
+        y = check_array(y, ensure_2d=False, accept_sparse="csr", dtype=None, input_name="y")
+    return X, _without_column(y)
+
+
+def _without_column(y: Any) -> Any:
+    if y.ndim == 1 or y.shape[1] > 1:
+        return y
+    return column_or_1d(y, warn=True) if backend_of(y) is None else y[:, 0]
+
+
+def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
+    """X to predict for, checked against what `fit` saw."""
+    if backend_of(X) is not None:
+        return check_inputs(X, estimator.n_features_in_, "X")
+    return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
+
+
+class _DenseSlices:
+    """A CSR matrix whose rows are dense where they are read, so that training reads it by batches."""
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix, self.shape = matrix, matrix.shape
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self.matrix[rows].toarray()
+
+
+def dense(matrix: Any) -> Any:
+    """A sparse matrix as an array; anything else unchanged."""
+    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
+
+
+def batches_of(X: Any) -> Any:
+    """X as `Trainer.fit` takes it."""
+    return _DenseSlices(X) if scipy.sparse.issparse(X) else X
+
+
+def outputs_of(network: Network, X: Any) -> Array:
+    """The network's outputs, (n_samples, n_outputs), where X is; a CSR matrix goes in by chunks."""
+    if not scipy.sparse.issparse(X):
+        return network.predict(X)
+    chunks = range(0, X.shape[0], CHUNK_ROWS)
+    return np.concatenate([network.predict(X[k : k + CHUNK_ROWS].toarray()) for k in chunks])

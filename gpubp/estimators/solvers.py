@@ -1,0 +1,293 @@
+"""How the estimators train: by batches, stopping by scikit-learn's rules, or by L-BFGS."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from ..backends import Array, backend_of
+from ..network import Network
+from ..training import Callback, History, Optimizer, Trainer, get_optimizer
+from ..training.optimizers import OPTIMIZERS
+from ..training.schedules import Schedule
+from ..validation import move
+from .data import batches_of, dense, on_host, outputs_of
+from .resumable import ResumableTrainer
+
+__all__ = ["Examples", "Record", "fit_batches", "fit_lbfgs"]
+
+SMALLEST_RATE = 1e-6  # "adaptive" ends training once the learning rate has come down to this.
+
+# An optimizer's name for a parameter, and the estimators'.
+_PARAMETERS = {
+    "momentum": "momentum",
+    "nesterov": "nesterovs_momentum",
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "epsilon": "epsilon",
+}
+
+
+@dataclass
+class Examples:
+    """X, encoded targets and sample weights."""
+
+    X: Any
+    targets: Array
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+    def take(self, rows: Any) -> Examples:
+        """These rows, an array of numbers, wherever each array is."""
+        taken = [
+            None if a is None else _take(a, rows) for a in (self.X, self.targets, self.weights)
+        ]
+        return Examples(*taken)
+
+    @property
+    def mean_weight(self) -> float:
+        """1 where all weights are 0, which the trainer tells."""
+        if self.weights is None:
+            return 1.0
+        return float(self.weights.sum(dtype=np.float64)) / len(self) or 1.0
+
+
+@dataclass
+class Record:
+    """What goes on from one fit to the next, over warm starts and partial_fit.
+
+    `waited` counts the epochs without improvement, `seen` the rows trained on.
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+    scores: list[float] = field(default_factory=list)
+    best_score: float = -math.inf
+    waited: int = 0
+    seen: int = 0
+
+
+@dataclass
+class _Rate(Schedule):
+    """The same factor for all steps of an epoch; `_Progress` changes it between epochs."""
+
+    current: float = 1.0
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return np.full(len(steps), self.current)
+
+
+class _Progress(Callback):
+    """Keeps the record, changes the learning rate and says when training stops."""
+
+    def __init__(
+        self,
+        settings: Any,
+        record: Record,
+        optimizer: Optimizer,
+        rows: int,
+        score: Callable[[], float] | None,
+    ) -> None:
+        self.settings, self.record, self.optimizer = settings, record, optimizer
+        self.rows, self.score = rows, score
+        self.best_parameters: Array | None = None
+        self._penalty, self._share = 0.0, 0.0
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        self._penalty = _penalty(trainer.network, self.optimizer.l2)
+        self._share = (steps_per_epoch - 1) / (2 * steps_per_epoch)
+        if self.score is not None:
+            self.best_parameters = trainer.network.parameters.copy()
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        record, settings = self.record, self.settings
+        # The mean of the penalties before each step, were they to change alike from step to step.
+        before, self._penalty = self._penalty, _penalty(trainer.network, self.optimizer.l2)
+        loss = history.cost[-1] + before + self._share * (self._penalty - before)
+        record.loss_curve.append(loss)
+        record.seen += self.rows
+        if self.score is None:
+            improved = loss <= record.best_loss - settings.tol
+            record.best_loss = min(record.best_loss, loss)
+            shown = ""
+        else:
+            score = self.score()
+            record.scores.append(score)
+            improved = score >= record.best_score + settings.tol
+            if score > record.best_score:
+                record.best_score = score
+                self.best_parameters = trainer.network.parameters.copy()
+            shown = f", validation score {score:.6f}"
+        record.waited = 0 if improved else record.waited + 1
+        if settings.verbose:
+            print(f"epoch {len(history)}, loss {loss:.8f}{shown}")
+        self._change_rate(trainer)
+
+    def _change_rate(self, trainer: Trainer) -> None:
+        settings, record, rate = self.settings, self.record, trainer.schedule
+        assert isinstance(rate, _Rate)
+        plan = settings.learning_rate if settings.solver == "sgd" else "constant"
+        if plan == "invscaling":
+            rate.current = (record.seen + 1) ** -float(settings.power_t)
+        if record.waited <= settings.n_iter_no_change:
+            return
+        if plan == "adaptive" and self.optimizer.learning_rate * rate.current > SMALLEST_RATE:
+            rate.current /= 5
+            record.waited = 0
+        else:
+            trainer.stop("converged")
+
+
+def _take(array: Array, rows: Any) -> Array:
+    home = backend_of(array)
+    return array[rows if home is None else home.asarray(rows)]
+
+
+def _penalty(network: Network, l2: float) -> float:
+    """½ l2 Σ w²."""
+    if not l2:
+        return 0.0
+    backend = network.backend
+    total = backend.xp.zeros(1, np.float64)
+    backend.weighted_sum(network.parameters[: network.layout.n_weights], None, total)
+    return 0.5 * l2 * float(total[0])
+
+
+def fit_batches(
+    settings: Any,
+    network: Network,
+    examples: Examples,
+    rng: Any,
+    record: Record,
+    trainer: ResumableTrainer | None,
+    epochs: int,
+) -> tuple[ResumableTrainer, History]:
+    """Train by batches, as the estimator's parameters, `settings`, say.
+
+    Parameters
+    ----------
+    rng : a RandomState that draws the rows held out, then the seed of a new trainer.
+    record : goes on with it.
+    trainer : goes on with it and its optimizer's state, if there is one and the state suits the solver.
+    """
+    score = None
+    if settings.early_stopping:
+        train, held_out = _split(settings, examples.targets, rng)
+        validation, examples = examples.take(held_out), examples.take(train)
+        targets, weights = on_host(validation.targets), on_host(validation.weights)
+
+        def score() -> float:
+            outputs = on_host(outputs_of(network, validation.X))
+            return float(settings._score(outputs, targets, weights))
+
+    rows = len(examples)
+    batch_size = 200 if settings.batch_size == "auto" else int(settings.batch_size)
+    if settings.batch_size != "auto" and batch_size > rows:
+        _warn(f"batch_size is {batch_size}, but there are {rows} rows; it is taken as {rows}")
+    batch_size = min(batch_size, rows)
+    optimizer = _optimizer(settings, settings.alpha / (batch_size * examples.mean_weight))
+    if trainer is None or not trainer.accepts(optimizer):
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        trainer = ResumableTrainer(network, optimizer, schedule=_Rate(), seed=seed)
+    trainer.go_on_with(optimizer)
+    trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
+    progress = _Progress(settings, record, optimizer, rows, score)
+    trainer.callbacks = [progress]
+    try:
+        history = trainer.fit(
+            batches_of(examples.X), examples.targets, epochs=epochs, sample_weight=examples.weights
+        )
+    finally:
+        trainer.callbacks = []
+        trainer.forget_data()
+    if progress.best_parameters is not None:
+        network.parameters[...] = progress.best_parameters
+    if history.stopped == "interrupted":
+        _warn("training was interrupted by the user")
+    return trainer, history
+
+
+def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
+    """Rows to train on and rows to hold out, as scikit-learn: with both of two classes in each."""
+    two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
+    train, held_out = train_test_split(
+        np.arange(len(targets)),
+        random_state=rng,
+        test_size=settings.validation_fraction,
+        stratify=on_host(targets) if two_classes else None,
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            f"validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows"
+            " holds out fewer than the 2 that a score needs"
+        )
+    return train, held_out
+
+
+def _optimizer(settings: Any, l2: float) -> Optimizer:
+    fields = OPTIMIZERS[settings.solver].__dataclass_fields__
+    parameters = {
+        own: getattr(settings, name) for own, name in _PARAMETERS.items() if own in fields
+    }
+    rate = float(settings.learning_rate_init)
+    return get_optimizer(settings.solver, learning_rate=rate, l2=l2, **parameters)
+
+
+def fit_lbfgs(settings: Any, network: Network, twin: Network, examples: Examples) -> History:
+    """L-BFGS from the network's parameters, on `twin`, its like in float64.
+
+    The costs of the history have the penalty in them.
+    """
+    backend, n_weights = twin.backend, twin.layout.n_weights
+    X, targets = move(dense(examples.X), backend), move(examples.targets, backend)
+    l2 = settings.alpha / (len(examples) * examples.mean_weight)
+    history, latest = History(), [math.nan]
+
+    def objective(theta: Any) -> tuple[float, Any]:
+        twin.parameters[...] = backend.asarray(theta)
+        computed = twin.backprop(X, targets, examples.weights)
+        gradient, w = backend.to_numpy(computed.gradient), theta[:n_weights]
+        gradient[:n_weights] += l2 * w
+        latest[0] = computed.cost + 0.5 * l2 * float(w @ w)
+        return latest[0], gradient
+
+    def report(theta: Any) -> None:
+        history.cost.append(latest[0])
+        if settings.verbose:
+            print(f"iteration {len(history)}, loss {latest[0]:.8f}")
+
+    result = scipy.optimize.minimize(
+        objective,
+        network.backend.to_numpy(network.parameters).astype(np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        callback=report,
+        options={"maxiter": settings.max_iter, "maxfun": settings.max_fun, "gtol": settings.tol},
+    )
+    network.parameters[...] = network.backend.asarray(result.x.astype(network.dtype))
+    history.cost[-1:] = [float(result.fun)]
+    history.best_epoch = len(history) - 1
+    history.stopped = "epochs" if result.nit >= settings.max_iter else "converged"
+    if result.status:
+        history.stopped = str(result.message)
+        _warn(
+            f"lbfgs did not converge in {result.nit} iterations (max_iter={settings.max_iter},"
+            f" max_fun={settings.max_fun}): {result.message}; scaling X may help",
+            ConvergenceWarning,
+        )
+    return history
+
+
+def _warn(message: str, category: type[Warning] = UserWarning) -> None:
+    warnings.warn(message, category, stacklevel=5)

@@ -1,0 +1,217 @@
+// The CPU's compiled kernels, and the loop that runs a captured step of them without Python.
+//
+// A call is a function and its arguments in slots of eight bytes; `run_calls` makes a list of them in
+// order. Matrices are C-contiguous and dense. Every kernel is a template of the real type T; those of
+// activations, costs and updates are generated around the CUDA text of their table entries, by
+// compiled.py, which appends them to this file.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+union Slot {
+    void* pointer;
+    int64_t integer;
+    double real;
+};
+
+struct Call {
+    void (*function)(const Slot*);
+    Slot arguments[15];
+};
+
+template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.pointer); }
+
+}  // namespace
+
+#define KERNEL(name)                                                          \
+    template <typename T> static void name##_of(const Slot* arguments);       \
+    extern "C" void name##_float(const Slot* s) { name##_of<float>(s); }      \
+    extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }    \
+    template <typename T> static void name##_of([[maybe_unused]] const Slot* s)
+
+// The words of CUDA that the tables' texts use, for the host.
+#define __device__
+#define __forceinline__ inline
+using std::abs, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::sin;
+using std::sqrt, std::tanh;
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+template <typename T> static inline T compute(T x) { return x; }
+
+#ifdef BASE
+
+extern "C" void run_calls(const Call* calls, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) calls[k].function(calls[k].arguments);
+}
+
+// BLAS's gemm, whose address comes first; all its thirteen arguments are pointers.
+extern "C" void matmul(const Slot* s) {
+    using Gemm = void (*)(void*, void*, void*, void*, void*, void*, void*, void*, void*, void*, void*,
+                          void*, void*);
+    reinterpret_cast<Gemm>(s[0].pointer)(s[1].pointer, s[2].pointer, s[3].pointer, s[4].pointer,
+                                         s[5].pointer, s[6].pointer, s[7].pointer, s[8].pointer,
+                                         s[9].pointer, s[10].pointer, s[11].pointer, s[12].pointer,
+                                         s[13].pointer);
+}
+
+namespace {
+
+// Where a step's rows come from, as compiled.py writes it before each replay.
+struct Source {
+    const void* data;
+    const int64_t* order;
+    int64_t stride;
+    int64_t type;
+};
+
+template <typename S, typename T>
+void copy_rows(const Source& source, int64_t start, int64_t rows, int64_t columns, T* out) {
+    const S* data = static_cast<const S*>(source.data);
+    for (int64_t i = 0; i < rows; ++i) {
+        const int64_t row = source.order ? source.order[start + i] : start + i;
+        const S* from = data + row * columns;
+        if constexpr (sizeof(S) == sizeof(T) && S(0.5) == T(0.5))
+            std::memcpy(out + i * columns, from, columns * sizeof(T));
+        else
+            for (int64_t j = 0; j < columns; ++j) out[i * columns + j] = T(from[j]);
+    }
+}
+
+template <typename T>
+void gather_rows(const Source& source, int64_t start, int64_t rows, int64_t columns, T* out) {
+    switch (source.type) {  // in the order of compiled.py's SOURCE_TYPES
+        case 0: return copy_rows<float>(source, start, rows, columns, out);
+        case 1: return copy_rows<double>(source, start, rows, columns, out);
+        case 2: return copy_rows<int8_t>(source, start, rows, columns, out);
+        case 3: return copy_rows<uint8_t>(source, start, rows, columns, out);
+        case 4: return copy_rows<int16_t>(source, start, rows, columns, out);
+        case 5: return copy_rows<uint16_t>(source, start, rows, columns, out);
+        case 6: return copy_rows<int32_t>(source, start, rows, columns, out);
+        case 7: return copy_rows<uint32_t>(source, start, rows, columns, out);
+        case 8: return copy_rows<int64_t>(source, start, rows, columns, out);
+        case 9: return copy_rows<uint64_t>(source, start, rows, columns, out);
+    }
+}
+
+}  // namespace
+
+KERNEL(gather) {  // source, clock, first, out, rows, columns, scale, shift
+    const Source& source = *array<const Source>(s[0]);
+    const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
+    const int64_t rows = s[4].integer, columns = s[5].integer;
+    T* out = array<T>(s[3]);
+    gather_rows(source, start, rows, columns, out);
+    const T scale = T(s[6].real), shift = T(s[7].real);
+    if (scale != 1 || shift != 0)
+        for (int64_t i = 0; i < rows * columns; ++i) out[i] = scale * out[i] + shift;
+}
+
+extern "C" void gather_int64(const Slot* s) {
+    const Source& source = *array<const Source>(s[0]);
+    const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
+    gather_rows(source, start, s[4].integer, s[5].integer, array<int64_t>(s[3]));
+}
+
+KERNEL(one_hot) {  // labels, out, rows, columns, low, high
+    const int64_t* labels = array<const int64_t>(s[0]);
+    T* out = array<T>(s[1]);
+    const int64_t rows = s[2].integer, columns = s[3].integer;
+    for (int64_t i = 0; i < rows * columns; ++i) out[i] = T(s[4].real);
+    for (int64_t i = 0; i < rows; ++i)
+        if (labels[i] >= 0 && labels[i] < columns) out[i * columns + labels[i]] = T(s[5].real);
+}
+
+KERNEL(normalize) {  // weights, rows
+    T* weights = array<T>(s[0]);
+    double total = 0;
+    for (int64_t i = 0; i < s[1].integer; ++i) total += weights[i];
+    for (int64_t i = 0; i < s[1].integer; ++i) weights[i] = total != 0 ? T(weights[i] / total) : T(0);
+}
+
+KERNEL(add_bias) {  // z, biases, rows, columns
+    T* __restrict__ z = array<T>(s[0]);
+    const T* __restrict__ biases = array<const T>(s[1]);
+    for (int64_t i = 0; i < s[2].integer; ++i, z += s[3].integer)
+        for (int64_t j = 0; j < s[3].integer; ++j) z[j] += biases[j];
+}
+
+KERNEL(softmax) {  // z, a, rows, columns; a may be z
+    const T* z = array<const T>(s[0]);
+    T* a = array<T>(s[1]);
+    const int64_t columns = s[3].integer;
+    for (int64_t i = 0; i < s[2].integer; ++i, z += columns, a += columns) {
+        T largest = z[0], sum = 0;
+        for (int64_t j = 1; j < columns; ++j) largest = z[j] > largest ? z[j] : largest;
+        for (int64_t j = 0; j < columns; ++j) a[j] = exp(z[j] - largest);
+        for (int64_t j = 0; j < columns; ++j) sum += a[j];
+        const T factor = 1 / sum;
+        for (int64_t j = 0; j < columns; ++j) a[j] *= factor;
+    }
+}
+
+KERNEL(softmax_cross_entropy) {  // z, a, y, scale, delta, costs, rows, columns; a holds softmax(z)
+    const T* z = array<const T>(s[0]);
+    const T* a = array<const T>(s[1]);
+    const T* y = array<const T>(s[2]);
+    const T* scale = array<const T>(s[3]);
+    T* delta = array<T>(s[4]);
+    T* costs = array<T>(s[5]);
+    const int64_t columns = s[7].integer;
+    for (int64_t i = 0; i < s[6].integer; ++i, z += columns, a += columns, y += columns) {
+        if (delta)
+            for (int64_t j = 0; j < columns; ++j) delta[i * columns + j] = (a[j] - y[j]) * scale[i];
+        if (!costs) continue;
+        int64_t top = 0;
+        for (int64_t j = 1; j < columns; ++j) top = z[j] > z[top] ? j : top;
+        const T log_sum = -log(a[top]);  // a is largest, at least 1 / columns, where z is
+        T total = 0;
+        for (int64_t j = 0; j < columns; ++j) total += y[j] * (log_sum - (z[j] - z[top]));
+        costs[i] = total;
+    }
+}
+
+KERNEL(column_sums) {  // values, out, beta, rows, columns, partial (double, columns)
+    const T* values = array<const T>(s[0]);
+    T* out = array<T>(s[1]);
+    const T beta = T(s[2].real);
+    const int64_t rows = s[3].integer, columns = s[4].integer;
+    double* __restrict__ total = array<double>(s[5]);
+    for (int64_t j = 0; j < columns; ++j) total[j] = 0;
+    // Eight rows are added in T before their sum joins the total: as fast as T, as exact as double.
+    int64_t i = 0;
+    for (; i + 8 <= rows; i += 8) {
+        const T* __restrict__ row = values + i * columns;
+        for (int64_t j = 0; j < columns; ++j)
+            total[j] += ((row[j] + row[j + columns]) + (row[j + 2 * columns] + row[j + 3 * columns])) +
+                        ((row[j + 4 * columns] + row[j + 5 * columns]) +
+                         (row[j + 6 * columns] + row[j + 7 * columns]));
+    }
+    for (; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) total[j] += values[i * columns + j];
+    for (int64_t j = 0; j < columns; ++j) out[j] = T(total[j] + (beta ? double(beta * out[j]) : 0.0));
+}
+
+KERNEL(weighted_sum) {  // values, weights (null: the values), out, slot (null: 0), n, add
+    const T* values = array<const T>(s[0]);
+    const T* weights = s[1].pointer ? array<const T>(s[1]) : values;
+    double total = 0;
+    for (int64_t i = 0; i < s[4].integer; ++i) total += double(values[i]) * weights[i];
+    double* out = array<double>(s[2]) + (s[3].pointer ? *array<const int64_t>(s[3]) : 0);
+    *out = s[5].integer ? *out + total : total;
+}
+
+KERNEL(add) {  // values, out, n
+    const T* __restrict__ values = array<const T>(s[0]);
+    T* __restrict__ out = array<T>(s[1]);
+    for (int64_t i = 0; i < s[2].integer; ++i) out[i] += values[i];
+}
+
+extern "C" void advance(const Slot* s) {
+    array<int64_t>(s[0])[0] += 1;
+    array<int64_t>(s[0])[1] += 1;
+}
+
+#endif

@@ -1,0 +1,492 @@
+"""The kernels' own CUDA text, compiled for the CPU where the machine has a C++ compiler.
+
+An activation, a cost or an update is one formula; its CUDA text is C++ but for a few words, so the host's
+compiler can make a fused loop of it, one pass where a NumPy twin needs several. More than that, a
+captured step becomes a list of calls that runs from end to end without Python: two lanes of it run truly
+at the same time, where NumPy calls would wait for the GIL after every one of them.
+
+Each function returns a `Call`, bound to its arrays, or None where it cannot: no compiler, or a user's
+function without CUDA text. The NumPy twin then does the same. Libraries are compiled when first needed
+(a second or less each) and kept in the user's cache directory. GPUBP_COMPILE=0 turns all of it off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .activations import Activation
+from .costs import Cost
+from .dropout import PHILOX
+from .layers import activation_text, derivative_text
+from .updates import PROLOGUE, Shared, Update
+
+__all__ = ["Call", "Source", "compiler_version", "sequence"]
+
+Array = Any
+
+SLOTS = 16
+# Fast, but exact about NaN and infinity; with __FAST_MATH__ alone glibc offers its vector functions
+# (4 units in the last place at most) without the flag that would also change the processor's mode.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
+         "-fassociative-math", "-ffp-contract=fast", "-D__FAST_MATH__", "-w")  # fmt: skip
+NATIVE = ("-march=native", "-mcpu=native")
+SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
+                "uint64")  # fmt: skip
+
+
+# From text to a library.
+
+
+@cache
+def compiler_version() -> str:
+    """The first line that the C++ compiler says of itself; "" where there is none or it is turned off."""
+    if os.environ.get("GPUBP_COMPILE", "1") == "0" or _compiler() is None:
+        return ""
+    return _library("BASE") and _run(str(_compiler()), "--version").splitlines()[0]
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CXX", "")
+    return shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@cache
+def _library(macro: str, text: str = "") -> Any:
+    """compiled.cpp followed by `text`, as a loaded library; None if that cannot be had here."""
+    if _compiler() is None:
+        return None
+    code = f"#define {macro}\n" + launch.source("compiled.cpp") + text
+    try:
+        return ctypes.CDLL(str(_build(code)))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _build(code: str) -> Path:
+    compiler = str(_compiler())
+    machine = _run(compiler, "--version") + _processor()
+    key = hashlib.sha256("\0".join((code, machine, *FLAGS)).encode()).hexdigest()[:32]
+    folder = _cache_folder()
+    built = folder / f"{key}.so"
+    if built.exists():
+        return built
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        (Path(work) / "kernels.cpp").write_text(code, encoding="utf-8")
+        compiled = f"{work}/kernels.o"
+        for native in NATIVE:
+            try:
+                _run(compiler, *FLAGS, native, "-c", f"{work}/kernels.cpp", "-o", compiled)
+                break
+            except subprocess.CalledProcessError:
+                if native == NATIVE[-1]:
+                    raise
+        _run(compiler, "-shared", compiled, "-o", f"{work}/kernels.so", "-lm")
+        os.replace(f"{work}/kernels.so", built)
+    return built
+
+
+def _processor() -> str:
+    """What -march=native depends on: a home directory may be shared by different machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    return "".join(dict.fromkeys(line for line in lines if line.startswith(("model", "flags", "Feat"))))
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "gpubp"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="gpubp-"))
+
+
+# Calls.
+
+
+class Call:
+    """One compiled kernel bound to its arguments; calling it runs it."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.slots = np.zeros(SLOTS, np.uint64)
+        self.slots[0] = _address(function)
+        for k, argument in enumerate(arguments):
+            self.slots[k + 1] = _slot(argument)
+        self.kept = arguments
+
+    def __call__(self) -> None:
+        _runner()(self.slots.ctypes.data, 1)
+
+
+def _address(function: Any) -> int:
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+def _slot(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return int(value.ctypes.data)
+    if value is None:
+        return 0
+    if isinstance(value, float):
+        return int(struct.unpack("Q", struct.pack("d", value))[0])
+    return int(value) & 0xFFFFFFFFFFFFFFFF
+
+
+@cache
+def _runner() -> Any:
+    run = _library("BASE").run_calls
+    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64), None
+    return run
+
+
+def sequence(calls: Sequence[Callable[[], None]]) -> tuple[Callable[[], None], ...]:
+    """The same calls, neighbours that are `Call`s made in one go, without Python between them."""
+    joined: list[Callable[[], None]] = []
+    group: list[Call] = []
+
+    def close() -> None:
+        if len(group) > 1:
+            joined.append(_Group(list(group)))
+        else:
+            joined.extend(group)
+        group.clear()
+
+    for call in calls:
+        if isinstance(call, Call):
+            group.append(call)
+        else:
+            close()
+            joined.append(call)
+    close()
+    return tuple(joined)
+
+
+class _Group:
+    def __init__(self, calls: list[Call]) -> None:
+        self._slots = np.stack([call.slots for call in calls])
+        self._kept = calls
+        self._run, self._address, self._count = _runner(), self._slots.ctypes.data, len(calls)
+
+    def __call__(self) -> None:
+        self._run(self._address, self._count)
+
+
+class Source:
+    """The rows that gather reads: one field of a `Rows`, looked at anew before each replay."""
+
+    def __init__(self, rows: Any, field: str) -> None:
+        self._rows, self._field = rows, field
+        self.slots = np.zeros(4, np.int64)
+        self._seen: tuple[Any, Any] = (None, None)
+
+    def refresh(self) -> None:
+        """Take over what the field, the order and the stride are now."""
+        array, order = getattr(self._rows, self._field), self._rows.order
+        self.slots[2] = self._rows.stride
+        if self._seen[0] is array and self._seen[1] is order:
+            return
+        self._seen = array, order
+        dense = array
+        if array.dtype.name not in SOURCE_TYPES or not array.dtype.isnative:
+            dense = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+        self._dense = np.ascontiguousarray(dense)
+        self._order = None if order is None else np.ascontiguousarray(order, np.int64)
+        self.slots[0] = self._dense.ctypes.data
+        self.slots[1] = 0 if self._order is None else self._order.ctypes.data
+        self.slots[3] = SOURCE_TYPES.index(self._dense.dtype.name)
+
+
+def _kernel(name: str, dtype: Any, macro: str = "BASE", text: str = "") -> Any:
+    library = _library(macro, text) if compiler_version() else None
+    if library is None:
+        return None
+    return getattr(library, f"{name}_{'float' if dtype == np.float32 else 'double'}")
+
+
+def _call(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None:
+    kernel = _kernel(name, dtype, "GENERATED" if text else "BASE", text)
+    return None if kernel is None else Call(kernel, *arguments)
+
+
+# The kernels. Names and arguments are those of the NumPy twins.
+
+
+def gather(
+    source: Source, clock: Array, first: int, out: Array, scale: float, shift: float
+) -> Call | None:
+    rows, columns = len(out), out.size // len(out)
+    if out.dtype == np.int64:
+        library = _library("BASE") if compiler_version() else None
+        return library and Call(library.gather_int64, source.slots, clock, first, out, rows, columns)
+    arguments = (source.slots, clock, first, out, rows, columns, float(scale), float(shift))
+    return _call("gather", out.dtype, *arguments)
+
+
+def one_hot(labels: Array, y: Array, low: float, high: float) -> Call | None:
+    return _call("one_hot", y.dtype, labels, y, *y.shape, float(low), float(high))
+
+
+def normalize(weights: Array) -> Call | None:
+    return _call("normalize", weights.dtype, weights, len(weights))
+
+
+def matmul(addresses: Sequence[int], keep: Any) -> Call | None:
+    """`addresses` are gemm's own and those of its thirteen arguments."""
+    library = _library("BASE") if compiler_version() else None
+    if library is None:
+        return None
+    call = Call(library.matmul, *addresses)
+    call.kept = keep
+    return call
+
+
+ACTIVATION_KERNELS = """
+KERNEL(bias_activate) {  // z, biases (null: none), a, rows, columns, whether a is z
+    T* z = array<T>(s[0]);
+    const T* __restrict__ biases = array<const T>(s[1]);
+    T* a = array<T>(s[2]);
+    const int64_t columns = s[4].integer;
+    for (int64_t i = 0; i < s[3].integer; ++i, z += columns, a += columns) {
+        T* __restrict__ row = z;
+        if (biases)
+            for (int64_t j = 0; j < columns; ++j) row[j] += biases[j];
+        if (s[5].integer)
+            for (int64_t j = 0; j < columns; ++j) row[j] = activation(row[j]);
+        else {
+            T* __restrict__ target = a;
+            for (int64_t j = 0; j < columns; ++j) target[j] = activation(row[j]);
+        }
+    }
+}
+
+KERNEL(multiply_by_derivative) {  // v, delta, n
+    const T* __restrict__ v = array<const T>(s[0]);
+    T* __restrict__ delta = array<T>(s[1]);
+    for (int64_t i = 0; i < s[2].integer; ++i) delta[i] *= derivative(v[i]);
+}
+"""
+
+
+def _has_text(activation: Activation) -> bool:
+    return bool(activation.cuda and activation.cuda_derivative)
+
+
+def bias_activate(activation: Activation, z: Array, biases: Array | None, a: Array) -> Call | None:
+    if activation.rowwise:
+        return _call("softmax", z.dtype, z, a, *z.shape)
+    if not _has_text(activation):
+        return None
+    text = activation_text(activation) + derivative_text(activation) + ACTIVATION_KERNELS
+    return _call("bias_activate", z.dtype, z, biases, a, *z.shape, a is z, text=text)
+
+
+def add_bias(z: Array, biases: Array) -> Call | None:
+    return _call("add_bias", z.dtype, z, biases, *z.shape)
+
+
+def multiply_by_derivative(activation: Activation, v: Array, delta: Array) -> Call | None:
+    if not _has_text(activation):
+        return None
+    text = activation_text(activation) + derivative_text(activation) + ACTIVATION_KERNELS
+    return _call("multiply_by_derivative", delta.dtype, v, delta, delta.size, text=text)
+
+
+def softmax_cross_entropy(
+    z: Array, a: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
+) -> Call | None:
+    return _call("softmax_cross_entropy", z.dtype, z, a, y, scale, delta, costs, *z.shape)
+
+
+OUTPUT_DELTA = """
+KERNEL(output_delta) {  // a, y, scale, v, delta, rows, columns
+    const T* __restrict__ a = array<const T>(s[0]);
+    const T* __restrict__ y = array<const T>(s[1]);
+    const T* __restrict__ scale = array<const T>(s[2]);
+    const T* __restrict__ v = array<const T>(s[3]);
+    T* __restrict__ delta = array<T>(s[4]);
+    const int64_t columns = s[6].integer;
+    for (int64_t i = 0; i < s[5].integer; ++i)
+        for (int64_t j = 0; j < columns; ++j) {
+            const int64_t k = i * columns + j;
+            delta[k] = %s * scale[i];
+        }
+}
+"""
+
+
+def output_delta(
+    cost: Cost, activation: Activation, a: Array, y: Array, scale: Array, v: Array, delta: Array
+) -> Call | None:
+    if cost.canonical == activation.name:
+        text = OUTPUT_DELTA % "(a[k] - y[k])"
+    else:
+        if not cost.cuda_derivative or not (activation.rowwise or _has_text(activation)):
+            return None
+        text = launch.device_function(
+            "cost_derivative", "a y", cost.cuda_derivative, cost.parameters
+        )
+        formula = "cost_derivative(a[k], y[k])"
+        if not activation.rowwise:
+            text += derivative_text(activation)
+            formula += " * derivative(v[k])"
+        text += OUTPUT_DELTA % formula
+    return _call("output_delta", a.dtype, a, y, scale, v, delta, *delta.shape, text=text)
+
+
+ROW_COSTS = """
+KERNEL(row_costs) {  // z, a, y, out, rows, columns
+    const T* z = array<const T>(s[0]);
+    const T* a = array<const T>(s[1]);
+    const T* y = array<const T>(s[2]);
+    const int64_t columns = s[5].integer;
+    for (int64_t i = 0; i < s[4].integer; ++i, z += columns, a += columns, y += columns) {
+        T total = 0;
+        for (int64_t j = 0; j < columns; ++j) total += cost(z[j], a[j], y[j]);
+        array<T>(s[3])[i] = total;
+    }
+}
+"""
+
+
+def row_costs(cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array) -> Call | None:
+    body = (canonical and cost.canonical_cuda) or cost.cuda
+    if not body:
+        return None
+    text = launch.device_function("cost", "z a y", body, cost.parameters) + ROW_COSTS
+    return _call("row_costs", a.dtype, z, a, y, out, *a.shape, text=text)
+
+
+def column_sums(values: Array, out: Array, beta: float) -> Call | None:
+    partial = np.empty(values.shape[1], np.float64)
+    return _call("column_sums", values.dtype, values, out, float(beta), *values.shape, partial)
+
+
+def weighted_sum(
+    values: Array, weights: Array | None, out: Array, slot: Array | None, add: bool
+) -> Call | None:
+    return _call("weighted_sum", values.dtype, values, weights, out, slot, values.size, add)
+
+
+def add(values: Array, out: Array) -> Call | None:
+    return _call("add", values.dtype, values, out, values.size)
+
+
+def advance(clock: Array) -> Call | None:
+    library = _library("BASE") if compiler_version() else None
+    return library and Call(library.advance, clock)
+
+
+DROPOUT = (
+    PHILOX
+    + """
+KERNEL(dropout) {  // x, out, clock, seed, layer, first, rate, scale, n
+    const T* x = array<const T>(s[0]);
+    T* out = array<T>(s[1]);
+    const int64_t step = array<const int64_t>(s[2])[0];
+    const float rate = float(s[6].real);
+    const T scale = T(s[7].real);
+    for (int64_t i = 0; i < s[8].integer; ++i)
+        out[i] = philox_uniform(s[3].integer, step, s[4].integer, s[5].integer + i) >= rate
+            ? x[i] * scale : T(0);
+}
+"""
+)
+
+
+def dropout(
+    x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float, scale: float
+) -> Call | None:
+    arguments = (x, out, clock, seed, layer, first, float(np.float32(rate)), scale, x.size)
+    return _call("dropout", x.dtype, *arguments, text=DROPOUT)
+
+
+# The prologue is the CUDA kernels' own; what a step does not use (clipping, penalties) is compiled away,
+# so that the loop over the parameters stays one that the compiler can vectorise.
+UPDATE = """
+KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, scalars, state...
+    T* __restrict__ thetas = array<T>(s[0]);
+    const T* __restrict__ gradients = array<const T>(s[1]);
+    const double* table = array<const double>(s[2]);
+    const int64_t* clock = array<const int64_t>(s[3]);
+    const double* squared_norm = array<const double>(s[4]);
+    const double* scalars = array<const double>(s[7]);
+    %(scalars)s
+    %(states)s
+    const auto sweep = [&](int64_t first, int64_t end, const int64_t n_weights) {
+        for (int64_t i = first; i < end; ++i) {
+            T& theta = thetas[i];
+            const T gradient = gradients[i];
+            %(references)s
+            %(prologue)s
+            %(update)s
+        }
+    };
+    const int64_t n = s[5].integer, weights = s[6].integer < n ? s[6].integer : n;
+    sweep(0, weights, INT64_MAX);
+    sweep(weights, n, 0);
+}
+"""
+
+
+def update(
+    update: Update,
+    hyperparameters: Mapping[str, float],
+    shared: Shared,
+    theta: Array,
+    gradient: Array,
+    state: tuple[Array, ...],
+    n_weights: int,
+    table: Array,
+    clock: Array,
+    squared_norm: Array,
+) -> Call | None:
+    plain = shared == Shared()
+    names = ("l1", "l2", "weight_decay", "clip_norm", "clip_value")
+    values = [*(getattr(shared, n) for n in names), *(hyperparameters[n] for n in update.hyperparameters)]
+    scalars = "".join(f"const double {name} = scalars[{k}];" for k, name in enumerate(names))
+    scalars += "".join(
+        f"const T {name} = T(scalars[{k + len(names)}]);"
+        for k, name in enumerate(update.hyperparameters)
+    )
+    text = UPDATE % {
+        "scalars": scalars,
+        "states": "".join(
+            f"T* __restrict__ {name}s_ = array<T>(s[{k + 8}]);" for k, name in enumerate(update.state)
+        ),
+        "references": "".join(f"T& {name} = {name}s_[i];" for name in update.state),
+        "prologue": PLAIN_PROLOGUE if plain else PROLOGUE,
+        "update": update.cuda,
+    }
+    held = np.array(values, np.float64)
+    arguments = (theta, gradient, table, clock, squared_norm, theta.size, n_weights, held, *state)
+    return _call("update", theta.dtype, *arguments, text=text)
+
+
+PLAIN_PROLOGUE = """
+    const double* row = &table[3 * clock[1]];
+    const T learning_rate = T(row[0]);
+    const double correction1 = row[1], correction2 = row[2];
+    const T g = gradient;
+"""

@@ -1,0 +1,286 @@
+"""Data that need not fit in memory, and data of other types and containers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpubp import Callback, Network, Trainer
+from gpubp.backends import Backend
+from gpubp.training import evaluation
+from gpubp.training.data import Data
+
+ROWS, N_IN, N_OUT, BATCH = 17, 3, 2, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, N_IN))
+LABELS = RNG.integers(0, N_OUT, ROWS)
+WEIGHTS = RNG.uniform(0.5, 2, ROWS)
+
+
+class Sliceable:
+    """What a file of rows offers at the least: a shape, and rows read on request, which it counts."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self._data, self.shape = data, data.shape
+        self.read: list[int] = []
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = np.array(self._data[index])
+        self.read.append(len(rows))
+        return rows
+
+
+class SlicesOnly(Sliceable):
+    def __getitem__(self, index: Any) -> np.ndarray:
+        if not isinstance(index, slice):
+            raise TypeError(f"only slices, not {index!r}")
+        return super().__getitem__(index)
+
+
+class RisingOnly(Sliceable):
+    """As h5py: an index array must rise."""
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        if not isinstance(index, slice) and not (np.diff(index) > 0).all():
+            raise TypeError("Indexing elements must be in increasing order")
+        return super().__getitem__(index)
+
+
+class Frame:
+    """As a pandas DataFrame: rows and a shape, but an array only when asked for one."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self._data, self.shape = data, data.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._data, dtype)
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
+def memmap(folder: Path, data: np.ndarray, name: str = "data") -> np.memmap:
+    path = folder / f"{name}.bin"
+    data.tofile(path)
+    return np.memmap(path, data.dtype, mode="r", shape=data.shape)
+
+
+def parameters(network: Network) -> np.ndarray:
+    return np.array(network.backend.to_numpy(network.parameters))
+
+
+def network_for(backend: Backend | str, dtype: str = "float64", **options: Any) -> Network:
+    options = {"output": "softmax", "dropout": 0.3, **options}
+    return Network((N_IN, 4, N_OUT), hidden="tanh", dtype=dtype, backend=backend, seed=0, **options)
+
+
+def fitted(
+    network: Network, x: Any, y: Any, weights: Any = WEIGHTS, **options: Any
+) -> tuple[np.ndarray, list[float]]:
+    trainer = Trainer(network, "adam", batch_size=BATCH, seed=1, **options)
+    history = trainer.fit(x, y, epochs=2, sample_weight=weights, validation_data=(x, y, weights))
+    return parameters(network), [*history.cost, *history.validation_cost]
+
+
+@pytest.fixture(params=["memmap", "sliceable", "slices only", "rising only"])
+def wrap(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    kinds = {"sliceable": Sliceable, "slices only": SlicesOnly, "rising only": RisingOnly}
+    if request.param == "memmap":
+        return lambda data, name="data": memmap(tmp_path, data, name)
+    return lambda data, name="data": kinds[request.param](data)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_read_batch_by_batch_give_the_bits_of_an_array_in_memory(
+    backend: Backend, wrap: Any, monkeypatch: pytest.MonkeyPatch, shuffle: bool
+) -> None:
+    monkeypatch.setattr(evaluation, "CHUNK_ROWS", 6)
+    theta, costs = fitted(network_for(backend), X, LABELS, shuffle=shuffle)
+    for x, y in [
+        (wrap(X, "x"), LABELS),
+        (wrap(X, "x"), wrap(LABELS, "y")),
+        (X, wrap(LABELS, "y")),
+    ]:
+        other_theta, other_costs = fitted(network_for(backend), x, y, shuffle=shuffle)
+        np.testing.assert_array_equal(other_theta, theta)
+        assert other_costs == costs
+
+
+def test_targets_of_several_columns_can_be_read_batch_by_batch_too(
+    backend: Backend, wrap: Any
+) -> None:
+    y = RNG.normal(size=(ROWS, N_OUT))
+    options = {"output": "identity"}
+    theta, _ = fitted(network_for(backend, **options), X, y, None)
+    other, _ = fitted(network_for(backend, **options), wrap(X, "x"), wrap(y, "y"), None)
+    np.testing.assert_array_equal(other, theta)
+
+
+@pytest.mark.parametrize("kind", [Sliceable, SlicesOnly])
+def test_only_batches_are_read_and_each_row_once_an_epoch(kind: type[Sliceable]) -> None:
+    x, y = kind(X), kind(LABELS)
+    trainer = Trainer(network_for("numpy"), "sgd", batch_size=BATCH, seed=0)
+    trainer.fit(x, y, epochs=3)
+    for source in (x, y):
+        assert sum(source.read) == 3 * ROWS
+        assert max(source.read) <= BATCH
+    # Rows that are not neighbours are read one by one only where nothing else works.
+    if kind is Sliceable:
+        assert x.read == [4, 4, 4, 4, 1] * 3
+
+
+def test_an_accumulated_batch_is_read_at_once() -> None:
+    x = Sliceable(X)
+    trainer = Trainer(network_for("numpy"), "sgd", batch_size=BATCH, accumulate=2)
+    trainer.fit(x, LABELS, epochs=1)
+    assert x.read == [8, 8, 1]
+
+
+@pytest.mark.parametrize("spoilt", ["x", "y"])
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_nan_in_a_batch_that_is_read_later_ends_the_fit_and_leaves_the_network_as_it_was(
+    backend: Backend, tmp_path: Path, part: str, spoilt: str
+) -> None:
+    y = RNG.normal(size=(ROWS, N_OUT))
+    wrong = {"x": X.copy(), "y": y.copy()}
+    wrong[spoilt][15, 1] = np.nan
+    bad = tuple(memmap(tmp_path, data, name) for name, data in wrong.items())
+    train, validation = (bad, None) if part == "training" else ((X, y), bad)
+    network = network_for(backend, output="identity")
+    trainer = Trainer(network, "adam", batch_size=BATCH, shuffle=False)
+    trainer.step(X, y)
+    before = parameters(network)
+    kind = "" if part == "training" else "validation "
+    row = 3 if part == "training" else 15
+    text = f"^a batch of {kind}{spoilt} holds nan at \\[{row}, 1\\], expected finite numbers$"
+    with pytest.raises(ValueError, match=text):
+        trainer.fit(*train, epochs=2, validation_data=validation)
+    np.testing.assert_array_equal(parameters(network), before)
+
+
+def test_a_label_out_of_range_in_a_batch_is_told(tmp_path: Path) -> None:
+    labels = np.where(np.arange(ROWS) == 16, 9, LABELS)
+    network = network_for("numpy")
+    before = parameters(network)
+    with pytest.raises(
+        ValueError, match=r"^a batch of y holds the label 9, expected labels from 0"
+    ):
+        Trainer(network, batch_size=BATCH, shuffle=False).fit(X, memmap(tmp_path, labels), epochs=1)
+    np.testing.assert_array_equal(parameters(network), before)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "text"),
+    [
+        (Sliceable(X[:, :2]), LABELS, "x has shape (17, 2), expected (rows, 3)"),
+        (Sliceable(X[:, 0]), LABELS, "x has shape (17,), expected (rows, 3)"),
+        (Sliceable(X[:0]), LABELS, "x has no rows, expected at least one"),
+        (Sliceable(X), LABELS[:5], "y has 5 rows, expected 17, as x has"),
+        (Sliceable(X), Sliceable(LABELS[:5]), "y has 5 rows, expected 17, as x has"),
+        (X, Sliceable(LABELS[:5]), "y has 5 rows, expected 17, as x has"),
+    ],
+)
+def test_shapes_are_checked_before_anything_is_read(x: Any, y: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        Trainer(network_for("numpy")).fit(x, y, epochs=1)
+    for source in (x, y):
+        assert not isinstance(source, Sliceable) or source.read == []
+
+
+# Other types and containers.
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", "int64", "bool"])
+def test_other_types_train_like_the_same_numbers_in_the_networks_type(
+    backend: Backend, dtype: str
+) -> None:
+    numbers = RNG.integers(0, 2, (ROWS, N_IN))
+    expected, _ = fitted(network_for(backend, "float32"), numbers.astype("float32"), LABELS)
+    given, _ = fitted(network_for(backend, "float32"), numbers.astype(dtype), LABELS)
+    assert given.dtype == np.float32
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_byte_swapped_numbers_train_like_native_ones() -> None:
+    expected, _ = fitted(network_for("numpy"), X, LABELS)
+    given, _ = fitted(network_for("numpy"), X.astype(">f8"), LABELS.astype(">i4"))
+    np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32", "uint8"])
+def test_a_memmap_of_another_type_trains_like_the_networks_own(
+    backend: Backend, tmp_path: Path, dtype: str
+) -> None:
+    numbers = RNG.integers(0, 9, (ROWS, N_IN))
+    expected, _ = fitted(network_for(backend, "float32"), numbers.astype("float32"), LABELS)
+    given, _ = fitted(
+        network_for(backend, "float32"), memmap(tmp_path, numbers.astype(dtype)), LABELS
+    )
+    np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_labels_of_any_integer_type_are_the_same_labels(backend: Backend, dtype: str) -> None:
+    expected, _ = fitted(network_for(backend), X, LABELS)
+    given, _ = fitted(network_for(backend), X, LABELS.astype(dtype))
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_lists_frames_and_any_memory_order_train_like_arrays(backend: Backend) -> None:
+    expected, costs = fitted(network_for(backend), X, LABELS)
+    wide = np.zeros((2 * ROWS, N_IN))
+    wide[::2] = X
+    for x, y, weights in [
+        (X.tolist(), LABELS.tolist(), WEIGHTS.tolist()),
+        (Frame(X), Frame(LABELS), Frame(WEIGHTS)),
+        (np.asfortranarray(X), LABELS, WEIGHTS),
+        (wide[::2], LABELS[::-1][::-1], WEIGHTS[::-1][::-1]),
+    ]:
+        given, given_costs = fitted(network_for(backend), x, y, weights)
+        np.testing.assert_array_equal(given, expected)
+        assert given_costs == costs
+
+
+def test_rows_in_another_memory_order_are_laid_out_once_and_not_at_every_step(
+    backend: Backend,
+) -> None:
+    network = network_for(backend)
+    y = np.eye(N_OUT)[LABELS]
+    data = Data(
+        backend,
+        network.cost_function,
+        (N_IN, N_OUT),
+        np.asfortranarray(X),
+        np.asfortranarray(y),
+    )
+    for array, expected in ((data.source.x, X), (data.source.y, y)):
+        assert array.flags.c_contiguous
+        np.testing.assert_array_equal(backend.to_numpy(array), expected)
+
+
+def test_arrays_of_the_device_train_like_those_of_the_host(backend: Backend) -> None:
+    expected, _ = fitted(network_for(backend), X, LABELS)
+    given, _ = fitted(
+        network_for(backend),
+        backend.asarray(X),
+        backend.asarray(LABELS),
+        backend.asarray(WEIGHTS),
+    )
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_the_users_data_are_left_as_they_are(backend: Backend) -> None:
+    class Watch(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            np.testing.assert_array_equal(x, X)
+
+    x, labels, weights = X.copy(), LABELS.copy(), WEIGHTS.copy()
+    for array in (x, labels, weights):
+        array.flags.writeable = False
+    fitted(network_for(backend), x, labels, weights, callbacks=[Watch()])
+    np.testing.assert_array_equal(labels, LABELS)
+    np.testing.assert_array_equal(weights, WEIGHTS)

@@ -1,0 +1,436 @@
+"""Networks: initial weights, layout, saving, copying, predicting, and where results live."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import pickle
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpubp.kernels import ACTIVATIONS, Activation, Cost
+from safetensors.numpy import load_file, save_file
+
+import gpubp
+from gpubp import Network
+from gpubp.backends import Backend
+
+Array = Any
+
+
+def host(net: Network, array: Array) -> Array:
+    return net.backend.to_numpy(array)
+
+
+def same_parameters(a: Network, b: Network) -> bool:
+    return bool(np.array_equal(host(a, a.parameters), host(b, b.parameters)))
+
+
+# Initial weights
+
+N_IN, N_OUT = 300, 200
+VARIANCES = {
+    "he_normal": 2 / N_IN,
+    "he_uniform": 2 / N_IN,
+    "glorot_normal": 2 / (N_IN + N_OUT),
+    "glorot_uniform": 2 / (N_IN + N_OUT),
+    "lecun_normal": 1 / N_IN,
+    "lecun_uniform": 1 / N_IN,
+}
+
+
+def initial(**options: Any) -> Array:
+    net = Network((N_IN, N_OUT), dtype="float64", backend="numpy", seed=1, **options)
+    assert (net.layers[0].biases == 0).all()
+    return net.layers[0].weights
+
+
+@pytest.mark.parametrize("name", VARIANCES)
+def test_initial_weights_have_the_published_variance(name: str) -> None:
+    w, variance, n = initial(initializer=name), VARIANCES[name], N_IN * N_OUT
+    fourth = 9 / 5 if "uniform" in name else 3  # kurtosis, which says how far a variance may stray
+    assert abs(w.mean()) < 5 * math.sqrt(variance / n)
+    assert abs(w.var() / variance - 1) < 5 * math.sqrt((fourth - 1) / n)
+    if "uniform" in name:
+        assert np.abs(w).max() <= math.sqrt(3 * variance)
+    else:
+        assert np.abs(w).max() > 3.5 * math.sqrt(variance)
+
+
+@pytest.mark.parametrize("sizes", [(30, 20), (20, 30), (20, 20)])
+def test_orthogonal_weights_have_orthonormal_rows_or_columns(sizes: tuple[int, int]) -> None:
+    net = Network(sizes, initializer="orthogonal", dtype="float64", backend="numpy", seed=2)
+    w = net.layers[0].weights
+    gram = w @ w.T if sizes[0] >= sizes[1] else w.T @ w
+    np.testing.assert_allclose(gram, np.eye(min(sizes)), atol=1e-14)
+
+
+def test_zeros_are_zeros() -> None:
+    assert (initial(initializer="zeros") == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [("relu", "he_normal"), ("tanh", "glorot_uniform"), ("selu", "lecun_normal")],
+)
+def test_the_default_initializer_is_made_for_the_activation(activation: str, name: str) -> None:
+    np.testing.assert_array_equal(initial(output=activation), initial(initializer=name))
+
+
+def test_each_layer_may_have_its_own_initializer() -> None:
+    net = Network(
+        (3, 4, 2),
+        initializer=["zeros", lambda rng, shape: np.full(shape, 0.5)],
+        backend="numpy",
+    )
+    assert (net.layers[0].weights == 0).all()
+    assert (net.layers[1].weights == 0.5).all()
+
+
+def test_a_seed_gives_the_same_bits_on_every_backend(backend: Backend) -> None:
+    numpys = Network((5, 6, 3), backend="numpy", seed=7)
+    assert same_parameters(Network((5, 6, 3), backend=backend, seed=7), numpys)
+    generator = np.random.default_rng(7)
+    assert same_parameters(Network((5, 6, 3), backend=backend, seed=generator), numpys)
+    assert not same_parameters(Network((5, 6, 3), backend=backend, seed=generator), numpys)
+    assert not same_parameters(Network((5, 6, 3), backend=backend, seed=8), numpys)
+    wide = Network((5, 6, 3), backend=backend, seed=7, dtype="float64")
+    np.testing.assert_array_equal(host(wide, wide.parameters).astype(np.float32), numpys.parameters)
+
+
+# Layers and layout
+
+
+def test_parameters_are_weights_then_biases_and_layers_are_views(backend: Backend) -> None:
+    net = Network((3, 4, 2), backend=backend)
+    assert host(net, net.parameters).shape == (3 * 4 + 4 * 2 + 4 + 2,)
+    net.parameters[...] = backend.asarray(np.arange(26, dtype=np.float32))
+    first, second = net.layers
+    np.testing.assert_array_equal(host(net, first.weights), np.arange(12).reshape(4, 3))
+    np.testing.assert_array_equal(host(net, second.weights), np.arange(12, 20).reshape(2, 4))
+    np.testing.assert_array_equal(host(net, first.biases), np.arange(20, 24))
+    np.testing.assert_array_equal(host(net, second.biases), np.arange(24, 26))
+    second.biases[...] = -1.0
+    assert host(net, net.parameters)[24:].tolist() == [-1, -1]
+    assert (first.n_in, first.n_out, second.n_in, second.n_out) == (3, 4, 4, 2)
+
+
+def test_layers_without_biases_have_none_and_take_no_room(backend: Backend) -> None:
+    x = np.random.default_rng(3).normal(size=(5, 3)).astype(np.float32)
+    net = Network((3, 4, 2), biases=False, backend=backend, seed=1)
+    assert host(net, net.parameters).size == 20
+    assert [layer.biases for layer in net.layers] == [None, None]
+    w1, w2 = (host(net, layer.weights) for layer in net.layers)
+    np.testing.assert_allclose(net.predict(x), np.maximum(x @ w1.T, 0) @ w2.T, rtol=1e-5)
+    mixed = Network((3, 4, 2), biases=[False, True], backend=backend)
+    assert mixed.layers[0].biases is None
+    assert mixed.layers[1].biases.shape == (2,)
+
+
+def test_each_hidden_layer_may_have_its_own_activation_and_dropout() -> None:
+    steep = gpubp.get_activation("leaky_relu", slope=0.2)
+    net = Network(
+        (3, 4, 5, 2), hidden=["tanh", steep], output="softmax", dropout=[0, 0.25], backend="numpy"
+    )
+    assert [layer.activation.name for layer in net.layers] == ["tanh", "leaky_relu", "softmax"]
+    assert [layer.dropout for layer in net.layers] == [0, 0.25, 0]
+    z = net.forward([[1, 2, 3]]).z[1]
+    np.testing.assert_allclose(
+        net.forward([[1, 2, 3]]).a[2], np.where(z > 0, z, 0.2 * z), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "cost"),
+    [
+        ("softmax", "cross_entropy"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("exponential", "poisson"),
+        ("identity", "quadratic"),
+        ("tanh", "quadratic"),
+    ],
+)
+def test_the_default_cost_is_the_outputs_partner(output: str, cost: str) -> None:
+    assert Network((3, 2), output=output, backend="numpy").cost_function.name == cost
+
+
+def test_an_output_outside_the_costs_domain_is_warned_about() -> None:
+    with pytest.warns(UserWarning, match="'cross_entropy' is defined for outputs above 0, but out"):
+        Network((3, 2), output="tanh", cost="cross_entropy", backend="numpy")
+
+
+def test_repr_says_what_the_network_is(backend: Backend) -> None:
+    net = Network((3, 4, 2), output="softmax", dtype="float64", backend=backend)
+    assert repr(net) == (
+        "Network((3, 4, 2), hidden='relu', output='softmax', cost='cross_entropy',"
+        f" dtype='float64', backend='{backend.name}')"
+    )
+    mixed = Network((3, 4, 5, 2), hidden=["relu", "tanh"], backend=backend)
+    assert "hidden=['relu', 'tanh']" in repr(mixed)
+    assert "hidden" not in repr(Network((3, 2), backend=backend))
+
+
+# Predicting
+
+
+@pytest.fixture
+def net(backend: Backend) -> Network:
+    return Network((3, 8, 4), output="softmax", backend=backend, seed=4)
+
+
+def test_predict_gives_rows_for_rows_and_one_output_for_one_example(net: Network) -> None:
+    x = np.random.default_rng(5).normal(size=(6, 3))
+    outputs = net.predict(x)
+    assert outputs.shape == (6, 4)
+    assert outputs.dtype == np.float32
+    one = net.predict(x[2])
+    assert one.shape == (4,)
+    np.testing.assert_allclose(one, outputs[2], rtol=1e-6)
+    np.testing.assert_allclose(net.predict(list(x[2])), one, rtol=1e-6)
+
+
+def test_predict_is_right_for_any_succession_of_sizes_and_sees_new_parameters(net: Network) -> None:
+    x = np.random.default_rng(6).normal(size=(30, 3))
+    for scale in (1.0, -2.0):
+        net.parameters[...] *= scale
+        expected = net.forward(x).a[-1]
+        for rows in [*range(1, 21), 30, 1, 20]:
+            np.testing.assert_allclose(net.predict(x[:rows]), expected[:rows], rtol=2e-6)
+
+
+def test_predict_on_many_rows_works_in_blocks(backend: Backend) -> None:
+    net = Network((3, 40, 4), output="softmax", backend=backend, seed=4, dtype="float64")
+    x = np.random.default_rng(7).normal(size=(10_001, 3))
+    np.testing.assert_allclose(net.predict(x), net.forward(x).a[-1], rtol=1e-12)
+
+
+def test_predict_keeps_no_hold_of_x(net: Network) -> None:
+    x = np.ones((5, 3), np.float32)
+    alive = weakref.ref(x)
+    net.predict(x)
+    del x
+    assert alive() is None
+
+
+class OnlyDlpack:
+    """An array of a library that speaks DLPack alone."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+def test_inputs_of_any_kind_layout_and_type_are_the_same_numbers(net: Network) -> None:
+    x = np.random.default_rng(8).integers(-3, 4, (6, 3))
+    expected = net.predict(x.astype(np.float32))
+    frozen = x.astype(float)
+    frozen.flags.writeable = False
+    for same in (
+        x,
+        x.tolist(),
+        x.astype(np.int8),
+        x.astype(np.float16),
+        x.astype(np.float64),
+        x.astype(">f4"),
+        np.asfortranarray(x),
+        np.repeat(x, 2, axis=1)[:, ::2],
+        frozen,
+        OnlyDlpack(x.astype(float)),
+    ):
+        np.testing.assert_array_equal(net.predict(same), expected)
+
+
+# Devices
+
+
+def test_results_come_back_where_x_came_from(net: Network, cuda_backend: Backend) -> None:
+    x, y = np.random.default_rng(9).normal(size=(6, 3)).astype(np.float32), [0, 1, 2, 3, 0, 1]
+    for there in (gpubp.get_backend("numpy"), cuda_backend):
+        on_there = there.asarray(x)
+        bp, fp = net.backprop(on_there, y), net.forward(on_there)
+        arrays = [net.predict(on_there), net.predict(on_there[0]), *fp.z, *fp.a]
+        arrays += [*bp.deltas, *bp.z, *bp.a, bp.input_gradient]
+        assert all(there.owns(array) for array in arrays)
+        assert all(net.backend.owns(g) for g in (bp.gradient, *bp.weight_gradients))
+        np.testing.assert_array_equal(there.to_numpy(fp.a[0]), x)
+        np.testing.assert_array_equal(there.to_numpy(bp.deltas[0]), net.backprop(x, y).deltas[0])
+    assert net.backend.owns(net.parameters)
+
+
+def test_x_y_and_weights_may_live_on_different_devices(net: Network, cuda_backend: Backend) -> None:
+    x, labels, weights = np.ones((4, 3), np.float32), np.arange(4), np.array([1.0, 2, 3, 4])
+    expected = net.cost(x, labels, weights)
+    device = cuda_backend.asarray
+    assert net.cost(device(x), labels, weights) == expected
+    assert net.cost(x, device(labels), device(weights)) == expected
+    assert net.cost(x, device(np.eye(4)[labels]), weights) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradients_are_checked_wherever_the_network_lives(net: Network) -> None:
+    assert gpubp.check_gradients(net, [[1, 2, 3], [3, -1, 2]], [1, 0]).relative_error < 1e-7
+
+
+# Saving
+
+
+def everything(backend: Backend | str, **options: Any) -> Network:
+    return Network(
+        (3, 4, 5, 2),
+        hidden=[gpubp.get_activation("leaky_relu", slope=0.3), "gelu"],
+        output="softmax",
+        cost=gpubp.get_cost("cross_entropy", label_smoothing=0.1),
+        biases=[True, False, True],
+        dropout=[0.1, 0.2],
+        backend=backend,
+        seed=5,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_saved_network_loads_bit_for_bit(backend: Backend, tmp_path: Path, dtype: str) -> None:
+    net = everything(backend, dtype=dtype)
+    net.layers[0].biases[...] = 0.5
+    path = tmp_path / "net.safetensors"
+    net.save(path)
+    for there in ("numpy", backend):
+        loaded = Network.load(str(path), backend=there)
+        assert same_parameters(loaded, net)
+        assert (loaded.sizes, loaded.dtype, loaded.layout) == (net.sizes, net.dtype, net.layout)
+        assert [layer.dropout for layer in loaded.layers] == [0.1, 0.2, 0]
+        assert loaded.layers[0].activation.parameters == {"slope": 0.3}
+        assert loaded.cost_function.label_smoothing == 0.1
+        assert repr(loaded).split(", backend")[0] == repr(net).split(", backend")[0]
+    x, y = [[1, 2, 3], [0, 1, -1]], [0, 1]
+    again = Network.load(path, backend=backend)
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    assert again.cost(x, y) == net.cost(x, y)
+
+
+def test_the_file_is_plain_safetensors(backend: Backend, tmp_path: Path) -> None:
+    net = everything(backend)
+    net.save(tmp_path / "net")
+    tensors = load_file(tmp_path / "net")
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    assert shapes == {
+        "layers.0.weights": (4, 3),
+        "layers.0.biases": (4,),
+        "layers.1.weights": (5, 4),
+        "layers.2.weights": (2, 5),
+        "layers.2.biases": (2,),
+    }
+    np.testing.assert_array_equal(tensors["layers.1.weights"], host(net, net.layers[1].weights))
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "net.safetensors"
+    everything("numpy").save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        Network((3, 2), backend="numpy").save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.safetensors"]
+
+
+def test_a_saved_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    everything("numpy").save(tmp_path / "net")
+    assert (tmp_path / "net").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def rewrite(path: Path, metadata: dict[str, str] | None, **tensors: Array) -> None:
+    save_file({"w": np.zeros(1, np.float32)} | tensors, path, metadata)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("not a network")
+    with pytest.raises(ValueError, match=r"f is not a safetensors file: "):
+        Network.load(path, backend="numpy")
+    for metadata, found in ((None, "None"), ({"other": "1"}, "None"), ({"gpubp": "2"}, "'2'")):
+        rewrite(path, metadata)
+        with pytest.raises(ValueError, match=rf"f has gpubp format {found}, expected '1'"):
+            Network.load(path, backend="numpy")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Network.load(tmp_path / "nowhere", backend="numpy")
+
+
+@pytest.mark.parametrize("wrong", [None, np.zeros((4, 4), np.float32)])
+def test_missing_and_misshapen_tensors_are_refused(tmp_path: Path, wrong: Array | None) -> None:
+    from safetensors import safe_open
+
+    path = tmp_path / "f"
+    everything("numpy").save(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    del tensors["layers.1.weights"]
+    if wrong is not None:
+        tensors["layers.1.weights"] = wrong
+    rewrite(path, metadata, **tensors)
+    with pytest.raises(
+        ValueError, match=r"f has layers\.1\.weights of shape .*, expected \(5, 4\)"
+    ):
+        Network.load(path, backend="numpy")
+
+
+def test_own_activations_and_costs_are_given_back_at_loading(
+    backend: Backend, tmp_path: Path
+) -> None:
+    own = Activation.from_functions("cubic", lambda xp, z: z**3, lambda xp, z: 3 * z**2)
+    fourth = Cost.from_functions(
+        "fourth", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3
+    )
+    net = Network((3, 4, 2), hidden=own, cost=fourth, backend=backend)
+    net.save(tmp_path / "f")
+    with pytest.raises(
+        ValueError, match=r"needs the activation 'cubic'.*give it in custom=\[...\]"
+    ):
+        Network.load(tmp_path / "f", backend=backend)
+    with pytest.raises(ValueError, match="needs the cost 'fourth'"):
+        Network.load(tmp_path / "f", backend=backend, custom=[own])
+    loaded = Network.load(tmp_path / "f", backend=backend, custom=[own, fourth])
+    x, y = [[1, 2, 3]], [[0, 1]]
+    assert loaded.cost(x, y) == net.cost(x, y)
+
+
+# Copying
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy"])
+def test_copies_are_equal_and_independent(backend: Backend, how: str) -> None:
+    net = everything(backend)
+    x = [[1, 2, 3], [0, 1, -1]]
+    expected = net.predict(x)
+    other = pickle.loads(pickle.dumps(net)) if how == "pickle" else copy.deepcopy(net)
+    assert repr(other) == repr(net)
+    np.testing.assert_array_equal(other.predict(x), expected)
+    assert other.cost(x, [0, 1]) == net.cost(x, [0, 1])
+    other.layers[0].weights[...] = 0.0
+    assert (host(other, other.parameters)[:12] == 0).all()
+    np.testing.assert_array_equal(net.predict(x), expected)
+
+
+def test_every_activation_survives_pickling() -> None:
+    for name in ACTIVATIONS:
+        if name != "softmax":
+            net = Network((3, 4, 2), hidden=name, backend="numpy", seed=1)
+            loaded = pickle.loads(pickle.dumps(net))
+            np.testing.assert_array_equal(loaded.predict([1, 2, 3]), net.predict([1, 2, 3]))

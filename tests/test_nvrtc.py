@@ -1,0 +1,215 @@
+"""Every CUDA text that the CuPy backend can launch goes through NVIDIA's compiler."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from cuda_on_host import (
+    HostElementwiseKernel,
+    HostRawKernel,
+    elementwise_cuda_source,
+    nvrtc_compile,
+    nvrtc_version,
+)
+from fake_cupy import DeviceArray, fake_cupy
+from gpubp.kernels import ACTIVATIONS, COSTS, SOFTMAX, UPDATES, Activation, Cost, Shared
+
+from gpubp.backends import Rows
+from gpubp.backends.cupy import CupyBackend
+
+pytestmark = [
+    pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed"),
+    pytest.mark.filterwarnings("default"),  # importing CuPy without a driver may warn
+]
+DTYPES = ("float32", "float64")
+Array = Any
+
+
+class Launch(NamedTuple):
+    """A kernel as it was launched; raw kernels carry their types in their text."""
+
+    kernel: HostElementwiseKernel | HostRawKernel
+    types: tuple[tuple[str, str], ...] = ()
+    scalars: tuple[str, ...] = ()
+
+
+class Recorder:
+    """A CuPy backend whose kernels are written down instead of run."""
+
+    def __init__(self) -> None:
+        self.launches: dict[Any, Launch] = {}
+        cupy: Any = fake_cupy()
+        recorder = self
+
+        class Elementwise(HostElementwiseKernel):
+            def __call__(self, *args: Any, **kwargs: Any) -> None:
+                host = [a._host if isinstance(a, DeviceArray) else a for a in args]
+                types = tuple((k, v.name) for k, v in self._bind_types(host).items())
+                pairs = zip(self.params, host, strict=True)
+                scalars = tuple(p.name for p, a in pairs if not isinstance(a, np.ndarray))
+                key = self.in_params, self.out_params, self.operation, self.preamble, types, scalars
+                recorder.launches[key] = Launch(self, types, scalars)
+
+        class Raw(HostRawKernel):
+            def __call__(self, *args: Any, **kwargs: Any) -> None:
+                recorder.launches[self.code, self.name, self.options] = Launch(self)
+
+        cupy.ElementwiseKernel, cupy.RawKernel = Elementwise, Raw
+        self.backend = CupyBackend(cupy)
+
+    def array(self, *shape: int, dtype: str) -> Array:
+        return self.backend.xp.zeros(shape, dtype)
+
+
+@cache
+def launches() -> tuple[Launch, ...]:
+    """What every verb launches, for every entry of every table and both types."""
+    recorder = Recorder()
+    for dtype in DTYPES:
+        run_layers(recorder, dtype)
+        run_costs(recorder, dtype)
+        run_loading(recorder, dtype)
+        run_updates(recorder, dtype)
+    return tuple(recorder.launches.values())
+
+
+def run_layers(recorder: Recorder, dtype: str) -> None:
+    backend = recorder.backend
+    z, a = recorder.array(4, 3, dtype=dtype), recorder.array(4, 3, dtype=dtype)
+    biases, rows = recorder.array(3, dtype=dtype), recorder.array(4, dtype=dtype)
+    for activation in ACTIVATIONS.values():
+        for b in (None, biases):
+            backend.bias_activate(activation, z, b, z)
+            backend.bias_activate(activation, z, b, a)
+        if not activation.rowwise:
+            backend.multiply_by_derivative(activation, z, a)
+    backend.log_sum_exp(z, rows)
+    backend.column_sums(z, biases, 1.0)
+    backend.column_sums(recorder.array(2000, 3, dtype=dtype), biases)
+    backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, 0, 0.5)
+
+
+OWN_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
+
+
+def run_costs(recorder: Recorder, dtype: str) -> None:
+    z, a, y, delta = (recorder.array(4, 3, dtype=dtype) for _ in range(4))
+    scale, costs = recorder.array(4, dtype=dtype), recorder.array(4, dtype=dtype)
+    for cost in COSTS.values():
+        for activation in (*ACTIVATIONS.values(), OWN_ACTIVATION):
+            recorder.backend.output_delta(cost, activation, z, a, y, scale, delta, costs)
+
+
+def run_loading(recorder: Recorder, dtype: str) -> None:
+    backend = recorder.backend
+    clock, labels = recorder.array(2, dtype="int64"), recorder.array(4, dtype="int64")
+    order, total = recorder.array(4, dtype="int64"), recorder.array(1, dtype="float64")
+    out, weights = recorder.array(4, 3, dtype=dtype), recorder.array(4, dtype=dtype)
+    for source in ("float32", "float64", "int8", "uint8", "int64", "bool"):
+        x, y = recorder.array(8, 3, dtype=source), recorder.array(8, dtype=source)
+        for rows in (Rows(x, y, y), Rows(x, y, y, order)):
+            backend.gather(rows, "x", clock, 0, out)
+            backend.gather(rows, "weights", clock, 0, weights)
+            backend.gather(rows, "y", clock, 0, labels)
+    backend.one_hot(labels, out, 0.0, 1.0)
+    backend.normalize(weights)
+    backend.weighted_sum(weights, weights, total, clock)
+    backend.weighted_sum(weights, None, total)
+
+
+def run_updates(recorder: Recorder, dtype: str) -> None:
+    theta, g = recorder.array(6, dtype=dtype), recorder.array(6, dtype=dtype)
+    clock, table = recorder.array(2, dtype="int64"), recorder.array(1, 3, dtype="float64")
+    for update in UPDATES.values():
+        state = tuple(recorder.array(6, dtype=dtype) for _ in update.state)
+        hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
+        norm = recorder.array(1, dtype="float64")
+        recorder.backend.update(
+            *(update, hyperparameters, Shared(), theta, g, state, 4, table, clock, norm)
+        )
+
+
+def text_of(launch: Launch) -> str:
+    if isinstance(launch.kernel, HostRawKernel):
+        return launch.kernel.code
+    return elementwise_cuda_source(launch.kernel, dict(launch.types), launch.scalars)
+
+
+@cache
+def translation_unit() -> tuple[str, int]:
+    """Every kernel in a namespace and under a name of its own, behind CuPy's headers, included once.
+
+    To compile them one by one would take a hundred times as long, all of it for the headers.
+    """
+    headers: dict[str, None] = {}
+    parts = []
+    for k, launch in enumerate(launches()):
+        lines = text_of(launch).splitlines()
+        headers |= dict.fromkeys(line for line in lines if line.startswith("#include"))
+        body = "\n".join(line for line in lines if not line.startswith("#include"))
+        name = re.escape(launch.kernel.name)
+        body, renamed = re.subn(rf"(__global__\s+void\s+){name}\s*\(", rf"\1kernel_{k}(", body)
+        assert renamed == 1
+        parts.append(f"namespace n{k} {{\n{body}\n}}\n")
+    return "\n".join(headers) + "\n" + "".join(parts), len(parts)
+
+
+@pytest.mark.parametrize("arch", ["compute_75", "compute_80", "compute_90", "compute_100"])
+def test_every_cuda_text_compiles(arch: str) -> None:
+    source, count = translation_unit()
+    ptx = nvrtc_compile(source, "kernel_0", arch, ("-std=c++17",))
+    assert f".target sm_{arch.removeprefix('compute_')}" in ptx
+    assert set(re.findall(r"\.entry (\w+)", ptx)) == {f"kernel_{k}" for k in range(count)}
+
+
+def test_the_check_sees_every_cu_file_and_table_entry() -> None:
+    raw = [launch.kernel for launch in launches() if isinstance(launch.kernel, HostRawKernel)]
+    elementwise = [launch.kernel for launch in launches() if launch.kernel not in raw]
+    files = [f for f in resources.files("gpubp.kernels").iterdir() if f.name.endswith(".cu")]
+    assert len(files) >= 7
+    for file in files:
+        text = file.read_text()
+        for c_type in ("float", "double"):
+            uses = [k for k in raw if text in k.code and re.search(rf"typedef {c_type}\b", k.code)]
+            assert uses, f"{file.name} was not compiled for {c_type}"
+    everything = "\n".join([k.code for k in raw] + [k.preamble + k.operation for k in elementwise])
+    texts = [t for a in ACTIVATIONS.values() for t in (a.cuda, a.cuda_derivative)]
+    texts += [t for c in COSTS.values() for t in (c.cuda, c.cuda_derivative, c.canonical_cuda)]
+    texts += [update.cuda for update in UPDATES.values()]
+    for text in texts:
+        assert text in everything
+
+
+def test_raw_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
+    for launch in launches():
+        if isinstance(launch.kernel, HostRawKernel) and "row_costs" not in launch.kernel.name:
+            kernel = launch.kernel
+            nvrtc_compile(kernel.code, kernel.name, "compute_75", kernel.options)
+
+
+@pytest.mark.parametrize("own", ["cost", "activation"])
+def test_a_broken_text_would_be_seen(own: str) -> None:
+    recorder = Recorder()
+    activation, cost = SOFTMAX, COSTS["huber"]
+    if own == "cost":
+        cost = Cost.from_functions(
+            *("own", lambda xp, a, y: a, lambda xp, a, y: a),
+            cuda="return undeclared;",
+            cuda_derivative="return undeclared;",
+        )
+    else:
+        activation = Activation.from_functions(
+            *("own", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
+        )
+    arrays = [recorder.array(2, 2, dtype="float32") for _ in range(3)]
+    scale = recorder.array(2, dtype="float32")
+    recorder.backend.output_delta(cost, activation, *arrays, scale, arrays[0], None)
+    texts = [(text_of(launch), launch.kernel.name) for launch in recorder.launches.values()]
+    with pytest.raises(RuntimeError, match='"undeclared" is undefined'):
+        for text, name in texts:
+            nvrtc_compile(text, name, "compute_75")
