@@ -38,9 +38,11 @@ def check_gradients(
     most: int = 1000,
     seed: int = 0,
 ) -> GradientCheck:
-    """Compare `network.backprop` with finite differences of `network.cost`, in float64 on the CPU.
+    """Compare backpropagation with finite differences of the cost.
 
-    Differences are central, of fourth order, with errors of about step⁴ and 1e-16 / step.
+    Both are computed by a float64 twin of the network on the NumPy backend, whatever the network's own
+    dtype and backend: what is checked are the equations with these parameters, not another backend's
+    kernels. Differences are central, of fourth order, with errors of about step⁴ and 1e-16 / step.
 
     Parameters
     ----------
@@ -51,6 +53,10 @@ def check_gradients(
     -------
     GradientCheck; a relative error below 1e-7 is what a smooth network gives. Kinks (relu, say) that
     lie within a step of some z add to it.
+
+    Raises
+    ------
+    ValueError : x, y or sample_weight is not what the network takes; the message says which.
     """
     twin = Network(
         network.sizes,

@@ -28,5 +28,6 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     """'hidden: unknown activation 'rellu'; did you mean 'relu'?', or the list where none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    hint = f"known: {', '.join(known)}" if known else "there are none"
+    hint = f"did you mean {near[0]!r}?" if near else hint
     return ValueError(f"unknown {what} {name!r}; {hint}")

@@ -19,6 +19,9 @@ from .initializers import INITIALIZERS, Initializer, default_initializer
 from .kernels import COSTS, Activation, Cost
 from .layers import Layer, Layout, Parameters
 from .validation import (
+    as_array,
+    check_finite,
+    check_fits,
     check_inputs,
     check_number,
     check_sizes,
@@ -98,6 +101,11 @@ class Network:
     ----------
     parameters : every weight, then every bias, in one flat array; layers hold views of it.
     layers : the layers but the input, each with weights (n_out, n_in), biases (n_out,), activation.
+
+    Raises
+    ------
+    ValueError, TypeError : an argument is not what is expected; the message names it.
+    BackendUnavailableError : the backend cannot run here.
     """
 
     def __init__(
@@ -127,19 +135,23 @@ class Network:
         rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
         for rate in rates:
             check_number("dropout", rate, 0, 1)
-        with_biases = [bool(b) for b in _for_each("biases", biases, depth, (bool, np.bool_))]
+        with_biases = _for_each("biases", biases, depth, (bool, np.bool_))
+        if not all(isinstance(b, bool | np.bool_) for b in with_biases):
+            raise TypeError(f"biases is {biases!r}, expected True or False, or one for each layer")
         initializers = _for_each("initializer", initializer, depth, (str, type(None)), callable)
         draw = [_initializer(i, a) for i, a in zip(initializers, activations, strict=True)]
         rng = np.random.default_rng(_check_seed(seed))
 
-        self.layout = Layout(self.sizes, tuple(with_biases))
+        self.layout = Layout(self.sizes, tuple(bool(b) for b in with_biases))
         values = np.zeros(self.layout.size, self.dtype)
         for (weights, _), function in zip(self.layout.views(values), draw, strict=True):
-            drawn = np.asarray(function(rng, weights.shape))
+            drawn = as_array("what initializer gave", function(rng, weights.shape))
             if drawn.shape != weights.shape:
                 raise ValueError(
                     f"initializer gave shape {drawn.shape}, expected {weights.shape} (n_out, n_in)"
                 )
+            check_finite("what initializer gave", drawn)
+            check_fits("what initializer gave", drawn, self.dtype)
             weights[...] = drawn
         self.backend = get_backend(backend)
         self.parameters: Array = self.backend.asarray(values)
@@ -171,9 +183,10 @@ class Network:
 
         Raises
         ------
-        ValueError : x has the wrong shape or type, or holds NaN or infinity.
+        ValueError : x has the wrong shape or type, or holds NaN, infinity or numbers too large for
+            the network's dtype.
         """
-        given = check_inputs(x, self.sizes[0])
+        given = check_inputs(x, self.sizes[0], dtype=self.dtype)
         rows = Rows(move(given, self.backend))
         workspace = self._workspace(len(given), "predict", keep=True)
         backprop.predict(self.problem, workspace, rows, self._clock())
@@ -237,9 +250,9 @@ class Network:
 
         Raises
         ------
-        ValueError : x has the wrong shape or type, or holds NaN or infinity.
+        ValueError : as `forward`.
         """
-        given = check_inputs(x, self.sizes[0])
+        given = check_inputs(x, self.sizes[0], dtype=self.dtype)
         rows, outputs, replay = self._predictor(len(given))
         rows.x = move(given, self.backend)
         try:
@@ -265,7 +278,13 @@ class Network:
         return self._predictors[count]
 
     def save(self, path: Any) -> None:
-        """Write the network to a .safetensors file, whole or not at all."""
+        """Write the network to a .safetensors file, whole or not at all.
+
+        Raises
+        ------
+        FileNotFoundError : there is no such folder to write to.
+        IsADirectoryError : `path` is a folder.
+        """
         storage.save(path, self)
 
     @classmethod
@@ -284,7 +303,9 @@ class Network:
 
         Raises
         ------
+        FileNotFoundError : there is no such file.
         ValueError : the file is not such a network, or needs an activation that is not in `custom`.
+        BackendUnavailableError : the backend cannot run here.
         """
         return storage.load(cls, path, backend, custom)
 
@@ -299,7 +320,10 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.backend = get_backend(state["backend"])
-        self.parameters = self.backend.asarray(state["parameters"])
+        parameters = state["parameters"]
+        if not parameters.flags.writeable:  # a file that joblib maps, say; training writes to them
+            parameters = parameters.copy()
+        self.parameters = self.backend.asarray(parameters)
         views: list[Parameters] = self.layout.views(self.parameters)
         self.layers = [
             Layer(*view, activation, dropout)
@@ -307,9 +331,10 @@ class Network:
         ]
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
-        given = check_inputs(x, self.sizes[0])
-        targets = check_targets(y, self.cost_function, len(given), self.sizes[-1])
-        weights = check_weights(sample_weight, len(given))
+        n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
+        given = check_inputs(x, n_in, dtype=dtype)
+        targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)
+        weights = check_weights(sample_weight, len(given), dtype=dtype)
         return given, Rows(
             move(given, self.backend),
             move(targets, self.backend),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from .backends import Backend, get_backend
 from .kernels import ACTIVATIONS, COSTS, Activation, Cost
+from .validation import check_sizes, get_activation, get_cost
 
 if TYPE_CHECKING:
-    from .backends import Backend
     from .network import Network
 
 __all__ = ["load", "save"]
@@ -26,6 +28,11 @@ FORMAT = "1"
 
 def save(path: Any, network: Network) -> None:
     """Write `network`: each layer's arrays under layers.<k>.weights and .biases, the rest as JSON."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected the name of a file")
     tensors: dict[str, Any] = {}
     for k, layer in enumerate(network.layers):
         tensors[f"layers.{k}.weights"] = network.backend.to_numpy(layer.weights)
@@ -41,7 +48,7 @@ def save(path: Any, network: Network) -> None:
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
     metadata = {"gpubp": FORMAT, "network": json.dumps(description)}
-    write_whole(Path(path), to_bytes(tensors, metadata))
+    write_whole(path, to_bytes(tensors, metadata))
 
 
 def _describe(entry: Activation | Cost) -> dict[str, Any]:
@@ -76,51 +83,93 @@ def load(
     custom: Sequence[Activation | Cost],
 ) -> Network:
     """Read what `save` wrote."""
-    try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
-    if metadata.get("gpubp") != FORMAT:
-        raise ValueError(f"{path} has gpubp format {metadata.get('gpubp')!r}, expected {FORMAT!r}")
-    description = json.loads(metadata["network"])
-    activations: dict[str, Any] = {**ACTIVATIONS}
-    activations |= {entry.name: entry for entry in custom if isinstance(entry, Activation)}
-    costs: dict[str, Any] = {**COSTS}
-    costs |= {entry.name: entry for entry in custom if isinstance(entry, Cost)}
-    made = [_find(path, "activation", entry, activations) for entry in description["activations"]]
-    cost = _find(path, "cost", description["cost"], costs)
-    cost = cost.with_parameters(label_smoothing=description["cost"]["label_smoothing"])
-    loaded = network(
-        description["sizes"],
-        hidden=made[:-1],
-        output=made[-1],
-        cost=cost,
-        dtype=description["dtype"],
-        backend=backend,
-        biases=description["biases"],
-        initializer="zeros",
-        dropout=description["dropout"],
-    )
+    backend = get_backend(backend)
+    with _telling(path):
+        metadata, tensors = _read(path)
+        if "gpubp" not in metadata:
+            raise ValueError("its metadata has no entry 'gpubp'")
+    if metadata["gpubp"] != FORMAT:
+        raise ValueError(f"{path} has gpubp format {metadata['gpubp']!r}, expected {FORMAT!r}")
+    with _telling(path):
+        description = json.loads(metadata["network"])
+        layers, last = description["activations"], description["cost"]
+        names, cost_name = [str(layer["name"]) for layer in layers], str(last["name"])
+    activations = [_find(path, Activation, name, ACTIVATIONS, custom) for name in names]
+    cost = _find(path, Cost, cost_name, COSTS, custom)
+    with _telling(path):
+        sizes, biases = check_sizes(description["sizes"]), description["biases"]
+        _check_shapes(tensors, sizes, biases)
+        *hidden, output = (
+            get_activation(activation, **layer["parameters"])
+            for activation, layer in zip(activations, layers, strict=True)
+        )
+        parameters = dict(last["parameters"])
+        if cost.targets == "class":
+            parameters["label_smoothing"] = last["label_smoothing"]
+        loaded = network(
+            sizes,
+            hidden=hidden,
+            output=output,
+            cost=get_cost(cost, **parameters),
+            dtype=description["dtype"],
+            backend=backend,
+            biases=biases,
+            initializer="zeros",
+            dropout=description["dropout"],
+        )
     for k, layer in enumerate(loaded.layers):
         for name in ("weights", "biases"):
             target = getattr(layer, name)
-            if target is None:
-                continue
-            values = tensors.get(f"layers.{k}.{name}", np.empty(0))
-            if values.shape != target.shape:
-                raise ValueError(
-                    f"{path} has layers.{k}.{name} of shape {values.shape}, expected {target.shape}"
-                )
-            target[...] = loaded.backend.asarray(values, loaded.dtype)
+            if target is not None:
+                target[...] = backend.asarray(tensors[f"layers.{k}.{name}"], loaded.dtype)
     return loaded
 
 
-def _find(path: Any, kind: str, entry: dict[str, Any], known: dict[str, Any]) -> Any:
-    name = entry["name"]
-    if name not in known:
+@contextmanager
+def _telling(path: Any) -> Iterator[None]:
+    """Say of whatever is wrong with the file's content that it is not a network's."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{path} is not a gpubp network: it has no {error}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a gpubp network: {error}") from None
+
+
+def _read(path: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The file's metadata and arrays."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    if not os.path.isfile(path):
+        raise ValueError("it is not a file")
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, arrays
+    except SafetensorError as error:
+        raise ValueError(f"it is no whole safetensors file ({error})") from None
+
+
+def _check_shapes(tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequence[bool]) -> None:
+    """Every array of these layers is there: before a network is made as large as the file says."""
+    for k, ((n_in, n_out), biased) in enumerate(zip(pairwise(sizes), biases, strict=False)):
+        for name, shape in (("weights", (n_out, n_in)), ("biases", (n_out,)))[: 1 + bool(biased)]:
+            found = tensors[f"layers.{k}.{name}"].shape
+            if found != shape:
+                raise ValueError(f"layers.{k}.{name} has shape {found}, expected {shape}")
+
+
+def _find(
+    path: Any,
+    kind: type[Activation] | type[Cost],
+    name: str,
+    known: Mapping[str, Any],
+    custom: Sequence[Activation | Cost],
+) -> Any:
+    own = {entry.name: entry for entry in custom if isinstance(entry, kind)}
+    if name not in own and name not in known:
         raise ValueError(
-            f"{path} needs the {kind} {name!r}, which gpubp does not have; give it in custom=[...]"
+            f"{path} needs the {kind.__name__.lower()} {name!r}, which gpubp does not have; give it"
+            " in custom=[...]"
         )
-    return known[name].with_parameters(**entry["parameters"])
+    return own.get(name) or known[name]

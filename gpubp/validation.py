@@ -27,6 +27,11 @@ __all__ = [
 def get_activation(activation: str | Activation, **parameters: float) -> Activation:
     """An activation by name, with other parameters than its defaults if given.
 
+    Raises
+    ------
+    ValueError : the name or a parameter's is unknown, or a parameter is out of its range.
+    TypeError : neither a name nor an `Activation`.
+
     Examples
     --------
     >>> get_activation("leaky_relu", slope=0.2)
@@ -38,12 +43,16 @@ def get_activation(activation: str | Activation, **parameters: float) -> Activat
         activation = ACTIVATIONS[activation]
     elif not isinstance(activation, Activation):
         raise TypeError(f"activation is {activation!r}, expected a name or an Activation")
-    _check_parameters(f"activation {activation.name!r}", parameters, activation.parameters)
-    return activation.with_parameters(**parameters)
+    owner = f"activation {activation.name!r}"
+    return activation.with_parameters(**_checked(owner, parameters, activation.parameters))
 
 
 def get_cost(cost: str | Cost, **parameters: float) -> Cost:
     """A cost by name, with other parameters than its defaults if given.
+
+    Raises
+    ------
+    ValueError, TypeError : as `get_activation`.
 
     Examples
     --------
@@ -57,22 +66,31 @@ def get_cost(cost: str | Cost, **parameters: float) -> Cost:
     elif not isinstance(cost, Cost):
         raise TypeError(f"cost is {cost!r}, expected a name or a Cost")
     smoothing = ("label_smoothing",) if cost.targets == "class" else ()
-    _check_parameters(f"cost {cost.name!r}", parameters, (*cost.parameters, *smoothing))
-    for name, low, high in (
-        ("quantile", 0, 1),
-        ("label_smoothing", 0, 1),
-        ("threshold", 0, math.inf),
-    ):
-        if name in parameters:
-            check_number(name, parameters[name], low, high, open_low=name != "label_smoothing")
-    return cost.with_parameters(**parameters)
+    known = (*cost.parameters, *smoothing)
+    return cost.with_parameters(**_checked(f"cost {cost.name!r}", parameters, known))
 
 
-def _check_parameters(owner: str, given: Mapping[str, float], known: Iterable[str]) -> None:
+# For each parameter of an activation or a cost: lowest, highest, whether the lowest is excluded.
+_RANGES: Mapping[str, tuple[float, float, bool]] = {
+    "slope": (0, 1, False),
+    "alpha": (0, math.inf, True),
+    "scale": (0, math.inf, True),
+    "threshold": (0, math.inf, True),
+    "quantile": (0, 1, True),
+    "label_smoothing": (0, 1, False),
+}
+
+
+def _checked(owner: str, given: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
+    """Parameters that `owner` has, finite and in range, as Python's own numbers."""
     for name, value in given.items():
         if name not in known:
             raise unknown_name(f"parameter of {owner}", name, known)
-        check_number(name, value, -math.inf, math.inf)
+        low, high, open_low = _RANGES.get(name, (-math.inf, math.inf, False))
+        check_number(name, value, low, high, open_low=open_low)
+        if not abs(value) < math.inf:
+            raise ValueError(f"{name} is {value!r}, expected a finite number")
+    return {name: float(value) for name, value in given.items()}
 
 
 def check_number(
@@ -102,7 +120,8 @@ def check_number(
 
 
 def as_array(name: str, values: Any) -> Array:
-    """`values` as a NumPy or CuPy array of numbers, wherever it already lives; lists are converted."""
+    """`values` as a NumPy or CuPy array of numbers in the machine's byte order, where it already lives;
+    lists are converted."""
     on_device = backend_of(values)
     if on_device is not None:
         array = on_device.xp.asarray(values)
@@ -117,7 +136,7 @@ def as_array(name: str, values: Any) -> Array:
             raise ValueError(f"{name} is not an array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {array.dtype}, expected real numbers")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _from_dlpack(values: Any) -> Array:
@@ -146,12 +165,30 @@ def check_finite(name: str, array: Array) -> None:
         raise ValueError(f"{name} holds {value} at [{place}], expected finite numbers")
 
 
-def check_inputs(x: Any, n_in: int, name: str = "x", finite: bool = True) -> Array:
+def check_fits(name: str, array: Array | None, dtype: np.dtype[Any]) -> None:
+    """No finite number that `dtype`, the network's, has no room for."""
+    if array is None or array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize:
+        return
+    for extreme in (array.max().item(), array.min().item()):
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(np.asarray(extreme).astype(dtype))
+        if not fits:
+            raise ValueError(f"{name} holds {extreme}, too large for {dtype}, the network's dtype")
+
+
+def check_inputs(
+    x: Any,
+    n_in: int,
+    name: str = "x",
+    finite: bool = True,
+    dtype: np.dtype[Any] | None = None,
+) -> Array:
     """x as a (rows, n_in) array; one example (n_in,) becomes one row.
 
     Raises
     ------
-    ValueError : wrong width, no rows, not numbers, or (unless finite=False) NaN or infinity.
+    ValueError : wrong width, no rows, not numbers, or (unless finite=False) NaN, infinity or numbers
+        too large for `dtype`.
     """
     array = as_array(name, x)
     if array.ndim == 1 and n_in == array.shape[0]:
@@ -168,6 +205,8 @@ def check_inputs(x: Any, n_in: int, name: str = "x", finite: bool = True) -> Arr
         raise ValueError(f"{name} has no rows, expected at least one")
     if finite:
         check_finite(name, array)
+        if dtype is not None:
+            check_fits(name, array, dtype)
     return array
 
 
@@ -178,7 +217,13 @@ def check_shapes(x: Any, y: Any, cost: Cost, sizes: Sequence[int]) -> tuple[Arra
 
 
 def check_targets(
-    y: Any, cost: Cost, rows: int, n_out: int, name: str = "y", values: bool = True
+    y: Any,
+    cost: Cost,
+    rows: int,
+    n_out: int,
+    name: str = "y",
+    values: bool = True,
+    dtype: np.dtype[Any] | None = None,
 ) -> Array:
     """y as integer labels (rows,), for costs that take them, or as (rows, n_out) numbers.
 
@@ -187,7 +232,7 @@ def check_targets(
     Raises
     ------
     ValueError : wrong shape or type for this cost, labels out of range, values the cost is not
-        defined for, NaN or infinity.
+        defined for, NaN, infinity or numbers too large for `dtype`.
     """
     array = as_array(name, y)
     if rows == 1 and array.ndim == 0:
@@ -217,6 +262,8 @@ def check_targets(
     if values:
         check_finite(name, array)
         _check_values(array, cost, name)
+        if dtype is not None:
+            check_fits(name, array, dtype)
     return array
 
 
@@ -255,8 +302,17 @@ def _check_values(y: Array, cost: Cost, name: str) -> None:
             )
 
 
-def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Array | None:
-    """Sample weights as (rows,) numbers, none negative and not all zero; None stays None."""
+def check_weights(
+    weights: Any,
+    rows: int,
+    name: str = "sample_weight",
+    values: bool = True,
+    dtype: np.dtype[Any] | None = None,
+) -> Array | None:
+    """Sample weights as (rows,) numbers, none negative and not all zero; None stays None.
+
+    With values=False, what they hold is not looked at; with `dtype`, they must have room in it.
+    """
     if weights is None:
         return None
     array = as_array(name, weights)
@@ -264,11 +320,15 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Array
         raise ValueError(
             f"{name} has shape {array.shape}, expected ({rows},), one for each row of x"
         )
+    if not values:
+        return array
     check_finite(name, array)
     if float(array.min()) < 0:
         raise ValueError(f"{name} holds {float(array.min()):g}, expected no negative number")
     if not float(array.max()) > 0:
         raise ValueError(f"{name} is all zero, expected at least one positive number")
+    if dtype is not None:
+        check_fits(name, array, dtype)
     return array
 
 

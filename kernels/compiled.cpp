@@ -7,6 +7,16 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#ifdef BASE
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+#endif
 
 namespace {
 
@@ -45,6 +55,85 @@ template <typename T> static inline T compute(T x) { return x; }
 
 extern "C" void run_calls(const Call* calls, int64_t count) {
     for (int64_t k = 0; k < count; ++k) calls[k].function(calls[k].arguments);
+}
+
+namespace {
+
+struct Lane {
+    const Call* calls;
+    int64_t count;
+};
+
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// A thread that runs lanes. Between two steps it spins for a while before it sleeps: to be woken takes
+// longer (60 µs and more on a virtual machine) than a step of a small network.
+class Worker {
+public:
+    Worker() { std::thread([this] { serve(); }).detach(); }
+
+    void give(const Lane& lane) {
+        lane_ = lane;
+        given_.store(given_.load() + 1);
+        if (sleeping_.load()) {
+            std::lock_guard<std::mutex> lock(mutex_);
+            wake_.notify_one();
+        }
+    }
+
+    void wait() {
+        for (int spins = 0; finished_.load(std::memory_order_acquire) != given_.load();)
+            if (++spins < 20000) pause();
+            else std::this_thread::yield();
+    }
+
+private:
+    void serve() {
+        for (uint32_t seen = 0;; finished_.store(++seen, std::memory_order_release)) {
+            const auto awake_until = std::chrono::steady_clock::now() + std::chrono::microseconds(500);
+            while (given_.load() == seen && std::chrono::steady_clock::now() < awake_until)
+                for (int k = 0; k < 50 && given_.load() == seen; ++k) pause();
+            if (given_.load() == seen) {
+                std::unique_lock<std::mutex> lock(mutex_);
+                sleeping_.store(true);
+                wake_.wait(lock, [&] { return given_.load() != seen; });
+                sleeping_.store(false);
+            }
+            run_calls(lane_.calls, lane_.count);
+        }
+    }
+
+    Lane lane_{};
+    std::atomic<uint32_t> given_{0}, finished_{0};
+    std::atomic<bool> sleeping_{false};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+};
+
+// Never destroyed, as its threads never end; a forked child, which has none of them, starts anew.
+struct Team {
+    std::vector<Worker*> workers;
+    std::mutex in_use;
+};
+Team* team = new Team;
+const int forgets_threads = pthread_atfork(nullptr, nullptr, [] { team = new Team; });
+
+}  // namespace
+
+extern "C" void run_lanes(const Slot* s) {  // lanes, count; the first runs in this thread
+    const Lane* lanes = array<const Lane>(s[0]);
+    const size_t others = s[1].integer - 1;
+    std::lock_guard<std::mutex> lock(team->in_use);
+    while (team->workers.size() < others) team->workers.push_back(new Worker);
+    for (size_t k = 0; k < others; ++k) team->workers[k]->give(lanes[k + 1]);
+    run_calls(lanes[0].calls, lanes[0].count);
+    for (size_t k = 0; k < others; ++k) team->workers[k]->wait();
 }
 
 // BLAS's gemm, whose address comes first; all its thirteen arguments are pointers.
@@ -152,23 +241,28 @@ KERNEL(softmax) {  // z, a, rows, columns; a may be z
     }
 }
 
-KERNEL(softmax_cross_entropy) {  // z, a, y, scale, delta, costs, rows, columns; a holds softmax(z)
+KERNEL(softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, columns; delta or costs may be null
     const T* z = array<const T>(s[0]);
-    const T* a = array<const T>(s[1]);
-    const T* y = array<const T>(s[2]);
-    const T* scale = array<const T>(s[3]);
-    T* delta = array<T>(s[4]);
-    T* costs = array<T>(s[5]);
-    const int64_t columns = s[7].integer;
-    for (int64_t i = 0; i < s[6].integer; ++i, z += columns, a += columns, y += columns) {
-        if (delta)
-            for (int64_t j = 0; j < columns; ++j) delta[i * columns + j] = (a[j] - y[j]) * scale[i];
+    const T* y = array<const T>(s[1]);
+    const T* scale = array<const T>(s[2]);
+    T* delta = array<T>(s[3]);
+    T* costs = array<T>(s[4]);
+    const int64_t columns = s[6].integer;
+    for (int64_t i = 0; i < s[5].integer; ++i, z += columns, y += columns) {
+        T largest = z[0], sum = 0, total = 0;
+        for (int64_t j = 1; j < columns; ++j) largest = z[j] > largest ? z[j] : largest;
+        if (delta) {
+            T* __restrict__ row = delta + i * columns;
+            for (int64_t j = 0; j < columns; ++j) row[j] = exp(z[j] - largest);
+            for (int64_t j = 0; j < columns; ++j) sum += row[j];
+            const T factor = 1 / sum;
+            for (int64_t j = 0; j < columns; ++j) row[j] = (row[j] * factor - y[j]) * scale[i];
+        } else {
+            for (int64_t j = 0; j < columns; ++j) sum += exp(z[j] - largest);
+        }
         if (!costs) continue;
-        int64_t top = 0;
-        for (int64_t j = 1; j < columns; ++j) top = z[j] > z[top] ? j : top;
-        const T log_sum = -log(a[top]);  // a is largest, at least 1 / columns, where z is
-        T total = 0;
-        for (int64_t j = 0; j < columns; ++j) total += y[j] * (log_sum - (z[j] - z[top]));
+        const T log_sum = log(sum);
+        for (int64_t j = 0; j < columns; ++j) total += y[j] * (log_sum - (z[j] - largest));
         costs[i] = total;
     }
 }

@@ -20,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -98,7 +99,7 @@ def _build(code: str) -> Path:
             except subprocess.CalledProcessError:
                 if native == NATIVE[-1]:
                     raise
-        _run(compiler, "-shared", compiled, "-o", f"{work}/kernels.so", "-lm")
+        _run(compiler, "-shared", compiled, "-o", f"{work}/kernels.so", "-lm", "-pthread")
         os.replace(f"{work}/kernels.so", built)
     return built
 
@@ -109,7 +110,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() + platform.machine()
-    return "".join(dict.fromkeys(line for line in lines if line.startswith(("model", "flags", "Feat"))))
+    return "".join(
+        dict.fromkeys(line for line in lines if line.startswith(("model", "flags", "Feat")))
+    )
 
 
 def _cache_folder() -> Path:
@@ -183,39 +186,64 @@ def sequence(calls: Sequence[Callable[[], None]]) -> tuple[Callable[[], None], .
     return tuple(joined)
 
 
+def lanes(tapes: Sequence[Sequence[Callable[[], None]]]) -> Call | None:
+    """A call that runs each tape in a thread of its own; None if Python has a part in one of them."""
+    if not compiler_version() or any(
+        len(t) != 1 or not isinstance(t[0], Call | _Group) for t in tapes
+    ):
+        return None
+    groups = [t[0] if isinstance(t[0], _Group) else _Group([t[0]]) for t in tapes]
+    table = np.array([(group.address, group.count) for group in groups], np.int64)
+    call = Call(_library("BASE").run_lanes, table, len(groups))
+    call.kept = (table, groups)
+    return call
+
+
 class _Group:
     def __init__(self, calls: list[Call]) -> None:
         self._slots = np.stack([call.slots for call in calls])
         self._kept = calls
-        self._run, self._address, self._count = _runner(), self._slots.ctypes.data, len(calls)
+        self.address, self.count = int(self._slots.ctypes.data), len(calls)
+        self._run = _runner()
 
     def __call__(self) -> None:
-        self._run(self._address, self._count)
+        self._run(self.address, self.count)
 
 
 class Source:
-    """The rows that gather reads: one field of a `Rows`, looked at anew before each replay."""
+    """The rows that gather reads: one field of a `Rows`, looked at anew before each replay.
+
+    It keeps no hold of the field's array, only of a copy where gather cannot read the array itself.
+    """
 
     def __init__(self, rows: Any, field: str) -> None:
         self._rows, self._field = rows, field
         self.slots = np.zeros(4, np.int64)
-        self._seen: tuple[Any, Any] = (None, None)
+        self._array: Any = _nothing
+        self._order: Any = _nothing
+        self._copies: tuple[Any, ...] = ()
 
     def refresh(self) -> None:
         """Take over what the field, the order and the stride are now."""
         array, order = getattr(self._rows, self._field), self._rows.order
         self.slots[2] = self._rows.stride
-        if self._seen[0] is array and self._seen[1] is order:
+        same_order = self.slots[1] == 0 if order is None else self._order() is order
+        if same_order and self._array() is array:
             return
-        self._seen = array, order
-        dense = array
-        if array.dtype.name not in SOURCE_TYPES or not array.dtype.isnative:
-            dense = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-        self._dense = np.ascontiguousarray(dense)
-        self._order = None if order is None else np.ascontiguousarray(order, np.int64)
-        self.slots[0] = self._dense.ctypes.data
-        self.slots[1] = 0 if self._order is None else self._order.ctypes.data
-        self.slots[3] = SOURCE_TYPES.index(self._dense.dtype.name)
+        dense = np.ascontiguousarray(array)
+        if dense.dtype.name not in SOURCE_TYPES or not dense.dtype.isnative:
+            dense = dense.astype(np.float32 if dense.dtype.itemsize <= 2 else np.float64)
+        positions = None if order is None else np.ascontiguousarray(order, np.int64)
+        self.slots[0] = dense.ctypes.data
+        self.slots[1] = 0 if positions is None else positions.ctypes.data
+        self.slots[3] = SOURCE_TYPES.index(dense.dtype.name)
+        self._array = weakref.ref(array)
+        self._order = _nothing if order is None else weakref.ref(order)
+        self._copies = tuple(c for c, kept in ((dense, array), (positions, order)) if c is not kept)
+
+
+def _nothing() -> None:
+    """Like a dead weak reference."""
 
 
 def _kernel(name: str, dtype: Any, macro: str = "BASE", text: str = "") -> Any:
@@ -239,7 +267,9 @@ def gather(
     rows, columns = len(out), out.size // len(out)
     if out.dtype == np.int64:
         library = _library("BASE") if compiler_version() else None
-        return library and Call(library.gather_int64, source.slots, clock, first, out, rows, columns)
+        return library and Call(
+            library.gather_int64, source.slots, clock, first, out, rows, columns
+        )
     arguments = (source.slots, clock, first, out, rows, columns, float(scale), float(shift))
     return _call("gather", out.dtype, *arguments)
 
@@ -314,9 +344,9 @@ def multiply_by_derivative(activation: Activation, v: Array, delta: Array) -> Ca
 
 
 def softmax_cross_entropy(
-    z: Array, a: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
+    z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
 ) -> Call | None:
-    return _call("softmax_cross_entropy", z.dtype, z, a, y, scale, delta, costs, *z.shape)
+    return _call("softmax_cross_entropy", z.dtype, z, y, scale, delta, costs, *z.shape)
 
 
 OUTPUT_DELTA = """
@@ -464,7 +494,10 @@ def update(
 ) -> Call | None:
     plain = shared == Shared()
     names = ("l1", "l2", "weight_decay", "clip_norm", "clip_value")
-    values = [*(getattr(shared, n) for n in names), *(hyperparameters[n] for n in update.hyperparameters)]
+    values = [
+        *(getattr(shared, n) for n in names),
+        *(hyperparameters[n] for n in update.hyperparameters),
+    ]
     scalars = "".join(f"const double {name} = scalars[{k}];" for k, name in enumerate(names))
     scalars += "".join(
         f"const T {name} = T(scalars[{k + len(names)}]);"
@@ -473,7 +506,8 @@ def update(
     text = UPDATE % {
         "scalars": scalars,
         "states": "".join(
-            f"T* __restrict__ {name}s_ = array<T>(s[{k + 8}]);" for k, name in enumerate(update.state)
+            f"T* __restrict__ {name}s_ = array<T>(s[{k + 8}]);"
+            for k, name in enumerate(update.state)
         ),
         "references": "".join(f"T& {name} = {name}s_[i];" for name in update.state),
         "prologue": PLAIN_PROLOGUE if plain else PROLOGUE,

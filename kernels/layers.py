@@ -1,4 +1,4 @@
-"""The elementwise kernels of a layer: bias and activation, derivative, output delta, one-hot targets.
+"""The elementwise kernels of a layer: bias and activation, derivative, output delta.
 
 Each is a pair: `*_cuda(cupy, ...)` gives the CuPy kernel, `*_numpy(..., scratch)` binds the NumPy twin
 to its arrays (see blocks.py). Arrays are C-contiguous; a batch is (rows, n).
@@ -21,8 +21,6 @@ __all__ = [
     "bias_activate_numpy",
     "multiply_by_derivative_cuda",
     "multiply_by_derivative_numpy",
-    "one_hot_cuda",
-    "one_hot_numpy",
     "output_delta_cuda",
     "output_delta_numpy",
 ]
@@ -172,34 +170,5 @@ def output_delta_numpy(
                     sigma_derivative(v_block, derivative, s, **activation.parameters)
                     np.multiply(delta_block, derivative, out=delta_block)
             np.multiply(delta_block, scale_block, out=delta_block)
-
-    return run
-
-
-# Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
-
-
-def one_hot_cuda(cupy: Any) -> Any:
-    """kernel(labels, low, high, columns, y), with labels (rows, 1) and y (rows, columns)."""
-    return launch.elementwise(
-        cupy,
-        "int64 label, float64 low, float64 high, int64 columns",
-        "T y",
-        "y = (long long)(i % columns) == label ? high : low;",
-        "one_hot",
-    )
-
-
-def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
-    """Bind y[i] = `low` but for `high` at column labels[i]."""
-    rows, columns = y.shape
-    first = np.arange(rows, dtype=np.intp) * columns
-    position = np.empty(rows, np.intp)
-    flat = y.reshape(-1)
-
-    def run() -> None:
-        np.add(first, labels, out=position)
-        flat.fill(low)
-        flat[position] = high
 
     return run

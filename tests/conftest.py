@@ -1,6 +1,7 @@
 """Backends to run the suite on, and how hard hypothesis tries.
 
-`backend` runs a test on every backend of this machine: NumPy; the CuPy backend with its kernels on
+`backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
+compiler; NumPy with the NumPy twins alone ("numpy-twins"); the CuPy backend with its kernels on
 the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found.
 
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, settings
 
 from gpubp import backends
 from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
 
 # A backend keeps nothing between examples, so all examples of a test may share the fixture.
 _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
@@ -34,7 +36,7 @@ CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
 
 def pytest_report_header() -> str:
     without = "" if GPUS else f"; without cupy: {NO_GPU_BECAUSE}"
-    return f"gpubp backends: {', '.join(['numpy', *CUDA_BACKENDS])}{without}"
+    return f"gpubp backends: {', '.join(['numpy', 'numpy-twins', *CUDA_BACKENDS])}{without}"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ def no_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
 
 
-@pytest.fixture(params=["numpy", *CUDA_BACKENDS])
+@pytest.fixture(params=["numpy", "numpy-twins", *CUDA_BACKENDS])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """Each backend in turn; `get_backend(backend.name)` and pickles find the same one."""
     yield from _backend(request.param, monkeypatch)
@@ -57,6 +59,11 @@ def cuda_backend(
 
 
 def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    if name == "numpy-twins":
+        twins = NumpyBackend(compile=False)
+        monkeypatch.setattr(backends, "_numpy", lambda: twins)
+        yield twins
+        return
     if name != "cupy-on-host":
         yield backends.get_backend(name)
         return

@@ -164,6 +164,34 @@ def test_sample_weights_that_are_none(classifier: Network, kind: str) -> None:
             call(X, LABELS, weights)
 
 
+TOO_LARGE = "too large for float32, the network's dtype"
+
+
+def test_numbers_that_the_networks_dtype_has_no_room_for_are_told(regressor: Network) -> None:
+    x, y = with_value(X, (2, 1), 1e300), np.ones((4, 2))
+    for call in (
+        lambda: regressor.predict(x),
+        lambda: regressor.forward(x),
+        lambda: regressor.backprop(x, y),
+        lambda: regressor.cost(x, y),
+    ):
+        with pytest.raises(ValueError, match=rf"^x holds 1e\+300, {TOO_LARGE}$"):
+            call()
+    for call in (regressor.backprop, regressor.cost):
+        with pytest.raises(ValueError, match=rf"^y holds -1e\+40, {TOO_LARGE}$"):
+            call(X, with_value(y, (3, 0), -1e40))
+        with pytest.raises(ValueError, match=rf"^sample_weight holds 1e\+39, {TOO_LARGE}$"):
+            call(X, y, [1, 1e39, 1, 1])
+
+
+def test_numbers_just_within_the_networks_dtype_are_taken(backend: Backend) -> None:
+    most = float(np.finfo(np.float32).max)
+    narrow = Network((1, 1), backend=backend, initializer="zeros")
+    assert narrow.predict([[most], [-most]]).tolist() == [[0], [0]]
+    wide = Network((1, 1), backend=backend, initializer="zeros", dtype="float64")
+    assert wide.predict([[1e300]]).tolist() == [[0]]
+
+
 def test_bad_arrays_on_a_device_are_told_like_others(
     classifier: Network, cuda_backend: Backend
 ) -> None:
@@ -176,6 +204,8 @@ def test_bad_arrays_on_a_device_are_told_like_others(
         classifier.cost(X, device(with_value(np.eye(3)[LABELS], (2, 0), 0.5)))
     with pytest.raises(ValueError, match="sample_weight holds -1, expected no negative number"):
         classifier.cost(X, LABELS, device(np.array([1.0, -1, 0, 0])))
+    with pytest.raises(ValueError, match=rf"^x holds 1e\+300, {TOO_LARGE}$"):
+        classifier.predict(device(with_value(X, (2, 1), 1e300)))
 
 
 def test_an_error_changes_nothing(classifier: Network) -> None:
@@ -225,10 +255,27 @@ MAKING_ERRORS: list[tuple[Options, type[Exception], str]] = [
     ({"seed": 1.5}, ValueError, "seed is 1.5, expected a whole number at least 0"),
     ({"biases": [True]}, ValueError, "biases has 1 entries, expected one, or 2"),
     ({"biases": None}, TypeError, "biases is None, expected one, or a sequence of 2"),
+    ({"biases": "no"}, TypeError, "biases is 'no', expected True or False, or one for each layer"),
+    ({"biases": [1, 0]}, TypeError, "biases is [1, 0], expected True or False, or one for each"),
     (
         {"initializer": lambda rng, shape: np.ones(3)},
         ValueError,
         "initializer gave shape (3,), expected (4, 3) (n_out, n_in)",
+    ),
+    (
+        {"initializer": lambda rng, shape: with_value(np.ones(shape), (1, 2), np.nan)},
+        ValueError,
+        "what initializer gave holds nan at [1, 2], expected finite numbers",
+    ),
+    (
+        {"initializer": lambda rng, shape: np.full(shape, 1e300)},
+        ValueError,
+        "what initializer gave holds 1e+300, too large for float32, the network's dtype",
+    ),
+    (
+        {"initializer": lambda rng, shape: np.full(shape, "a")},
+        ValueError,
+        "what initializer gave has dtype <U1, expected real numbers",
     ),
 ]
 
@@ -244,12 +291,34 @@ def test_numbers_of_numpy_are_numbers(rate: Any) -> None:
     assert Network((3, 4, 2), dropout=rate, backend="numpy").layers[0].dropout == 0.5
 
 
+def test_parameters_are_kept_as_pythons_own_numbers() -> None:
+    slope = get_activation("leaky_relu", slope=np.float32(0.5)).parameters["slope"]
+    assert (type(slope), slope) == (float, 0.5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: get_activation("leaky_relu", slop=0.1), "did you mean 'slope'?"),
         (lambda: get_activation("leaky_relu", slope="a"), "slope is 'a', expected a number"),
         (lambda: get_activation("leaky_relu", slope=np.nan), "slope is nan, expected a number"),
+        (
+            lambda: get_activation("leaky_relu", slope=1),
+            "slope is 1, expected a number at least 0 and below 1",
+        ),
+        (
+            lambda: get_activation("leaky_relu", slope=-0.1),
+            "slope is -0.1, expected a number at least 0 and below 1",
+        ),
+        (lambda: get_activation("elu", alpha=0), "alpha is 0, expected a number above 0"),
+        (lambda: get_activation("elu", alpha=np.inf), "alpha is inf, expected a finite number"),
+        (lambda: get_activation("selu", alpha=-1), "alpha is -1, expected a number above 0"),
+        (lambda: get_activation("selu", scale=0.0), "scale is 0.0, expected a number above 0"),
+        (lambda: get_cost("huber", threshold=np.inf), "threshold is inf, expected a finite number"),
+        (
+            lambda: get_activation("relu", slope=0.1),
+            "unknown parameter of activation 'relu' 'slope'; there are none",
+        ),
         (lambda: get_cost("huber", threshold=0), "threshold is 0, expected a number above 0"),
         (
             lambda: get_cost("quantile", quantile=1),
@@ -330,7 +399,7 @@ def test_a_backend_that_cannot_run_says_what_is_missing(
     assert backends.explain_auto()[1] == reason
     assert gpubp.available_backends() == ["numpy"]
     monkeypatch.setenv("GPUBP_BACKEND", "cupy")
-    with pytest.raises(BackendUnavailableError, match=message):
+    with pytest.raises(BackendUnavailableError, match=f"^GPUBP_BACKEND=cupy: {message}"):
         Network((3, 2))
 
 
@@ -352,7 +421,9 @@ def test_the_environment_chooses_what_auto_means(
     assert Network((3, 2), backend="numpy").backend.name == "numpy"
     assert backends.explain_auto()[1] == f"GPUBP_BACKEND={backend.name} asks for it"
     monkeypatch.setenv("GPUBP_BACKEND", "cuppy")
-    with pytest.raises(ValueError, match=r"unknown backend 'cuppy'; did you mean 'cupy'\?"):
+    with pytest.raises(
+        ValueError, match=r"^GPUBP_BACKEND=cuppy: unknown backend 'cuppy'; did you mean 'cupy'\?$"
+    ):
         Network((3, 2))
 
 

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.4")
 
+import joblib
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -468,6 +470,17 @@ def test_a_pickle_predicts_and_goes_on_like_the_original(copied: Any, solver: st
     for m in (model, twin):
         m.partial_fit(x, y)
     np.testing.assert_array_equal(twin.network_.parameters, model.network_.parameters)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_an_estimator_read_from_a_mapped_file_goes_on(tmp_path: Path, solver: str) -> None:
+    x, y = examples()
+    model = quick(solver=solver).partial_fit(x, y, classes=[0, 1, 2])
+    joblib.dump(model, tmp_path / "model")
+    loaded = joblib.load(tmp_path / "model", mmap_mode="r")
+    for m in (model, loaded):
+        m.partial_fit(x, y)
+    np.testing.assert_array_equal(loaded.network_.parameters, model.network_.parameters)
 
 
 @not_converged

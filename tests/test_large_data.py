@@ -13,6 +13,7 @@ from gpubp import Callback, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.training import evaluation
 from gpubp.training.data import Data
+from gpubp.validation import as_array
 
 ROWS, N_IN, N_OUT, BATCH = 17, 3, 2, 4
 RNG = np.random.default_rng(0)
@@ -209,6 +210,29 @@ def test_byte_swapped_numbers_train_like_native_ones() -> None:
     expected, _ = fitted(network_for("numpy"), X, LABELS)
     given, _ = fitted(network_for("numpy"), X.astype(">f8"), LABELS.astype(">i4"))
     np.testing.assert_array_equal(given, expected)
+
+
+def test_the_other_byte_order_is_the_same_numbers(backend: Backend, tmp_path: Path) -> None:
+    theta, costs = fitted(network_for(backend), X, LABELS)
+    swapped = [array.astype(array.dtype.newbyteorder()) for array in (X, LABELS, WEIGHTS)]
+    assert not as_array("x", swapped[0]).dtype.str.startswith(swapped[0].dtype.str[0])
+    for x in (swapped[0], memmap(tmp_path, swapped[0])):
+        other_theta, other_costs = fitted(network_for(backend), x, swapped[1], swapped[2])
+        np.testing.assert_array_equal(other_theta, theta)
+        assert other_costs == costs
+
+
+def test_a_batch_too_large_for_the_networks_dtype_ends_the_fit_and_leaves_the_network_as_it_was(
+    backend: Backend, tmp_path: Path
+) -> None:
+    x = X.copy()
+    x[15, 1] = 1e300
+    network = network_for(backend, "float32")
+    before = parameters(network)
+    text = "a batch of x holds 1e+300, too large for float32, the network's dtype"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        Trainer(network, batch_size=BATCH, shuffle=False).fit(memmap(tmp_path, x), LABELS, epochs=1)
+    np.testing.assert_array_equal(parameters(network), before)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int32", "uint8"])

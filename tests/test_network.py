@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import pickle
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -359,36 +361,116 @@ def rewrite(path: Path, metadata: dict[str, str] | None, **tensors: Array) -> No
     save_file({"w": np.zeros(1, np.float32)} | tensors, path, metadata)
 
 
+def no_network(path: Path) -> str:
+    """What loading `path` says of it."""
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        Network.load(path, backend="numpy")
+    text = str(caught.value)
+    assert "\n" not in text
+    return text.removeprefix(f"{path} is not a gpubp network: ")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("not a network")
-    with pytest.raises(ValueError, match=r"f is not a safetensors file: "):
-        Network.load(path, backend="numpy")
-    for metadata, found in ((None, "None"), ({"other": "1"}, "None"), ({"gpubp": "2"}, "'2'")):
+    assert no_network(path).startswith("it is no whole safetensors file (")
+    for metadata in (None, {"other": "1"}):
         rewrite(path, metadata)
-        with pytest.raises(ValueError, match=rf"f has gpubp format {found}, expected '1'"):
-            Network.load(path, backend="numpy")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        Network.load(tmp_path / "nowhere", backend="numpy")
+        assert no_network(path) == "its metadata has no entry 'gpubp'"
+    rewrite(path, {"gpubp": "2"})
+    assert no_network(path) == f"{path} has gpubp format '2', expected '1'"
+    assert no_network(tmp_path) == "it is not a file"
+    missing = tmp_path / "nowhere"
+    with pytest.raises(FileNotFoundError, match=f"^there is no file {re.escape(str(missing))}$"):
+        Network.load(missing, backend="numpy")
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_half_a_file_is_refused(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "f"
+    everything("numpy").save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    assert no_network(path).startswith("it is no whole safetensors file (")
+
+
+def saved(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The description and the arrays in the file of a network."""
+    from safetensors import safe_open
+
+    everything("numpy").save(path)
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()["network"]), load_file(path)
 
 
 @pytest.mark.parametrize("wrong", [None, np.zeros((4, 4), np.float32)])
 def test_missing_and_misshapen_tensors_are_refused(tmp_path: Path, wrong: Array | None) -> None:
-    from safetensors import safe_open
-
     path = tmp_path / "f"
-    everything("numpy").save(path)
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    description, tensors = saved(path)
     del tensors["layers.1.weights"]
     if wrong is not None:
         tensors["layers.1.weights"] = wrong
-    rewrite(path, metadata, **tensors)
-    with pytest.raises(
-        ValueError, match=r"f has layers\.1\.weights of shape .*, expected \(5, 4\)"
-    ):
-        Network.load(path, backend="numpy")
+    rewrite(path, {"gpubp": "1", "network": json.dumps(description)}, **tensors)
+    assert no_network(path) == (
+        "it has no 'layers.1.weights'"
+        if wrong is None
+        else "layers.1.weights has shape (4, 4), expected (5, 4)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"sizes": 3}, "sizes is 3, expected layer widths such as (784, 256, 10)"),
+        (
+            {"sizes": [3, 4, 10**9, 2]},
+            "layers.1.weights has shape (5, 4), expected (1000000000, 4)",
+        ),
+        ({"dtype": "float16"}, "dtype is 'float16', expected 'float32' or 'float64'"),
+        ({"biases": [True]}, "biases has 1 entries, expected one, or 3"),
+        ({"dropout": [0.1, 2]}, "dropout is 2, expected a number at least 0 and below 1"),
+        ({"activations": []}, "not enough values to unpack"),
+        ({"activations": 3}, "'int' object is not iterable"),
+        (
+            {"activations": [{"name": "elu", "parameters": {"alpha": -1}}] * 3},
+            "alpha is -1, expected a number above 0",
+        ),
+        ({"activations": [{"name": "relu"}] * 3}, "it has no 'parameters'"),
+        ({"cost": {"name": "quadratic", "parameters": {"a": 1}}}, "unknown parameter of cost"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(
+    tmp_path: Path, changed: dict[str, Any], text: str
+) -> None:
+    path = tmp_path / "f"
+    description, tensors = saved(path)
+    rewrite(path, {"gpubp": "1", "network": json.dumps(description | changed)}, **tensors)
+    assert no_network(path).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({}, "it has no 'network'"),
+        ({"network": "{broken"}, "Expecting property name enclosed in double quotes"),
+        ({"network": "[" * 100_000}, "maximum recursion depth exceeded"),
+        ({"network": "{}"}, "it has no 'activations'"),
+        ({"network": "[]"}, "list indices must be integers or slices, not str"),
+    ],
+)
+def test_broken_metadata_is_refused(tmp_path: Path, metadata: dict[str, str], text: str) -> None:
+    path = tmp_path / "f"
+    rewrite(path, {"gpubp": "1", **metadata})
+    assert no_network(path).startswith(text)
+
+
+def test_a_place_that_no_file_can_be_saved_to_is_told(tmp_path: Path) -> None:
+    net = everything("numpy")
+    folder = re.escape(str(tmp_path / "no"))
+    with pytest.raises(FileNotFoundError, match=f"^there is no folder {folder} to save net in$"):
+        net.save(tmp_path / "no" / "net")
+    with pytest.raises(IsADirectoryError, match=r"is a folder, expected the name of a file$"):
+        net.save(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_own_activations_and_costs_are_given_back_at_loading(
@@ -434,3 +516,14 @@ def test_every_activation_survives_pickling() -> None:
             net = Network((3, 4, 2), hidden=name, backend="numpy", seed=1)
             loaded = pickle.loads(pickle.dumps(net))
             np.testing.assert_array_equal(loaded.predict([1, 2, 3]), net.predict([1, 2, 3]))
+
+
+def test_a_network_read_from_a_mapped_file_can_be_trained(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    net = everything("numpy")
+    joblib.dump(net, tmp_path / "net")
+    kept = (tmp_path / "net").read_bytes()
+    loaded = joblib.load(tmp_path / "net", mmap_mode="r")
+    gpubp.Trainer(loaded, "sgd").step([[1, 2, 3]], [0])
+    assert not same_parameters(loaded, net)
+    assert (tmp_path / "net").read_bytes() == kept

@@ -130,7 +130,7 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
         hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
         norm = recorder.array(1, dtype="float64")
         recorder.backend.update(
-            *(update, hyperparameters, Shared(), theta, g, state, 4, table, clock, norm)
+            *(update, hyperparameters, Shared(), theta, g, (), state, 4, table, clock, norm)
         )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
 import math
+import pickle
 import re
 import sys
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +34,7 @@ from gpubp import (
 )
 from gpubp.backends import Backend, blas, get_backend
 from gpubp.training import evaluation
+from gpubp.training.callbacks import as_callbacks
 
 TINY_RATE = SGD(learning_rate=1e-300)
 
@@ -199,6 +204,18 @@ def test_steps_on_the_batches_of_an_epoch_are_that_epoch(backend: Backend) -> No
     np.testing.assert_array_equal(parameters(stepped), parameters(fitted))
 
 
+def test_a_step_does_not_follow_the_schedule(backend: Backend) -> None:
+    x, y = classes(5)
+    results = []
+    for schedule in ("constant", gpubp.schedules.Step(every=1, factor=0.1)):
+        network = classifier(backend)
+        trainer = Trainer(network, "sgd", schedule=schedule)
+        for _ in range(3):
+            trainer.step(x, y)
+        results.append(parameters(network))
+    np.testing.assert_array_equal(*results)
+
+
 def test_a_step_takes_any_memory_order(backend: Backend) -> None:
     x, y = classes(6)
     one_hot = np.eye(3)[y]
@@ -266,7 +283,7 @@ CLASSIFICATION = {"hidden": "relu", "output": "softmax"}
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
-    ("sizes", "rows"), [((16, 64, 12), 70_000), ((300, 300, 10), 64)], ids=["rows", "weights"]
+    ("sizes", "rows"), [((16, 64, 12), 70_000), ((300, 300, 10), 512)], ids=["rows", "weights"]
 )
 @pytest.mark.parametrize(
     "options",
@@ -322,6 +339,109 @@ def test_captured_steps_of_only_a_few_batch_sizes_are_kept() -> None:
     for rows in range(1, 41):
         trainer.step(x[:rows], y[:rows])
     assert 1 < len(trainer._steps) < 20
+
+
+# What a trainer keeps.
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_fit_or_a_step_keeps_no_hold_of_its_data(failing: bool) -> None:
+    def fail(trainer: Trainer, history: History) -> None:
+        raise RuntimeError("oh")
+
+    arrays = [np.ones((6, 3)), np.eye(3)[[0, 1, 2] * 2], np.ones(6)]
+    alive = [weakref.ref(array) for array in arrays]
+    trainer = Trainer(classifier(), "sgd", batch_size=4)
+    if failing:
+        trainer.callbacks = as_callbacks([fail])
+        with pytest.raises(RuntimeError, match="oh"):
+            trainer.fit(*arrays[:2], epochs=1, sample_weight=arrays[2])
+    else:
+        trainer.step(*arrays)
+        trainer.fit(*arrays[:2], epochs=1, sample_weight=arrays[2])
+    arrays.clear()
+    gc.collect()  # a caught error's traceback goes in circles
+    assert [array() for array in alive] == [None] * 3
+
+
+@pytest.mark.parametrize("copied", [lambda t: pickle.loads(pickle.dumps(t)), copy.deepcopy])
+@pytest.mark.parametrize("optimizer", ["adam", SGD(momentum=0.9)], ids=["adam", "momentum"])
+def test_a_copy_goes_on_like_the_original(backend: Backend, optimizer: Any, copied: Any) -> None:
+    x, y = classes(11)
+    trainer = Trainer(
+        classifier(backend, dropout=0.3), optimizer, batch_size=2, accumulate=2, schedule="cosine",
+        early_stopping=7, seed=3,
+    )  # fmt: skip
+    trainer.fit(x, y, epochs=2)
+    other = copied(trainer)
+    assert other.network is not trainer.network
+    assert (other.batch_size, other.accumulate, other.early_stopping.patience) == (2, 2, 7)
+    assert math.isnan(other.step_cost)
+    costs = [each.fit(x, y, epochs=2).cost for each in (trainer, other)]
+    assert costs[0] == costs[1]
+    for each in (trainer, other):
+        each.step(x, y)
+    np.testing.assert_array_equal(parameters(trainer.network), parameters(other.network))
+    assert other.step_cost == trainer.step_cost
+
+
+def test_a_pickle_of_a_trainer_has_neither_data_nor_buffers() -> None:
+    trainer = Trainer(classifier(), "adam", batch_size=5000)
+    trainer.fit(*classes(20_000), epochs=1)
+    assert len(pickle.dumps(trainer)) < 10_000
+
+
+def test_other_hyperparameters_go_on_with_the_optimizers_state(backend: Backend) -> None:
+    x, y = classes(6)
+    results = []
+    for change in (False, True):
+        network = classifier(backend)
+        trainer = Trainer(network, Adam(beta1=0.9), shuffle=False)
+        trainer.fit(x, y, epochs=2)
+        if change:
+            for optimizer in (Adam(beta1=0.5, learning_rate=0.3), Adam(beta1=0.9)):
+                trainer.optimizer = optimizer
+                assert trainer.optimizer is optimizer
+        trainer.fit(x, y, epochs=2)
+        results.append(parameters(network))
+    np.testing.assert_array_equal(*results)
+    trainer.optimizer = Adam(learning_rate=1e-300)
+    before = parameters(network)
+    trainer.fit(x, y, epochs=1)
+    np.testing.assert_array_equal(parameters(network), before)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("adam", "rmsprop"),
+        (SGD(momentum=0.9, nesterov=True), "adam"),
+        (SGD(), SGD(momentum=0.9)),
+        (SGD(momentum=0.9), SGD(momentum=0.9, l2=0.1)),
+    ],
+    ids=str,
+)
+def test_another_optimizer_begins_with_fresh_state(
+    backend: Backend, first: Any, second: Any
+) -> None:
+    x, y = classes(6)
+    network = classifier(backend)
+    trainer = Trainer(network, first, shuffle=False)
+    trainer.fit(x, y, epochs=3)
+    start = parameters(network)
+    trainer.optimizer = second
+    trainer.fit(x, y, epochs=2)
+    fresh = classifier(backend)
+    fresh.parameters[...] = fresh.backend.asarray(start)
+    Trainer(fresh, second, shuffle=False).fit(x, y, epochs=2)
+    np.testing.assert_array_equal(parameters(network), parameters(fresh))
+
+
+def test_an_optimizer_that_is_none_is_told_and_the_old_one_stays() -> None:
+    trainer = Trainer(classifier(), "adam")
+    with pytest.raises(ValueError, match=r"^unknown optimizer 'adm'; did you mean 'adam'\?$"):
+        trainer.optimizer = "adm"
+    assert trainer.optimizer == Adam()
 
 
 # Sample weights.
@@ -987,6 +1107,9 @@ X, Y = classes(4)
         ({"sample_weight": [1, 2]}, "sample_weight has shape (2,), expected (4,)"),
         ({"sample_weight": [1, 1, 1, -1]}, "sample_weight holds -1, expected no negative number"),
         ({"sample_weight": [0, 0, 0, 0]}, "sample_weight is all zero"),
+        ({"x": X * 1e300}, "x holds "),
+        ({"sample_weight": [1, 1, 1e300, 1]}, "sample_weight holds 1e+300, too large for float32"),
+        ({"validation_data": (X * 1e300, Y)}, "validation x holds "),
         ({"validation_data": (X, Y[:2])}, "validation y has 2 rows, expected 4"),
         (
             {"validation_data": (X, Y, [1])},
@@ -995,9 +1118,18 @@ X, Y = classes(4)
     ],
 )
 def test_bad_data_is_told_by_name(backend: Backend, changed: dict[str, Any], text: str) -> None:
-    trainer = Trainer(classifier(backend), "sgd")
+    network = classifier(backend, dtype="float32")
+    before = parameters(network)
     with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
-        trainer.fit(**{"x": X, "y": Y, "epochs": 1, **changed})
+        Trainer(network, "sgd").fit(**{"x": X, "y": Y, "epochs": 1, **changed})
+    np.testing.assert_array_equal(parameters(network), before)
+
+
+def test_a_step_looks_at_no_values(backend: Backend) -> None:
+    network = classifier(backend, dtype="float32")
+    trainer = Trainer(network, "sgd")
+    trainer.step(X * 1e300, Y, [-1, 1, 1, 1])
+    assert not math.isfinite(trainer.step_cost)
 
 
 @pytest.mark.parametrize(

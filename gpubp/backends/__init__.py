@@ -38,7 +38,8 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     Raises
     ------
     ValueError : the name is unknown.
-    BackendUnavailableError : it cannot run here; the message says what is missing.
+    BackendUnavailableError : it cannot run here; the message says what is missing. Either message
+        names GPUBP_BACKEND where the name came from there.
     """
     if isinstance(name, Backend):
         return name
@@ -62,7 +63,10 @@ def explain_auto() -> tuple[Backend, str]:
     """The backend that "auto" means here, and why, in a sentence."""
     wanted = os.environ.get("GPUBP_BACKEND", "")
     if wanted and wanted != "auto":
-        return get_backend(wanted), f"GPUBP_BACKEND={wanted} asks for it"
+        try:
+            return get_backend(wanted), f"GPUBP_BACKEND={wanted} asks for it"
+        except (ValueError, BackendUnavailableError) as error:
+            raise type(error)(f"GPUBP_BACKEND={wanted}: {error}") from None
     devices, reason = device_count()
     if not devices:
         return _numpy(), reason

@@ -186,13 +186,14 @@ class Backend(ABC):
         shared: Shared,
         theta: Array,
         gradient: Array,
+        others: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
         table: Array,
         clock: Array,
         squared_norm: Array,
     ) -> None:
-        """Update the flat parameters and the optimizer's state, in one pass."""
+        """gradient ← gradient + Σ others; update parameters and optimizer state, in one pass."""
 
     @abstractmethod
     def advance(self, clock: Array) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import scipy
 import threadpoolctl
 from scipy.linalg import cython_blas
 
-__all__ = ["bind_matmul", "get_threads", "single_threaded"]
+__all__ = ["Matmul", "get_threads", "single_threaded"]
 
 Array = Any
 Pointer = ctypes.c_void_p
@@ -45,46 +45,58 @@ def _routine(name: str) -> Any:
     return ctypes.CFUNCTYPE(None, *[Pointer] * 13)(get_pointer(capsule, signature))
 
 
-def bind_matmul(
-    a: Array,
-    b: Array,
-    out: Array,
-    *,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    alpha: float = 1.0,
-    beta: float = 0.0,
-) -> Callable[[], None]:
-    """Bind out = alpha op(a) op(b) + beta out, for C-contiguous 2-D arrays of one dtype.
+class Matmul:
+    """out = alpha op(a) op(b) + beta out, bound to 2-D arrays of one dtype whose rows are dense.
 
-    BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. The returned call holds the
-    arrays' addresses, and the arrays.
+    BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. `addresses` are those of gemm and
+    of its thirteen arguments; the object keeps what they point to.
     """
-    rows, columns = out.shape
-    inner = a.shape[0] if transpose_a else a.shape[1]
-    scalar = _SCALARS[out.dtype.name]
-    values = [
-        ctypes.c_char(b"T" if transpose_b else b"N"),
-        ctypes.c_char(b"T" if transpose_a else b"N"),
-        ctypes.c_int(columns),
-        ctypes.c_int(rows),
-        ctypes.c_int(inner),
-        scalar(alpha),
-        b,
-        ctypes.c_int(b.shape[1]),
-        a,
-        ctypes.c_int(a.shape[1]),
-        scalar(beta),
-        out,
-        ctypes.c_int(columns),
-    ]
-    addresses = [
-        Pointer(value.ctypes.data if isinstance(value, np.ndarray) else ctypes.addressof(value))
-        for value in values
-    ]
-    call = partial(_routine("sgemm" if out.dtype == np.float32 else "dgemm"), *addresses)
-    call.__dict__["keep_alive"] = values
-    return call
+
+    def __init__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+    ) -> None:
+        rows, columns = out.shape
+        inner = a.shape[0] if transpose_a else a.shape[1]
+        scalar = _SCALARS[out.dtype.name]
+        self._arguments = [
+            ctypes.c_char(b"T" if transpose_b else b"N"),
+            ctypes.c_char(b"T" if transpose_a else b"N"),
+            ctypes.c_int(columns),
+            ctypes.c_int(rows),
+            ctypes.c_int(inner),
+            scalar(alpha),
+            b,
+            ctypes.c_int(_leading(b)),
+            a,
+            ctypes.c_int(_leading(a)),
+            scalar(beta),
+            out,
+            ctypes.c_int(_leading(out)),
+        ]
+        routine = _routine("sgemm" if out.dtype == np.float32 else "dgemm")
+        addresses = [
+            value.ctypes.data if isinstance(value, np.ndarray) else ctypes.addressof(value)
+            for value in self._arguments
+        ]
+        self.addresses = [ctypes.cast(routine, Pointer).value or 0, *addresses]
+        self._call = partial(routine, *map(Pointer, addresses))
+
+    def __call__(self) -> None:
+        self._call()
+
+
+def _leading(array: Array) -> int:
+    """How many elements there are from one row to the next; of a single row, how many it has."""
+    rows, columns = array.shape
+    return int(array.strides[0] // array.itemsize if rows > 1 else columns)
 
 
 @cache

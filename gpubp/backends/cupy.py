@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Shared, Update, launch, layers, softmax, sums
+from ..kernels import Activation, Cost, Shared, Update, layers, softmax, sums
+from ..kernels import rows as rows_kernels
 from ..kernels.dropout import dropout_cuda, keep_scale
 from ..kernels.updates import update_cuda
 from .base import Array, Backend, Rows
@@ -80,33 +81,18 @@ class CupyBackend(Backend):
         shift: float = 0.0,
     ) -> None:
         source = getattr(rows, field)
+        kernel = rows_kernels.gather_cuda(self.xp, ordered=rows.order is not None)
+        order = () if rows.order is None else (rows.order,)
         columns = out.size // len(out)
-        row = "clock[1] * stride + first + i / columns"
-        inputs = "raw S source, raw int64 clock, int64 stride, int64 first, int64 columns"
-        arguments = [source, clock, rows.stride, first, columns]
-        if rows.order is not None:
-            row = f"order[{row}]"
-            inputs += ", raw int64 order"
-            arguments.append(rows.order)
-        kernel = launch.elementwise(
-            self.xp,
-            f"{inputs}, float64 scale, float64 shift",
-            "T out",
-            f"const T value = T(source[({row}) * columns + i % columns]);"
-            "out = scale == 1 && shift == 0 ? value : T(scale * value + shift);",
-            "gather_ordered" if rows.order is not None else "gather",
-        )
-        kernel(*arguments, scale, shift, out)
+        kernel(source, clock, rows.stride, first, columns, *order, scale, shift, out)
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        layers.one_hot_cuda(self.xp)(labels[:, None], low, high, out.shape[1], out)
+        kernel = rows_kernels.one_hot_cuda(self.xp)
+        kernel(labels[:, None], low, high, out.shape[1], out)
 
     def normalize(self, weights: Array) -> None:
         total = self.xp.sum(weights, dtype=np.float64)
-        kernel = launch.elementwise(
-            self.xp, "float64 total", "T w", "w = total != 0 ? T(w / total) : T(0);", "normalize"
-        )
-        kernel(total, weights)
+        rows_kernels.normalize_cuda(self.xp)(total, weights)
 
     def matmul(
         self,
@@ -232,12 +218,15 @@ class CupyBackend(Backend):
         shared: Shared,
         theta: Array,
         gradient: Array,
+        others: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
         table: Array,
         clock: Array,
         squared_norm: Array,
     ) -> None:
+        for other in others:
+            self.add(other, gradient)
         update_cuda(
             self.xp,
             update,

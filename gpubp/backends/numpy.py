@@ -11,14 +11,16 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Shared, Update, layers, softmax, sums
+from ..kernels import Activation, Cost, Shared, Update, compiled, layers, softmax, sums
+from ..kernels import rows as rows_kernels
 from ..kernels.blocks import Scratch
-from ..kernels.dropout import dropout_numpy
+from ..kernels.dropout import dropout_numpy, keep_scale
 from ..kernels.updates import update_numpy
 from . import blas
 from .base import Array, Backend, Rows
@@ -35,22 +37,34 @@ class _Recorder(threading.local):
     def __init__(self) -> None:
         self.tape: list[Bound] | None = None
         self.scratch: dict[Any, Scratch] = {}
+        self.sources: dict[tuple[int, str], compiled.Source] = {}
+        self.in_lane = False
+
+
+class _NothingCompiled:
+    """Stands in for the compiled kernels where there are none: the NumPy twins do everything."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
 
 
 class NumpyBackend(Backend):
-    """The verbs on the CPU."""
+    """The verbs on the CPU; with `compile`, by compiled kernels where the machine has a compiler."""
 
     name = "numpy"
     xp = np
 
-    def __init__(self) -> None:
+    def __init__(self, compile: bool = True) -> None:
         self._recorder = _Recorder()
+        with_compiler = compile and compiled.compiler_version()
+        self._compiled: Any = compiled if with_compiler else _NothingCompiled()
 
     @property
     def device(self) -> str:
         threads = blas.get_threads()
         plural = "thread" if threads == 1 else "threads"
-        return f"{_processor()}, {threads} {plural}, NumPy {np.__version__}"
+        kernels = getattr(self._compiled, "compiler_version", str)() or f"NumPy {np.__version__}"
+        return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         return np.ascontiguousarray(values, dtype)
@@ -64,38 +78,55 @@ class NumpyBackend(Backend):
     # How a step is laid out.
 
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
-        threads = blas.get_threads()
         work = rows * sum(n * m for n, m in pairwise(widths))
-        threads = threads if work >= LANE_WORK and rows >= 2 * threads else 1
-        most = block_rows(widths) if threads > 1 or rows > 2 * block_rows(widths) else rows
-        if limit is not None:
-            most = min(most, limit)
-        # Lanes get whole blocks, all of nearly the same size, so that none waits long for another.
-        count = threads * max(1, -(-rows // (most * threads)))
-        edges = [rows * k // count for k in range(count + 1)]
-        blocks = [slice(start, stop) for start, stop in pairwise(edges)]
-        blocks = [block for block in blocks if block.stop > block.start]
-        share = -(-len(blocks) // threads)
-        return [blocks[k : k + share] for k in range(0, len(blocks), share)]
+        lanes = max(1, min(self._threads, rows // LANE_ROWS, work // LANE_WORK))
+        most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
+        # Whole blocks for every lane, all of nearly the same size: none waits long for another.
+        blocks = -(-rows // (most * lanes))
+        edges = [rows * k // (lanes * blocks) for k in range(lanes * blocks + 1)]
+        cut = [slice(start, stop) for start, stop in pairwise(edges)]
+        return [cut[lane * blocks : (lane + 1) * blocks] for lane in range(lanes)]
 
     def lanes(self, functions: Sequence[Bound]) -> None:
         if len(functions) == 1:
             functions[0]()
             return
-        tapes = [self._record(function) for function in functions]
-        self._do(lambda: run_together(tapes))
+        if self._recorder.tape is None:
+            self.capture(lambda: self.lanes(functions))()
+            return
+        tapes = []
+        for function in functions:
+            outer, self._recorder.in_lane = self._recorder.in_lane, True
+            try:
+                tapes.append(self._record(function))
+            finally:
+                self._recorder.in_lane = outer
+        self._do(self._compiled.lanes(tapes) or partial(run_together, [_run(t) for t in tapes]))
 
     def capture(self, step: Bound) -> Bound:
-        run = self._record(step)
+        outer, self._recorder.sources = self._recorder.sources, {}
+        run = _run(self._record(step))
+        sources, self._recorder.sources = tuple(self._recorder.sources.values()), outer
 
         def replay() -> None:
+            for source in sources:
+                source.refresh()
             with blas.single_threaded():
                 run()
 
         return replay
 
-    def _record(self, step: Bound) -> Bound:
-        """The calls that `step`'s verbs bind, as one call."""
+    def _source(self, rows: Rows, field: str) -> compiled.Source:
+        """What the compiled gather reads `rows.<field>` through; brought up to date by each replay."""
+        if self._recorder.tape is None:
+            source = compiled.Source(rows, field)
+            source.refresh()
+            return source
+        key = id(rows), field
+        return self._recorder.sources.setdefault(key, compiled.Source(rows, field))
+
+    def _record(self, step: Bound) -> tuple[Bound, ...]:
+        """The calls that `step`'s verbs bind."""
         outer = self._recorder.tape, self._recorder.scratch
         tape: list[Bound] = []
         self._recorder.tape, self._recorder.scratch = tape, {}
@@ -103,16 +134,23 @@ class NumpyBackend(Backend):
             step()
         finally:
             self._recorder.tape, self._recorder.scratch = outer
-        calls = tuple(tape)
-
-        def run() -> None:
-            for call in calls:
-                call()
-
-        return run
+        return compiled.sequence(tape)
 
     def synchronize(self) -> None:
         pass
+
+    def _parts(self, size: int, work: int) -> list[slice]:
+        """`size` things of so much `work` each, cut for the threads, if that is worth while."""
+        recorder = self._recorder
+        shared = self._threads if recorder.tape is not None and not recorder.in_lane else 1
+        shared = max(1, min(shared, size * work // PART_WORK))
+        edges = [size * k // shared // 16 * 16 for k in range(shared)] + [size]
+        return [slice(start, stop) for start, stop in pairwise(edges)]
+
+    @property
+    def _threads(self) -> int:
+        """How many threads a step may use; without compiled kernels they would wait for the GIL."""
+        return blas.get_threads() if self._compiled is compiled else 1
 
     def _do(self, bound: Bound) -> None:
         if self._recorder.tape is None:
@@ -125,7 +163,7 @@ class NumpyBackend(Backend):
             return Scratch(dtype)
         return self._recorder.scratch.setdefault(dtype, Scratch(dtype))
 
-    # Verbs.
+    # Verbs: the compiled kernel where there is one, else the NumPy twin.
 
     def gather(
         self,
@@ -137,40 +175,20 @@ class NumpyBackend(Backend):
         scale: float = 1.0,
         shift: float = 0.0,
     ) -> None:
-        count = len(out)
-        staging: dict[Any, Array] = {}
-
-        def run() -> None:
-            source = getattr(rows, field)
-            start = int(clock[1]) * rows.stride + first
-            if rows.order is None:
-                np.copyto(out, source[start : start + count], casting="unsafe")
-            else:
-                chosen = rows.order[start : start + count]
-                target = out
-                if source.dtype != out.dtype:
-                    if source.dtype not in staging:
-                        staging[source.dtype] = np.empty(out.shape, source.dtype)
-                    target = staging[source.dtype]
-                np.take(source, chosen, axis=0, out=target, mode="clip")
-                if target is not out:
-                    np.copyto(out, target, casting="unsafe")
-            if (scale, shift) != (1.0, 0.0):
-                np.multiply(out, scale, out=out)
-                np.add(out, shift, out=out)
-
-        self._do(run)
+        source = self._source(rows, field)
+        self._do(
+            self._compiled.gather(source, clock, first, out, scale, shift)
+            or rows_kernels.gather_numpy(rows, field, clock, first, out, scale, shift)
+        )
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        self._do(layers.one_hot_numpy(labels, out, low, high))
+        self._do(
+            self._compiled.one_hot(labels, out, low, high)
+            or rows_kernels.one_hot_numpy(labels, out, low, high)
+        )
 
     def normalize(self, weights: Array) -> None:
-        def run() -> None:
-            total = float(np.add.reduce(weights, dtype=np.float64))
-            # In float64: the sum, and its inverse, need not fit a smaller type.
-            np.divide(weights, total or 1.0, out=weights, dtype=np.float64, casting="same_kind")
-
-        self._do(run)
+        self._do(self._compiled.normalize(weights) or rows_kernels.normalize_numpy(weights))
 
     def matmul(
         self,
@@ -183,17 +201,25 @@ class NumpyBackend(Backend):
         alpha: float = 1.0,
         beta: float = 0.0,
     ) -> None:
-        self._do(
-            blas.bind_matmul(
-                a,
-                b,
-                out,
+        # Shared among threads by the larger side of `out`: a weight matrix's rows, or its outputs.
+        by_rows = out.shape[0] > out.shape[1]
+        inner = a.shape[0] if transpose_a else a.shape[1]
+
+        def matmul_part(part: slice) -> None:
+            rows, columns = (part, slice(None)) if by_rows else (slice(None), part)
+            matmul = blas.Matmul(
+                a[:, rows] if transpose_a else a[rows],
+                b[columns] if transpose_b else b[:, columns],
+                out[rows, columns],
                 transpose_a=transpose_a,
                 transpose_b=transpose_b,
                 alpha=alpha,
                 beta=beta,
             )
-        )
+            self._do(self._compiled.matmul(matmul.addresses, matmul) or matmul)
+
+        parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
+        self.lanes([partial(matmul_part, part) for part in parts])
 
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
@@ -201,15 +227,25 @@ class NumpyBackend(Backend):
         scratch = self._scratch(z.dtype)
         if activation.rowwise:
             if biases is not None:
-                self._do(lambda: np.add(z, biases, out=z))
-            self._do(softmax.softmax_numpy(z, a, scratch))
+                self._do(self._compiled.add_bias(z, biases) or (lambda: np.add(z, biases, out=z)))
+            self._do(
+                self._compiled.bias_activate(activation, z, None, a)
+                or softmax.softmax_numpy(z, a, scratch)
+            )
         else:
-            self._do(layers.bias_activate_numpy(activation, z, biases, a, scratch))
+            self._do(
+                self._compiled.bias_activate(activation, z, biases, a)
+                or layers.bias_activate_numpy(activation, z, biases, a, scratch)
+            )
 
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        self._do(dropout_numpy(x, out, clock, seed, layer, first, rate, self._scratch(x.dtype)))
+        scratch = self._scratch(x.dtype)
+        self._do(
+            self._compiled.dropout(x, out, clock, seed, layer, first, rate, keep_scale(rate))
+            or dropout_numpy(x, out, clock, seed, layer, first, rate, scratch)
+        )
 
     def output_delta(
         self,
@@ -225,40 +261,58 @@ class NumpyBackend(Backend):
         scratch = self._scratch(a.dtype)
         canonical = cost.canonical == activation.name
         if canonical and activation.rowwise:
-            self._do(softmax.softmax_cross_entropy_numpy(z, y, scale, delta, costs, scratch))
+            self._do(
+                self._compiled.softmax_cross_entropy(z, y, scale, delta, costs)
+                or softmax.softmax_cross_entropy_numpy(z, y, scale, delta, costs, scratch)
+            )
             return
         if costs is not None:
-            self._do(softmax.row_costs_numpy(cost, canonical, z, a, y, costs, scratch))
+            self._do(
+                self._compiled.row_costs(cost, canonical, z, a, y, costs)
+                or softmax.row_costs_numpy(cost, canonical, z, a, y, costs, scratch)
+            )
         if delta is not None:
             v = a if activation.reads == "a" else z
-            self._do(layers.output_delta_numpy(cost, activation, a, y, scale, v, delta, scratch))
+            self._do(
+                self._compiled.output_delta(cost, activation, a, y, scale, v, delta)
+                or layers.output_delta_numpy(cost, activation, a, y, scale, v, delta, scratch)
+            )
             if activation.rowwise:
                 self._do(softmax.softmax_jacobian_numpy(a, delta, scratch))
 
     def multiply_by_derivative(self, activation: Activation, v: Array, delta: Array) -> None:
         if activation.name != "identity":
             scratch = self._scratch(delta.dtype)
-            self._do(layers.multiply_by_derivative_numpy(activation, v, delta, scratch))
+            self._do(
+                self._compiled.multiply_by_derivative(activation, v, delta)
+                or layers.multiply_by_derivative_numpy(activation, v, delta, scratch)
+            )
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
         ones = np.ones((1, min(len(values), sums.CHUNK_ROWS)), values.dtype)
 
         def row_of_sums(chunk: Array, target: Array, beta: float) -> Bound:
-            return blas.bind_matmul(ones[:, : len(chunk)], chunk, target[None, :], beta=beta)
+            return blas.Matmul(ones[:, : len(chunk)], chunk, target[None, :], beta=beta)
 
-        self._do(sums.column_sums_numpy(values, out, beta, row_of_sums))
+        self._do(
+            self._compiled.column_sums(values, out, beta)
+            or sums.column_sums_numpy(values, out, beta, row_of_sums)
+        )
 
     def weighted_sum(
         self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
     ) -> None:
-        slot = None if clock is None else clock[1:]
-        self._do(sums.weighted_sum_numpy(values, weights, out, slot, add=clock is not None))
+        slot, add = (None, False) if clock is None else (clock[1:], True)
+        self._do(
+            self._compiled.weighted_sum(values, weights, out, slot, add)
+            or sums.weighted_sum_numpy(values, weights, out, slot, add)
+        )
 
     def log_sum_exp(self, z: Array, out: Array) -> None:
         self._do(softmax.log_sum_exp_numpy(z, out, self._scratch(z.dtype)))
 
     def add(self, values: Array, out: Array) -> None:
-        self._do(lambda: np.add(out, values, out=out))
+        self._do(self._compiled.add(values, out) or (lambda: np.add(out, values, out=out)))
 
     def update(
         self,
@@ -267,43 +321,71 @@ class NumpyBackend(Backend):
         shared: Shared,
         theta: Array,
         gradient: Array,
+        others: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
         table: Array,
         clock: Array,
         squared_norm: Array,
     ) -> None:
-        self._do(
-            update_numpy(
-                update,
-                hyperparameters,
-                shared,
-                theta,
-                gradient,
-                state,
-                n_weights,
-                table,
-                clock,
-                squared_norm,
-                self._scratch(theta.dtype),
+        def update_part(part: slice) -> None:
+            for other in others:
+                self.add(other[part], gradient[part])
+            settings = update, hyperparameters, shared
+            arrays = theta[part], gradient[part], tuple(array[part] for array in state)
+            rest = n_weights - part.start, table, clock, squared_norm
+            self._do(
+                self._compiled.update(*settings, *arrays, *rest)
+                or update_numpy(*settings, *arrays, *rest, self._scratch(theta.dtype))
             )
+
+        self.lanes(
+            [
+                partial(update_part, part)
+                for part in self._parts(theta.size, UPDATE_WORK * (1 + len(others)))
+            ]
         )
 
     def advance(self, clock: Array) -> None:
-        self._do(lambda: np.add(clock, 1, out=clock))
+        self._do(self._compiled.advance(clock) or (lambda: np.add(clock, 1, out=clock)))
 
 
-LANE_WORK = 3_000_000
-"""Multiply-adds of a forward pass from which a step is worth sharing among threads."""
+# How a step is shared among threads. Measured on two cores with 256 KiB to 2 MiB of second-level cache
+# each, with the networks of `gpubp bench`; see docs/benchmarks.md.
 
-BLOCK_ELEMENTS = 131072
-"""Activations of the widest layer in a block of rows: half a MiB of float32, so that a block's z, a and δ
-stay in a second-level cache."""
+LANE_ROWS, LANE_WORK = 128, 2_000_000
+"""What a lane needs to be worth its own gradient: rows, and multiply-adds of its forward pass. Below,
+the matmuls are shared instead."""
+
+PART_WORK = 1_000_000
+"""Multiply-adds for which it is worth while to share a matmul with another thread."""
+
+TOUCH_WORK = 4
+"""What an element of a matmul's weights costs to bring in, in multiply-adds."""
+
+UPDATE_WORK = 4
+"""What the update of a parameter costs, in multiply-adds, and to add another lane's gradient."""
+
+WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
+"""A batch of this many rows is never cut into blocks; blocks of larger ones have this many activations
+in the widest layer, half a MiB of float32: a block's z, a and δ stay in a second-level cache."""
 
 
 def block_rows(widths: Sequence[int]) -> int:
     """Rows of a block: as many as fit the cache, in multiples of 32, and enough for BLAS to be fast."""
-    return max(128, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
+    return max(WHOLE_ROWS, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
+
+
+def _run(calls: tuple[Bound, ...]) -> Bound:
+    """The calls one after another, as one call."""
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
 
 
 def _processor() -> str:

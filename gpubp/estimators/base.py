@@ -18,10 +18,10 @@ from ..backends import Array, Backend
 from ..errors import unknown_name
 from ..kernels import ACTIVATIONS, Activation, Cost
 from ..network import Network
+from ..training import Trainer
 from ..training.optimizers import OPTIMIZERS
 from ..validation import check_number, check_weights
 from .data import check_data
-from .resumable import ResumableTrainer
 from .solvers import Examples, Record, fit_batches, fit_lbfgs
 
 __all__ = ["BaseMLP", "Task"]
@@ -71,7 +71,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     network_: Network
     _record: Record
-    _trainer: ResumableTrainer | None
+    _trainer: Trainer | None
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         else:
             network, record = self._network(sizes, task, self.dtype), Record()
             _draw_parameters(network, rng, self.activation)
-        trainer: ResumableTrainer | None = None
+        trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
             history = fit_lbfgs(self, network, twin, examples)

@@ -21,7 +21,6 @@ from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import Schedule
 from ..validation import move
 from .data import batches_of, dense, on_host, outputs_of
-from .resumable import ResumableTrainer
 
 __all__ = ["Examples", "Record", "fit_batches", "fit_lbfgs"]
 
@@ -170,16 +169,16 @@ def fit_batches(
     examples: Examples,
     rng: Any,
     record: Record,
-    trainer: ResumableTrainer | None,
+    trainer: Trainer | None,
     epochs: int,
-) -> tuple[ResumableTrainer, History]:
+) -> tuple[Trainer, History]:
     """Train by batches, as the estimator's parameters, `settings`, say.
 
     Parameters
     ----------
     rng : a RandomState that draws the rows held out, then the seed of a new trainer.
     record : goes on with it.
-    trainer : goes on with it and its optimizer's state, if there is one and the state suits the solver.
+    trainer : goes on with it and its optimizer's state, if there is one of the same solver.
     """
     score = None
     if settings.early_stopping:
@@ -197,10 +196,10 @@ def fit_batches(
         _warn(f"batch_size is {batch_size}, but there are {rows} rows; it is taken as {rows}")
     batch_size = min(batch_size, rows)
     optimizer = _optimizer(settings, settings.alpha / (batch_size * examples.mean_weight))
-    if trainer is None or not trainer.accepts(optimizer):
+    if trainer is None or type(trainer.optimizer) is not type(optimizer):
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        trainer = ResumableTrainer(network, optimizer, schedule=_Rate(), seed=seed)
-    trainer.go_on_with(optimizer)
+        trainer = Trainer(network, optimizer, schedule=_Rate(), seed=seed)
+    trainer.optimizer = optimizer
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
     progress = _Progress(settings, record, optimizer, rows, score)
     trainer.callbacks = [progress]
@@ -210,7 +209,6 @@ def fit_batches(
         )
     finally:
         trainer.callbacks = []
-        trainer.forget_data()
     if progress.best_parameters is not None:
         network.parameters[...] = progress.best_parameters
     if history.stopped == "interrupted":

@@ -17,7 +17,7 @@ from ..backprop import Dropping, backpropagate
 from ..errors import DivergenceError
 from ..layers import Parameters, widths
 from ..network import Network
-from ..validation import check_number, check_shapes, check_weights, move
+from ..validation import check_fits, check_number, check_shapes, check_weights, move
 from ..workspace import Workspace
 from .callbacks import Callback, EarlyStopping, as_callbacks
 from .data import Data
@@ -32,9 +32,18 @@ __all__ = ["Trainer"]
 STEPS_KEPT = 8
 """Batch sizes whose captured step, with its buffers, is kept."""
 
+_ON_DEVICE = (
+    "_backend", "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_table",
+    "_steps",
+)  # fmt: skip
+"""What a pickle leaves out, and `Trainer._allocate` makes."""
+
 
 class Trainer:
     """Trains a network; the optimizer's state lives on from one fit to the next.
+
+    A pickle or a copy has the network, the optimizer's state and the random generator, so that training
+    goes on from it as it would have without; it has neither data nor buffers.
 
     Parameters
     ----------
@@ -48,6 +57,10 @@ class Trainer:
     early_stopping : an `EarlyStopping`, or its patience in epochs, or None.
     callbacks : `Callback`s, or functions (trainer, history) called after each epoch.
     seed : of the batch order and the dropout masks: an int or a numpy.random.Generator.
+
+    Raises
+    ------
+    ValueError, TypeError : an argument is not what is expected; the message names it.
     """
 
     def __init__(
@@ -66,7 +79,7 @@ class Trainer:
         check_number("batch_size", batch_size, 1, math.inf, whole=True)
         check_number("accumulate", accumulate, 1, math.inf, whole=True)
         self.network = network
-        self.optimizer = get_optimizer(optimizer)
+        self._optimizer = get_optimizer(optimizer)
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule = get_schedule(schedule)
         if seed is not None and not isinstance(seed, np.random.Generator):
@@ -84,20 +97,56 @@ class Trainer:
         self._dropping = Dropping(int(self._rng.integers(2**63)))
         self._stop_reason = ""
         self._steps_taken = 0
+        self._allocate()
 
-        backend, layout, dtype = network.backend, network.layout, network.dtype
+    def _allocate(self) -> None:
+        """Everything on the device, as it is before the first step."""
+        backend, layout, dtype = self.network.backend, self.network.layout, self.network.dtype
         self._backend = backend
         self._gradients: list[Array] = [backend.xp.zeros(layout.size, dtype)]
         self._views: list[list[Parameters]] = [layout.views(self._gradients[0])]
-        self._state = tuple(
-            backend.xp.zeros(layout.size, dtype) for _ in self.optimizer.update.state
-        )
+        self._state = self._fresh_state()
         self._squared_norm = backend.xp.zeros(1, np.float64)
         self._clock = backend.xp.zeros(2, np.int64)
         self._rows = Rows(None)
         self._costs: Array = backend.xp.zeros((0, 0), np.float64)
         self._steps: dict[tuple[int, bool, bool], Callable[[], None]] = {}
         self._make_room([1], 1)
+
+    def _fresh_state(self) -> tuple[Array, ...]:
+        size, dtype = self.network.layout.size, self.network.dtype
+        return tuple(self._backend.xp.zeros(size, dtype) for _ in self.optimizer.update.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in _ON_DEVICE}
+        return state | {"arrays": [self._backend.to_numpy(array) for array in self._lasting]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays = state.pop("arrays")
+        self.__dict__.update(state)
+        self._allocate()
+        for target, array in zip(self._lasting, arrays, strict=True):
+            target[...] = self._backend.asarray(array)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; between fits it may be set to another one, or to the name of one.
+
+        Its state goes on where both run the same update on the same state (other hyperparameters of
+        Adam, say), and begins anew where they do not.
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | Optimizer) -> None:
+        old, new = self._optimizer, get_optimizer(optimizer)
+        if new == old:
+            return
+        self._optimizer, self._steps = new, {}
+        # Where the optimizer accumulates, the gradient's buffer is part of its state.
+        if new.update is not old.update or bool(new.accumulates) != bool(old.accumulates):
+            self._state, self._steps_taken = self._fresh_state(), 0
+            self._gradients[0].fill(0)
 
     def stop(self, reason: str) -> None:
         """End training after the current step; `History.stopped` will give the reason."""
@@ -136,9 +185,11 @@ class Trainer:
         check_number("epochs", epochs, 1, math.inf, whole=True)
         ends = (self.network.sizes[0], self.network.sizes[-1])
         data = Data(self._backend, self.network.cost_function, ends, x, y, sample_weight)
+        self._check_fits(data)
         evaluation = None
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
+            self._check_fits(evaluation._data, "validation ")
         callbacks = [*self.callbacks, *([progress_callback()] if progress else [])]
         before = self._snapshot()
         history = History()
@@ -148,6 +199,7 @@ class Trainer:
                 with self._interruptible():
                     self._run(data, evaluation, epochs, callbacks, history)
             finally:
+                self._let_go()
                 for callback in callbacks:
                     callback.on_fit_end(self, history)
         except BaseException as error:
@@ -160,14 +212,15 @@ class Trainer:
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
         """One update on one batch, without reading anything back: `step_cost` does that.
 
-        Shapes and types are checked, values are not.
+        Shapes and types are checked, values are not. The learning rate is the optimizer's own: a
+        schedule goes by the steps of a whole fit, which a step on its own is not part of.
 
         Raises
         ------
         ValueError : x, y or sample_weight has a shape or type the network does not take.
         """
         x, y = check_shapes(x, y, self.network.cost_function, self.network.sizes)
-        weights = check_weights(sample_weight, len(x))
+        weights = check_weights(sample_weight, len(x), values=False)
         rows = self._rows
         rows.x, rows.y, rows.order, rows.stride = (
             move(x, self._backend),
@@ -181,11 +234,17 @@ class Trainer:
         self._write_table(np.arange(self._steps_taken, self._steps_taken + 1), np.ones(1))
         self._clock[1] = 0
         self._costs.fill(0)
-        self._run_step(len(x), labels, weights is not None)
+        try:
+            self._run_step(len(x), labels, weights is not None)
+        finally:
+            self._let_go()
 
     @property
     def step_cost(self) -> float:
-        """The mean cost of the batch of the last `step`, before its update; waits for the device."""
+        """The mean cost of the batch of the last `step`, before its update; waits for the device.
+
+        NaN before a trainer's first step, counted anew in a copy.
+        """
         return float(self._backend.to_numpy(self._costs)[:, 0].sum())
 
     # An epoch at a time.
@@ -285,6 +344,8 @@ class Trainer:
             chosen = order[start : start + stride]
             if data.streamed:
                 data.bring(chosen)
+                check_fits("a batch of x", source.x, self.network.dtype)
+                check_fits("a batch of y", source.y, self.network.dtype)
                 rows.x, rows.y, rows.weights = source.x, source.y, source.weights
             self._run_step(len(chosen), data.labels, data.weights is not None)
             done += 1
@@ -359,9 +420,11 @@ class Trainer:
             self._costs,
             self._dropping,
         )
-        for lane in range(1, len(workspace.lanes)):
-            backend.add(self._gradients[lane], gradient)
+        others = self._gradients[1 : len(workspace.lanes)]
         if optimizer.clip_norm is not None:
+            for other in others:
+                backend.add(other, gradient)
+            others = []
             backend.weighted_sum(gradient, None, self._squared_norm)
         backend.update(
             optimizer.update,
@@ -369,6 +432,7 @@ class Trainer:
             optimizer.shared,
             self.network.parameters,
             gradient,
+            others,
             self._state,
             self.network.layout.n_weights,
             self._table,
@@ -394,23 +458,41 @@ class Trainer:
             self._views.append(network.layout.views(self._gradients[-1]))
         room = self._costs.shape
         if room[0] < lanes or room[1] < steps:
-            self._costs = xp.zeros((max(lanes, room[0]), max(steps, room[1])), np.float64)
-            self._table = xp.zeros((max(steps, room[1]), 3), np.float64)
+            shape = max(lanes, room[0]), max(steps, room[1])
+            self._costs = xp.full(shape, math.nan, np.float64)
+            self._table = xp.zeros((shape[1], 3), np.float64)
             self._steps = {}
 
     # What a fit can go back to.
+
+    def _let_go(self) -> None:
+        """Hold no data when nothing runs."""
+        rows = self._rows
+        rows.x = rows.y = rows.weights = rows.order = None
+
+    def _check_fits(self, data: Data, name: str = "") -> None:
+        """That all in memory has room in the network's dtype; what is streamed comes later."""
+        rows, dtype = data.source, self.network.dtype
+        check_fits(f"{name}x", rows.x, dtype)
+        check_fits(f"{name}y", rows.y, dtype)
+        check_fits(f"{name}sample_weight", data.weights, dtype)
 
     def _finite(self) -> bool:
         """Whether every parameter is."""
         return bool(self._backend.xp.isfinite(self.network.parameters).all())
 
+    @property
+    def _lasting(self) -> tuple[Array, ...]:
+        """What one step leaves to the next, but for the parameters."""
+        return (self._gradients[0], *self._state, self._clock)
+
     def _snapshot(self) -> tuple[Any, ...]:
-        arrays = (self.network.parameters, self._gradients[0], *self._state, self._clock)
+        arrays = (self.network.parameters, *self._lasting)
         return self._steps_taken, [array.copy() for array in arrays]
 
     def _restore(self, snapshot: tuple[Any, ...]) -> None:
         self._steps_taken, arrays = snapshot
-        targets = (self.network.parameters, self._gradients[0], *self._state, self._clock)
+        targets = (self.network.parameters, *self._lasting)
         for target, array in zip(targets, arrays, strict=True):
             target[...] = array
 

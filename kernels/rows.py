@@ -1,0 +1,123 @@
+"""The kernels that bring a batch in: gathered rows, one-hot targets, normalised weights.
+
+Each is a pair, as in layers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import launch
+
+__all__ = [
+    "gather_cuda",
+    "gather_numpy",
+    "normalize_cuda",
+    "normalize_numpy",
+    "one_hot_cuda",
+    "one_hot_numpy",
+]
+
+Array = Any
+Bound = Callable[[], None]
+
+# out = scale source[rows] + shift, where the rows are those of the step that the clock counts: from
+# clock[1] * stride + first on, through `order` where there is one.
+
+
+def gather_cuda(cupy: Any, ordered: bool) -> Any:
+    """kernel(source, clock, stride, first, columns, [order], scale, shift, out)."""
+    row = "clock[1] * stride + first + i / columns"
+    return launch.elementwise(
+        cupy,
+        "raw S source, raw int64 clock, int64 stride, int64 first, int64 columns"
+        + (", raw int64 order" if ordered else "")
+        + ", float64 scale, float64 shift",
+        "T out",
+        f"const T value = T(source[({f'order[{row}]' if ordered else row}) * columns + i % columns]);"
+        "out = scale == 1 && shift == 0 ? value : T(scale * value + shift);",
+        "gather_ordered" if ordered else "gather",
+    )
+
+
+def gather_numpy(
+    rows: Any, field: str, clock: Array, first: int, out: Array, scale: float, shift: float
+) -> Bound:
+    """Bind the twin of `gather_cuda`; `rows` has the fields of `gpubp.backends.Rows`."""
+    count = len(out)
+    staging: dict[Any, Array] = {}
+
+    def run() -> None:
+        source = getattr(rows, field)
+        start = int(clock[1]) * rows.stride + first
+        if rows.order is None:
+            np.copyto(out, source[start : start + count], casting="unsafe")
+        else:
+            target = out
+            if source.dtype != out.dtype:
+                if source.dtype not in staging:
+                    staging[source.dtype] = np.empty(out.shape, source.dtype)
+                target = staging[source.dtype]
+            np.take(source, rows.order[start : start + count], axis=0, out=target, mode="clip")
+            if target is not out:
+                np.copyto(out, target, casting="unsafe")
+        if (scale, shift) != (1.0, 0.0):
+            np.multiply(out, scale, out=out)
+            np.add(out, shift, out=out)
+
+    return run
+
+
+# weights / Σ weights, in float64: the sum, and its inverse, need not fit a smaller type.
+
+
+def normalize_cuda(cupy: Any) -> Any:
+    """kernel(total, weights), total a float64 array of one element."""
+    return launch.elementwise(
+        cupy, "float64 total", "T w", "w = total != 0 ? T(w / total) : T(0);", "normalize"
+    )
+
+
+def normalize_numpy(weights: Array) -> Bound:
+    """Bind the twin of `normalize_cuda`, and the sum."""
+    wide = np.empty(weights.shape, np.float64)
+
+    def run() -> None:
+        np.copyto(wide, weights)
+        total = float(np.add.reduce(wide))
+        np.divide(wide, total or 1.0, out=wide)
+        np.copyto(weights, wide, casting="same_kind")
+
+    return run
+
+
+# Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
+
+
+def one_hot_cuda(cupy: Any) -> Any:
+    """kernel(labels, low, high, columns, y), with labels (rows, 1) and y (rows, columns)."""
+    return launch.elementwise(
+        cupy,
+        "int64 label, float64 low, float64 high, int64 columns",
+        "T y",
+        "y = (long long)(i % columns) == label ? high : low;",
+        "one_hot",
+    )
+
+
+def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
+    """Bind y[i] = `low` but for `high` at column labels[i]."""
+    rows, columns = y.shape
+    first = np.arange(rows, dtype=np.intp) * columns
+    position = np.empty(rows, np.intp)
+    flat = y.reshape(-1)
+
+    def run() -> None:
+        np.add(first, labels, out=position)
+        flat.fill(low)
+        flat[position] = high
+
+    return run
