@@ -171,7 +171,7 @@ def sequence(calls: Sequence[Callable[[], None]]) -> tuple[Callable[[], None], .
 
     def close() -> None:
         if len(group) > 1:
-            joined.append(_Group(list(group)))
+            joined.append(_Group(group.copy()))
         else:
             joined.extend(group)
         group.clear()
@@ -473,7 +473,8 @@ KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, 
             %(update)s
         }
     };
-    const int64_t n = s[5].integer, weights = s[6].integer < n ? s[6].integer : n;
+    const int64_t n = s[5].integer;
+    const int64_t weights = s[6].integer < 0 ? 0 : s[6].integer < n ? s[6].integer : n;
     sweep(0, weights, INT64_MAX);
     sweep(weights, n, 0);
 }
@@ -500,7 +501,7 @@ def update(
     ]
     scalars = "".join(f"const double {name} = scalars[{k}];" for k, name in enumerate(names))
     scalars += "".join(
-        f"const T {name} = T(scalars[{k + len(names)}]);"
+        f"const double {name}_ = scalars[{k + len(names)}]; const T {name} = T({name}_);"
         for k, name in enumerate(update.hyperparameters)
     )
     text = UPDATE % {

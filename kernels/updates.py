@@ -355,11 +355,14 @@ def update_numpy(
 ) -> Bound:
     """Bind the twin of `update_cuda`: block after block, every pass of the update on each."""
     blocks = []
-    for first, size in ((0, n_weights), (n_weights, theta.size - n_weights)):
+    weights = min(max(n_weights, 0), theta.size)
+    for first, size in ((0, weights), (weights, theta.size - weights)):
         for part in flat_blocks(size):
             cut = slice(first + part.start, first + part.stop)
             s = scratch.arrays(3, (part.stop - part.start,))
-            blocks.append((theta[cut], gradient[cut], tuple(v[cut] for v in state), s, first == 0))
+            blocks.append(
+                (theta[cut], gradient[cut], tuple(v[cut] for v in state), s, first < weights)
+            )
 
     def run() -> None:
         rate, correction1, correction2 = table[int(clock[1])].tolist()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -116,37 +114,34 @@ def _controller() -> Any:
 
 def get_threads() -> int:
     """How many threads a matmul may use outside `single_threaded`; 1 where that can't be told."""
-    with _single.lock:
-        return _single.threads if _single.users else _get()
+    with single_threaded.lock:
+        return single_threaded.threads if single_threaded.users else _get()
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
+class _SingleThreaded:
     """Within it, every matmul of the process runs in the thread that asks for it."""
-    with _single.lock:
-        if not _single.users:
-            _single.threads = _get()
-            _set(1)
-        _single.users += 1
-    try:
-        yield
-    finally:
-        with _single.lock:
-            _single.users -= 1
-            if not _single.users:
-                _set(_single.threads)
-
-
-class _Single:
-    """How many `single_threaded` are open, and what the last of them goes back to."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.threads = 1
+        self.threads = 1  # what the last user goes back to
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.users:
+                self.threads = _get()
+                if self.threads > 1:
+                    _set(1)
+            self.users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users and self.threads > 1:
+                _set(self.threads)
 
 
-_single = _Single()
+single_threaded = _SingleThreaded()
 
 
 def _get() -> int:

@@ -101,7 +101,7 @@ class NumpyBackend(Backend):
                 tapes.append(self._record(function))
             finally:
                 self._recorder.in_lane = outer
-        self._do(self._compiled.lanes(tapes) or partial(run_together, [_run(t) for t in tapes]))
+        self._do(self._compiled.lanes(tapes) or partial(run_together, [_quiet(t) for t in tapes]))
 
     def capture(self, step: Bound) -> Bound:
         outer, self._recorder.sources = self._recorder.sources, {}
@@ -111,7 +111,7 @@ class NumpyBackend(Backend):
         def replay() -> None:
             for source in sources:
                 source.refresh()
-            with blas.single_threaded():
+            with blas.single_threaded:
                 run()
 
         return replay
@@ -342,7 +342,7 @@ class NumpyBackend(Backend):
         self.lanes(
             [
                 partial(update_part, part)
-                for part in self._parts(theta.size, UPDATE_WORK * (1 + len(others)))
+                for part in self._parts(theta.size, UPDATE_WORK * (1 + len(others) + len(state)))
             ]
         )
 
@@ -364,7 +364,7 @@ TOUCH_WORK = 4
 """What an element of a matmul's weights costs to bring in, in multiply-adds."""
 
 UPDATE_WORK = 4
-"""What the update of a parameter costs, in multiply-adds, and to add another lane's gradient."""
+"""What the update of a parameter costs for each array it reads beside it, in multiply-adds."""
 
 WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 """A batch of this many rows is never cut into blocks; blocks of larger ones have this many activations
@@ -374,6 +374,17 @@ in the widest layer, half a MiB of float32: a block's z, a and δ stay in a seco
 def block_rows(widths: Sequence[int]) -> int:
     """Rows of a block: as many as fit the cache, in multiples of 32, and enough for BLAS to be fast."""
     return max(WHOLE_ROWS, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
+
+
+def _quiet(calls: tuple[Bound, ...]) -> Bound:
+    """The calls in a thread of their own, whose floating-point warnings nobody would see as theirs."""
+
+    def run() -> None:
+        with np.errstate(all="ignore"):
+            for call in calls:
+                call()
+
+    return run
 
 
 def _run(calls: tuple[Bound, ...]) -> Bound:

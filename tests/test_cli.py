@@ -1,0 +1,48 @@
+"""The commands, as a user runs them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpubp
+from gpubp.cli import main
+
+
+def test_demo_trains_to_the_promised_accuracy_and_writes_its_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "curve.png"
+    assert main(["demo", "--backend", "numpy", "--output", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    assert "numpy: --backend numpy asks for it" in shown
+    difference = re.search(r"differ by (\S+) \(relative", shown)
+    assert difference is not None and float(difference[1]) < 1e-7
+    accuracy = re.search(r"accuracy +(\S+) % on the 360 test digits", shown)
+    assert accuracy is not None and float(accuracy[1]) >= 97.5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(picture) in shown
+
+
+def test_info_says_which_backend_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    backend, reason = gpubp.backends.explain_auto()
+    assert f'backend "auto" is {backend.name}: {reason}' in shown
+    assert backend.device in shown
+
+
+def test_an_error_is_one_sentence_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--backend", "nunpy"]) == 1
+    assert capsys.readouterr().err == "gpubp demo: unknown backend 'nunpy'; did you mean 'numpy'?\n"
+
+
+def test_demo_without_scikit_learn_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert main(["demo"]) == 1
+    assert "pip install 'gpubp[sklearn]'" in capsys.readouterr().err

@@ -1,0 +1,158 @@
+"""The kernels' text compiled for the CPU: that it is, and that steps of it keep their promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, Shared, compiled
+from threadpoolctl import threadpool_limits
+
+from gpubp import SGD, Activation, Adam, Network, Trainer
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
+
+pytestmark = pytest.mark.skipif(
+    not compiled.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+)
+
+DTYPES = ["float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
+def test_every_activation_compiles(name: str, dtype: str) -> None:
+    z = np.zeros((2, 3), dtype)
+    assert compiled.bias_activate(ACTIVATIONS[name], z, None, z) is not None
+    assert compiled.multiply_by_derivative(ACTIVATIONS[name], z, z) is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", COSTS)
+def test_every_cost_compiles(name: str, dtype: str) -> None:
+    a, scale = np.zeros((2, 3), dtype), np.zeros(2, dtype)
+    for output in ("tanh", "softmax", COSTS[name].canonical or "relu"):
+        activation = ACTIVATIONS[output]
+        assert compiled.output_delta(COSTS[name], activation, a, a, scale, a, a) is not None
+    for canonical in (False, bool(COSTS[name].canonical_cuda)):
+        assert compiled.row_costs(COSTS[name], canonical, a, a, a, scale) is not None
+
+
+@pytest.mark.parametrize("shared", [Shared(), Shared(l1=0.1, clip_norm=1.0)], ids=["plain", "all"])
+@pytest.mark.parametrize("name", UPDATES)
+def test_every_update_compiles(name: str, shared: Shared) -> None:
+    update, theta = UPDATES[name], np.zeros(4)
+    settings = update, dict.fromkeys(update.hyperparameters, 0.5), shared
+    state = tuple(np.zeros(4) for _ in update.state)
+    rest = np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1)
+    assert compiled.update(*settings, theta, theta, state, 2, *rest) is not None
+
+
+def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:
+    """Parameters after a few steps on enough rows for lanes and for shared matmuls."""
+    rng = np.random.default_rng(0)
+    with threadpool_limits(threads):
+        net = Network((64, 256, 300, 10), output="softmax", dtype=dtype, backend=backend, seed=0)
+        trainer = Trainer(net, optimizer, seed=0)
+        for rows in (1, 64, 700):
+            x, y = rng.normal(size=(rows, 64)).astype(dtype), rng.integers(0, 10, rows)
+            for _ in range(3):
+                trainer.step(x, y)
+    return net.parameters
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9, l2=1e-3), Adam()], ids=["sgd", "adam"])
+def test_steps_on_threads_are_those_of_the_numpy_twins(optimizer: Any) -> None:
+    twins = trained(NumpyBackend(compile=False), "float64", optimizer)
+    for threads in (1, 2, 3):
+        theirs = trained(NumpyBackend(), "float64", optimizer, threads)
+        np.testing.assert_allclose(theirs, twins, rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(
+            trained(NumpyBackend(), "float64", optimizer, threads), theirs
+        )
+
+
+def test_two_trainers_in_two_threads_do_not_disturb_each_other() -> None:
+    expected = trained(NumpyBackend(), "float32", SGD(momentum=0.9))
+    results: list[Any] = []
+
+    def run() -> None:
+        for _ in range(3):
+            results.append(trained(NumpyBackend(), "float32", SGD(momentum=0.9)))
+
+    with threadpool_limits(2):
+        together = [threading.Thread(target=run) for _ in range(2)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+    assert len(results) == 6
+    for result in results:
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_functions_without_text_run_beside_compiled_kernels() -> None:
+    own = Activation.from_functions(
+        "own", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
+    )
+    results = []
+    for hidden in (own, "tanh"):
+        net = Network((8, 300, 4), hidden=hidden, output="softmax", dtype="float64", seed=0,
+                      backend="numpy", initializer="glorot_uniform")  # fmt: skip
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(3000, 8)), rng.integers(0, 4, 3000)
+        Trainer(net, "adam", batch_size=1500, seed=0).fit(x, y, epochs=2)
+        results.append(net.parameters)
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+
+
+def run_python(code: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_compilation_can_be_turned_off() -> None:
+    code = "import gpubp; print(gpubp.get_backend('numpy').device)"
+    assert "kernels by NumPy" in run_python(code, GPUBP_COMPILE="0")
+    assert "kernels by NumPy" not in run_python(code)
+
+
+def test_libraries_are_compiled_once(tmp_path: Path) -> None:
+    code = "import gpubp; gpubp.Network((3, 4, 2), hidden='mish').predict([1.0, 2.0, 3.0])"
+    run_python(code, XDG_CACHE_HOME=str(tmp_path))
+    built = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")}
+    assert built
+    run_python(code, XDG_CACHE_HOME=str(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")} == built
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    code = """
+import os, warnings
+import numpy as np
+import gpubp
+from threadpoolctl import threadpool_limits
+warnings.simplefilter("ignore", DeprecationWarning)
+x, y = np.ones((600, 64), "f"), np.zeros(600, int)
+with threadpool_limits(2):
+    trainer = gpubp.Trainer(gpubp.Network((64, 256, 10), output="softmax", backend="numpy"), "sgd")
+    trainer.step(x, y)
+    child = os.fork()
+    if not child:
+        trainer.step(x, y)
+        os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python(code) == "7\n"
