@@ -188,11 +188,11 @@ def sequence(calls: Sequence[Callable[[], None]]) -> tuple[Callable[[], None], .
 
 def lanes(tapes: Sequence[Sequence[Callable[[], None]]]) -> Call | None:
     """A call that runs each tape in a thread of its own; None if Python has a part in one of them."""
-    if not compiler_version() or any(
-        len(t) != 1 or not isinstance(t[0], Call | _Group) for t in tapes
-    ):
-        return None
-    groups = [t[0] if isinstance(t[0], _Group) else _Group([t[0]]) for t in tapes]
+    groups: list[_Group] = []
+    for first, *more in tapes:
+        if more or not isinstance(first, Call | _Group):
+            return None
+        groups.append(_Group([first]) if isinstance(first, Call) else first)
     table = np.array([(group.address, group.count) for group in groups], np.int64)
     call = Call(_library("BASE").run_lanes, table, len(groups))
     call.kept = (table, groups)
@@ -437,9 +437,15 @@ KERNEL(dropout) {  // x, out, clock, seed, layer, first, rate, scale, n
     const int64_t step = array<const int64_t>(s[2])[0];
     const float rate = float(s[6].real);
     const T scale = T(s[7].real);
-    for (int64_t i = 0; i < s[8].integer; ++i)
-        out[i] = philox_uniform(s[3].integer, step, s[4].integer, s[5].integer + i) >= rate
-            ? x[i] * scale : T(0);
+    const int64_t first = s[5].integer, end = first + s[8].integer;
+    for (int64_t position = first; position < end;) {
+        unsigned long long words[4];
+        philox(s[3].integer, step, s[4].integer, position / 8, words);
+        const int64_t next = (position / 8 + 1) * 8 < end ? (position / 8 + 1) * 8 : end;
+        for (; position < next; ++position)
+            out[position - first] =
+                philox_uniform(words, position) >= rate ? x[position - first] * scale : T(0);
+    }
 }
 """
 )

@@ -25,10 +25,11 @@ Bound = Callable[[], None]
 ELEMENTS_PER_COUNTER = 8
 
 PHILOX = """
-// The uniform float32 number in [0, 1) of one position.
-__device__ __forceinline__ float philox_uniform(unsigned long long seed, unsigned long long step,
-                                                unsigned long long layer, unsigned long long position) {
-    unsigned long long c0 = position / 8 + 1, c1 = step, c2 = layer, c3 = 0, k0 = seed, k1 = 0;
+// Four 64-bit words of random bits: those of positions 8 counter to 8 counter + 7.
+__device__ __forceinline__ void philox(unsigned long long seed, unsigned long long step,
+                                       unsigned long long layer, unsigned long long counter,
+                                       unsigned long long* words) {
+    unsigned long long c0 = counter + 1, c1 = step, c2 = layer, c3 = 0, k0 = seed, k1 = 0;
     for (int round = 0; round < 10; ++round) {
         const unsigned long long high0 = __umul64hi(0xD2E7470EE14C6C93ull, c0);
         const unsigned long long low0 = 0xD2E7470EE14C6C93ull * c0;
@@ -41,8 +42,16 @@ __device__ __forceinline__ float philox_uniform(unsigned long long seed, unsigne
         k0 += 0x9E3779B97F4A7C15ull;
         k1 += 0xBB67AE8584CAA73Bull;
     }
-    const int word = int(position / 2 % 4);
-    const unsigned long long bits = word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+    words[0] = c0;
+    words[1] = c1;
+    words[2] = c2;
+    words[3] = c3;
+}
+
+// The uniform float32 number in [0, 1) of one position, from the words of its counter.
+__device__ __forceinline__ float philox_uniform(const unsigned long long* words,
+                                                unsigned long long position) {
+    const unsigned long long bits = words[position / 2 % 4];
     const unsigned int half = (unsigned int)(position % 2 ? bits >> 32 : bits);
     return float(half >> 8) * (1.0f / 16777216.0f);
 }
@@ -62,8 +71,9 @@ def dropout_cuda(cupy: Any) -> Any:
         cupy,
         "T x, raw int64 clock, uint64 seed, uint64 layer, int64 first, float32 rate, float64 scale",
         "T out",
-        "out = philox_uniform(seed, clock[0], layer, first + i) >= rate"
-        " ? T(compute(x) * T(scale)) : T(0);",
+        "unsigned long long words[4];"
+        "philox(seed, clock[0], layer, (first + i) / 8, words);"
+        "out = philox_uniform(words, first + i) >= rate ? T(compute(x) * T(scale)) : T(0);",
         "dropout",
         PHILOX,
     )
