@@ -49,7 +49,7 @@ EXPECTED_FAILURES = {
         "check_sample_weight_equivalence": FINER_THAN_FLOAT32,
         "check_sample_weight_equivalence_on_dense_data": FINER_THAN_FLOAT32,
         "check_sample_weight_equivalence_on_sparse_data": FINER_THAN_FLOAT32,
-        "check_regressor_multioutput": "it asks for float64 predictions; theirs is the network's dtype"
+        "check_regressor_multioutput": "it asks for float64 predictions; theirs is the network's dtype",
     },
 }
 

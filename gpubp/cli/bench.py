@@ -3,12 +3,102 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ..benchmark import Results, Settings, run_suite
+from ..benchmark.compare import compare
+from ..benchmark.contenders import CONTENDERS
+from ..benchmark.pictures import draw
+from ..benchmark.report import comparison_tables, show, tables
+from ..benchmark.suite import default_architectures, quick
+from ..benchmark.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
+from ..errors import unknown_name
+
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the benchmark."""
+    folder = Path("gpubp-bench")
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a small part of it, in less than a minute")
+    add("--architectures", nargs="+", metavar="NAME", help=f"of {', '.join(ARCHITECTURES)}")
+    add("--batch-sizes", nargs="+", type=int, metavar="N", help=f"default: {BATCH_SIZES}")
+    add("--contenders", nargs="+", metavar="NAME", help=f"of {', '.join(CONTENDERS)}")
+    add("--optimizer", nargs="+", metavar="NAME", help=f"of {', '.join(OPTIMIZERS)}")
+    add("--rounds", type=int, metavar="N", help="turns of each contender at each point, at most")
+    add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
+    add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
+    add("--json", type=Path, metavar="PATH", default=folder / "results.json")
+    add("--pictures", type=Path, metavar="FOLDER", default=folder)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Placeholder."""
-    raise RuntimeError("not built yet")
+    """Measure, and print, write and draw the results."""
+    settings = _settings(options)
+    old = None if options.compare is None else Results.load(options.compare)
+    results = run_suite(settings, _tell)
+    _tell("")
+    results.save(options.json)
+    show(tables(results))
+    if old is not None:
+        show(comparison_tables(compare(results, old), str(options.compare)))
+    print(f"results   {options.json.resolve()}")
+    try:
+        for path in draw(results, options.pictures):
+            print(f"picture   {path.resolve()}")
+    except ImportError as error:
+        print(f"pictures  absent: {error}")
+    return 1 if any(point.errors for point in results.points) else 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The default or quick settings, with what the options say instead.
+
+    Raises
+    ------
+    ValueError : a name is unknown, or a number out of range.
+    """
+    settings = quick() if options.quick else Settings(default_architectures())
+    if options.architectures is not None:
+        names = _known("architecture", options.architectures, ARCHITECTURES)
+        settings = replace(settings, architectures=names)
+    if options.optimizer is not None:
+        names = _known("optimizer", options.optimizer, OPTIMIZERS)
+        settings = replace(settings, optimizers=names)
+    if options.contenders is not None:
+        names = _known("contender", options.contenders, CONTENDERS)
+        settings = replace(settings, contenders=names)
+    else:
+        left_out = dict(settings.left_out)
+        names = tuple(name for name in settings.contenders if name not in left_out)
+        settings = replace(settings, contenders=names)
+    for size in options.batch_sizes or ():
+        if size < 1 or (size > DISTINCT_ROWS and size % DISTINCT_ROWS):
+            raise ValueError(
+                f"batch size {size}: expected from 1 to {DISTINCT_ROWS}, or a multiple of that"
+            )
+    if options.batch_sizes is not None:
+        settings = replace(settings, batch_sizes=tuple(sorted(set(options.batch_sizes))))
+    if options.rounds is not None:
+        if options.rounds < 1:
+            raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
+        least = min(options.rounds, settings.least_rounds)
+        settings = replace(settings, rounds=options.rounds, least_rounds=least)
+    return replace(settings, memory=options.memory)
+
+
+def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise unknown_name(what, name, known)
+    return tuple(dict.fromkeys(names))
+
+
+def _tell(line: str) -> None:
+    """Where the run is: one line that changes on a terminal, else nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,158 @@
+"""Whether a contender computes what it should: against the notes' equations in float64, plain NumPy.
+
+Every contender is given the same weights and batch, and must agree with the reference on the cost, on
+the gradient (what one SGD step of rate 1 from rest subtracts from the weights), on the weights after
+three steps of the optimizer, and on the predictions. One that does not is an error, and is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .tasks import OPTIMIZERS, Architecture, OptimizerSettings
+
+if TYPE_CHECKING:
+    from .contenders import Contender
+
+__all__ = ["TOLERANCES", "Outcome", "difference", "observe", "reference"]
+
+Array = Any
+Weights = list[tuple[Array, Array]]
+
+TOLERANCES = {"cost": 1e-5, "predictions": 1e-4, "gradient": 1e-4, "three steps": 2e-2}
+"""Largest relative differences from the reference, at least ten times those that float32 contenders were
+seen to have. Three steps have the most: Adam moves a weight whose gradient is lost in rounding as far as
+any other, and a moved weight may switch a relu; a missing momentum or another rate is far beyond."""
+
+CHECKED = {
+    "sgd": replace(OPTIMIZERS["sgd"], learning_rate=1e-2),
+    "adam": replace(OPTIMIZERS["adam"], learning_rate=1e-3),
+}
+"""Larger rates than those measured with, so that three steps move the weights well beyond rounding."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is compared.
+
+    Attributes
+    ----------
+    cost : before any update.
+    predictions : (distinct rows, n_out), before any update.
+    gradient : flat.
+    three steps : flat, the weights after three steps less those before.
+    """
+
+    cost: float
+    predictions: Array
+    gradient: Array
+    three_steps: Array
+
+
+def reference(architecture: Architecture, optimizer: str, batch_size: int) -> Outcome:
+    """The outcome by the book."""
+    batch = architecture.batch(batch_size)
+    x = batch.x[: batch.distinct].astype(np.float64)
+    targets = [t[: batch.distinct] for t in batch.targets]
+    start = [(w.astype(np.float64), b.astype(np.float64)) for w, b in architecture.weights()]
+    cost, gradient, predictions = _backprop(architecture, start, x, targets[0])
+    settings = CHECKED[optimizer]
+    moved = start
+    state = [np.zeros_like(flatten(start)) for _ in range(2)]
+    for step in range(3):
+        g = flatten(_backprop(architecture, moved, x, targets[step % 2])[1])
+        change = -settings.learning_rate * _direction(settings, g, state, step + 1)
+        moved = _add(moved, change)
+    return Outcome(cost, predictions, flatten(gradient), flatten(moved) - flatten(start))
+
+
+def observe(
+    contender: Contender, architecture: Architecture, optimizer: str, batch_size: int
+) -> Outcome:
+    """The same of a contender, which is left with its batch and its own measured settings unloaded."""
+    batch, weights = architecture.batch(batch_size), architecture.weights()
+    start = flatten(weights)
+    contender.load(architecture, weights, replace(OPTIMIZERS["sgd"], learning_rate=1.0), batch)
+    predictions = np.array(contender.predict_to_numpy()[: batch.distinct])
+    contender.step()
+    cost = contender.cost()
+    gradient = start - flatten(contender.parameters())
+    contender.load(architecture, weights, CHECKED[optimizer], batch)
+    for _ in range(3):
+        contender.step()
+    return Outcome(cost, predictions, gradient, flatten(contender.parameters()) - start)
+
+
+def difference(outcome: Outcome, expected: Outcome) -> str:
+    """What disagrees, in words; "" where nothing does."""
+    wrong = []
+    for what, tolerance in TOLERANCES.items():
+        got = np.asarray(getattr(outcome, what.replace(" ", "_")), np.float64)
+        right = np.asarray(getattr(expected, what.replace(" ", "_")), np.float64)
+        if got.shape != right.shape:
+            wrong.append(f"{what} of shape {got.shape}, expected {right.shape}")
+            continue
+        error = relative_error(got, right)
+        if not error <= tolerance:
+            wrong.append(f"{what} by {error:.1e} (tolerance {tolerance:.0e})")
+    return f"differs from the float64 reference: {', '.join(wrong)}" if wrong else ""
+
+
+def relative_error(got: Array, right: Array) -> float:
+    """‖got − right‖ / ‖right‖."""
+    return float(np.linalg.norm(got - right) / max(float(np.linalg.norm(right)), 1e-30))
+
+
+def flatten(weights: Weights) -> Array:
+    """All of them in one float64 array."""
+    return np.concatenate([np.asarray(p, np.float64).ravel() for layer in weights for p in layer])
+
+
+def _add(weights: Weights, change: Array) -> Weights:
+    moved, place = [], 0
+    for layer in weights:
+        parts = []
+        for part in layer:
+            parts.append(part + change[place : place + part.size].reshape(part.shape))
+            place += part.size
+        moved.append((parts[0], parts[1]))
+    return moved
+
+
+def _backprop(
+    architecture: Architecture, weights: Weights, x: Array, y: Array
+) -> tuple[float, Weights, Array]:
+    """Mean cost, its gradient, and the outputs."""
+    a = [x]
+    for k, (w, b) in enumerate(weights):
+        z = a[-1] @ w.T + b
+        a.append(np.maximum(z, 0) if k < len(weights) - 1 else z)
+    z, rows = a[-1], np.arange(len(x))
+    if architecture.is_classifier:
+        log_sum = np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1)
+        outputs = np.exp(z - log_sum[:, None])
+        cost = float(np.mean(log_sum - z[rows, y]))
+        delta = outputs.copy()
+        delta[rows, y] -= 1
+    else:
+        outputs, delta = z, z - y
+        cost = float(0.5 * np.mean((delta**2).sum(1)))
+    delta /= len(x)
+    gradient: Weights = []
+    for k in reversed(range(len(weights))):
+        gradient.insert(0, (delta.T @ a[k], delta.sum(0)))
+        delta = (delta @ weights[k][0]) * (a[k] > 0)
+    return cost, gradient, outputs
+
+
+def _direction(settings: OptimizerSettings, g: Array, state: list[Array], step: int) -> Array:
+    """What a step subtracts, by the learning rate."""
+    if settings.name == "sgd":
+        state[0] = settings.momentum * state[0] + g
+        return state[0]
+    state[0] = 0.9 * state[0] + 0.1 * g
+    state[1] = 0.999 * state[1] + 0.001 * g**2
+    return state[0] / (1 - 0.9**step) / (np.sqrt(state[1] / (1 - 0.999**step)) + 1e-8)

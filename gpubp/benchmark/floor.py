@@ -1,0 +1,126 @@
+"""The machine's limit: the matmuls of a step, and nothing else.
+
+A network of L layers takes L matmuls forward and 2L - 1 backward. They are done here through the BLAS
+that gpubp uses, on arrays of the same shapes: whole batches, on one thread and on all of the BLAS's own.
+The faster of the two is the floor. It is a floor for a step that gives whole batches to BLAS; one that
+splits the batch by rows, so that what a matmul wrote is still in cache when it is read, may go below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+import gpubp
+
+from ..backends import Backend, blas
+from ..backends import device_count as cupy_devices
+from .contenders import AbsentError
+from .tasks import Architecture
+
+__all__ = ["FLOORS", "Floor"]
+
+Array = Any
+
+
+class Floor:
+    """The bare matmuls through the CPU's BLAS, on all of its threads."""
+
+    name: ClassVar[str] = "floor-threads"
+    device: ClassVar[str] = "cpu"
+    backend: ClassVar[str] = "numpy"
+
+    def open(self) -> str:
+        """What it runs on, in words."""
+        return f"bare matmuls, {blas.get_threads()} BLAS threads"
+
+    def load(self, architecture: Architecture, batch_size: int) -> None:
+        """Make the arrays."""
+        backend = gpubp.get_backend(self.backend)
+        self._backend = backend
+        rng = np.random.default_rng(0)
+
+        def array(*shape: int) -> Array:
+            return backend.asarray(rng.standard_normal(shape, np.float32))
+
+        sizes = architecture.sizes
+        a = [array(batch_size, n) for n in sizes]
+        weights = [array(m, n) for n, m in pairwise(sizes)]
+        gradients = [backend.xp.empty_like(w) for w in weights]
+        delta = [array(batch_size, n) for n in sizes]
+        bind = bind_cpu if self.backend == "numpy" else bind_backend
+        self._forward = [
+            bind(backend, a[k], w, a[k + 1], transpose_b=True) for k, w in enumerate(weights)
+        ]
+        self._backward = []
+        for k in reversed(range(len(weights))):
+            self._backward.append(bind(backend, delta[k + 1], a[k], gradients[k], transpose_a=True))
+            if k:
+                self._backward.append(bind(backend, delta[k + 1], weights[k], delta[k]))
+
+    def threading(self) -> AbstractContextManager[None]:
+        """Within it the calls use the threads that this floor is about."""
+        return nullcontext()
+
+    def step(self) -> None:
+        """The 3L - 1 matmuls of a training step."""
+        for call in self._forward:
+            call()
+        for call in self._backward:
+            call()
+
+    def predict(self) -> None:
+        """The L matmuls of a prediction."""
+        for call in self._forward:
+            call()
+
+    def synchronize(self) -> None:
+        """Wait until everything asked for has been computed."""
+        self._backend.synchronize()
+
+
+class FloorOneThread(Floor):
+    """The bare matmuls on one thread, which is faster where they are small."""
+
+    name = "floor-1-thread"
+
+    def open(self) -> str:
+        return "bare matmuls, 1 BLAS thread"
+
+    def threading(self) -> AbstractContextManager[None]:
+        return blas.single_threaded
+
+
+class FloorGpu(Floor):
+    """The bare matmuls through cuBLAS. Not yet run on a GPU."""
+
+    name = "floor-gpu"
+    device = "gpu"
+    backend = "cupy"
+
+    def open(self) -> str:
+        devices, reason = cupy_devices()
+        if not devices:
+            raise AbsentError(reason)
+        return f"bare matmuls, {gpubp.get_backend('cupy').device}"
+
+
+def bind_cpu(
+    backend: Backend, a: Array, b: Array, out: Array, **transposed: bool
+) -> Callable[[], None]:
+    """The matmul, bound once, as gpubp's captured step has it."""
+    return blas.Matmul(a, b, out, **transposed)
+
+
+def bind_backend(
+    backend: Backend, a: Array, b: Array, out: Array, **transposed: bool
+) -> Callable[[], None]:
+    """The matmul as a verb."""
+    return lambda: backend.matmul(a, b, out, **transposed)
+
+
+FLOORS: dict[str, type[Floor]] = {floor.name: floor for floor in (Floor, FloorOneThread, FloorGpu)}

@@ -1,0 +1,75 @@
+"""Peak memory of a training step.
+
+In a fresh process: import the library and train a tiny network (which loads code, starts threads, and
+so on); from here on memory counts. Load network, optimizer and batch, take three steps, reset the
+process's high-water mark, take three more. What the mark has grown by is what a step of this network
+costs, its data, parameters and optimizer state included, libraries and compilers excluded.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .tasks import Architecture, OptimizerSettings
+
+if TYPE_CHECKING:
+    from .contenders import Contender
+
+__all__ = ["peak"]
+
+TINY = Architecture("tiny", (8, 8, 4), "softmax")
+
+
+def peak(
+    contender: Contender,
+    architecture: Architecture,
+    optimizer: OptimizerSettings,
+    batch_size: int,
+) -> dict[str, int | None]:
+    """Bytes that a step takes at its peak: of the process, and of the device if there is one.
+
+    Raises
+    ------
+    OSError : this system does not tell (only Linux does).
+    """
+    _train(contender, TINY, optimizer, 4)
+    gc.collect()
+    before, device_before = resident("VmRSS"), contender.device_peak_bytes()
+    _train(contender, architecture, optimizer, batch_size)
+    gc.collect()
+    _reset_peak()
+    for _ in range(3):
+        contender.step()
+    contender.synchronize()
+    device = contender.device_peak_bytes()
+    return {
+        "step_bytes": resident("VmHWM") - before,
+        "process_bytes": resident("VmHWM"),
+        "device_bytes": None if device is None else device - (device_before or 0),
+    }
+
+
+def _train(
+    contender: Contender, architecture: Architecture, optimizer: OptimizerSettings, rows: int
+) -> None:
+    contender.load(architecture, architecture.weights(), optimizer, architecture.batch(rows))
+    for _ in range(3):
+        contender.step()
+    contender.synchronize()
+
+
+def resident(field: str) -> int:
+    """VmRSS, what is resident now, or VmHWM, its peak since the last reset; in bytes."""
+    if not sys.platform.startswith("linux"):
+        raise OSError("peak memory is measured on Linux only")
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")

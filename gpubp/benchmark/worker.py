@@ -1,0 +1,236 @@
+"""A process for each contender: thread pools, allocators and compilers do not meet.
+
+The processes take turns: one measures while the others wait for a message. A turn ends when the
+process's threads have gone to sleep (OpenMP's and BLAS's spin for a while after each call), so that no
+contender measures beside another's idle pool; what each used while it was not its turn is reported.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from . import agreement, memory
+from .contenders import CONTENDERS, AbsentError, Contender
+from .floor import FLOORS, Floor
+from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
+
+__all__ = ["ContenderError", "Session", "Turn", "Worker"]
+
+SAMPLE_SECONDS = 0.002
+"""Shorter steps are timed several in a row, waited for at the end, as a training loop would run them."""
+
+
+class ContenderError(RuntimeError):
+    """A contender failed at something; the message says how."""
+
+
+class Turn(NamedTuple):
+    """What a turn measured.
+
+    Attributes
+    ----------
+    seconds : of a call, the median of the turn.
+    wall, others : seconds that the turn took, and core seconds that other processes used meanwhile.
+    idle_cpu, idle_wall : core seconds that this process used, and seconds, since its last turn.
+    """
+
+    seconds: float
+    wall: float
+    others: float
+    idle_cpu: float
+    idle_wall: float
+
+
+class Session:
+    """What a contender's process does, one method a message."""
+
+    def __init__(self, name: str) -> None:
+        self._contender: Contender | Floor = (CONTENDERS.get(name) or FLOORS[name])()
+        self._call_seconds: dict[str, float] = {}
+        self._slept_at: tuple[float, float] | None = None
+
+    def open(self) -> str:
+        """Import the library; what the contender runs on."""
+        return self._contender.open()
+
+    def load(self, architecture: str, optimizer: str, batch_size: int, epoch: bool) -> Any:
+        """Check the contender (the outcome, or None for a floor), then load what is to be measured."""
+        contender, chosen = self._contender, ARCHITECTURES[architecture]
+        self._call_seconds = {}
+        if isinstance(contender, Floor):
+            contender.load(chosen, batch_size)
+            return None
+        outcome = agreement.observe(contender, chosen, optimizer, batch_size)
+        contender.load(chosen, chosen.weights(), OPTIMIZERS[optimizer], chosen.batch(batch_size))
+        if epoch:
+            contender.load_epoch(chosen.batch(EPOCH_ROWS))
+        gc.collect()
+        return outcome
+
+    def turn(self, work: str, seconds: float) -> Turn:
+        """Measure for about so long, and at least once, after as long untimed."""
+        idle = 0.0, 0.0
+        if self._slept_at is not None:
+            cpu, wall = self._slept_at
+            idle = time.process_time() - cpu, time.perf_counter() - wall
+        contender = self._contender
+        threading = contender.threading() if isinstance(contender, Floor) else nullcontext()
+        cpu, wall, everyone = time.process_time(), time.perf_counter(), machine_cpu_seconds()
+        with threading:
+            result = self._measure(work, seconds)
+        others = machine_cpu_seconds() - everyone - (time.process_time() - cpu)
+        wall = time.perf_counter() - wall
+        fall_asleep()
+        self._slept_at = time.process_time(), time.perf_counter()
+        return Turn(result, wall, max(0.0, others), *idle)
+
+    def _measure(self, work: str, seconds: float) -> float:
+        call: Callable[[], Any] = getattr(self._contender, work)
+        synchronize = self._contender.synchronize
+
+        def timed(times: int) -> float:
+            began = time.perf_counter()
+            for _ in range(times):
+                call()
+            synchronize()
+            return (time.perf_counter() - began) / times
+
+        if work not in self._call_seconds:
+            timed(1)
+            self._call_seconds[work] = timed(1)
+        # Caches are cold, and threads that were asleep need a while to spread over the cores.
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() + self._call_seconds[work] < ends:
+            timed(1)
+        # A prediction is wanted at once, an epoch is long: only steps are timed several in a row.
+        times = max(1, round(SAMPLE_SECONDS / self._call_seconds[work])) if work == "step" else 1
+        gc.disable()
+        try:
+            ends = time.perf_counter() + seconds
+            samples = [timed(times)]
+            while time.perf_counter() < ends:
+                samples.append(timed(times))
+        finally:
+            gc.enable()
+        self._call_seconds[work] = statistics.median(samples)
+        return self._call_seconds[work]
+
+    def memory(self, architecture: str, optimizer: str, batch_size: int) -> dict[str, int | None]:
+        """Peak memory of a step; for a process that has done nothing else."""
+        assert isinstance(self._contender, Contender)
+        return memory.peak(
+            self._contender, ARCHITECTURES[architecture], OPTIMIZERS[optimizer], batch_size
+        )
+
+
+def machine_cpu_seconds() -> float:
+    """Core seconds that all processes have used, steps of 10 ms; 0 where the system does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, irq, softirq, *_ = map(int, fields[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def fall_asleep(longest: float = 1.0) -> None:
+    """Wait until no thread of this process computes or spins; OpenBLAS's spin for 0.1 s.
+
+    A thread running on another core is charged at the scheduler's ticks, up to 10 ms apart: what sleeps
+    is told from what spins in no less than two of them.
+    """
+    deadline = time.perf_counter() + longest
+    while time.perf_counter() < deadline:
+        before = time.process_time()
+        time.sleep(0.02)
+        if time.process_time() - before < 0.002:
+            return
+
+
+def serve(connection: Connection, name: str) -> None:
+    """Answer messages until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    session = Session(name)
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(("result", getattr(session, method)(*arguments)))
+        except AbsentError as error:
+            connection.send(("absent", str(error)))
+        except Exception as error:
+            lines = f"{type(error).__name__}: {error}".splitlines()
+            connection.send(("error", lines[0][:300]))
+
+
+class Worker:
+    """A contender in a process of its own; a context manager."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=serve, args=(other, name), daemon=True)
+        self._process.start()
+        other.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ask(self, method: str, *arguments: Any) -> None:
+        """Send a message; `answer` waits for what comes back."""
+        try:
+            self._connection.send((method, arguments))
+        except OSError:
+            raise self._died() from None
+
+    def answer(self) -> Any:
+        """The result. Raises `AbsentError` or `ContenderError`."""
+        try:
+            kind, value = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        if kind == "absent":
+            raise AbsentError(value)
+        if kind == "error":
+            raise ContenderError(value)
+        return value
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Ask and wait."""
+        self.ask(method, *arguments)
+        return self.answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(2)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+        self._process.close()
+
+    def _died(self) -> ContenderError:
+        self._process.join(2)
+        return ContenderError(f"its process died (exit code {self._process.exitcode})")

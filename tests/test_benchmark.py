@@ -1,0 +1,268 @@
+"""The benchmark suite: what it computes from rounds, and that it does not count what is wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpubp.benchmark import agreement, results, suite, worker
+from gpubp.benchmark.compare import compare
+from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy, ScikitLearn
+from gpubp.benchmark.report import comparison_tables, duration, plain, show, tables
+from gpubp.benchmark.results import Entrant, Memory, Point, Results
+from gpubp.benchmark.tasks import ARCHITECTURES, Architecture, Batch
+from gpubp.cli import main
+
+SMALL = Architecture("small", (6, 5, 4), "softmax")
+
+
+def made_up(factor: float = 1.0) -> Results:
+    """Two points whose ratios, shares and means can be had by hand; gpubp's times times `factor`."""
+    fast = Point("narrow", "sgd", 32, "step", 32)
+    fast.rounds = {
+        "gpubp-numpy": [factor * t for t in (1e-3, 2e-3, 4e-3)],
+        "torch": [4e-3, 6e-3, 8e-3],
+        "floor-threads": [2e-3, 2e-3, 2e-3],
+        "floor-1-thread": [1e-3, 1e-3, 9e-3],
+    }
+    fast.errors = {"jax": "differs from the float64 reference: cost by 1.0e-01 (tolerance 1e-05)"}
+    slow = Point("narrow", "sgd", 2048, "predict", 2048)
+    slow.rounds = {"gpubp-numpy": [factor * 2.0] * 3, "torch": [1.0, 1.0, 1.0]}
+    return Results(
+        machine={"processor": "made up", "cores": 2, "system": "none", "python": "3"},
+        versions={"numpy": "2"},
+        commit="",
+        date="2000-01-01",
+        settings={},
+        entrants=[
+            Entrant("gpubp-numpy", "cpu", "here"),
+            Entrant("torch", "cpu", "here"),
+            Entrant("jax", "cpu", "here"),
+            Entrant("gpubp-cupy", "gpu", absent="no NVIDIA GPU here"),
+            Entrant("floor-threads", "cpu", "here"),
+            Entrant("floor-1-thread", "cpu", "here"),
+        ],
+        points=[fast, slow],
+        memory=[Memory("narrow", "sgd", 32, "torch", 3 * 2**20, 200 * 2**20)],
+    )
+
+
+def test_the_arithmetic_agrees_with_hand_computed_numbers() -> None:
+    run = made_up()
+    fast, slow = run.points
+    assert fast.spread("gpubp-numpy") == results.Spread(1.5e-3, 2e-3, 3e-3)
+    assert fast.ratio("torch", "gpubp-numpy") == pytest.approx(3)  # the median of 4, 3, 2
+    assert slow.ratio("torch", "gpubp-numpy") == pytest.approx(0.5)
+    assert fast.floor("cpu") == 1e-3
+    assert fast.share_of_floor(run.entrants[0]) == pytest.approx(0.5)
+    assert slow.share_of_floor(run.entrants[0]) is None
+    mean = run.geometric_mean("torch", "gpubp-numpy")
+    assert (mean.value, mean.least, mean.count) == (pytest.approx(math.sqrt(1.5)), 0.5, 2)
+    assert run.geometric_mean("torch", "gpubp-numpy", "predict").count == 1
+    assert math.isnan(run.geometric_mean("jax", "gpubp-numpy").value)
+
+
+def test_the_report_names_what_is_absent_and_what_is_wrong() -> None:
+    text = "\n".join(plain(table) for table in tables(made_up()))
+    assert "gpubp-cupy      absent: no NVIDIA GPU here" in text
+    assert "ERROR jax, sgd 32: differs from the float64 reference" in text
+    assert "*2.00 ms ±38%" in text
+    assert "6.00 ms ±17%" in text
+    assert "1.22 (0.50; 2)" in text
+    assert "3.0 (200)" in text
+
+
+def test_without_rich_the_report_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    lines: list[str] = []
+    show(tables(made_up()), lines.append)
+    assert lines[0].startswith("gpubp bench\ncontender")
+
+
+def test_with_rich_the_report_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    show(tables(made_up()))
+    text = capsys.readouterr().out
+    assert "2.00 ms ±38%" in text
+    assert "ERROR jax, sgd 32: differs from the float64 reference" in text
+
+
+def test_durations_have_three_digits() -> None:
+    shown = [duration(t) for t in (1.2345, 0.012345, 123.45e-6, 1e-6, 0.9996e-3)]
+    assert shown == ["1.23 s", "12.3 ms", "123 µs", "1.00 µs", "1.00 ms"]
+
+
+def test_results_survive_json(tmp_path: Path) -> None:
+    made_up().save(tmp_path / "run.json")
+    assert Results.load(tmp_path / "run.json") == made_up()
+
+
+def test_a_file_that_holds_something_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"schema": 1}')
+    with pytest.raises(ValueError, match=r"other\.json holds no results of gpubp bench"):
+        Results.load(tmp_path / "other.json")
+
+
+def test_compare_tells_what_got_slower_and_by_how_much() -> None:
+    comparison = compare(made_up(factor=1.5), made_up())
+    (change,) = comparison.slower  # the quartiles of the other point overlap
+    assert (change.name, change.point.batch_size) == ("gpubp-numpy", 2048)
+    assert change.factor == pytest.approx(1.5)
+    assert (comparison.faster, comparison.machine, comparison.compared) == ([], 1.0, 2)
+    text = "\n".join(plain(table) for table in comparison_tables(comparison, "old.json"))
+    assert "1 of 2 results of gpubp are slower beyond the noise" in text
+
+
+def test_compare_tells_of_no_change_and_of_what_is_gone() -> None:
+    assert compare(made_up(), made_up()).slower == []
+    new = made_up()
+    del new.points[1].rounds["gpubp-numpy"]
+    new.points[1].errors["gpubp-numpy"] = "its process died"
+    missing = compare(new, made_up()).missing
+    assert missing == ["gpubp-numpy narrow/sgd/2048/predict: its process died"]
+
+
+class HalfRate(GpubpNumpy):
+    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
+        rate = optimizer.learning_rate / 2
+        super().load(architecture, weights, replace_rate(optimizer, rate), batch)
+
+
+class NoMomentum(GpubpNumpy):
+    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
+        super().load(
+            architecture, weights, type(optimizer)("sgd", optimizer.learning_rate, 0.0), batch
+        )
+
+
+class OtherCost(GpubpNumpy):
+    def cost(self) -> float:
+        return 1.001 * super().cost()
+
+
+class DropsRow(GpubpNumpy):
+    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
+        targets = tuple(np.concatenate([t[:1], t[:-1]]) for t in batch.targets)
+        super().load(architecture, weights, optimizer, Batch(batch.x, targets, batch.distinct))
+
+
+def replace_rate(optimizer, rate):  # type: ignore[no-untyped-def]
+    return type(optimizer)(optimizer.name, rate, optimizer.momentum)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (HalfRate, "gradient"),
+        (NoMomentum, "three steps"),
+        (OtherCost, "cost"),
+        (DropsRow, "gradient"),
+    ],
+)
+def test_a_contender_that_computes_something_else_is_told(
+    kind: type[GpubpNumpy], what: str
+) -> None:
+    outcome = agreement.observe(kind(), SMALL, "sgd", 8)
+    error = agreement.difference(outcome, agreement.reference(SMALL, "sgd", 8))
+    assert error.startswith("differs from the float64 reference: ")
+    assert what in error
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("architecture", ["narrow", "regression"])
+@pytest.mark.parametrize("kind", [GpubpNumpy, ScikitLearn])
+def test_these_contenders_agree(
+    kind: type[GpubpNumpy] | type[ScikitLearn], architecture: str, optimizer: str
+) -> None:
+    contender = kind()
+    contender.open()
+    outcome = agreement.observe(contender, ARCHITECTURES[architecture], optimizer, 32)
+    expected = agreement.reference(ARCHITECTURES[architecture], optimizer, 32)
+    assert agreement.difference(outcome, expected) == ""
+
+
+def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mute(worker.Worker):
+        """Answers in this process, with a wrong cost for one contender."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self._session = worker.Session(name)
+
+        def call(self, method, *arguments):  # type: ignore[no-untyped-def]
+            result = getattr(self._session, method)(*arguments)
+            if method == "load" and self.name == "scikit-learn":
+                return agreement.Outcome(
+                    result.cost + 1, result.predictions, result.gradient, result.three_steps
+                )
+            return result
+
+        def ask(self, method, *arguments):  # type: ignore[no-untyped-def]
+            self._answer = self.call(method, *arguments)
+
+        def answer(self):  # type: ignore[no-untyped-def]
+            return self._answer
+
+        def close(self) -> None:
+            """It has no process."""
+
+    monkeypatch.setattr(suite, "Worker", Mute)
+    monkeypatch.setitem(ARCHITECTURES, "small", SMALL)  # type: ignore[misc, unused-ignore]
+    settings = suite.Settings(
+        ("small",), (8,), ("sgd",), ("gpubp-numpy", "scikit-learn"), ("step",), 1, 1, 0.001
+    )
+    (point,) = suite.run_suite(settings).points
+    assert set(point.rounds) == {"gpubp-numpy", "floor-threads", "floor-1-thread"}
+    assert "cost by" in point.errors["scikit-learn"]
+
+
+def test_the_command_measures_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(suite, "RETAKES", 0)
+    path = tmp_path / "run.json"
+    arguments = [
+        "bench", "--quick", "--architectures", "narrow", "--batch-sizes", "8", "--rounds", "1",
+        "--contenders", "gpubp-numpy", "scikit-learn", "--memory",
+        "--json", str(path), "--pictures", str(tmp_path),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    run = Results.load(path)
+    assert [e.name for e in run.present()] == ["gpubp-numpy", "scikit-learn"]
+    for point in run.points:
+        assert point.errors == {}
+        assert all(seconds > 0 for rounds in point.rounds.values() for seconds in rounds)
+        assert set(point.rounds) == {
+            "gpubp-numpy", "scikit-learn", "floor-threads", "floor-1-thread"
+        }  # fmt: skip
+    assert [point.work for point in run.points] == ["step", "predict"]
+    assert all(entry.process_bytes > entry.step_bytes for entry in run.memory)
+    assert "absent: not among --contenders" in capsys.readouterr().out
+    assert (tmp_path / "throughput-step.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--contenders", "tourch"], "unknown contender 'tourch'; did you mean 'torch'?"),
+        (["--architectures", "wider"], "unknown architecture 'wider'; did you mean 'wide'?"),
+        (["--batch-sizes", "0"], "batch size 0: expected from 1 to 8192, or a multiple of that"),
+        (["--rounds", "0"], "--rounds is 0, expected 1 or more"),
+    ],
+)
+def test_wrong_options_are_told_in_a_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_every_contender_says_what_it_is() -> None:
+    for name, kind in CONTENDERS.items():
+        assert kind.name == name
+        assert kind.__doc__
+        assert ("Not yet run on" in kind.__doc__) == (kind.device == "gpu" or "cuda" in name)
