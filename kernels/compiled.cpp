@@ -9,6 +9,7 @@
 #include <cstring>
 #ifdef BASE
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -72,11 +73,24 @@ inline void pause() {
 #endif
 }
 
-// A thread that runs lanes. Between two steps it spins for a while before it sleeps: to be woken takes
-// longer (60 µs and more on a virtual machine) than a step of a small network.
+// Between two steps a thread that runs lanes spins for a while before it sleeps: to be woken takes longer
+// (60 µs and more on a virtual machine) than a step of a small network. It spins politely, so that on a
+// machine with more threads than processors the others get their turn.
+template <typename Ready> inline bool spin(std::chrono::microseconds longest, const Ready& ready) {
+    for (int k = 0; k < 500; ++k, pause())
+        if (ready()) return true;
+    const auto end = std::chrono::steady_clock::now() + longest;
+    do {
+        for (int k = 0; k < 20; ++k, pause())
+            if (ready()) return true;
+        sched_yield();
+    } while (std::chrono::steady_clock::now() < end);
+    return ready();
+}
+
 class Worker {
 public:
-    Worker() { std::thread([this] { serve(); }).detach(); }
+    Worker() : thread_([this] { serve(); }) {}
 
     void give(const Lane& lane) {
         lane_ = lane;
@@ -88,23 +102,35 @@ public:
     }
 
     void wait() {
-        for (int spins = 0; finished_.load(std::memory_order_acquire) != given_.load();)
-            if (++spins < 20000) pause();
-            else std::this_thread::yield();
+        const auto ready = [this] { return finished_.load(std::memory_order_acquire) == given_.load(); };
+        while (!spin(std::chrono::microseconds(500), ready)) {}
     }
+
+#ifdef __linux__
+    int processor() const { return processor_.load(std::memory_order_relaxed); }
+
+    void keep_off(const cpu_set_t& taken) {
+        cpu_set_t allowed;
+        if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+        for (int k = 0; k < CPU_SETSIZE; ++k)
+            if (CPU_ISSET(k, &taken)) CPU_CLR(k, &allowed);
+        if (CPU_COUNT(&allowed)) pthread_setaffinity_np(thread_.native_handle(), sizeof allowed, &allowed);
+    }
+#endif
 
 private:
     void serve() {
         for (uint32_t seen = 0;; finished_.store(++seen, std::memory_order_release)) {
-            const auto awake_until = std::chrono::steady_clock::now() + std::chrono::microseconds(500);
-            while (given_.load() == seen && std::chrono::steady_clock::now() < awake_until)
-                for (int k = 0; k < 50 && given_.load() == seen; ++k) pause();
-            if (given_.load() == seen) {
+            const auto ready = [&] { return given_.load() != seen; };
+            if (!spin(std::chrono::microseconds(500), ready)) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.store(true);
-                wake_.wait(lock, [&] { return given_.load() != seen; });
+                wake_.wait(lock, ready);
                 sleeping_.store(false);
             }
+#ifdef __linux__
+            processor_.store(sched_getcpu(), std::memory_order_relaxed);
+#endif
             run_calls(lane_.calls, lane_.count);
         }
     }
@@ -112,8 +138,10 @@ private:
     Lane lane_{};
     std::atomic<uint32_t> given_{0}, finished_{0};
     std::atomic<bool> sleeping_{false};
+    std::atomic<int> processor_{-1};
     std::mutex mutex_;
     std::condition_variable wake_;
+    std::thread thread_;
 };
 
 // Never destroyed, as its threads never end; a forked child, which has none of them, starts anew.
@@ -124,6 +152,22 @@ struct Team {
 Team* team = new Team;
 const int forgets_threads = pthread_atfork(nullptr, nullptr, [] { team = new Team; });
 
+// Linux has been seen to keep two spinning threads on one processor for a tenth of a second beside an idle
+// one. A worker that last ran where this thread or another worker does may from now on run anywhere else.
+void spread(const std::vector<Worker*>& workers) {
+#ifdef __linux__
+    cpu_set_t taken;
+    CPU_ZERO(&taken);
+    CPU_SET(sched_getcpu(), &taken);
+    for (Worker* worker : workers) {
+        const int processor = worker->processor();
+        if (processor < 0) continue;
+        if (CPU_ISSET(processor, &taken)) worker->keep_off(taken);
+        else CPU_SET(processor, &taken);
+    }
+#endif
+}
+
 }  // namespace
 
 extern "C" void run_lanes(const Slot* s) {  // lanes, count; the first runs in this thread
@@ -131,6 +175,7 @@ extern "C" void run_lanes(const Slot* s) {  // lanes, count; the first runs in t
     const size_t others = s[1].integer - 1;
     std::lock_guard<std::mutex> lock(team->in_use);
     while (team->workers.size() < others) team->workers.push_back(new Worker);
+    spread(team->workers);
     for (size_t k = 0; k < others; ++k) team->workers[k]->give(lanes[k + 1]);
     run_calls(lanes[0].calls, lanes[0].count);
     for (size_t k = 0; k < others; ++k) team->workers[k]->wait();

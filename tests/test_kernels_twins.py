@@ -164,7 +164,13 @@ def test_activation_is_its_formula(cuda_backend: Backend, name: str, dtype: str)
             backend.bias_activate(ACTIVATIONS[name], in_place, where, in_place)
             backend.bias_activate(ACTIVATIONS[name], kept, where, a)
             close(backend.to_numpy(in_place), expected, dtype)
-            np.testing.assert_array_equal(backend.to_numpy(a), backend.to_numpy(in_place))
+            # A compiled product may be taken in another order, which shows where it is denormal.
+            np.testing.assert_allclose(
+                backend.to_numpy(a),
+                backend.to_numpy(in_place),
+                rtol=2 * np.finfo(dtype).eps,
+                atol=np.finfo(dtype).tiny,
+            )
             np.testing.assert_array_equal(backend.to_numpy(kept), shifted)
 
 
