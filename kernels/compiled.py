@@ -282,14 +282,13 @@ def normalize(weights: Array) -> Call | None:
     return _call("normalize", weights.dtype, weights, len(weights))
 
 
-def matmul(addresses: Sequence[int], keep: Any) -> Call | None:
-    """`addresses` are gemm's own and those of its thirteen arguments."""
-    library = _library("BASE") if compiler_version() else None
-    if library is None:
-        return None
-    call = Call(library.matmul, *addresses)
-    call.kept = keep
-    return call
+def matmul(matmul: Any) -> Call | None:
+    """A matmul that says what it is (gpubp.backends.blas.Matmul), done in its steps."""
+    a, b, out = matmul.arrays
+    transposed = int(matmul.transposed[0]) + 2 * int(matmul.transposed[1])
+    sizes = np.array([*matmul.shape, *matmul.steps, *matmul.leading], np.int64)
+    factors = (float(factor) for factor in matmul.factors)
+    return _call("matmul", out.dtype, matmul.gemm, transposed, a, b, out, sizes, *factors)
 
 
 ACTIVATION_KERNELS = """

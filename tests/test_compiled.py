@@ -15,7 +15,7 @@ from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, Shared, compiled
 from threadpoolctl import threadpool_limits
 
 from gpubp import SGD, Activation, Adam, Network, Trainer
-from gpubp.backends import Backend
+from gpubp.backends import Backend, blas
 from gpubp.backends.numpy import NumpyBackend
 
 pytestmark = pytest.mark.skipif(
@@ -52,6 +52,61 @@ def test_every_update_compiles(name: str, shared: Shared) -> None:
     state = tuple(np.zeros(4) for _ in update.state)
     rest = np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1)
     assert compiled.update(*settings, theta, theta, state, 2, *rest) is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", ["a", "b", ""])
+@pytest.mark.parametrize("rows", [1, 5, 33, 64, 100, 200])
+def test_a_product_in_steps_is_the_product(
+    rows: int, transposed: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In steps that OpenBLAS calls small, as on processors that it has kernels for such steps for."""
+    monkeypatch.setattr(blas, "_has_small_kernels", lambda: True)
+    rng = np.random.default_rng(rows)
+    n_out, n_in = 70, 333
+    a, w, delta = (
+        rng.normal(size=s).astype(dtype) for s in ((rows, n_in), (n_out, n_in), (rows, n_out))
+    )
+    x, y = {"a": (delta, a), "b": (a, w), "": (delta, w)}[transposed]
+    exact = (x.T if transposed == "a" else x).astype(float) @ (y.T if transposed == "b" else y)
+    out = rng.normal(size=exact.shape).astype(dtype)
+    expected = 0.5 * exact - 2.0 * out
+    matmul = blas.Matmul(
+        x,
+        y,
+        out,
+        transpose_a=transposed == "a",
+        transpose_b=transposed == "b",
+        alpha=0.5,
+        beta=-2.0,
+    )
+    assert (matmul.steps != matmul.shape) == (rows > 33 or (transposed == "b" and rows > 5))
+    call = compiled.matmul(matmul)
+    assert call is not None
+    call()
+    np.testing.assert_allclose(out, expected, atol=400 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("examples", [1, 7, 32, 64, 65, 128, 1000])
+@pytest.mark.parametrize(
+    ("n_in", "n_out"), [(784, 256), (256, 10), (64, 64), (1024, 1024), (3, 5000)]
+)
+def test_steps_are_small_or_the_whole(
+    examples: int, n_in: int, n_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blas, "_has_small_kernels", lambda: True)
+    for shape, transposes in (
+        ((examples, n_out, n_in), (False, True)),
+        ((n_out, n_in, examples), (True, False)),
+        ((examples, n_in, n_out), (False, False)),
+    ):
+        rows, columns, inner = steps = blas.steps(*shape, *transposes)
+        assert all(1 <= step <= size for step, size in zip(steps, shape, strict=True))
+        if steps != shape:
+            assert rows * columns * inner <= blas.SMALL_WORK
+            assert not transposes[1] or rows * columns <= blas.SMALL_TRANSPOSED
+    monkeypatch.setattr(blas, "_has_small_kernels", lambda: False)
+    assert blas.steps(*shape, *transposes) == shape
 
 
 def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:

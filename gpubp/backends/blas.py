@@ -9,8 +9,9 @@ step go through one.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import scipy
 import threadpoolctl
 from scipy.linalg import cython_blas
 
-__all__ = ["Matmul", "get_threads", "single_threaded"]
+__all__ = ["Matmul", "get_threads", "single_threaded", "steps"]
 
 Array = Any
 Pointer = ctypes.c_void_p
@@ -46,8 +47,14 @@ def _routine(name: str) -> Any:
 class Matmul:
     """out = alpha op(a) op(b) + beta out, bound to 2-D arrays of one dtype whose rows are dense.
 
-    BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. `addresses` are those of gemm and
-    of its thirteen arguments; the object keeps what they point to.
+    BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ.
+
+    Attributes
+    ----------
+    gemm : the address of BLAS's routine.
+    arrays, leading : a, b and out, and how many elements each has from one row to the next.
+    shape : rows and columns of out, and the inner dimension.
+    steps : how much of each of these had best be done at a time.
     """
 
     def __init__(
@@ -61,10 +68,17 @@ class Matmul:
         alpha: float = 1.0,
         beta: float = 0.0,
     ) -> None:
+        self.arrays = a, b, out
+        self.leading = _leading(a), _leading(b), _leading(out)
         rows, columns = out.shape
         inner = a.shape[0] if transpose_a else a.shape[1]
+        self.shape = rows, columns, inner
+        self.steps = steps(rows, columns, inner, transpose_a, transpose_b)
+        self.transposed, self.factors = (transpose_a, transpose_b), (alpha, beta)
+        self._routine = _routine("sgemm" if out.dtype == np.float32 else "dgemm")
+        self.gemm = ctypes.cast(self._routine, Pointer).value or 0
         scalar = _SCALARS[out.dtype.name]
-        self._arguments = [
+        values = [
             ctypes.c_char(b"T" if transpose_b else b"N"),
             ctypes.c_char(b"T" if transpose_a else b"N"),
             ctypes.c_int(columns),
@@ -72,29 +86,81 @@ class Matmul:
             ctypes.c_int(inner),
             scalar(alpha),
             b,
-            ctypes.c_int(_leading(b)),
+            ctypes.c_int(self.leading[1]),
             a,
-            ctypes.c_int(_leading(a)),
+            ctypes.c_int(self.leading[0]),
             scalar(beta),
             out,
-            ctypes.c_int(_leading(out)),
+            ctypes.c_int(self.leading[2]),
         ]
-        routine = _routine("sgemm" if out.dtype == np.float32 else "dgemm")
-        addresses = [
-            value.ctypes.data if isinstance(value, np.ndarray) else ctypes.addressof(value)
-            for value in self._arguments
+        self._kept = values
+        self._arguments = [
+            Pointer(v.ctypes.data if isinstance(v, np.ndarray) else ctypes.addressof(v))
+            for v in values
         ]
-        self.addresses = [ctypes.cast(routine, Pointer).value or 0, *addresses]
-        self._call = partial(routine, *map(Pointer, addresses))
 
     def __call__(self) -> None:
-        self._call()
+        """All of it in one go: from Python, steps would cost more than they save."""
+        self._routine(*self._arguments)
 
 
 def _leading(array: Array) -> int:
     """How many elements there are from one row to the next; of a single row, how many it has."""
     rows, columns = array.shape
     return int(array.strides[0] // array.itemsize if rows > 1 else columns)
+
+
+# OpenBLAS has kernels for small matrices that read them where they lie. Its large ones first copy a
+# matrix into an order of their own, which for few rows takes as long as the product itself: a product done
+# in steps that are small enough runs up to five times as fast. docs/benchmarks.md has the measurements.
+
+SMALL_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
+"""The processors, in OpenBLAS's words, that it has these kernels for: those with AVX-512."""
+
+SMALL_WORK, SMALL_TRANSPOSED = 100**3, 1200
+"""The most multiply-adds that OpenBLAS calls small, and the most outputs where b is transposed."""
+
+FEW_EXAMPLES, MANY_EXAMPLES_STEP = 64, 32
+"""So many examples are left together; of more, so many at a time, where that is worth while:"""
+
+CACHED_WEIGHTS, LEAST_INPUTS = 256 * 1024, 128
+"""the weights, which every step reads anew, fit a second-level cache, and a forward product has as many
+inputs at least."""
+
+LEAST_OUT, LEAST_INNER = 8, 16
+"""Thinner steps than this, along the outputs or along the inner dimension, are slower than none."""
+
+
+def steps(
+    rows: int, columns: int, inner: int, transpose_a: bool, transpose_b: bool
+) -> tuple[int, int, int]:
+    """How much of its rows, columns and inner dimension a product had best do at a time."""
+    sizes = [rows, columns, inner]
+    whole = rows, columns, inner
+    few_outputs = not transpose_b or rows * columns <= SMALL_TRANSPOSED
+    if (rows * columns * inner <= SMALL_WORK and few_outputs) or not _has_small_kernels():
+        return whole
+    # δᵀ a, a wᵀ or δ w: along which axis the examples lie, and which one is cut beside it.
+    examples, cut = (2, 0) if transpose_a else (0, 1) if transpose_b else (0, 2)
+    if sizes[examples] > FEW_EXAMPLES:
+        weights = rows * columns * inner // sizes[examples]
+        if weights > CACHED_WEIGHTS or (transpose_b and inner < LEAST_INPUTS):
+            return whole
+        sizes[examples] = MANY_EXAMPLES_STEP
+    sizes[cut] = 1
+    most = SMALL_WORK // math.prod(sizes)
+    if transpose_b:
+        most = min(most, SMALL_TRANSPOSED // sizes[examples])
+    if most < (LEAST_INNER if cut == 2 else LEAST_OUT):
+        return whole
+    sizes[cut] = min(most // 16 * 16 or most // 8 * 8, whole[cut])
+    return sizes[0], sizes[1], sizes[2]
+
+
+@cache
+def _has_small_kernels() -> bool:
+    controller = _controller()
+    return getattr(controller, "architecture", None) in SMALL_KERNELS
 
 
 @cache

@@ -216,7 +216,7 @@ class NumpyBackend(Backend):
                 alpha=alpha,
                 beta=beta,
             )
-            self._do(self._compiled.matmul(matmul.addresses, matmul) or matmul)
+            self._do(self._compiled.matmul(matmul) or matmul)
 
         parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
         self.lanes([partial(matmul_part, part) for part in parts])
@@ -353,7 +353,7 @@ class NumpyBackend(Backend):
 # How a step is shared among threads. Measured on two cores with 256 KiB to 2 MiB of second-level cache
 # each, with the networks of `gpubp bench`; see docs/benchmarks.md.
 
-LANE_ROWS, LANE_WORK = 128, 2_000_000
+LANE_ROWS, LANE_WORK = 64, 500_000
 """What a lane needs to be worth its own gradient: rows, and multiply-adds of its forward pass. Below,
 the matmuls are shared instead."""
 

@@ -75,12 +75,12 @@ def default_architectures() -> tuple[str, ...]:
     return tuple(a.name for a in ARCHITECTURES.values() if has_gpu() or not a.for_gpu)
 
 
-def quick(architectures: tuple[str, ...] = ("classifier", "narrow", "regression")) -> Settings:
-    """Under a minute: two batch sizes, one optimizer, few rounds, nothing that compiles for long."""
+def quick() -> Settings:
+    """Under a minute: two networks and batch sizes, one optimizer, few rounds, nothing slow to compile."""
     reason = "compiles for longer than --quick may take; --contenders runs it"
     slow = [name for name in CONTENDERS if name.endswith("-compile")]
     return Settings(
-        architectures,
+        ("classifier", "narrow"),
         batch_sizes=(32, 2048),
         optimizers=("sgd",),
         works=("step", "predict"),
@@ -133,10 +133,10 @@ def _open(
     for name, kind in kinds.items():
         entrant = Entrant(name, kind.device)
         results.entrants.append(entrant)
-        if name in CONTENDERS and name not in settings.contenders:
-            entrant.absent = left_out.get(name, "not among --contenders")
-        elif kind.device == "gpu" and not has_gpu():
+        if kind.device == "gpu" and not has_gpu():
             entrant.absent = "no NVIDIA GPU here"
+        elif name in CONTENDERS and name not in settings.contenders:
+            entrant.absent = left_out.get(name, "not among --contenders")
         else:
             started.append((entrant, stack.enter_context(Worker(name))))
     for _, worker in started:
