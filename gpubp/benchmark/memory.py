@@ -1,6 +1,6 @@
 """Peak memory of a training step.
 
-In a fresh process: import the library and train a tiny network (which loads code, starts threads, and
+In a fresh process: import the library and train a small network (which loads code, starts threads, and
 so on); from here on memory counts. Load network, optimizer and batch, take three steps, reset the
 process's high-water mark, take three more. What the mark has grown by is what a step of this network
 costs, its data, parameters and optimizer state included, libraries and compilers excluded.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["peak"]
 
-TINY = Architecture("tiny", (8, 8, 4), "softmax")
+SMALL, SMALL_ROWS = Architecture("small", (128, 128, 10), "softmax"), 128
 
 
 def peak(
@@ -35,7 +35,7 @@ def peak(
     ------
     OSError : this system does not tell (only Linux does).
     """
-    _train(contender, TINY, optimizer, 4)
+    _train(contender, SMALL, optimizer, SMALL_ROWS)
     gc.collect()
     before, device_before = resident("VmRSS"), contender.device_peak_bytes()
     _train(contender, architecture, optimizer, batch_size)
