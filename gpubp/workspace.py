@@ -7,6 +7,8 @@ work on.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -73,7 +75,8 @@ class Workspace:
     keep : give every z, a and delta memory of its own and run as one block, for a caller who wants
         them all.
     training : apply dropout.
-    limit : no block has more rows than this.
+    limit : no block has more rows than this. Where memory runs out, blocks are made smaller, with a
+        warning, unless `keep`.
     labels : targets are integer labels.
     outputs : (batch_size, n_out), where the output layer's activations go; None for a buffer.
     input_gradient : compute ∂C/∂x too.
@@ -105,9 +108,33 @@ class Workspace:
         self._dtype = layers[0].weights.dtype
         self.scale = self._empty(batch_size)
         self.scale.fill(1 / batch_size)
-        one_block = [[slice(0, batch_size)]]
-        plan = one_block if keep else backend.plan(batch_size, widths(layers), limit)
-        self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+        self.lanes: list[list[Block]] = []
+        plan = [[slice(0, batch_size)]] if keep else backend.plan(batch_size, widths(layers), limit)
+        try:
+            self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+        except MemoryError:
+            if keep:
+                raise
+            self._split(backend, batch_size, plan, outputs)
+
+    def _split(
+        self, backend: Backend, batch_size: int, plan: list[list[slice]], outputs: Array | None
+    ) -> None:
+        """Blocks of half as many rows, and so on until there is room for them."""
+        rows = max(block.stop - block.start for lane in plan for block in lane)
+        while not self.lanes:
+            if rows == 1:
+                raise MemoryError("a step on a single row has no room in memory")
+            rows = -(-rows // 2)
+            plan = backend.plan(batch_size, widths(self._layers), rows)
+            with contextlib.suppress(MemoryError):
+                self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+        warnings.warn(
+            f"a batch of {batch_size} rows has no room in memory, on {backend.name}: it is done in parts of"
+            f" {rows} rows at most, which give the same result more slowly",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _lane(self, plan: list[slice], outputs: Array | None) -> list[Block]:
         """Blocks for these rows, in one set of buffers."""

@@ -14,6 +14,7 @@ from gpubp.backends import Backend
 from gpubp.training import evaluation
 from gpubp.training.data import Data
 from gpubp.validation import as_array
+from gpubp.workspace import Workspace
 
 ROWS, N_IN, N_OUT, BATCH = 17, 3, 2, 4
 RNG = np.random.default_rng(0)
@@ -272,15 +273,8 @@ def test_lists_frames_and_any_memory_order_train_like_arrays(backend: Backend) -
 def test_rows_in_another_memory_order_are_laid_out_once_and_not_at_every_step(
     backend: Backend,
 ) -> None:
-    network = network_for(backend)
     y = np.eye(N_OUT)[LABELS]
-    data = Data(
-        backend,
-        network.cost_function,
-        (N_IN, N_OUT),
-        np.asfortranarray(X),
-        np.asfortranarray(y),
-    )
+    data = Data(network_for(backend), np.asfortranarray(X), np.asfortranarray(y))
     for array, expected in ((data.source.x, X), (data.source.y, y)):
         assert array.flags.c_contiguous
         np.testing.assert_array_equal(backend.to_numpy(array), expected)
@@ -308,3 +302,60 @@ def test_the_users_data_are_left_as_they_are(backend: Backend) -> None:
     fitted(network_for(backend), x, labels, weights, callbacks=[Watch()])
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(weights, WEIGHTS)
+
+
+def test_a_batch_without_room_in_memory_is_done_in_parts_with_the_same_result(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, costs = fitted(network_for(backend), X, LABELS, WEIGHTS)
+    whole = network_for(backend).predict(X)
+    empty = Workspace._empty
+
+    def empty_if_small(self: Workspace, *shape: int) -> Any:
+        if len(shape) == 2 and shape[0] > 3:
+            raise MemoryError
+        return empty(self, *shape)
+
+    monkeypatch.setattr(Workspace, "_empty", empty_if_small)
+    with pytest.warns(RuntimeWarning, match=r"no room in memory, on .* in parts of [23] rows"):
+        given, given_costs = fitted(network_for(backend), X, LABELS, WEIGHTS)
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(given_costs, costs, rtol=1e-5)
+    with pytest.warns(RuntimeWarning, match="no room in memory"):
+        predicted = network_for(backend).predict(X)
+    np.testing.assert_allclose(backend.to_numpy(predicted), backend.to_numpy(whole), rtol=1e-5)
+
+
+def test_no_room_for_a_single_row_is_told(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(self: Workspace, *shape: int) -> Any:
+        if len(shape) == 2:
+            raise MemoryError
+        return np.empty(shape)
+
+    network = network_for(backend)
+    monkeypatch.setattr(Workspace, "_empty", nothing)
+    with pytest.raises(MemoryError, match="a step on a single row has no room in memory"):
+        network.predict(X)
+
+
+def test_data_without_room_on_the_device_are_brought_a_batch_at_a_time(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, costs = fitted(network_for(backend), X, LABELS)
+    network, asarray = network_for(backend), type(backend).asarray
+
+    def asarray_if_small(self: Backend, values: Any, dtype: Any = None) -> Any:
+        if np.shape(values) == X.shape:
+            raise MemoryError
+        return asarray(self, values, dtype)
+
+    monkeypatch.setattr(type(backend), "asarray", asarray_if_small)
+    with pytest.warns(
+        RuntimeWarning, match="x and y have no room in memory, on .* a batch at a time"
+    ):
+        trainer = Trainer(network, "adam", batch_size=BATCH, seed=1)
+        history = trainer.fit(X, LABELS, epochs=2, sample_weight=WEIGHTS)
+    np.testing.assert_array_equal(parameters(network), expected)
+    assert history.cost == costs[:2]

@@ -14,7 +14,7 @@ from .compare import Change, Comparison
 from .results import Entrant, Point, Results, Spread
 from .tasks import ARCHITECTURES
 
-__all__ = ["Table", "comparison_tables", "show", "tables"]
+__all__ = ["Table", "comparison_tables", "markdown", "show", "tables"]
 
 WORKS = {
     "step": "training step",
@@ -268,3 +268,18 @@ def plain(table: Table) -> str:
             cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=True)]
             lines.append("  ".join(cells).rstrip())
     return "\n".join([*lines, *table.notes, ""])
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown; the fastest is bold."""
+    lines = [f"**{table.title}**", ""]
+    if table.header:
+        lines.append(f"| {' | '.join(table.header)} |")
+        lines.append(f"|{'---|' * len(table.header)}")
+        for row in table.rows:
+            cells = [f"**{cell[1:]}**" if cell.startswith("*") else cell for cell in row]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    for note in table.notes:
+        lines += [f"- {note}"]
+    return "\n".join([*lines, ""] if table.notes else lines)

@@ -12,7 +12,7 @@ from ..benchmark import Results, Settings, run_suite
 from ..benchmark.compare import compare
 from ..benchmark.contenders import CONTENDERS
 from ..benchmark.pictures import draw
-from ..benchmark.report import comparison_tables, show, tables
+from ..benchmark.report import comparison_tables, markdown, show, tables
 from ..benchmark.suite import default_architectures, quick
 from ..benchmark.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, metavar="N", help="turns of each contender at each point, at most")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
     add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
+    add("--show", type=Path, metavar="RUN.json", help="measure nothing: show that run")
+    add("--markdown", action="store_true", help="print the tables in Markdown")
     add("--json", type=Path, metavar="PATH", default=folder / "results.json")
     add("--pictures", type=Path, metavar="FOLDER", default=folder)
 
@@ -40,13 +42,21 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and print, write and draw the results."""
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
-    results = run_suite(settings, _tell)
-    _tell("")
-    results.save(options.json)
-    show(tables(results))
+    if options.show is not None:
+        results = Results.load(options.show)
+    else:
+        results = run_suite(settings, _tell)
+        _tell("")
+        results.save(options.json)
+    report = tables(results)
     if old is not None:
-        show(comparison_tables(compare(results, old), str(options.compare)))
-    print(f"results   {options.json.resolve()}")
+        report += comparison_tables(compare(results, old), str(options.compare))
+    if options.markdown:
+        print("\n".join(map(markdown, report)), end="")
+        return 0
+    show(report)
+    if options.show is None:
+        print(f"results   {options.json.resolve()}")
     try:
         for path in draw(results, options.pictures):
             print(f"picture   {path.resolve()}")

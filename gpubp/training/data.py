@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, Rows, backend_of
-from ..kernels import Cost
+from ..backends import Array, Rows, backend_of
+from ..network import Network
 from ..validation import as_array, check_inputs, check_targets, check_weights, move
 
 __all__ = ["Data"]
@@ -23,17 +24,11 @@ class Data:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        cost: Cost,
-        sizes: tuple[int, int],
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        name: str = "",
+        self, network: Network, x: Any, y: Any, sample_weight: Any = None, name: str = ""
     ) -> None:
-        self._backend, self._cost, self._sizes, self._name = backend, cost, sizes, name
-        n_in, n_out = sizes
+        self._network, self._name = network, name
+        backend, cost, dtype = network.backend, network.cost_function, network.dtype
+        n_in, n_out = network.sizes[0], network.sizes[-1]
         self.streamed = _is_sliceable(x)
         if self.streamed:
             if len(x.shape) != 2 or x.shape[1] != n_in:
@@ -42,25 +37,39 @@ class Data:
                 raise ValueError(f"{name}x has no rows, expected at least one")
             self.rows = int(x.shape[0])
         else:
-            x = check_inputs(x, n_in, f"{name}x")
+            x = check_inputs(x, n_in, f"{name}x", dtype=dtype)
             self.rows = len(x)
         self._streamed_y = _is_sliceable(y)
         if self._streamed_y and y.shape[0] != self.rows:
             raise ValueError(f"{name}y has {y.shape[0]} rows, expected {self.rows}, as x has")
         if not self._streamed_y:
-            y = check_targets(y, cost, self.rows, n_out, f"{name}y")
+            y = check_targets(y, cost, self.rows, n_out, f"{name}y", dtype=dtype)
         self.streamed = self.streamed or self._streamed_y
         self.labels = len(y.shape) == 1 and cost.targets == "class"
-        weights = check_weights(sample_weight, self.rows, f"{name}sample_weight")
+        weights = check_weights(sample_weight, self.rows, f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else _host(weights)
-        if self.streamed:
-            self._x, self._y = x, y
-            self.source = Rows(None)
-        else:
-            device_weights = None if weights is None else move(weights, backend)
-            self.source = Rows(
-                backend.asarray(move(x, backend)), backend.asarray(move(y, backend)), device_weights
-            )
+        self._x, self._y = x, y
+        self.source = Rows(None)
+        if not self.streamed:
+            try:
+                self.source = self._resident(x, y, weights)
+            except MemoryError:
+                warnings.warn(
+                    f"{name}x and {name}y have no room in memory, on {backend.name}: they are brought"
+                    " there a batch at a time, which is slower",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                self.streamed = True
+
+    def _resident(self, x: Array, y: Array, weights: Array | None) -> Rows:
+        """All rows on the device."""
+        backend = self._network.backend
+        return Rows(
+            backend.asarray(move(x, backend)),
+            backend.asarray(move(y, backend)),
+            None if weights is None else move(weights, backend),
+        )
 
     def total_weight(self, rows: Any) -> float:
         """The weight of a batch in a mean over all: its number of rows, or their sample weights' sum."""
@@ -72,14 +81,21 @@ class Data:
         """Read the batch of these rows, in rising order, to the device, if it is not there."""
         if not self.streamed:
             return
-        n_in, n_out = self._sizes
+        network, backend = self._network, self._network.backend
+        n_in, n_out = network.sizes[0], network.sizes[-1]
         x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
-        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name)
-        y = check_targets(_read(y_name, self._y, rows), self._cost, len(rows), n_out, y_name)
+        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name, dtype=network.dtype)
+        y = check_targets(
+            _read(y_name, self._y, rows),
+            network.cost_function,
+            len(rows),
+            n_out,
+            y_name,
+            dtype=network.dtype,
+        )
         weights = None if self.weights is None else self.weights[rows]
-        self.source.x = move(x, self._backend)
-        self.source.y = move(y, self._backend)
-        self.source.weights = None if weights is None else self._backend.asarray(weights)
+        self.source.x, self.source.y = move(x, backend), move(y, backend)
+        self.source.weights = None if weights is None else backend.asarray(weights)
 
 
 def _is_sliceable(data: Any) -> bool:

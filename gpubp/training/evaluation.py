@@ -36,10 +36,7 @@ class Evaluation:
 
     def __init__(self, network: Network, data: Any, batch_size: int) -> None:
         self._network = network
-        cost, sizes = network.cost_function, network.sizes
-        self._data = Data(
-            network.backend, cost, (sizes[0], sizes[-1]), *_triple(data), "validation "
-        )
+        self._data = Data(network, *_triple(data), "validation ")
         self._chunk = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
         self._clock = network.backend.xp.zeros(2, np.int64)

@@ -17,7 +17,7 @@ from ..backprop import Dropping, backpropagate
 from ..errors import DivergenceError
 from ..layers import Parameters, widths
 from ..network import Network
-from ..validation import check_fits, check_number, check_shapes, check_weights, move
+from ..validation import check_number, check_shapes, check_weights, move
 from ..workspace import Workspace
 from .callbacks import Callback, EarlyStopping, as_callbacks
 from .data import Data
@@ -183,13 +183,10 @@ class Trainer:
         DivergenceError : the cost stopped being finite; the network has its last good parameters.
         """
         check_number("epochs", epochs, 1, math.inf, whole=True)
-        ends = (self.network.sizes[0], self.network.sizes[-1])
-        data = Data(self._backend, self.network.cost_function, ends, x, y, sample_weight)
-        self._check_fits(data)
+        data = Data(self.network, x, y, sample_weight)
         evaluation = None
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
-            self._check_fits(evaluation._data, "validation ")
         callbacks = [*self.callbacks, *([progress_callback()] if progress else [])]
         before = self._snapshot()
         history = History()
@@ -345,8 +342,6 @@ class Trainer:
             chosen = order[start : start + stride]
             if data.streamed:
                 data.bring(chosen)
-                check_fits("a batch of x", source.x, self.network.dtype)
-                check_fits("a batch of y", source.y, self.network.dtype)
                 rows.x, rows.y, rows.weights = source.x, source.y, source.weights
             self._run_step(len(chosen), data.labels, data.weights is not None)
             done += 1
@@ -470,13 +465,6 @@ class Trainer:
         """Hold no data when nothing runs."""
         rows = self._rows
         rows.x = rows.y = rows.weights = rows.order = None
-
-    def _check_fits(self, data: Data, name: str = "") -> None:
-        """That all in memory has room in the network's dtype; what is streamed comes later."""
-        rows, dtype = data.source, self.network.dtype
-        check_fits(f"{name}x", rows.x, dtype)
-        check_fits(f"{name}y", rows.y, dtype)
-        check_fits(f"{name}sample_weight", data.weights, dtype)
 
     def _finite(self) -> bool:
         """Whether every parameter is."""
