@@ -1,7 +1,8 @@
 """The elementwise kernels of a layer: bias and activation, derivative, output delta.
 
-Each is a pair: `*_cuda(cupy, ...)` gives the CuPy kernel, `*_numpy(..., scratch)` binds the NumPy twin
-to its arrays (see blocks.py). Arrays are C-contiguous; a batch is (rows, n).
+Each is a pair: `*_cuda(cupy, ...)` gives the CuPy kernel, or launches it where it has a .cu file, and
+`*_numpy(..., scratch)` binds the NumPy twin to its arrays (see blocks.py). Arrays are C-contiguous; a
+batch is (rows, n).
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ __all__ = [
 Array = Any
 Bound = Callable[[], None]
 
+VECTOR_BYTES = 16
+"""What a CUDA thread loads or stores at once."""
+
+THREADS, MOST_BLOCKS_DOWN = 256, 4096
+"""Threads of a block, and the most blocks over a batch's rows; not yet tuned on a GPU."""
+
 
 def activation_text(activation: Activation) -> str:
     return launch.device_function("activation", "z", activation.cuda, activation.parameters)
@@ -42,18 +49,24 @@ def derivative_text(activation: Activation) -> str:
 # a = σ(z + b); where z is needed again it keeps z + b, else a takes its place.
 
 
-def bias_activate_cuda(cupy: Any, activation: Activation, keep_z: bool) -> Any:
-    """kernel(biases, z, a) with `keep_z`, else kernel(biases, z); biases broadcast over rows."""
-    return launch.elementwise(
-        cupy,
-        "T b",
-        "T z, T a" if keep_z else "T z",
-        "z = compute(z) + compute(b); a = activation(compute(z));"
-        if keep_z
-        else "z = activation(compute(z) + compute(b));",
-        f"bias_{activation.name}" + ("_keep_z" if keep_z else ""),
-        activation_text(activation),
-    )
+def bias_activate_cuda(
+    cupy: Any, activation: Activation, z: Array, biases: Array | None, a: Array
+) -> None:
+    """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` unless `a` is `z`."""
+    rows, columns = z.shape
+    vector = VECTOR_BYTES // z.itemsize
+    if columns % vector or z.data.ptr % VECTOR_BYTES or a.data.ptr % VECTOR_BYTES:
+        vector = 1
+    text = activation_text(activation) + f"constexpr int VECTOR = {vector};\n"
+    c_type = {"float32": "float", "float64": "double"}[z.dtype.name]
+    kernel = launch.raw(cupy, "bias_activate.cu", "bias_activate", text, T=c_type)
+    across = columns // vector
+    width = min(32, 1 << (across - 1).bit_length())
+    height = THREADS // width
+    grid = -(-across // width), min(-(-rows // height), MOST_BLOCKS_DOWN)
+    null = np.uintp(0)
+    arguments = null if biases is None else biases, z, a, np.int64(rows), np.int32(columns)
+    kernel(grid, (width, height), arguments)
 
 
 def bias_activate_numpy(

@@ -151,6 +151,24 @@ def test_every_activation_has_a_formula_here() -> None:
     assert set(FORMULAS) == set(ELEMENTWISE)
 
 
+@pytest.mark.parametrize("columns", [1, 3, 4, 8, 20, 100, 260])
+@pytest.mark.parametrize("first", [0, 1])
+def test_bias_and_activation_of_any_width_and_alignment(
+    cuda_backend: Backend, columns: int, first: int, dtype: str
+) -> None:
+    rng = np.random.default_rng(columns)
+    flat, biases = rng.normal(size=first + 300 * columns).astype(dtype), rng.normal(size=columns)
+    biases = biases.astype(dtype)
+    shifted = flat[first:].reshape(300, columns) + biases
+    for backend in both(cuda_backend):
+        memory = on(backend, flat)
+        z, a = memory[first:].reshape(300, columns), on(backend, np.zeros((300, columns), dtype))
+        backend.bias_activate(ACTIVATIONS["relu"], z, on(backend, biases), a)
+        np.testing.assert_array_equal(backend.to_numpy(z), shifted)
+        np.testing.assert_array_equal(backend.to_numpy(a), np.maximum(shifted, 0))
+        np.testing.assert_array_equal(backend.to_numpy(memory[:first]), flat[:first])
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_activation_is_its_formula(cuda_backend: Backend, name: str, dtype: str) -> None:
     z = inputs(name, dtype)

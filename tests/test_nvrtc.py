@@ -82,7 +82,9 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     backend = recorder.backend
     z, a = recorder.array(4, 3, dtype=dtype), recorder.array(4, 3, dtype=dtype)
     biases, rows = recorder.array(3, dtype=dtype), recorder.array(4, dtype=dtype)
+    wide = recorder.array(4, 8, dtype=dtype)
     for activation in ACTIVATIONS.values():
+        backend.bias_activate(activation, wide, None, wide)
         for b in (None, biases):
             backend.bias_activate(activation, z, b, z)
             backend.bias_activate(activation, z, b, a)
@@ -185,9 +187,27 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
         assert text in everything
 
 
+@pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
+def test_bias_and_activation_move_sixteen_bytes_at_once_and_divide_no_index(
+    dtype: str, vector: str
+) -> None:
+    recorder = Recorder()
+    z = recorder.array(4, 8, dtype=dtype)
+    recorder.backend.bias_activate(ACTIVATIONS["relu"], z, None, z)
+    (launch,) = recorder.launches.values()
+    ptx = nvrtc_compile(text_of(launch), launch.kernel.name, "compute_80", ("-std=c++17",))
+    assert f"ld.global.{vector}" in ptx
+    assert f"st.global.{vector}" in ptx
+    assert not re.search(r"\b(div|rem)\.[su]", ptx)
+
+
 def test_raw_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for launch in launches():
-        if isinstance(launch.kernel, HostRawKernel) and "row_costs" not in launch.kernel.name:
+        of_entries = launch.kernel.name in (
+            "row_costs",
+            "bias_activate",
+        )  # one for each entry of a table
+        if isinstance(launch.kernel, HostRawKernel) and not of_entries:
             kernel = launch.kernel
             nvrtc_compile(kernel.code, kernel.name, "compute_75", kernel.options)
 

@@ -118,19 +118,17 @@ class CupyBackend(Backend):
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
     ) -> None:
-        bias = 0.0 if biases is None else biases
+        own = activation.function is not None and not activation.cuda
+        if not activation.rowwise and not own:
+            layers.bias_activate_cuda(self.xp, activation, z, biases, a)
+            return
+        if biases is not None:
+            self.xp.add(z, biases, out=z)
         if activation.rowwise:
-            if biases is not None:
-                self.xp.add(z, biases, out=z)
             softmax.softmax_cuda(self.xp, z, a)
-        elif activation.function is not None and not activation.cuda:
-            if biases is not None:
-                self.xp.add(z, biases, out=z)
-            a[...] = activation.function(self.xp, z)
-        elif a is z:
-            layers.bias_activate_cuda(self.xp, activation, keep_z=False)(bias, z)
         else:
-            layers.bias_activate_cuda(self.xp, activation, keep_z=True)(bias, z, a)
+            assert activation.function is not None
+            a[...] = activation.function(self.xp, z)
 
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
