@@ -57,16 +57,15 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
 
 
 def output_delta(problem: Problem, block: Block) -> None:
-    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), and the cost of each row."""
-    last = problem.layers[-1].activation
+    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), where the block has room for it, and the cost of each row."""
     problem.backend.output_delta(
         problem.cost,
-        last,
+        problem.layers[-1].activation,
         block.z[-1],
         block.a[-1],
         block.y,
         block.scale,
-        block.deltas[-1],
+        block.deltas[-1] if block.deltas else None,
         block.costs,
     )
 
@@ -168,22 +167,12 @@ def evaluate(
 ) -> None:
     """The mean cost alone, as `backpropagate` adds it, by forward passes."""
     weigh(problem, workspace, rows, clock)
-    last = problem.layers[-1].activation
 
     def run(lane: int) -> None:
         for block in workspace.lanes[lane]:
             load(problem, block, rows, clock)
             forward(problem, block, clock, None)
-            problem.backend.output_delta(
-                problem.cost,
-                last,
-                block.z[-1],
-                block.a[-1],
-                block.y,
-                block.scale,
-                None,
-                block.costs,
-            )
+            output_delta(problem, block)
             problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
 
     problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .backends import Array
+import numpy as np
+
+from .backends import Array, backend_of
 from .kernels import Activation
 
 __all__ = ["Layer", "Layout", "Parameters"]
@@ -24,9 +26,28 @@ class Parameters(NamedTuple):
     biases: Array | None
 
 
-@dataclass
+def assign(name: str, held: Array | None, values: Any) -> None:
+    """Copy `values` into the parameters that are held, and captured steps read.
+
+    Raises
+    ------
+    ValueError : they have another shape.
+    """
+    if values is held:  # as after an operation in place
+        return
+    if held is None or np.shape(values) != held.shape:
+        expected = "None: this layer has none" if held is None else f"shape {held.shape}"
+        raise ValueError(f"{name} is given shape {np.shape(values)}, expected {expected}")
+    owner = backend_of(held)
+    held[...] = values if owner is None else owner.asarray(values)
+
+
+@dataclass(eq=False)
 class Layer:
     """One layer: a = σ(z), z = a_before wᵀ + b.
+
+    What is assigned to `weights` or `biases` is copied into the network's parameters; activation and
+    dropout stay what they are.
 
     Attributes
     ----------
@@ -40,6 +61,14 @@ class Layer:
     biases: Array | None
     activation: Activation
     dropout: float = 0.0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__:
+            object.__setattr__(self, name, value)
+        elif name in ("weights", "biases"):
+            assign(name, getattr(self, name), value)
+        else:
+            raise AttributeError(f"a layer's {name} cannot be changed; make a new Network with it")
 
     @property
     def n_in(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from .backprop import Problem
 from .errors import unknown_name
 from .initializers import INITIALIZERS, Initializer, default_initializer
 from .kernels import COSTS, Activation, Cost
-from .layers import Layer, Layout, Parameters
+from .layers import Layer, Layout, assign
 from .validation import (
     as_array,
     check_finite,
@@ -38,7 +39,7 @@ __all__ = ["Backprop", "Forward", "Network"]
 Each = TypeVar("Each")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Forward:
     """What a forward pass computed.
 
@@ -51,8 +52,11 @@ class Forward:
     z: list[Array]
     a: list[Array]
 
+    def __repr__(self) -> str:
+        return f"Forward({len(self.z)} layers, {len(self.z[0])} rows)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Backprop:
     """What backpropagation computed. Every array belongs to the caller.
 
@@ -75,6 +79,9 @@ class Backprop:
     input_gradient: Array
     z: list[Array]
     a: list[Array]
+
+    def __repr__(self) -> str:
+        return f"Backprop({len(self.z)} layers, {len(self.z[0])} rows, cost={self.cost:g})"
 
 
 class Network:
@@ -99,8 +106,12 @@ class Network:
 
     Attributes
     ----------
-    parameters : every weight, then every bias, in one flat array; layers hold views of it.
+    parameters : every weight, then every bias, in one flat array (size,) of `dtype`; layers hold views
+        of it, and what is assigned to it, or to a layer's weights or biases, is copied into it.
     layers : the layers but the input, each with weights (n_out, n_in), biases (n_out,), activation.
+    sizes, dtype, backend, cost_function : what the network was made with.
+
+    Several threads may use one network to predict at the same time; they take turns.
 
     Raises
     ------
@@ -127,13 +138,15 @@ class Network:
         depth = len(self.sizes) - 1
         activations = _for_each("hidden", hidden, depth - 1, (str, Activation))
         activations = [_named("hidden", a) for a in activations]
+        if isinstance(hidden, str):
+            _named("hidden", hidden)  # also where there is no hidden layer
         for a in activations:
             if a.rowwise:
                 raise ValueError(f"hidden is {a.name!r}, which only an output layer can have")
         activations.append(_named("output", output))
         self.cost_function = _choose_cost(cost, activations[-1])
         rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
-        for rate in rates:
+        for rate in [dropout] if isinstance(dropout, numbers.Real) else rates:
             check_number("dropout", rate, 0, 1)
         with_biases = _for_each("biases", biases, depth, (bool, np.bool_))
         if not all(isinstance(b, bool | np.bool_) for b in with_biases):
@@ -154,15 +167,29 @@ class Network:
             check_fits("what initializer gave", drawn, self.dtype)
             weights[...] = drawn
         self.backend = get_backend(backend)
-        self.parameters: Array = self.backend.asarray(values)
-        views = self.layout.views(self.parameters)
+        self._adopt(values, activations, [*map(float, rates), 0.0])
+
+    def _adopt(
+        self, values: Array, activations: Sequence[Activation], dropout: Sequence[float]
+    ) -> None:
+        """Take these parameters, flat, and make the layers that hold views of them."""
+        self._parameters: Array = self.backend.asarray(values)
+        views = self.layout.views(self._parameters)
         self.layers = [
-            Layer(weights, biases, activation, float(rate))
-            for (weights, biases), activation, rate in zip(
-                views, activations, [*rates, 0.0], strict=True
-            )
+            Layer(*view, activation, rate)
+            for view, activation, rate in zip(views, activations, dropout, strict=True)
         ]
         self._predictors: dict[int, tuple[Rows, Array, Callable[[], None]]] = {}
+        self._predicting = threading.Lock()
+
+    @property
+    def parameters(self) -> Array:
+        """Every weight, then every bias, flat: (size,)."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Any) -> None:
+        assign("parameters", self._parameters, values)
 
     def __repr__(self) -> str:
         names = [layer.activation.name for layer in self.layers]
@@ -253,13 +280,19 @@ class Network:
         ValueError : as `forward`.
         """
         given = check_inputs(x, self.sizes[0], dtype=self.dtype)
-        rows, outputs, replay = self._predictor(len(given))
-        rows.x = move(given, self.backend)
-        try:
-            replay()
-        finally:
-            rows.x = None
-        result = self._back([outputs.copy()], given)[0]
+        moved = move(given, self.backend)
+        result = self.backend.xp.empty((len(given), self.sizes[-1]), self.dtype)
+        for start in range(0, len(given), PREDICTED_AT_ONCE):
+            part = slice(start, start + PREDICTED_AT_ONCE)
+            with self._predicting:
+                rows, outputs, replay = self._predictor(len(moved[part]))
+                rows.x = moved[part]
+                try:
+                    replay()
+                finally:
+                    rows.x = None
+                result[part] = outputs
+        result = self._back([result], given)[0]
         return result[0] if np.ndim(x) == 1 else result
 
     def _predictor(self, count: int) -> tuple[Rows, Array, Callable[[], None]]:
@@ -312,23 +345,19 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["backend"] = self.backend.name
-        state["parameters"] = self.backend.to_numpy(self.parameters)
-        state["_predictors"] = {}
+        state["parameters"] = self.backend.to_numpy(state.pop("_parameters"))
+        del state["_predictors"], state["_predicting"]
         state["layers"] = [(layer.activation, layer.dropout) for layer in self.layers]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        parameters, layers = state.pop("parameters"), state.pop("layers")
         self.__dict__.update(state)
         self.backend = get_backend(state["backend"])
-        parameters = state["parameters"]
         if not parameters.flags.writeable:  # a file that joblib maps, say; training writes to them
             parameters = parameters.copy()
-        self.parameters = self.backend.asarray(parameters)
-        views: list[Parameters] = self.layout.views(self.parameters)
-        self.layers = [
-            Layer(*view, activation, dropout)
-            for view, (activation, dropout) in zip(views, state["layers"], strict=True)
-        ]
+        self._adopt(parameters, [a for a, _ in layers], [rate for _, rate in layers])
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
         n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
@@ -357,7 +386,8 @@ class Network:
         return [move(array, home) for array in arrays]
 
 
-PREDICTORS_KEPT = 8
+PREDICTORS_KEPT, PREDICTED_AT_ONCE = 8, 16384
+"""Batch sizes whose captured prediction is kept, and the rows of the largest: their buffers stay small."""
 
 
 def _are_labels(rows: Rows) -> bool:
@@ -427,6 +457,8 @@ def _initializer(initializer: str | Initializer | None, activation: Activation) 
     if initializer is None:
         initializer = default_initializer(activation)
     if not isinstance(initializer, str):
+        if not callable(initializer):
+            raise TypeError(f"initializer is {initializer!r}, expected a name or a callable")
         return initializer
     if initializer not in INITIALIZERS:
         raise unknown_name("initializer", initializer, INITIALIZERS)

@@ -18,12 +18,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from scipy import special
 
-__all__ = ["ACTIVATIONS", "SOFTMAX", "Activation", "exponential_limit", "softplus"]
+__all__ = [
+    "ACTIVATIONS",
+    "SOFTMAX",
+    "Activation",
+    "check_own_name",
+    "exponential_limit",
+    "softplus",
+]
 
 Array = Any
 
@@ -80,25 +88,39 @@ class Activation:
         cuda, cuda_derivative : bodies of `T activation(T z)` and `T derivative(T v)`, optional; with
             them CuPy runs one fused kernel in place of `function`'s several.
         output_range : bounds of a, told to costs that need outputs in an interval.
+
+        Raises
+        ------
+        ValueError : the name is empty or a built-in activation's, or `reads` is neither a nor z.
         """
-
-        def write(z: Array, a: Array, s: tuple[Array, ...]) -> None:
-            a[...] = function(np, z)
-
-        def write_derivative(v: Array, d: Array, s: tuple[Array, ...]) -> None:
-            d[...] = derivative(np, v)
-
+        check_own_name("activation", name, ACTIVATIONS)
+        if reads not in ("a", "z"):
+            raise ValueError(f"reads is {reads!r}, expected 'a' or 'z'")
         return cls(
             name=name,
             formula=f"{name}(z), user-defined",
             reads=reads,
             cuda=cuda,
             cuda_derivative=cuda_derivative,
-            numpy=write,
-            numpy_derivative=write_derivative,
+            numpy=partial(_write, function),
+            numpy_derivative=partial(_write, derivative),
             output_range=output_range,
             function=function,
             function_derivative=derivative,
+        )
+
+
+def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array, ...]) -> None:
+    """A user's function as a NumPy twin; at module level, so that networks with it can be pickled."""
+    out[...] = function(np, v)
+
+
+def check_own_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
+    """That a user's own entry has a name, and not one whose kernels are chosen by name."""
+    if not isinstance(name, str) or not name or name in built_in:
+        is_what = "a built-in one's" if name in built_in else "none"
+        raise ValueError(
+            f"name is {name!r}, which is {is_what}, expected a new one for your {kind}"
         )
 
 

@@ -12,6 +12,7 @@ function without CUDA text. The NumPy twin then does the same. Libraries are com
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -20,6 +21,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -35,7 +37,7 @@ from .dropout import PHILOX
 from .layers import activation_text, derivative_text
 from .updates import PROLOGUE, Shared, Update
 
-__all__ = ["Call", "Source", "compiler_version", "sequence"]
+__all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
 
 Array = Any
 
@@ -77,7 +79,14 @@ def _library(macro: str, text: str = "") -> Any:
     code = f"#define {macro}\n" + launch.source("compiled.cpp") + text
     try:
         return ctypes.CDLL(str(_build(code)))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        reasons = [line for line in said.splitlines() if "error" in line] or [said]
+        warnings.warn(
+            f"a kernel does not compile, its NumPy twin runs instead, more slowly: {reasons[0].strip()}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
 
 
@@ -115,15 +124,18 @@ def _processor() -> str:
     )
 
 
+@cache
 def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "gpubp"
+    """Where libraries are kept; where that cannot be written, a folder for this process alone."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpubp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="gpubp-"))
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        folder = Path(tempfile.mkdtemp(prefix="gpubp-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
 
 # Calls.
@@ -230,16 +242,36 @@ class Source:
         same_order = self.slots[1] == 0 if order is None else self._order() is order
         if same_order and self._array() is array:
             return
-        dense = np.ascontiguousarray(array)
-        if dense.dtype.name not in SOURCE_TYPES or not dense.dtype.isnative:
-            dense = dense.astype(np.float32 if dense.dtype.itemsize <= 2 else np.float64)
+        dense = readable(array)
         positions = None if order is None else np.ascontiguousarray(order, np.int64)
         self.slots[0] = dense.ctypes.data
         self.slots[1] = 0 if positions is None else positions.ctypes.data
         self.slots[3] = SOURCE_TYPES.index(dense.dtype.name)
         self._array = weakref.ref(array)
         self._order = _nothing if order is None else weakref.ref(order)
-        self._copies = tuple(c for c, kept in ((dense, array), (positions, order)) if c is not kept)
+        self._copies = tuple(
+            copy
+            for copy, kept in ((dense, array), (positions, order))
+            if copy is not None and copy.ctypes.data != kept.ctypes.data
+        )
+
+    def release(self) -> None:
+        """Forget copies: what they were made of may change before the next replay."""
+        if self._copies:
+            self._copies = ()
+            self._array = self._order = _nothing
+
+
+def readable(array: Array) -> Array:
+    """The array, or what gather can read in its place: dense, of one of SOURCE_TYPES."""
+    dense = np.ascontiguousarray(array)
+    if dense.dtype == np.bool_:
+        return dense.view(np.uint8)
+    if dense.dtype.name in SOURCE_TYPES and dense.dtype.isnative:
+        return dense
+    if dense.dtype.newbyteorder("=").name in SOURCE_TYPES:
+        return dense.astype(dense.dtype.newbyteorder("="))
+    return dense.astype(np.float32 if dense.dtype.itemsize <= 2 else np.float64)
 
 
 def _nothing() -> None:

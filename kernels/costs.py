@@ -15,11 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from .activations import softplus
+from .activations import check_own_name, softplus
 
 __all__ = ["COSTS", "Cost"]
 
@@ -89,26 +90,39 @@ class Cost:
         derivative : (xp, a, y) -> ∂c/∂a, shaped like a.
         cuda, cuda_derivative : bodies of `T cost(T z, T a, T y)` (which must not use z) and
             `T derivative(T a, T y)`, optional; with them CuPy runs one kernel in place of several.
+
+        Raises
+        ------
+        ValueError : the name is empty or a built-in cost's.
         """
-
-        def write(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
-            c[...] = function(np, a, y)
-
-        def write_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
-            g[...] = derivative(np, a, y)
-
+        check_own_name("cost", name, COSTS)
         return cls(
             name=name,
             formula=f"Σ {name}(a, y), user-defined",
             cuda=cuda,
             cuda_derivative=cuda_derivative,
-            numpy=write,
-            numpy_derivative=write_derivative,
+            numpy=partial(_write, function),
+            numpy_derivative=partial(_write_derivative, derivative),
             domain=domain,
             targets=targets,
             function=function,
             function_derivative=derivative,
         )
+
+
+# A user's functions as NumPy twins; at module level, so that networks with them can be pickled.
+
+
+def _write(
+    function: Callable[..., Array], z: Array, a: Array, y: Array, c: Array, s: Scratch
+) -> None:
+    c[...] = function(np, a, y)
+
+
+def _write_derivative(
+    derivative: Callable[..., Array], a: Array, y: Array, g: Array, s: Scratch
+) -> None:
+    g[...] = derivative(np, a, y)
 
 
 def _quadratic(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
@@ -265,7 +279,7 @@ ABSOLUTE_ERROR = Cost(
     name="absolute_error",
     formula="Σ |a - y|",
     cuda="return a > y ? a - y : y - a;",
-    cuda_derivative="return a > y ? T(1) : a < y ? T(-1) : T(0);",
+    cuda_derivative="return a > y ? T(1) : a < y ? T(-1) : a - y;",
     numpy=_absolute_error,
     numpy_derivative=_absolute_error_derivative,
 )
@@ -355,7 +369,7 @@ QUANTILE = Cost(
     name="quantile",
     formula="Σ max(quantile (y - a), (quantile - 1) (y - a)), the pinball loss",
     cuda="return y > a ? quantile * (y - a) : (T(1) - quantile) * (a - y);",
-    cuda_derivative="return a > y ? T(1) - quantile : a < y ? -quantile : T(0);",
+    cuda_derivative="return a > y ? T(1) - quantile : a < y ? -quantile : a - y;",
     numpy=_quantile,
     numpy_derivative=_quantile_derivative,
     parameters={"quantile": 0.5},

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["device_function", "elementwise", "raw", "source"]
+__all__ = ["c_type", "device_function", "elementwise", "raw", "source"]
 
 # Arithmetic is done in `compute`'s result type: a type narrower than float widens here and nowhere else.
 COMPUTE = """
@@ -41,6 +41,11 @@ def elementwise(
     return cupy.ElementwiseKernel(
         inputs, outputs, operation, identifier, preamble=COMPUTE + preamble, no_return=True
     )
+
+
+def c_type(array: Any) -> str:
+    """What CUDA calls the type of the array's elements."""
+    return {"float32": "float", "float64": "double"}[array.dtype.name]
 
 
 def source(file: str) -> str:

@@ -58,8 +58,7 @@ def bias_activate_cuda(
     if columns % vector or z.data.ptr % VECTOR_BYTES or a.data.ptr % VECTOR_BYTES:
         vector = 1
     text = activation_text(activation) + f"constexpr int VECTOR = {vector};\n"
-    c_type = {"float32": "float", "float64": "double"}[z.dtype.name]
-    kernel = launch.raw(cupy, "bias_activate.cu", "bias_activate", text, T=c_type)
+    kernel = launch.raw(cupy, "bias_activate.cu", "bias_activate", text, T=launch.c_type(z))
     across = columns // vector
     width = min(32, 1 << (across - 1).bit_length())
     height = THREADS // width

@@ -40,25 +40,23 @@ def _launch(kernel: Any, shape: tuple[int, int], *arrays: Any) -> None:
     kernel((-(-rows // WARPS),), (32, WARPS), (*arrays, np.int32(rows), np.int32(columns)))
 
 
-def _c_type(array: Array) -> str:
-    return {"float32": "float", "float64": "double"}[array.dtype.name]
-
-
 def softmax_cuda(cupy: Any, z: Array, a: Array) -> None:
     """a = softmax of each row of z, (rows, columns); `a` may be `z`."""
-    _launch(launch.raw(cupy, "softmax.cu", "softmax", T=_c_type(z)), z.shape, z, a)
+    _launch(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
 
 
 def log_sum_exp_cuda(cupy: Any, z: Array, out: Array) -> None:
     """out, (rows,) = the log-sum-exp of each row of z."""
-    _launch(launch.raw(cupy, "log_sum_exp.cu", "log_sum_exp", T=_c_type(z)), z.shape, z, out)
+    _launch(launch.raw(cupy, "log_sum_exp.cu", "log_sum_exp", T=launch.c_type(z)), z.shape, z, out)
 
 
 def softmax_cross_entropy_cuda(
     cupy: Any, z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
 ) -> None:
     """delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); either may be None."""
-    kernel = launch.raw(cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=_c_type(z))
+    kernel = launch.raw(
+        cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=launch.c_type(z)
+    )
     null = np.uintp(0)
     _launch(
         kernel,
@@ -73,7 +71,7 @@ def softmax_cross_entropy_cuda(
 
 def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> None:
     """delta ← a ⊙ (delta - Σ delta a), row by row."""
-    kernel = launch.raw(cupy, "softmax_jacobian.cu", "softmax_jacobian", T=_c_type(a))
+    kernel = launch.raw(cupy, "softmax_jacobian.cu", "softmax_jacobian", T=launch.c_type(a))
     _launch(kernel, a.shape, a, delta)
 
 
@@ -83,7 +81,7 @@ def row_costs_cuda(
     """out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
     body = (canonical and cost.canonical_cuda) or cost.cuda
     text = launch.device_function("cost", "z a y", body, cost.parameters)
-    kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=_c_type(a))
+    kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=launch.c_type(a))
     _launch(kernel, a.shape, z, a, y, out)
 
 

@@ -20,7 +20,6 @@ Array = Any
 Bound = Callable[[], None]
 
 CHUNK_ROWS = 1024
-_C_TYPES = {"float32": "float", "float64": "double"}
 
 
 def column_sums_cuda(
@@ -42,8 +41,8 @@ def _column_sums_once(cupy: Any, values: Array, out: Array, beta: float, chunk_r
         cupy,
         "column_sums.cu",
         "column_sums",
-        INPUT=_C_TYPES[values.dtype.name],
-        OUTPUT=_C_TYPES[out.dtype.name],
+        INPUT=launch.c_type(values),
+        OUTPUT=launch.c_type(out),
     )
     grid = (-(-columns // 32), -(-rows // chunk_rows))
     sizes = (np.int32(rows), np.int32(columns), np.int32(chunk_rows))
@@ -88,7 +87,7 @@ def weighted_sum_cuda(
     add: bool = False,
 ) -> None:
     """out[slot[0]] (+)= Σ weights values in float64; without weights, the sum of squares."""
-    kernel = launch.raw(cupy, "weighted_sum.cu", "weighted_sum", T=_C_TYPES[values.dtype.name])
+    kernel = launch.raw(cupy, "weighted_sum.cu", "weighted_sum", T=launch.c_type(values))
     null = np.uintp(0)
     arguments = (
         values,

@@ -253,7 +253,7 @@ LION = Update(
     hyperparameters=("beta1", "beta2"),
     cuda="""
         const T direction = beta1 * average + T(1.0 - beta1_) * g;
-        theta -= direction > T(0) ? learning_rate : direction < T(0) ? -learning_rate : T(0);
+        theta -= direction > T(0) ? learning_rate : direction < T(0) ? -learning_rate : direction * T(0);
         average = beta2 * average + T(1.0 - beta2_) * g;
     """,
     numpy=_lion,

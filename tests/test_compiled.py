@@ -211,3 +211,51 @@ with threadpool_limits(2):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run_python(code) == "7\n"
+
+
+def test_text_that_does_not_compile_is_told_and_its_twin_runs() -> None:
+    own = Activation.from_functions(
+        "own",
+        lambda xp, z: xp.tanh(z),
+        lambda xp, z: 1 - xp.tanh(z) ** 2,
+        cuda="return tanhh(z);",
+        cuda_derivative="return T(1);",
+    )
+    net = Network((2, 3, 1), hidden=own, seed=0)
+    with pytest.warns(RuntimeWarning, match="a kernel does not compile, its NumPy twin .*tanhh"):
+        fp = net.forward(np.ones((2, 2)))
+    np.testing.assert_allclose(fp.a[1], np.tanh(fp.z[0]), rtol=1e-6)
+
+
+def test_without_a_home_kernels_are_kept_for_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    compiled._cache_folder.cache_clear()
+    try:
+        folder = compiled._cache_folder()
+        assert folder.parent == tmp_path
+        assert compiled._cache_folder() == folder
+    finally:
+        compiled._cache_folder.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_during_a_step_has_all_of_its_threads() -> None:
+    code = (
+        "import os, sys\n"
+        "from gpubp.backends import blas\n"
+        "before = blas.get_threads()\n"
+        "with blas.single_threaded:\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        with blas.single_threaded: pass\n"
+        "        os._exit(blas._get() != before)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

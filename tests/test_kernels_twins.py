@@ -400,6 +400,32 @@ def test_costs_of_nan_are_nan(cuda_backend: Backend, name: str) -> None:
             assert np.isnan(costs).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("name", COSTS)
+def test_output_deltas_of_nan_are_nan(cuda_backend: Backend, name: str) -> None:
+    a, y = np.array([[np.nan, 0.5], [0.5, 0.5]]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    for output in ("tanh", COSTS[name].canonical or "tanh"):
+        for backend in both(cuda_backend):
+            delta, _ = run_cost(backend, COSTS[name], ACTIVATIONS[output], a, a, y, np.ones(2))
+            assert np.isnan(delta[0, 0])
+            assert np.isfinite(delta[1]).all()
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: str) -> None:
+    update = UPDATES[name]
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    for backend in both(cuda_backend):
+        theta, gradient = on(backend, np.ones(3)), on(backend, [0.5, np.nan, 0.5])
+        state = tuple(on(backend, np.zeros(3)) for _ in update.state)
+        table, clock, norm = (
+            on(backend, [[0.1, 0.5, 0.5]]),
+            on(backend, [0, 0], np.int64),
+            on(backend, [0.0]),
+        )
+        backend.update(update, h, Shared(), theta, gradient, (), state, 3, table, clock, norm)
+        assert np.isnan(backend.to_numpy(theta)).tolist() == [False, True, False]
+
+
 # Rows and sums
 
 ROW_SHAPES = [(1, 1), (3, 1), (8, 31), (9, 33), (50, 100)]

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import re
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,104 @@ def test_predict_keeps_no_hold_of_x(net: Network) -> None:
     net.predict(x)
     del x
     assert alive() is None
+
+
+LAYOUTS = {
+    "rows": lambda x: np.array(x, np.float32),
+    "columns": lambda x: np.asfortranarray(x, np.float32),
+    "strided": lambda x: np.repeat(np.array(x, np.float32), 2, axis=1)[:, ::2],
+    "half": lambda x: np.array(x, np.float16),
+    "bool": lambda x: np.array(x) > 0,
+    "swapped bytes": lambda x: np.array(x, ">f4"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_array_filled_anew_is_read_anew_and_not_kept(backend: Backend, layout: str) -> None:
+    rng = np.random.default_rng(8)
+    first, second = rng.normal(size=(2, 6, 3))
+    net, other = (Network((3, 8, 4), backend=backend, seed=4) for _ in range(2))
+    trainer, other_trainer = (gpubp.Trainer(n, "sgd", batch_size=6) for n in (net, other))
+    x = LAYOUTS[layout](first)
+    for values in (first, second):
+        x[...] = LAYOUTS[layout](values)
+        dense = np.ascontiguousarray(x, np.float32)
+        np.testing.assert_array_equal(net.predict(x), net.predict(dense))
+        trainer.step(x, np.zeros((6, 4)))
+        other_trainer.step(dense, np.zeros((6, 4)))
+    assert same_parameters(net, other)
+    alive = weakref.ref(x)
+    del x, dense
+    assert alive() is None
+
+
+def test_threads_may_predict_with_one_network_at_the_same_time(backend: Backend) -> None:
+    net = Network((3, 8, 4), backend=backend, seed=4)
+    xs = np.random.default_rng(9).normal(size=(2, 50, 3))
+    expected = [net.predict(x) for x in xs]
+    wrong: list[int] = []
+
+    def predict(which: int) -> None:
+        for _ in range(100):
+            if not np.array_equal(net.predict(xs[which]), expected[which]):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=predict, args=(k,)) for k in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_many_rows_are_predicted_in_parts_and_leave_little_behind(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Network((3, 8, 4), backend=backend, seed=4)
+    x = np.random.default_rng(10).normal(size=(50, 3))
+    whole = net.predict(x)
+    monkeypatch.setattr("gpubp.network.PREDICTED_AT_ONCE", 7)
+    net = Network((3, 8, 4), backend=backend, seed=4)
+    np.testing.assert_allclose(net.predict(x), whole, rtol=1e-6)
+    assert sorted(net._predictors) == [1, 7]
+
+
+def test_what_is_assigned_to_parameters_reaches_every_use_of_them(net: Network) -> None:
+    x, layer = np.ones((2, 3)), net.layers[0]
+    net.predict(x)  # captured
+    net.parameters = np.zeros(net.layout.size)
+    np.testing.assert_array_equal(net.predict(x), np.full((2, 4), 0.25))
+    layer.weights = np.ones((8, 3))
+    layer.biases = np.full(8, -2.0)
+    layer.weights *= 2
+    expected = net.forward(x)
+    np.testing.assert_array_equal(expected.z[0], np.full((2, 8), 4))
+    np.testing.assert_array_equal(host(net, net.parameters)[:24], np.full(24, 2))
+    np.testing.assert_array_equal(net.predict(x), expected.a[-1])
+
+
+def test_what_cannot_be_assigned_is_told(backend: Backend) -> None:
+    net = Network((3, 4), biases=False, backend=backend)
+    layer = net.layers[0]
+    with pytest.raises(
+        ValueError, match=r"parameters is given shape \(3,\), expected shape \(12,\)"
+    ):
+        net.parameters = np.zeros(3)
+    with pytest.raises(
+        ValueError, match=r"weights is given shape \(3, 4\), expected shape \(4, 3\)"
+    ):
+        layer.weights = np.zeros((3, 4))
+    with pytest.raises(ValueError, match=r"biases is given shape \(4,\), expected None"):
+        layer.biases = np.zeros(4)
+    with pytest.raises(AttributeError, match="a layer's dropout cannot be changed; make a new Net"):
+        layer.dropout = 0.5
+
+
+def test_results_show_what_they_are_in_a_line(net: Network) -> None:
+    x = np.ones((2, 3))
+    assert repr(net.forward(x)) == "Forward(2 layers, 2 rows)"
+    assert re.fullmatch(r"Backprop\(2 layers, 2 rows, cost=[\d.]+\)", repr(net.backprop(x, [0, 1])))
+    assert net.forward(x) != net.forward(x)
 
 
 class OnlyDlpack:
@@ -494,6 +593,33 @@ def test_own_activations_and_costs_are_given_back_at_loading(
 
 
 # Copying
+
+
+def cube(xp: Any, z: Array) -> Array:
+    return z**3
+
+
+def cube_derivative(xp: Any, z: Array) -> Array:
+    return 3 * z**2
+
+
+def fourth_power(xp: Any, a: Array, y: Array) -> Array:
+    return (a - y) ** 4
+
+
+def fourth_power_derivative(xp: Any, a: Array, y: Array) -> Array:
+    return 4 * (a - y) ** 3
+
+
+def test_a_network_with_functions_of_ones_own_can_be_pickled(backend: Backend) -> None:
+    own = Activation.from_functions("cube", cube, cube_derivative)
+    cost = Cost.from_functions("fourth", fourth_power, fourth_power_derivative)
+    net = Network((3, 8, 4), hidden=own, cost=cost, backend=backend, seed=1)
+    x, y = np.ones((2, 3)), np.zeros((2, 4))
+    other = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(
+        host(net, other.backprop(x, y).gradient), host(net, net.backprop(x, y).gradient)
+    )
 
 
 @pytest.mark.parametrize("how", ["pickle", "deepcopy"])

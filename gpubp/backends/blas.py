@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
 from functools import cache
 from pathlib import Path
@@ -208,6 +209,18 @@ class _SingleThreaded:
 
 
 single_threaded = _SingleThreaded()
+
+
+def _forget_users() -> None:
+    """A forked child has none of its parent's threads, and so none of what was running in them."""
+    busy, single_threaded.users = single_threaded.users > 0, 0
+    single_threaded.lock = threading.Lock()
+    if busy and single_threaded.threads > 1:
+        _set(single_threaded.threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_users)
 
 
 def _get() -> int:

@@ -67,7 +67,8 @@ class NumpyBackend(Backend):
         return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        return np.ascontiguousarray(values, dtype)
+        array = np.ascontiguousarray(values, dtype)
+        return array if array.dtype.kind in "biu" else compiled.readable(array)
 
     def to_numpy(self, array: Array) -> Any:
         return np.asarray(array)
@@ -111,8 +112,12 @@ class NumpyBackend(Backend):
         def replay() -> None:
             for source in sources:
                 source.refresh()
-            with blas.single_threaded:
-                run()
+            try:
+                with blas.single_threaded:
+                    run()
+            finally:
+                for source in sources:
+                    source.release()
 
         return replay
 
