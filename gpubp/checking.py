@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .network import Network
+from .validation import check_number
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -40,14 +42,15 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare backpropagation with finite differences of the cost.
 
-    Both are computed by a float64 twin of the network on the NumPy backend, whatever the network's own
-    dtype and backend: what is checked are the equations with these parameters, not another backend's
-    kernels. Differences are central, of fourth order, with errors of about step⁴ and 1e-16 / step.
+    Both are computed by a float64 twin of the network on the network's own backend, without dropout,
+    whatever the network's own dtype: what is checked are the equations and that backend's kernels, with
+    these parameters. Differences are central, of fourth order, with errors of about step⁴ and
+    1e-16 / step.
 
     Parameters
     ----------
-    step : change of a parameter, relative to max(1, |parameter|).
-    most : compare no more than so many parameters, drawn with `seed`.
+    step : change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
+    most : compare no more than so many parameters, drawn with `seed`; 1 or more.
 
     Returns
     -------
@@ -56,27 +59,32 @@ def check_gradients(
 
     Raises
     ------
-    ValueError : x, y or sample_weight is not what the network takes; the message says which.
+    ValueError : x, y or sample_weight is not what the network takes, or step, most or seed is out of
+        its range; the message says which.
     """
+    check_number("step", step, 0, 1, open_low=True)
+    check_number("most", most, 1, math.inf, whole=True)
+    check_number("seed", seed, 0, math.inf, whole=True)
     twin = Network(
         network.sizes,
         hidden=[layer.activation for layer in network.layers[:-1]],
         output=network.layers[-1].activation,
         cost=network.cost_function,
         dtype="float64",
-        backend="numpy",
+        backend=network.backend,
         biases=network.layout.biases,
         initializer="zeros",
     )
-    twin.parameters[...] = network.backend.to_numpy(network.parameters)
-    theta = twin.parameters
+    theta, backend = twin.parameters, twin.backend
+    theta[...] = network.parameters
+    values = backend.to_numpy(theta).copy()
     chosen = np.arange(theta.size)
     if theta.size > most:
         chosen = np.sort(np.random.default_rng(seed).choice(theta.size, most, replace=False))
 
     differences = np.empty(len(chosen))
     for k, index in enumerate(chosen):
-        kept = theta[index]
+        kept = float(values[index])
         h = step * max(1.0, abs(kept))
         costs = []
         for multiple in (-2, -1, 1, 2):
@@ -85,7 +93,7 @@ def check_gradients(
         theta[index] = kept
         differences[k] = (costs[0] - 8 * costs[1] + 8 * costs[2] - costs[3]) / (12 * h)
 
-    gradient = twin.backprop(x, y, sample_weight).gradient[chosen]
+    gradient = backend.to_numpy(twin.backprop(x, y, sample_weight).gradient)[chosen]
     apart = np.abs(gradient - differences)
     size = max(np.linalg.norm(gradient), np.linalg.norm(differences))
     return GradientCheck(

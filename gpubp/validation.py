@@ -15,12 +15,14 @@ from .kernels import ACTIVATIONS, COSTS, Activation, Cost
 
 __all__ = [
     "as_array",
+    "check_flag",
     "check_inputs",
     "check_number",
     "check_targets",
     "check_weights",
     "get_activation",
     "get_cost",
+    "is_sparse",
 ]
 
 
@@ -119,14 +121,33 @@ def check_number(
         raise ValueError(f"{name} is {value!r}, expected {kind} {' and '.join(bounds)}".rstrip())
 
 
+def check_flag(name: str, value: Any) -> None:
+    """`value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}, expected True or False")
+
+
+def is_sparse(values: Any) -> bool:
+    """Whether `values` is a sparse matrix or array, of SciPy, CuPy or whoever names its parts alike."""
+    return hasattr(values, "toarray") and hasattr(values, "nnz")
+
+
 def as_array(name: str, values: Any) -> Array:
     """`values` as a NumPy or CuPy array of numbers in the machine's byte order, where it already lives;
     lists are converted."""
     on_device = backend_of(values)
     if on_device is not None:
         array = on_device.xp.asarray(values)
+    elif type(values) is np.ndarray:
+        array = values
+    elif isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a masked array, expected a number everywhere, as its .filled(value) has"
+        )
     elif isinstance(values, np.ndarray):
         array = values
+    elif is_sparse(values):
+        raise ValueError(f"{name} is sparse, expected a dense array, as its .toarray() gives")
     elif hasattr(values, "__dlpack_device__") and not hasattr(values, "__array__"):
         array = _from_dlpack(values)
     else:

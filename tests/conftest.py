@@ -1,9 +1,11 @@
-"""Backends to run the suite on, and how hard hypothesis tries.
+"""Backends to run the suite on, what runs without packages that are missing, and how hard hypothesis
+tries.
 
 `backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
 compiler; NumPy with the NumPy twins alone ("numpy-twins"); the CuPy backend with its kernels on
 the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found.
 
+Without hypothesis, the tests of examples it draws are skipped; so are other tests without what they need.
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
 """
 
@@ -13,22 +15,40 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from cuda_on_host import host_compiler
 from fake_cupy import fake_cupy_modules
-from hypothesis import HealthCheck, settings
 
 from gpubp import backends
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
 
-# A backend keeps nothing between examples, so all examples of a test may share the fixture.
-_SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
-settings.register_profile("long", max_examples=1000, **_SHARED)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError:
+
+    class st:
+        """Strategies that nothing draws from."""
+
+        @staticmethod
+        def composite(strategy: Any) -> Any:
+            return lambda: strategy
+
+    def given(strategy: Any) -> Any:
+        return pytest.mark.skip(reason="the oracle, hypothesis, is not installed")
+else:
+    # A backend keeps nothing between examples, so all examples of a test may share the fixture.
+    _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+    settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
+    settings.register_profile("long", max_examples=1000, **_SHARED)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# What the documents' examples import and this installation lacks.
+EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
 
 GPUS, NO_GPU_BECAUSE = backends.device_count()
 CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
@@ -37,6 +57,14 @@ CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
 def pytest_report_header() -> str:
     without = "" if GPUS else f"; without cupy: {NO_GPU_BECAUSE}"
     return f"gpubp backends: {', '.join(['numpy', 'numpy-twins', *CUDA_BACKENDS])}{without}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a package that they import, the documents' examples are skipped."""
+    reason = f"the documents' examples need what is not installed: {', '.join(EXAMPLES_MISS)}"
+    for item in items:
+        if EXAMPLES_MISS and item.path.name == "test_docs.py" and "block" in item.name:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

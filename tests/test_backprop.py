@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import given, st
 from gpubp.kernels import ACTIVATIONS, COSTS, Activation, Cost
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import special
 
 import gpubp

@@ -19,6 +19,10 @@ from gpubp.cli import main
 SMALL = Architecture("small", (6, 5, 4), "softmax")
 
 
+def needs_scikit_learn() -> None:
+    pytest.importorskip("sklearn", reason="a contender, scikit-learn, is not installed")
+
+
 def made_up(factor: float = 1.0) -> Results:
     """Two points whose ratios, shares and means can be had by hand; gpubp's times times `factor`."""
     fast = Point("narrow", "sgd", 32, "step", 32)
@@ -177,6 +181,8 @@ def test_a_contender_that_computes_something_else_is_told(
 def test_these_contenders_agree(
     kind: type[GpubpNumpy] | type[ScikitLearn], architecture: str, optimizer: str
 ) -> None:
+    if kind is ScikitLearn:
+        needs_scikit_learn()
     contender = kind()
     contender.open()
     outcome = agreement.observe(contender, ARCHITECTURES[architecture], optimizer, 32)
@@ -185,6 +191,8 @@ def test_these_contenders_agree(
 
 
 def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_scikit_learn()
+
     class Mute(worker.Worker):
         """Answers in this process, with a wrong cost for one contender."""
 
@@ -222,7 +230,8 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_measures_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("sklearn")
+    needs_scikit_learn()
+    pytest.importorskip("matplotlib", reason="what draws, matplotlib, is not installed")
     monkeypatch.setattr(suite, "RETAKES", 0)
     path = tmp_path / "run.json"
     arguments = [

@@ -5,26 +5,76 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import cuda_on_host
+import gpu_check
 import pytest
 
 import gpubp
-from gpubp.cli import main
+from gpubp.cli import demo, main
 
 
 def test_demo_trains_to_the_promised_accuracy_and_writes_its_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
+    pytest.importorskip("matplotlib", reason="what draws, matplotlib, is not installed")
     picture = tmp_path / "curve.png"
     assert main(["demo", "--backend", "numpy", "--output", str(picture)]) == 0
     shown = capsys.readouterr().out
     assert "numpy: --backend numpy asks for it" in shown
-    difference = re.search(r"differ by (\S+) \(relative", shown)
+    difference = re.search(
+        r"differ by (\S+) \(relative\); checked with\s+910 parameters of a small tanh network"
+        r" \(64, 12, 10\) on numpy, in float64",
+        shown,
+    )
     assert difference is not None and float(difference[1]) < 1e-7
+    epochs = re.findall(r"^ +(\d+) +\d\.\d{4} +\d\.\d{4} +[\d.]+ % ", shown, re.MULTILINE)
+    assert epochs == [str(epoch + 1) for epoch in range(40)]
     accuracy = re.search(r"accuracy +(\S+) % on the 360 test digits", shown)
     assert accuracy is not None and float(accuracy[1]) >= 97.5
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert str(picture) in shown
+
+
+def test_demo_without_matplotlib_trains_and_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["demo", "--backend", "numpy", "--epochs", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy  " in shown
+    assert "picture   absent: History.plot needs matplotlib; pip install 'gpubp[plot]'" in shown
+
+
+def test_demo_without_rich_prints_an_epoch_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    picture = str(tmp_path / "curve.png")
+    assert main(["demo", "--backend", "numpy", "--epochs", "1", "--output", picture]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("\n    1 ") == 1 and shown.err == ""
+
+
+def test_gpu_check_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == "autograd" else name)
+    monkeypatch.setattr(cuda_on_host, "nvrtc_version", lambda: None)
+    assert gpu_check.missing_oracles() == ["autograd", "NVRTC"]
+
+
+def test_gpu_check_counts_the_reasons_of_tests_and_files_that_are_skipped() -> None:
+    counter = gpu_check.Counter()
+    skipped = {"outcome": "skipped", "longrepr": ("test.py", 1, "Skipped: no oracle")}
+    counter.pytest_runtest_logreport(
+        SimpleNamespace(when="setup", nodeid="test.py::test[cupy]", **skipped)
+    )
+    counter.pytest_collectreport(SimpleNamespace(nodeid="other.py", **skipped))
+    assert counter.skipped == {"no oracle": 2}
+    assert (counter.outcomes, counter.on_gpu) == ({"skipped": 1}, 0)
 
 
 def test_info_says_which_backend_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from conftest import replace_cupy
 
 import gpubp
-from gpubp import BackendUnavailableError, Network, backends, get_activation, get_backend, get_cost
+from gpubp import (
+    BackendUnavailableError,
+    Network,
+    Trainer,
+    backends,
+    check_gradients,
+    get_activation,
+    get_backend,
+    get_cost,
+)
 from gpubp.backends import Backend
 
 X = np.ones((4, 3))
@@ -34,6 +45,9 @@ def with_value(array: Any, index: tuple[int, ...], value: float) -> Any:
     return changed
 
 
+MASKED = "is a masked array, expected a number everywhere, as its .filled(value) has"
+SPARSE = "is sparse, expected a dense array, as its .toarray() gives"
+
 X_ERRORS: dict[str, tuple[Any, str]] = {
     "wrong width": (np.ones((4, 5)), "x has 5 columns, expected 3, the width of the input layer"),
     "wrong example": (np.ones(5), "x has shape (5,), expected (rows, 3) or one example (3,)"),
@@ -48,6 +62,9 @@ X_ERRORS: dict[str, tuple[Any, str]] = {
     "complex": (np.ones((4, 3), complex), "x has dtype complex128, expected real numbers"),
     "ragged": ([[1, 2], [1]], "x is not an array of numbers: "),
     "None": (None, "x has dtype object, expected real numbers"),
+    "masked": (np.ma.masked_invalid(with_value(X, (2, 1), np.nan)), f"x {MASKED}"),
+    "csr": (scipy.sparse.csr_matrix(X), f"x {SPARSE}"),
+    "coo": (scipy.sparse.coo_array(X), f"x {SPARSE}"),
 }
 
 
@@ -59,6 +76,7 @@ def test_x_that_is_no_input(regressor: Network, kind: str) -> None:
         lambda: regressor.forward(x),
         lambda: regressor.backprop(x, np.ones((4, 2))),
         lambda: regressor.cost(x, np.ones((4, 2))),
+        lambda: Trainer(regressor).fit(x, np.ones((4, 2)), epochs=1),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -78,13 +96,16 @@ Y_ERRORS: dict[str, tuple[Any, str]] = {
     "None": (None, "y has dtype object, expected real numbers"),
     "strings": (["a"] * 4, "y has dtype <U1, expected real numbers"),
     "three axes": (np.ones((4, 2, 1)), "y has shape (4, 2, 1), expected shape (4, 2)"),
+    "masked": (np.ma.masked_array(X[:, :2], X[:, :2] > 0), f"y {MASKED}"),
+    "csc": (scipy.sparse.csc_array(X[:, :2]), f"y {SPARSE}"),
 }
 
 
 @pytest.mark.parametrize("kind", Y_ERRORS)
 def test_y_that_is_no_target(regressor: Network, kind: str) -> None:
     y, message = Y_ERRORS[kind]
-    for call in (regressor.backprop, regressor.cost):
+    fit = partial(Trainer(regressor).fit, epochs=1)
+    for call in (regressor.backprop, regressor.cost, fit):
         with pytest.raises(ValueError, match=re.escape(message)):
             call(X, y)
 
@@ -153,6 +174,7 @@ WEIGHT_ERRORS: dict[str, tuple[Any, str]] = {
     "negative": ([1, -1, 0, 0], "sample_weight holds -1, expected no negative number"),
     "nan": ([1, np.nan, 0, 0], "sample_weight holds nan at [1], expected finite numbers"),
     "strings": (["a"] * 4, "sample_weight has dtype <U1, expected real numbers"),
+    "masked": (np.ma.masked_array(np.ones(4), [0, 1, 0, 0]), f"sample_weight {MASKED}"),
 }
 
 
@@ -162,6 +184,25 @@ def test_sample_weights_that_are_none(classifier: Network, kind: str) -> None:
     for call in (classifier.backprop, classifier.cost):
         with pytest.raises(ValueError, match=re.escape(message)):
             call(X, LABELS, weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"most": 0}, "most is 0, expected a whole number at least 1"),
+        ({"most": 2.5}, "most is 2.5, expected a whole number at least 1"),
+        ({"step": 0}, "step is 0, expected a number above 0 and below 1"),
+        ({"step": -1e-3}, "step is -0.001, expected a number above 0 and below 1"),
+        ({"step": np.nan}, "step is nan, expected a number above 0 and below 1"),
+        ({"seed": -1}, "seed is -1, expected a whole number at least 0"),
+    ],
+    ids=str,
+)
+def test_a_gradient_check_that_cannot_be(
+    classifier: Network, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        check_gradients(classifier, X, LABELS, **options)
 
 
 TOO_LARGE = "too large for float32, the network's dtype"
@@ -436,3 +477,35 @@ def test_an_unproven_gpu_backend_is_not_the_default(
     assert "has not been proven" in reason
     monkeypatch.setattr("gpubp.backends.cupy.PROVEN", True)
     assert backends.explain_auto() == (cuda_backend, "CuPy finds a GPU")
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "identity", ""])
+def test_ones_own_activation_needs_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"name is {name!r}, .* expected a new one for your activation"
+    ):
+        gpubp.Activation.from_functions(name, lambda xp, z: z, lambda xp, z: z)
+
+
+def test_ones_own_entries_are_checked() -> None:
+    with pytest.raises(
+        ValueError, match="name is 'huber', which is a built-in one's, expected a new"
+    ):
+        gpubp.Cost.from_functions("huber", lambda xp, a, y: a, lambda xp, a, y: a)
+    with pytest.raises(ValueError, match="reads is 'x', expected 'a' or 'z'"):
+        gpubp.Activation.from_functions("own", lambda xp, z: z, lambda xp, z: z, reads="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": "rellu"}, "hidden: unknown activation 'rellu'; did you mean 'relu'?"),
+        ({"dropout": 7.0}, "dropout is 7.0"),
+        ({"initializer": [3]}, "initializer is 3, expected a name or a callable"),
+    ],
+)
+def test_arguments_are_checked_without_hidden_layers_too(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        gpubp.Network((4, 2), **options)

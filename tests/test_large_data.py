@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from gpubp import Callback, Network, Trainer
 from gpubp.backends import Backend
@@ -161,6 +163,28 @@ def test_nan_in_a_batch_that_is_read_later_ends_the_fit_and_leaves_the_network_a
     text = f"^a batch of {kind}{spoilt} holds nan at \\[{row}, 1\\], expected finite numbers$"
     with pytest.raises(ValueError, match=text):
         trainer.fit(*train, epochs=2, validation_data=validation)
+    np.testing.assert_array_equal(parameters(network), before)
+
+
+@pytest.mark.parametrize("source", [Sliceable, SlicesOnly])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (np.ma.masked_array, "is a masked array, expected a number everywhere"),
+        (scipy.sparse.csr_array, "is sparse, expected a dense array"),
+    ],
+)
+def test_a_batch_of_masked_or_sparse_rows_is_told(
+    source: type[Sliceable], kind: Callable[[np.ndarray], Any], text: str
+) -> None:
+    class Other(source):  # type: ignore[valid-type, misc]
+        def __getitem__(self, index: Any) -> Any:
+            return kind(super().__getitem__(index))
+
+    network = network_for("numpy")
+    before = parameters(network)
+    with pytest.raises(ValueError, match=f"^a batch of x {text}"):
+        Trainer(network, batch_size=BATCH, seed=0).fit(Other(X), LABELS, epochs=1)
     np.testing.assert_array_equal(parameters(network), before)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,10 @@ def test_wrong_parameters_are_told_by_name(make: Callable[[], Any], text: str) -
 
 def test_the_optimizers_are_part_of_the_public_face() -> None:
     assert {"SGD", "Adam", "AdamW", "RMSProp", "Lion", "get_optimizer"} <= vars(gpubp).keys()
+
+
+@pytest.mark.parametrize("kind", [Optimizer, SGD, Adam, AdamW, RMSProp, Lion])
+def test_the_docstring_names_every_parameter_and_what_is_raised(kind: type[Optimizer]) -> None:
+    told, _, raised = (kind.__doc__ or "").partition("Raises\n")
+    assert [item.name for item in fields(kind) if item.name not in told] == []
+    assert "ValueError" in raised

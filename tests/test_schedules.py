@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -197,3 +198,11 @@ def test_names_give_schedules_with_their_defaults() -> None:
 def test_wrong_parameters_are_told_by_name(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
         make()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SCHEDULES.values() if kind is not Constant])
+def test_the_docstring_names_every_parameter_and_what_is_raised(kind: type[Schedule]) -> None:
+    told, _, raised = (kind.__doc__ or "").partition("Raises\n")
+    names = [item.name for item in fields(kind) if item.init]
+    assert [name for name in names if f"\n    {name} : " not in told] == []
+    assert "ValueError" in raised

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from threadpoolctl import threadpool_limits
 
 import gpubp
@@ -164,20 +165,38 @@ def test_accumulating_k_batches_equals_a_batch_k_times_larger(
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-12)
 
 
-def test_accumulating_takes_the_memory_of_one_batch(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan, heights = backend.plan, []
+@pytest.fixture
+def heights(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The most rows of a block, of each plan that the backend makes."""
+    plan, found = backend.plan, []
 
     def watched(*arguments: Any) -> list[list[slice]]:
         lanes = plan(*arguments)
-        heights.append(max(block.stop - block.start for lane in lanes for block in lane))
+        found.append(max(block.stop - block.start for lane in lanes for block in lane))
         return lanes
 
-    network = classifier(backend)
     monkeypatch.setattr(backend, "plan", watched)
-    Trainer(network, "sgd", batch_size=5, accumulate=4).fit(*classes(40), epochs=1)
+    return found
+
+
+def test_accumulating_takes_the_buffers_of_one_batch(backend: Backend, heights: list[int]) -> None:
+    Trainer(classifier(backend), "sgd", batch_size=5, accumulate=4).fit(*classes(40), epochs=1)
     assert 0 < max(heights) <= 5
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_a_step_captured_under_other_settings_is_not_used_again(
+    backend: Backend, heights: list[int], stepwise: bool
+) -> None:
+    x, y = classes(12)
+    trainer = Trainer(classifier(backend), "sgd", batch_size=12)
+    for trainer.batch_size, trainer.accumulate in ((12, 1), (4, 3), (2, 6)):
+        heights.clear()
+        if stepwise:
+            trainer.step(x, y)
+        else:
+            trainer.fit(x, y, epochs=1)
+        assert 0 < max(heights) <= trainer.batch_size
 
 
 def test_a_step_is_one_update_by_the_gradient_of_the_batch(backend: Backend) -> None:
@@ -192,6 +211,24 @@ def test_a_step_is_one_update_by_the_gradient_of_the_batch(backend: Backend) -> 
     np.testing.assert_allclose(
         before - parameters(network), 0.1 * backend.to_numpy(expected.gradient), atol=1e-14
     )
+
+
+def test_step_cost_is_the_last_steps_within_a_fit_and_after_it(backend: Backend) -> None:
+    class Costs(Callback):
+        def __init__(self) -> None:
+            self.costs: list[float] = []
+
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            self.costs.append(trainer.step_cost)
+
+    network, costs = single_weight(backend, 1.0), Costs()
+    trainer = Trainer(network, TINY_RATE, batch_size=1, shuffle=False, callbacks=[costs])
+    assert math.isnan(trainer.step_cost)
+    trainer.fit(np.ones((3, 1)), np.array([[2.0], [3.0], [5.0]]), epochs=2)
+    assert costs.costs == [0.5, 2.0, 8.0] * 2
+    assert trainer.step_cost == 8.0
+    trainer.step([[1.0]], [[4.0]])
+    assert trainer.step_cost == 4.5
 
 
 def test_steps_on_the_batches_of_an_epoch_are_that_epoch(backend: Backend) -> None:
@@ -342,6 +379,33 @@ def test_captured_steps_of_only_a_few_batch_sizes_are_kept() -> None:
 
 
 # What a trainer keeps.
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "early_stopping", "copied"),
+    [
+        (SGD(), None, 3 * 1),
+        (SGD(momentum=0.9), None, 3 * 2),
+        ("adam", None, 3 * 3),
+        ("adam", 5, 4 * 3),
+    ],
+    ids=["sgd", "momentum", "adam", "adam-stopping"],
+)
+def test_a_fit_keeps_as_many_copies_of_parameters_and_state_as_the_trainer_says(
+    optimizer: Any, early_stopping: int | None, copied: int
+) -> None:
+    network = Network((400, 500), dtype="float64", backend="numpy", seed=0)
+    x, y = np.ones((4, 400)), np.ones((4, 500))
+    trainer = Trainer(network, optimizer, early_stopping=early_stopping)
+    trainer.fit(x, y, epochs=1)
+    tracemalloc.start()
+    try:
+        start = tracemalloc.get_traced_memory()[0]
+        trainer.fit(x, y, epochs=4)
+        peak = tracemalloc.get_traced_memory()[1] - start
+    finally:
+        tracemalloc.stop()
+    assert copied <= peak / network.parameters.nbytes < copied + 0.5
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -578,6 +642,18 @@ def learn_past_the_best(backend: Backend | str, **options: Any) -> tuple[Network
     trainer = Trainer(network, SGD(learning_rate=0.1, momentum=0.5), shuffle=False, **options)
     one = np.ones((1, 1))
     return network, trainer, {"x": one, "y": one, "validation_data": (one, 0.6 * one)}
+
+
+@pytest.mark.parametrize("yes", [True, np.True_])
+def test_early_stopping_is_a_number_of_epochs_or_whether_its_defaults_are_taken(yes: Any) -> None:
+    for given, expected in [
+        (yes, EarlyStopping()),
+        (not yes, None),
+        (None, None),
+        (np.int64(1), EarlyStopping(patience=1)),
+        (EarlyStopping(3, 0.5), EarlyStopping(3, 0.5)),
+    ]:
+        assert Trainer(classifier(), early_stopping=given).early_stopping == expected
 
 
 def test_early_stopping_gives_the_best_parameters_back(backend: Backend) -> None:
@@ -998,12 +1074,15 @@ def test_divergence_after_good_epochs_keeps_what_they_learnt(backend: Backend) -
 def test_an_epoch_that_begins_with_an_overflowing_cost_goes_back_one_more(
     backend: Backend,
 ) -> None:
-    network = single_weight(backend, 1.0)
-    trainer = Trainer(network, SGD(learning_rate=1e200))
-    one = np.ones((1, 1))
-    with pytest.raises(DivergenceError, match=r"cost became inf in epoch 2; .* before epoch 1 "):
-        trainer.fit(one, 0 * one, epochs=9)
-    assert parameters(network).tolist() == [1.0]
+    # Every step takes w to w - η w, and the cost ½ w² overflows from 1e155 on.
+    for rate, epoch, weight in ((1e200, 2, 1.0), (1e100, 3, -1e100), (1e60, 4, 1e120)):
+        network = single_weight(backend, 1.0)
+        trainer = Trainer(network, SGD(learning_rate=rate))
+        one = np.ones((1, 1))
+        text = rf"cost became inf in epoch {epoch}; .* before epoch {epoch - 1} "
+        with pytest.raises(DivergenceError, match=text):
+            trainer.fit(one, 0 * one, epochs=9)
+        assert parameters(network).tolist() == [pytest.approx(weight)]
 
 
 def test_a_last_update_that_overflows_is_divergence_too(backend: Backend) -> None:
@@ -1060,8 +1139,10 @@ def test_training_can_go_on_after_divergence(backend: Backend) -> None:
         (
             {"early_stopping": "5"},
             TypeError,
-            "early_stopping is '5', expected an EarlyStopping, a number of epochs or None",
+            "early_stopping is '5', expected an EarlyStopping, a number of epochs, True, False or None",
         ),
+        ({"shuffle": "no"}, ValueError, "shuffle is 'no', expected True or False"),
+        ({"shuffle": 1}, ValueError, "shuffle is 1, expected True or False"),
         ({"callbacks": [3]}, TypeError, "callbacks holds 3, expected a Callback or a function"),
         ({"callbacks": 3}, TypeError, "callbacks is 3, expected a list of Callbacks or functions"),
         ({"optimizer": "rmspropp"}, ValueError, "unknown optimizer 'rmspropp'; did you mean"),
@@ -1080,6 +1161,33 @@ def test_wrong_settings_are_told_by_name(
 ) -> None:
     with pytest.raises(error, match=f"^{re.escape(text)}"):
         Trainer(classifier(), **settings)
+    ((name, value),) = settings.items()
+    trainer = Trainer(classifier())
+    if name != "seed":
+        before = getattr(trainer, name)
+        with pytest.raises(error, match=f"^{re.escape(text)}"):
+            setattr(trainer, name, value)
+        assert getattr(trainer, name) == before
+
+
+def test_settings_may_be_set_anew_as_they_are_given_to_the_trainer() -> None:
+    ended: list[int] = []
+    trainer = Trainer(classifier(), "sgd", batch_size=2)
+    trainer.schedule, trainer.early_stopping = "cosine", True
+    trainer.callbacks = [lambda trainer, history: ended.append(1)]
+    trainer.callbacks.append(lambda trainer, history: ended.append(2))
+    history = trainer.fit(*classes(4), epochs=2)
+    assert trainer.schedule == gpubp.schedules.Cosine()
+    assert history.learning_rate[-1] == 0
+    assert trainer.early_stopping == EarlyStopping()
+    assert ended == [1, 2] * 2
+
+
+@pytest.mark.parametrize("network", [3, "numpy", Network])
+def test_a_network_that_is_none_is_told(network: Any) -> None:
+    text = f"network is {network!r}, expected a gpubp.Network"
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        Trainer(network)
 
 
 def test_early_stopping_says_what_its_parameters_may_be() -> None:
@@ -1147,6 +1255,8 @@ def test_validation_data_that_is_no_pair_is_told(data: Any) -> None:
         ((X, Y[:3]), "y has 3 rows, expected 4"),
         ((X, Y * 1.0), "y has dtype float64, expected integer labels"),
         ((X, Y, [1, 2]), "sample_weight has shape (2,), expected (4,)"),
+        ((np.ma.masked_array(X, X > 0), Y), "x is a masked array, expected a number everywhere"),
+        ((scipy.sparse.csr_array(X), Y), "x is sparse, expected a dense array"),
     ],
 )
 def test_a_step_tells_shapes_and_types_that_are_wrong(

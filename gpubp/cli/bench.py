@@ -53,15 +53,15 @@ def run(options: argparse.Namespace) -> int:
         report += comparison_tables(compare(results, old), str(options.compare))
     if options.markdown:
         print("\n".join(map(markdown, report)), end="")
-        return 0
-    show(report)
-    if options.show is None:
-        print(f"results   {options.json.resolve()}")
-    try:
-        for path in draw(results, options.pictures):
-            print(f"picture   {path.resolve()}")
-    except ImportError as error:
-        print(f"pictures  absent: {error}")
+    else:
+        show(report)
+        if options.show is None:
+            print(f"results   {options.json.resolve()}")
+        try:
+            for path in draw(results, options.pictures):
+                print(f"picture   {path.resolve()}")
+        except ImportError as error:
+            print(f"pictures  absent: {error}")
     return 1 if any(point.errors for point in results.points) else 0
 
 
@@ -109,6 +109,8 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
 
 
 def _tell(line: str) -> None:
-    """Where the run is: one line that changes on a terminal, else nothing."""
+    """Where the run is: one line that changes on a terminal, else a line for each."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+    elif line:
+        print(line, file=sys.stderr, flush=True)

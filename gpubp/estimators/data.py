@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array
 
 from ..backends import Array, backend_of
 from ..network import Network
+from ..training.evaluation import CHUNK_ROWS
 from ..validation import as_array, check_inputs
 
 try:
@@ -31,8 +32,6 @@ __all__ = [
     "on_host",
     "outputs_of",
 ]
-
-CHUNK_ROWS = 8192
 
 
 def on_host(array: Any) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..validation import check_number
 from .history import History
@@ -13,7 +15,7 @@ from .history import History
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping", "as_callbacks"]
+__all__ = ["Callback", "EarlyStopping", "as_callbacks", "as_early_stopping"]
 
 
 class Callback:
@@ -26,8 +28,8 @@ class Callback:
         """Before an epoch, counted from 0."""
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """After a step was given to the device, counted from 0 in each epoch; reading a result of it
-        waits for the device."""
+        """After a step was given to the device, counted from 0 in each epoch; reading a result of it,
+        such as `trainer.step_cost`, waits for the device."""
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
         """After an epoch; its figures are the last of each of the history's lists."""
@@ -71,6 +73,10 @@ class EarlyStopping:
     ----------
     patience : epochs to wait for the cost to fall by more than `min_change` below its lowest.
     min_change : how far it has to fall to count.
+
+    Raises
+    ------
+    ValueError : `patience` is no whole number from 1 on, or `min_change` no number from 0 on.
     """
 
     patience: int = 10
@@ -79,3 +85,17 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         check_number("patience", self.patience, 1, math.inf, whole=True)
         check_number("min_change", self.min_change, 0, math.inf)
+
+
+def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:
+    """A number of epochs is the patience; True takes the defaults, and False is None."""
+    if isinstance(early_stopping, bool | np.bool_):
+        return EarlyStopping() if early_stopping else None
+    if isinstance(early_stopping, int | np.integer):
+        return EarlyStopping(int(early_stopping))
+    if early_stopping is None or isinstance(early_stopping, EarlyStopping):
+        return early_stopping
+    raise TypeError(
+        f"early_stopping is {early_stopping!r}, expected an EarlyStopping, a number of epochs, True,"
+        " False or None"
+    )

@@ -9,7 +9,14 @@ import numpy as np
 
 from ..backends import Array, Rows, backend_of
 from ..network import Network
-from ..validation import as_array, check_inputs, check_targets, check_weights, move
+from ..validation import (
+    as_array,
+    check_inputs,
+    check_targets,
+    check_weights,
+    is_sparse,
+    move,
+)
 
 __all__ = ["Data"]
 
@@ -107,7 +114,7 @@ def _is_sliceable(data: Any) -> bool:
         or hasattr(data, "__dlpack__")
         or backend_of(data) is not None
     )
-    has_rows = hasattr(data, "shape") and hasattr(data, "__getitem__")
+    has_rows = hasattr(data, "shape") and hasattr(data, "__getitem__") and not is_sparse(data)
     return has_rows and (not array_like or type(data).__module__.partition(".")[0] == "h5py")
 
 
@@ -123,4 +130,4 @@ def _read(name: str, data: Any, rows: Any) -> Any:
     try:
         return as_array(name, data[rows])
     except (TypeError, IndexError, KeyError):
-        return np.concatenate([np.asarray(data[int(k) : int(k) + 1]) for k in rows])
+        return np.concatenate([as_array(name, data[int(k) : int(k) + 1]) for k in rows])

@@ -17,6 +17,7 @@ from .data import Data
 __all__ = ["Evaluation", "Score"]
 
 CHUNK_ROWS = 8192
+"""Rows that are evaluated at a time, where batches are not larger."""
 
 
 @dataclass(frozen=True)

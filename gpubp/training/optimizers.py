@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import unknown_name
 from ..kernels import UPDATES, Shared, Update
-from ..validation import check_number
+from ..validation import check_flag, check_number
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp", "get_optimizer"]
 
@@ -26,6 +26,10 @@ class Optimizer:
     l1, l2 : add the derivative of l1 Σ|w| + ½ l2 Σ w² to the gradient; weights only, not biases.
     clip_norm : scale the gradient down to this norm where it is longer; None leaves it.
     clip_value : then clip each of its elements to ±this; None leaves them.
+
+    Raises
+    ------
+    ValueError : a parameter, of any optimizer, is out of its range; the message names it.
     """
 
     learning_rate: float
@@ -38,8 +42,7 @@ class Optimizer:
         for item in fields(self):
             value, name = getattr(self, item.name), item.name
             if name == "nesterov":
-                if not isinstance(value, bool | np.bool_):
-                    raise ValueError(f"nesterov is {value!r}, expected True or False")
+                check_flag(name, value)
                 continue
             if value is None and name in ("clip_norm", "clip_value"):
                 continue
@@ -91,8 +94,13 @@ class SGD(Optimizer):
 
     Parameters
     ----------
+    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
     momentum : μ, from 0 to below 1.
     nesterov : θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 0.01
@@ -115,8 +123,20 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): θ ← θ - η (m / c1) / (√(v / c2) + ε), with averages m of g and v of g²
-    and their bias corrections c = 1 - βᵗ."""
+    """Adam (Kingma and Ba 2015): θ ← θ - η (m / c1) / (√(v / c2) + ε), with moving averages
+    m ← β1 m + (1 - β1) g and v ← β2 v + (1 - β2) g², and their bias corrections c = 1 - βᵗ at step t.
+
+    Parameters
+    ----------
+    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
+    beta1 : β1, from 0 to below 1.
+    beta2 : β2, from 0 to below 1.
+    epsilon : ε, above 0.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     learning_rate: float = 1e-3
     beta1: float = 0.9
@@ -133,14 +153,35 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
-    """Adam with decoupled decay (Loshchilov and Hutter 2019): w ← w - η weight_decay w first."""
+    """Adam with decoupled decay (Loshchilov and Hutter 2019): w ← w - η λ w first.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, l1, l2, clip_norm, clip_value : as in `Adam`.
+    weight_decay : λ, 0 or more; weights only, not biases.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     weight_decay: float = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class RMSProp(Optimizer):
-    """RMSProp (Tieleman and Hinton 2012): v ← ρ v + (1 - ρ) g², θ ← θ - η g / (√v + ε); ρ is `decay`."""
+    """RMSProp (Tieleman and Hinton 2012): v ← ρ v + (1 - ρ) g², θ ← θ - η g / (√v + ε).
+
+    Parameters
+    ----------
+    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
+    decay : ρ, from 0 to below 1.
+    epsilon : ε, above 0.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     learning_rate: float = 1e-3
     decay: float = 0.9
@@ -153,8 +194,20 @@ class RMSProp(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Optimizer):
-    """Lion (Chen et al. 2023): θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g, with
-    decoupled weight decay."""
+    """Lion (Chen et al. 2023): θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g, and
+    w ← w - η λ w first.
+
+    Parameters
+    ----------
+    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
+    beta1 : β1, from 0 to below 1.
+    beta2 : β2, from 0 to below 1.
+    weight_decay : λ, 0 or more; weights only, not biases.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     learning_rate: float = 1e-4
     beta1: float = 0.9
@@ -176,7 +229,13 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {
 
 
 def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
-    """An optimizer by name, or the one given; `parameters` replace its own."""
+    """An optimizer by name, or the one given; `parameters` replace its own.
+
+    Raises
+    ------
+    ValueError : the name is unknown, or a parameter is out of its range.
+    TypeError : the optimizer has no parameter of a name in `parameters`.
+    """
     if isinstance(optimizer, Optimizer):
         return replace(optimizer, **parameters) if parameters else optimizer
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:

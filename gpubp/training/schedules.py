@@ -28,7 +28,12 @@ __all__ = [
 
 @dataclass
 class Schedule:
-    """A learning-rate schedule; its `factors` multiply the optimizer's learning rate."""
+    """A learning-rate schedule; its `factors` multiply the optimizer's learning rate.
+
+    Raises
+    ------
+    ValueError : a parameter, of any schedule, is out of its range; the message names it.
+    """
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -74,7 +79,17 @@ class Constant(Schedule):
 
 @dataclass
 class Step(Schedule):
-    """`factor` to the power of how often `every` epochs have passed."""
+    """`factor` to the power of how often `every` epochs have passed.
+
+    Parameters
+    ----------
+    every : epochs, 1 or more.
+    factor : above 0, at most 1.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     every: int = 10
     factor: float = 0.1
@@ -85,7 +100,16 @@ class Step(Schedule):
 
 @dataclass
 class Exponential(Schedule):
-    """`decay` to the power of the epochs passed, fractions of them included."""
+    """`decay` to the power of the epochs passed, fractions of them included.
+
+    Parameters
+    ----------
+    decay : above 0, at most 1.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     decay: float = 0.95
 
@@ -95,7 +119,16 @@ class Exponential(Schedule):
 
 @dataclass
 class InverseScaling(Schedule):
-    """(t + 1)^-power at step t."""
+    """(t + 1)^-power at step t.
+
+    Parameters
+    ----------
+    power : above 0.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     power: float = 0.5
 
@@ -106,7 +139,17 @@ class InverseScaling(Schedule):
 @dataclass
 class Cosine(Schedule):
     """Linear warm-up over the fraction `warmup` of all steps, then half a cosine from 1 to `final`
-    (Loshchilov and Hutter 2017)."""
+    (Loshchilov and Hutter 2017).
+
+    Parameters
+    ----------
+    warmup : from 0 to 1.
+    final : from 0 to 1.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     warmup: float = 0.0
     final: float = 0.0
@@ -121,7 +164,18 @@ class Cosine(Schedule):
 @dataclass
 class OneCycle(Schedule):
     """From `start` up to 1 over the fraction `warmup` of all steps, then down to `final`, each along
-    half a cosine (Smith and Topin 2018)."""
+    half a cosine (Smith and Topin 2018).
+
+    Parameters
+    ----------
+    warmup : from 0 to 1.
+    start : above 0, at most 1.
+    final : from 0 to 1.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     warmup: float = 0.3
     start: float = 0.04
@@ -139,7 +193,19 @@ class OneCycle(Schedule):
 @dataclass
 class OnPlateau(Schedule):
     """Times `factor` whenever the cost has not fallen by more than `min_change` for more than `patience`
-    epochs, down to `minimum`."""
+    epochs, down to `minimum`; the cost is that of the validation data, where there are any.
+
+    Parameters
+    ----------
+    factor : above 0, at most 1.
+    patience : epochs, 0 or more.
+    min_change : 0 or more.
+    minimum : from 0 to 1.
+
+    Raises
+    ------
+    ValueError : a parameter is out of its range; the message names it.
+    """
 
     factor: float = 0.1
     patience: int = 5
@@ -176,7 +242,12 @@ SCHEDULES: Mapping[str, type[Schedule]] = {
 
 
 def get_schedule(schedule: str | Schedule) -> Schedule:
-    """A schedule by name with its defaults, or the one given."""
+    """A schedule by name with its defaults, or the one given.
+
+    Raises
+    ------
+    ValueError : the name is unknown.
+    """
     if isinstance(schedule, Schedule):
         return schedule
     if not isinstance(schedule, str) or schedule not in SCHEDULES:

@@ -19,22 +19,29 @@ from ..layers import Parameters, widths
 from ..network import Network
 from ..validation import check_number, check_shapes, check_weights, move
 from ..workspace import Workspace
-from .callbacks import Callback, EarlyStopping, as_callbacks
+from . import settings
+from .callbacks import Callback, EarlyStopping, as_callbacks, as_early_stopping
 from .data import Data
 from .evaluation import Evaluation
 from .history import History
 from .optimizers import Optimizer, get_optimizer
 from .progress import progress_callback
 from .schedules import Schedule, get_schedule
+from .settings import Setting
+from .snapshot import Snapshot
 
 __all__ = ["Trainer"]
 
 STEPS_KEPT = 8
 """Batch sizes whose captured step, with its buffers, is kept."""
 
+StepKey = tuple[int, bool, bool, int | None]
+"""Of a captured step: rows of its batch, whether targets are labels and rows have weights, and the most
+rows of a block."""
+
 _ON_DEVICE = (
-    "_backend", "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_table",
-    "_steps",
+    "_backend", "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
+    "_table", "_steps",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
 
@@ -45,6 +52,9 @@ class Trainer:
     A pickle or a copy has the network, the optimizer's state and the random generator, so that training
     goes on from it as it would have without; it has neither data nor buffers.
 
+    To go back to, `fit` keeps three copies of the parameters and the optimizer's state while it runs,
+    with early stopping four.
+
     Parameters
     ----------
     network : the `Network`, changed in place.
@@ -53,15 +63,31 @@ class Trainer:
     schedule : of the learning rate: a `Schedule`, or the name of one with its defaults.
     shuffle : draw a new order of the rows for each epoch.
     accumulate : batches whose gradients are added up for one update; the same as batches so many
-        times larger, in the memory of one.
-    early_stopping : an `EarlyStopping`, or its patience in epochs, or None.
+        times larger, with buffers for one of them. Data that are read batch by batch are read so many
+        batches at once.
+    early_stopping : an `EarlyStopping`, or its patience in epochs; True takes its defaults, None or
+        False trains all epochs.
     callbacks : `Callback`s, or functions (trainer, history) called after each epoch.
     seed : of the batch order and the dropout masks: an int or a numpy.random.Generator.
 
+    Attributes
+    ----------
+    optimizer, batch_size, schedule, shuffle, accumulate, early_stopping, callbacks : the settings, which
+        may be set anew between fits.
+
     Raises
     ------
-    ValueError, TypeError : an argument is not what is expected; the message names it.
+    ValueError, TypeError : an argument, or a setting when it is set, is not what is expected; the
+        message names it.
     """
+
+    network = settings.network()
+    batch_size = settings.count("batch_size")
+    accumulate = settings.count("accumulate")
+    shuffle = settings.flag("shuffle")
+    schedule = Setting(get_schedule)
+    early_stopping = Setting(as_early_stopping)
+    callbacks = Setting(as_callbacks)
 
     def __init__(
         self,
@@ -72,27 +98,15 @@ class Trainer:
         schedule: str | Schedule = "constant",
         shuffle: bool = True,
         accumulate: int = 1,
-        early_stopping: EarlyStopping | int | None = None,
+        early_stopping: EarlyStopping | int | bool | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
         seed: int | np.random.Generator | None = None,
     ) -> None:
-        check_number("batch_size", batch_size, 1, math.inf, whole=True)
-        check_number("accumulate", accumulate, 1, math.inf, whole=True)
-        self.network = network
-        self._optimizer = get_optimizer(optimizer)
+        self.network, self._optimizer = network, get_optimizer(optimizer)
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
-        self.schedule = get_schedule(schedule)
+        self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
         if seed is not None and not isinstance(seed, np.random.Generator):
             check_number("seed", seed, 0, math.inf, whole=True)
-        if isinstance(early_stopping, int | np.integer):
-            early_stopping = EarlyStopping(int(early_stopping))
-        elif not isinstance(early_stopping, EarlyStopping | None):
-            raise TypeError(
-                f"early_stopping is {early_stopping!r}, expected an EarlyStopping, a number of epochs"
-                " or None"
-            )
-        self.early_stopping = early_stopping
-        self.callbacks = as_callbacks(callbacks)
         self._rng = np.random.default_rng(seed)
         self._dropping = Dropping(int(self._rng.integers(2**63)))
         self._stop_reason = ""
@@ -110,7 +124,8 @@ class Trainer:
         self._clock = backend.xp.zeros(2, np.int64)
         self._rows = Rows(None)
         self._costs: Array = backend.xp.zeros((0, 0), np.float64)
-        self._steps: dict[tuple[int, bool, bool], Callable[[], None]] = {}
+        self._done = 0
+        self._steps: dict[StepKey, Callable[[], None]] = {}
         self._make_room([1], 1)
 
     def _fresh_state(self) -> tuple[Array, ...]:
@@ -187,8 +202,9 @@ class Trainer:
         evaluation = None
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
-        callbacks = [*self.callbacks, *([progress_callback()] if progress else [])]
-        before = self._snapshot()
+        callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
+        before = Snapshot()
+        self._keep(before)
         history = History()
         self._stop_reason = ""
         try:
@@ -226,24 +242,26 @@ class Trainer:
             0,
         )
         rows.weights = None if weights is None else move(weights, self._backend)
-        labels = y.ndim == 1
-        if (len(x), labels, weights is not None) not in self._steps:
+        key = len(x), y.ndim == 1, weights is not None, self._limit
+        if key not in self._steps:
             self._make_room([len(x)], 1)
         self._write_table(np.array([self._steps_taken]), 1.0)
-        self._clock[1] = 0
-        self._costs.fill(0)
+        self._clear_costs()
         try:
-            self._run_step(len(x), labels, weights is not None)
+            self._run_step(key)
         finally:
             self._let_go()
 
     @property
     def step_cost(self) -> float:
-        """The mean cost of the batch of the last `step`, before its update; waits for the device.
+        """The mean cost of the last step's batch, before its update; waits for the device.
 
-        NaN before a trainer's first step, counted anew in a copy.
+        The last step is that of `step` or of a fit, the latest one within a fit's callbacks. NaN before
+        a trainer's first step, counted anew in a copy.
         """
-        return float(self._backend.to_numpy(self._costs)[:, 0].sum())
+        if not self._done:
+            return math.nan
+        return float(self._backend.to_numpy(self._costs[:, self._done - 1]).sum())
 
     # An epoch at a time.
 
@@ -255,23 +273,24 @@ class Trainer:
         callbacks: list[Callback],
         history: History,
     ) -> None:
-        stride = self.batch_size * self.accumulate
+        stride, limit = self.batch_size * self.accumulate, self._limit
         batches = -(-data.rows // stride)
         self._make_room([min(stride, data.rows), data.rows % stride or stride], batches)
         self.schedule.begin()
         for callback in callbacks:
             callback.on_fit_begin(self, epochs, batches)
-        best = self._snapshot() if self.early_stopping else None
-        good = self._snapshot()
-        waited = 0
+        stopping, waited = self.early_stopping, 0
+        good, earlier, best = Snapshot(), Snapshot(), Snapshot()
         for epoch in range(epochs):
             began = time.perf_counter()
-            earlier, good = good, self._snapshot()
+            earlier, good = good, earlier
+            self._keep(good)
             for callback in callbacks:
                 callback.on_epoch_begin(self, epoch)
             order = self._order(data.rows, stride)
             rates = self._rates(epoch, epochs, batches)
-            done = self._epoch(data, order, stride, callbacks)
+            self._epoch(data, order, stride, limit, callbacks)
+            done = self._done
             costs = self._backend.to_numpy(self._costs)[:, :done].sum(0)
             weights = [data.total_weight(order[k * stride : (k + 1) * stride]) for k in range(done)]
             cost = float(np.dot(costs, weights) / (sum(weights) or 1))
@@ -289,7 +308,7 @@ class Trainer:
             if broken:
                 # The first cost is that of the parameters the epoch began with.
                 began_well = math.isfinite(costs[0])
-                self._restore(good if began_well else earlier)
+                self._restore(good if began_well or not epoch else earlier)
                 history.stopped = "diverged"
                 raise DivergenceError(
                     f"{broken} in epoch {epoch + 1}; the network has the parameters from before epoch"
@@ -306,24 +325,27 @@ class Trainer:
             history.learning_rate.append(float(rates[done - 1]))
             history.seconds.append(time.perf_counter() - began)
             self.schedule.observe(monitored)
-            least = self.early_stopping.min_change if self.early_stopping else 0.0
+            least = stopping.min_change if stopping else 0.0
             if epoch == 0 or monitored < history.monitored[history.best_epoch] - least:
                 history.best_epoch, waited = epoch, 0
-                best = self._snapshot() if self.early_stopping else None
+                if stopping:
+                    self._keep(best)
             else:
                 waited += 1
             for callback in callbacks:
                 callback.on_epoch_end(self, history)
-            if self.early_stopping and waited >= self.early_stopping.patience:
+            if stopping and waited >= stopping.patience:
                 self._stop_reason = self._stop_reason or "early stopping"
             if self._stop_reason:
                 break
         history.stopped = self._stop_reason or "epochs"
-        if best is not None and history.best_epoch >= 0:
+        if stopping:
             self._restore(best)
 
-    def _epoch(self, data: Data, order: Any, stride: int, callbacks: list[Callback]) -> int:
-        """Run the batches of an epoch; how many were run."""
+    def _epoch(
+        self, data: Data, order: Any, stride: int, limit: int | None, callbacks: list[Callback]
+    ) -> None:
+        """Run the batches of an epoch."""
         source, rows = data.source, self._rows
         rows.x, rows.y, rows.weights, rows.order, rows.stride = (
             source.x,
@@ -334,22 +356,18 @@ class Trainer:
         )
         if not data.streamed:
             rows.order, rows.stride = self._backend.asarray(order), stride
-        self._clock[1] = 0
-        self._costs.fill(0)
+        self._clear_costs()
         watched = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
-        done = 0
         for start in range(0, data.rows, stride):
             chosen = order[start : start + stride]
             if data.streamed:
                 data.bring(chosen)
                 rows.x, rows.y, rows.weights = source.x, source.y, source.weights
-            self._run_step(len(chosen), data.labels, data.weights is not None)
-            done += 1
+            self._run_step((len(chosen), data.labels, data.weights is not None, limit))
             for callback in watched:
-                callback.on_step_end(self, done - 1)
+                callback.on_step_end(self, self._done - 1)
             if self._stop_reason:
                 break
-        return done
 
     def _order(self, rows: int, stride: int) -> Any:
         """Which rows each batch takes; rising within a batch, which reads memory and files in order."""
@@ -377,30 +395,36 @@ class Trainer:
 
     # A step.
 
-    def _run_step(self, rows: int, labels: bool, weighted: bool) -> None:
-        """Replay the step for batches of `rows`."""
-        replay = self._captured(rows, labels, weighted)
+    def _clear_costs(self) -> None:
+        """Before the first step of an epoch, or a step on its own."""
+        self._clock[1] = 0
+        self._costs.fill(0)
+        self._done = 0
+
+    def _run_step(self, key: StepKey) -> None:
+        """Replay the step for batches like this."""
+        replay = self._steps.get(key) or self._capture(key)
         with np.errstate(all="ignore"):  # what overflows here is told as divergence
             replay()
         self._steps_taken += 1
+        self._done += 1
 
-    def _captured(self, rows: int, labels: bool, weighted: bool) -> Callable[[], None]:
-        """The captured step for batches of `rows`."""
-        key = rows, labels, weighted
-        if key not in self._steps:
-            while len(self._steps) >= STEPS_KEPT:
-                del self._steps[next(iter(self._steps))]
-            workspace = Workspace(
-                self._backend,
-                self.network.layers,
-                self.network.cost_function,
-                rows,
-                "train",
-                training=True,
-                limit=self._limit,
-                labels=labels,
-            )
-            self._steps[key] = self._backend.capture(lambda: self._step(workspace))
+    def _capture(self, key: StepKey) -> Callable[[], None]:
+        """Capture the step for batches like this, and keep it."""
+        rows, labels, _, limit = key
+        while len(self._steps) >= STEPS_KEPT:
+            del self._steps[next(iter(self._steps))]
+        workspace = Workspace(
+            self._backend,
+            self.network.layers,
+            self.network.cost_function,
+            rows,
+            "train",
+            training=True,
+            limit=limit,
+            labels=labels,
+        )
+        self._steps[key] = self._backend.capture(lambda: self._step(workspace))
         return self._steps[key]
 
     def _step(self, workspace: Workspace) -> None:
@@ -473,17 +497,14 @@ class Trainer:
     @property
     def _lasting(self) -> tuple[Array, ...]:
         """What one step leaves to the next, but for the parameters."""
-        return (self._gradients[0], *self._state, self._clock)
+        gradient = self._gradients[:1] if self.optimizer.accumulates else []
+        return (*gradient, *self._state, self._clock)
 
-    def _snapshot(self) -> tuple[Any, ...]:
-        arrays = (self.network.parameters, *self._lasting)
-        return self._steps_taken, [array.copy() for array in arrays]
+    def _keep(self, snapshot: Snapshot) -> None:
+        snapshot.take(self._steps_taken, (self.network.parameters, *self._lasting))
 
-    def _restore(self, snapshot: tuple[Any, ...]) -> None:
-        self._steps_taken, arrays = snapshot
-        targets = (self.network.parameters, *self._lasting)
-        for target, array in zip(targets, arrays, strict=True):
-            target[...] = array
+    def _restore(self, snapshot: Snapshot) -> None:
+        self._steps_taken = snapshot.give_back((self.network.parameters, *self._lasting))
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

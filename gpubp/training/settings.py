@@ -1,0 +1,63 @@
+"""A trainer's settings, which may be changed between fits: each is checked whenever it is set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..network import Network
+from ..validation import check_flag, check_number
+
+__all__ = ["Setting", "count", "flag", "network"]
+
+T = TypeVar("T")
+
+
+class Setting(Generic[T]):
+    """An attribute that `check` looks at, and may convert, whenever it is set."""
+
+    def __init__(self, check: Callable[[Any], T]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, instance: object, value: Any) -> None:
+        vars(instance)[self._name] = self._check(value)
+
+    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+
+        def __get__(self, instance: object, owner: type) -> T: ...
+
+
+def count(name: str) -> Setting[int]:
+    """A whole number from 1 on."""
+    return Setting(partial(_as_count, name))
+
+
+def flag(name: str) -> Setting[bool]:
+    """True or False."""
+    return Setting(partial(_as_flag, name))
+
+
+def network() -> Setting[Network]:
+    """A `Network`."""
+    return Setting(_as_network)
+
+
+def _as_count(name: str, value: Any) -> int:
+    check_number(name, value, 1, math.inf, whole=True)
+    return int(value)
+
+
+def _as_flag(name: str, value: Any) -> bool:
+    check_flag(name, value)
+    return bool(value)
+
+
+def _as_network(value: Any) -> Network:
+    if not isinstance(value, Network):
+        raise TypeError(f"network is {value!r}, expected a gpubp.Network")
+    return value
