@@ -281,19 +281,26 @@ class Network:
         """
         given = check_inputs(x, self.sizes[0], dtype=self.dtype)
         moved = move(given, self.backend)
-        result = self.backend.xp.empty((len(given), self.sizes[-1]), self.dtype)
-        for start in range(0, len(given), PREDICTED_AT_ONCE):
-            part = slice(start, start + PREDICTED_AT_ONCE)
-            with self._predicting:
-                rows, outputs, replay = self._predictor(len(moved[part]))
-                rows.x = moved[part]
-                try:
-                    replay()
-                finally:
-                    rows.x = None
-                result[part] = outputs
+        if len(given) <= PREDICTED_AT_ONCE:
+            result = self._predict(moved)
+        else:
+            result = self.backend.xp.empty((len(given), self.sizes[-1]), self.dtype)
+            for start in range(0, len(given), PREDICTED_AT_ONCE):
+                part = slice(start, start + PREDICTED_AT_ONCE)
+                result[part] = self._predict(moved[part])
         result = self._back([result], given)[0]
         return result[0] if np.ndim(x) == 1 else result
+
+    def _predict(self, x: Array) -> Array:
+        """The outputs for x, which is on the backend and has been checked."""
+        with self._predicting:
+            rows, outputs, replay = self._predictor(len(x))
+            rows.x = x
+            try:
+                replay()
+            finally:
+                rows.x = None
+            return outputs.copy()
 
     def _predictor(self, count: int) -> tuple[Rows, Array, Callable[[], None]]:
         """The captured forward pass for batches of `count` rows; the last few sizes are kept."""

@@ -49,6 +49,7 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", 
 NATIVE = ("-march=native", "-mcpu=native")
 SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
                 "uint64")  # fmt: skip
+TYPE_NUMBERS = {np.dtype(name): number for number, name in enumerate(SOURCE_TYPES)}
 
 
 # From text to a library.
@@ -242,18 +243,24 @@ class Source:
         same_order = self.slots[1] == 0 if order is None else self._order() is order
         if same_order and self._array() is array:
             return
-        dense = readable(array)
-        positions = None if order is None else np.ascontiguousarray(order, np.int64)
-        self.slots[0] = dense.ctypes.data
-        self.slots[1] = 0 if positions is None else positions.ctypes.data
-        self.slots[3] = SOURCE_TYPES.index(dense.dtype.name)
+        copies = []
+        if array.dtype not in TYPE_NUMBERS or not array.flags.c_contiguous:
+            read = readable(array)
+            if _data(read) != _data(array):
+                copies.append(read)
+        else:
+            read = array
+        if order is not None and (order.dtype != np.int64 or not order.flags.c_contiguous):
+            positions = np.ascontiguousarray(order, np.int64)
+            copies.append(positions)
+        else:
+            positions = order
+        self.slots[0] = _data(read)
+        self.slots[1] = 0 if positions is None else _data(positions)
+        self.slots[3] = TYPE_NUMBERS[read.dtype]
         self._array = weakref.ref(array)
         self._order = _nothing if order is None else weakref.ref(order)
-        self._copies = tuple(
-            copy
-            for copy, kept in ((dense, array), (positions, order))
-            if copy is not None and copy.ctypes.data != kept.ctypes.data
-        )
+        self._copies = tuple(copies)
 
     def release(self) -> None:
         """Forget copies: what they were made of may change before the next replay."""
@@ -262,14 +269,19 @@ class Source:
             self._array = self._order = _nothing
 
 
+def _data(array: Array) -> int:
+    """Where the elements are; half as long as `array.ctypes.data` takes."""
+    return int(array.__array_interface__["data"][0])
+
+
 def readable(array: Array) -> Array:
     """The array, or what gather can read in its place: dense, of one of SOURCE_TYPES."""
     dense = np.ascontiguousarray(array)
     if dense.dtype == np.bool_:
         return dense.view(np.uint8)
-    if dense.dtype.name in SOURCE_TYPES and dense.dtype.isnative:
+    if dense.dtype in TYPE_NUMBERS:
         return dense
-    if dense.dtype.newbyteorder("=").name in SOURCE_TYPES:
+    if dense.dtype.newbyteorder("=") in TYPE_NUMBERS:
         return dense.astype(dense.dtype.newbyteorder("="))
     return dense.astype(np.float32 if dense.dtype.itemsize <= 2 else np.float64)
 

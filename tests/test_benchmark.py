@@ -11,7 +11,7 @@ import pytest
 from gpubp.benchmark import agreement, results, suite, worker
 from gpubp.benchmark.compare import compare
 from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy, ScikitLearn
-from gpubp.benchmark.report import comparison_tables, duration, plain, show, tables
+from gpubp.benchmark.report import comparison_tables, duration, markdown, plain, show, tables
 from gpubp.benchmark.results import Entrant, Memory, Point, Results
 from gpubp.benchmark.tasks import ARCHITECTURES, Architecture, Batch
 from gpubp.cli import main
@@ -102,6 +102,25 @@ def test_durations_have_three_digits() -> None:
 def test_results_survive_json(tmp_path: Path) -> None:
     made_up().save(tmp_path / "run.json")
     assert Results.load(tmp_path / "run.json") == made_up()
+
+
+def test_points_measured_again_replace_the_old_ones_and_are_named() -> None:
+    run, newer = made_up(), made_up(factor=2.0)
+    del newer.points[1]
+    newer.date, newer.commit = "2001-01-01", "abc"
+    run.repeat(newer)
+    assert [p.rounds["gpubp-numpy"][0] for p in run.points] == [2e-3, 2.0]
+    assert run.date == "2000-01-01"
+    text = "\n".join(plain(table) for table in tables(run))
+    assert "1 points measured again at commit abc, 2001-01-01" in text
+
+
+def test_a_table_in_markdown_has_the_same_cells() -> None:
+    (table,) = [t for t in tables(made_up()) if t.title.endswith(": training step")]
+    lines = markdown(table).splitlines()
+    assert lines[0] == f"**{table.title}**"
+    assert lines[2].startswith("| optimizer | batch | gpubp-numpy | torch |")
+    assert lines[4].startswith("| sgd | 32 | **2.00 ms ±38%** | 6.00 ms ±17% | ERROR |")
 
 
 def test_a_file_that_holds_something_else_is_told(tmp_path: Path) -> None:

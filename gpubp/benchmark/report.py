@@ -62,6 +62,10 @@ def _head(results: Results) -> Table:
         f"Python {machine['python']}, {versions}",
         f"commit {results.commit or 'unknown'}, {results.date}",
     ]
+    for again in results.settings.get("repeated", []):
+        table.notes.append(
+            f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
+        )
     others = machine.get("others_share", 0.0)
     table.notes.append(
         f"other processes used {100 * others:.0f} % of a core while contenders measured"

@@ -152,6 +152,14 @@ class Results:
         ratios = [r for r in found if r is not None]
         return Mean(geometric_mean(ratios), min(ratios, default=math.nan), len(ratios))
 
+    def repeat(self, newer: Results) -> None:
+        """Replace the points that a newer run on the same machine measured again, and say so."""
+        found = {point.key: point for point in newer.points if point.rounds}
+        keys = [point.key for point in self.points if point.key in found]
+        self.points = [found.get(point.key, point) for point in self.points]
+        note = {"date": newer.date, "commit": newer.commit, "points": len(keys)}
+        self.settings["repeated"] = [*self.settings.get("repeated", []), note]
+
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, metavar="N", help="turns of each contender at each point, at most")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
     add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
+    add("--repeat", type=Path, metavar="RUN.json", help="put what is measured into that run")
     add("--show", type=Path, metavar="RUN.json", help="measure nothing: show that run")
     add("--markdown", action="store_true", help="print the tables in Markdown")
     add("--json", type=Path, metavar="PATH", default=folder / "results.json")
@@ -47,6 +48,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         results = run_suite(settings, _tell)
         _tell("")
+        if options.repeat is not None:
+            run, newer = Results.load(options.repeat), results
+            run.repeat(newer)
+            results = run
         results.save(options.json)
     report = tables(results)
     if old is not None:
