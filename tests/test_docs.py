@@ -1,4 +1,4 @@
-"""Every Python block of the documents runs, in a folder of its own."""
+"""The documents: Python blocks run, links lead somewhere, tables are those of the committed results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import gpubp
+from gpubp.benchmark.report import markdown, tables
+from gpubp.benchmark.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "docs/guide.md"]
@@ -36,3 +38,10 @@ def test_the_guide_names_every_activation_and_cost() -> None:
     guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
     names = [*gpubp.kernels.ACTIVATIONS, *gpubp.kernels.COSTS]
     assert [name for name in names if name not in guide] == []
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_the_committed_results() -> None:
+    document = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    (path,) = re.findall(r"`(benchmarks/results/\S+\.json)`", document)
+    for table in tables(Results.load(ROOT / path)):
+        assert markdown(table).strip() in document, table.title

@@ -94,7 +94,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
             axes.set_title(name if work == "predict" else f"{name}, {optimizer}", fontsize=9.5)
             if plot is _share:
                 axes.axhline(1, color="#555555", lw=1, ls=(0, (4, 2)))
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, 2)  # a batch of one row may go far above it
                 axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             else:
                 axes.set_yscale("log")
