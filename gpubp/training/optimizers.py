@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 from ..errors import unknown_name
 from ..kernels import UPDATES, Shared, Update
 from ..validation import check_flag, check_number
