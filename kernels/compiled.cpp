@@ -102,8 +102,16 @@ public:
         }
     }
 
-    void wait() {
-        const auto ready = [this] { return finished_.load(std::memory_order_acquire) == given_.load(); };
+    // A lane that the worker has not begun, because it sleeps or another process has its processor, is done
+    // by the thread that would wait for it.
+    void finish() {
+        const uint32_t now = given_.load();
+        if (claim(now)) {
+            run_calls(lane_.calls, lane_.count);
+            finished_.store(now);
+            return;
+        }
+        const auto ready = [&] { return finished_.load(std::memory_order_acquire) == now; };
         while (!spin(std::chrono::microseconds(500), ready)) {}
     }
 
@@ -120,8 +128,14 @@ public:
 #endif
 
 private:
+    // Whether it falls to the thread that asks to run the lane that was given as number `now`.
+    bool claim(uint32_t now) {
+        uint32_t before = now - 1;
+        return claimed_.compare_exchange_strong(before, now);
+    }
+
     void serve() {
-        for (uint32_t seen = 0;; finished_.store(++seen, std::memory_order_release)) {
+        for (uint32_t seen = 0;;) {
             const auto ready = [&] { return given_.load() != seen; };
             if (!spin(std::chrono::microseconds(500), ready)) {
                 std::unique_lock<std::mutex> lock(mutex_);
@@ -132,12 +146,15 @@ private:
 #ifdef __linux__
             processor_.store(sched_getcpu(), std::memory_order_relaxed);
 #endif
+            seen = given_.load();
+            if (!claim(seen)) continue;
             run_calls(lane_.calls, lane_.count);
+            finished_.store(seen, std::memory_order_release);
         }
     }
 
     Lane lane_{};
-    std::atomic<uint32_t> given_{0}, finished_{0};
+    std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0};
     std::atomic<bool> sleeping_{false};
     std::atomic<int> processor_{-1};
     std::mutex mutex_;
@@ -179,7 +196,7 @@ extern "C" void run_lanes(const Slot* s) {  // lanes, count; the first runs in t
     spread(team->workers);
     for (size_t k = 0; k < others; ++k) team->workers[k]->give(lanes[k + 1]);
     run_calls(lanes[0].calls, lanes[0].count);
-    for (size_t k = 0; k < others; ++k) team->workers[k]->wait();
+    for (size_t k = 0; k < others; ++k) team->workers[k]->finish();
 }
 
 // out = alpha op(a) op(b) + beta out through BLAS's gemm, a part at a time: for each part of the rows each
