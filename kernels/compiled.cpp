@@ -107,6 +107,10 @@ public:
     void finish() {
         const uint32_t now = given_.load();
         if (claim(now)) {
+#ifdef __linux__
+            // Once is chance; several times in a row, it may be waiting for this very processor: see spread.
+            if (missed_.fetch_add(1) == 3) processor_.store(sched_getcpu());
+#endif
             run_calls(lane_.calls, lane_.count);
             finished_.store(now);
             return;
@@ -148,13 +152,14 @@ private:
 #endif
             seen = given_.load();
             if (!claim(seen)) continue;
+            missed_.store(0);
             run_calls(lane_.calls, lane_.count);
             finished_.store(seen, std::memory_order_release);
         }
     }
 
     Lane lane_{};
-    std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0};
+    std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0}, missed_{0};
     std::atomic<bool> sleeping_{false};
     std::atomic<int> processor_{-1};
     std::mutex mutex_;
