@@ -37,7 +37,7 @@ def test_step(
     batch_size: int,
 ) -> None:
     chosen = ARCHITECTURES[architecture]
-    contender.load(chosen, chosen.weights(), OPTIMIZERS["sgd"], chosen.batch(batch_size))
+    contender.load(chosen, OPTIMIZERS["sgd"], chosen.batch(batch_size))
     call = getattr(contender, work)
 
     def synchronized() -> None:

@@ -149,16 +149,14 @@ def test_compare_tells_of_no_change_and_of_what_is_gone() -> None:
 
 
 class HalfRate(GpubpNumpy):
-    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
+    def load(self, architecture, optimizer, batch):  # type: ignore[no-untyped-def]
         rate = optimizer.learning_rate / 2
-        super().load(architecture, weights, replace_rate(optimizer, rate), batch)
+        super().load(architecture, replace_rate(optimizer, rate), batch)
 
 
 class NoMomentum(GpubpNumpy):
-    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
-        super().load(
-            architecture, weights, type(optimizer)("sgd", optimizer.learning_rate, 0.0), batch
-        )
+    def load(self, architecture, optimizer, batch):  # type: ignore[no-untyped-def]
+        super().load(architecture, type(optimizer)("sgd", optimizer.learning_rate, 0.0), batch)
 
 
 class OtherCost(GpubpNumpy):
@@ -167,9 +165,9 @@ class OtherCost(GpubpNumpy):
 
 
 class DropsRow(GpubpNumpy):
-    def load(self, architecture, weights, optimizer, batch):  # type: ignore[no-untyped-def]
+    def load(self, architecture, optimizer, batch):  # type: ignore[no-untyped-def]
         targets = tuple(np.concatenate([t[:1], t[:-1]]) for t in batch.targets)
-        super().load(architecture, weights, optimizer, Batch(batch.x, targets, batch.distinct))
+        super().load(architecture, optimizer, Batch(batch.x, targets, batch.distinct))
 
 
 def replace_rate(optimizer, rate):  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ import ctypes
 import math
 import os
 import threading
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,31 +78,39 @@ class Matmul:
         self.transposed, self.factors = (transpose_a, transpose_b), (alpha, beta)
         self._routine = _routine("sgemm" if out.dtype == np.float32 else "dgemm")
         self.gemm = ctypes.cast(self._routine, Pointer).value or 0
-        scalar = _SCALARS[out.dtype.name]
+
+    @cached_property
+    def _arguments(self) -> tuple[list[Pointer], list[Any]]:
+        """What gemm takes, and what that points to; only a call from here needs them."""
+        a, b, out = self.arrays
+        rows, columns, inner = self.shape
+        leading_a, leading_b, leading_out = map(ctypes.c_int, self.leading)
+        alpha, beta = map(_SCALARS[out.dtype.name], self.factors)
+        transpose_a, transpose_b = (ctypes.c_char(b"T" if t else b"N") for t in self.transposed)
         values = [
-            ctypes.c_char(b"T" if transpose_b else b"N"),
-            ctypes.c_char(b"T" if transpose_a else b"N"),
+            transpose_b,
+            transpose_a,
             ctypes.c_int(columns),
             ctypes.c_int(rows),
             ctypes.c_int(inner),
-            scalar(alpha),
+            alpha,
             b,
-            ctypes.c_int(self.leading[1]),
+            leading_b,
             a,
-            ctypes.c_int(self.leading[0]),
-            scalar(beta),
+            leading_a,
+            beta,
             out,
-            ctypes.c_int(self.leading[2]),
+            leading_out,
         ]
-        self._kept = values
-        self._arguments = [
+        pointers = [
             Pointer(v.ctypes.data if isinstance(v, np.ndarray) else ctypes.addressof(v))
             for v in values
         ]
+        return pointers, values
 
     def __call__(self) -> None:
         """All of it in one go: from Python, steps would cost more than they save."""
-        self._routine(*self._arguments)
+        self._routine(*self._arguments[0])
 
 
 def _leading(array: Array) -> int:

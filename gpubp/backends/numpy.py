@@ -110,9 +110,9 @@ class NumpyBackend(Backend):
         sources, self._recorder.sources = tuple(self._recorder.sources.values()), outer
 
         def replay() -> None:
-            for source in sources:
-                source.refresh()
             try:
+                for source in sources:
+                    source.refresh()
                 with blas.single_threaded:
                     run()
             finally:

@@ -73,14 +73,13 @@ def observe(
     contender: Contender, architecture: Architecture, optimizer: str, batch_size: int
 ) -> Outcome:
     """The same of a contender, which is left with its batch and its own measured settings unloaded."""
-    batch, weights = architecture.batch(batch_size), architecture.weights()
-    start = flatten(weights)
-    contender.load(architecture, weights, replace(OPTIMIZERS["sgd"], learning_rate=1.0), batch)
+    batch, start = architecture.batch(batch_size), flatten(architecture.weights())
+    contender.load(architecture, replace(OPTIMIZERS["sgd"], learning_rate=1.0), batch)
     predictions = np.array(contender.predict_to_numpy()[: batch.distinct])
     contender.step()
     cost = contender.cost()
     gradient = start - flatten(contender.parameters())
-    contender.load(architecture, weights, CHECKED[optimizer], batch)
+    contender.load(architecture, CHECKED[optimizer], batch)
     for _ in range(3):
         contender.step()
     return Outcome(cost, predictions, gradient, flatten(contender.parameters()) - start)

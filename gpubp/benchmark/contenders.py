@@ -21,7 +21,7 @@ import gpubp
 from ..backends import device_count
 from .tasks import Architecture, Batch, OptimizerSettings
 
-__all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu"]
+__all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu", "require_cupy"]
 
 Array = Any
 Weights = list[tuple[Array, Array]]
@@ -46,14 +46,8 @@ class Contender(ABC):
         """Import the library; what it runs on, in words. Raises `AbsentError`."""
 
     @abstractmethod
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
-        """Take the network with these weights, a fresh optimizer, and the batch."""
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
+        """Take the network with its weights as at the start, a fresh optimizer, and the batch."""
 
     @abstractmethod
     def step(self) -> None:
@@ -106,18 +100,12 @@ class GpubpNumpy(Contender):
     def open(self) -> str:
         return gpubp.get_backend(self.backend).device
 
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
         rate = optimizer.learning_rate
         self._network = gpubp.Network(
             architecture.sizes, output=architecture.output, backend=self.backend, seed=0
         )
-        for layer, (w, b) in zip(self._network.layers, weights, strict=True):
+        for layer, (w, b) in zip(self._network.layers, architecture.weights(), strict=True):
             assert layer.biases is not None
             layer.weights[...] = self._own(w)
             layer.biases[...] = self._own(b)
@@ -168,9 +156,7 @@ class GpubpCupy(GpubpNumpy):
     backend = "cupy"
 
     def open(self) -> str:
-        devices, reason = device_count()
-        if not devices:
-            raise AbsentError(reason)
+        require_cupy()
         return super().open()
 
     def device_peak_bytes(self) -> int | None:
@@ -199,19 +185,13 @@ class Torch(Contender):
 
     _architecture: Architecture | None = None
 
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
         torch = self._torch
         if architecture != self._architecture:
             self._architecture = architecture
             self._build(architecture)
         with torch.no_grad():
-            for layer, (w, b) in zip(self._linears, weights, strict=True):
+            for layer, (w, b) in zip(self._linears, architecture.weights(), strict=True):
                 layer.weight.copy_(torch.from_numpy(w))
                 layer.bias.copy_(torch.from_numpy(b))
         rate = optimizer.learning_rate
@@ -331,14 +311,8 @@ class TorchCudaGraph(TorchCuda):
 
     name = "torch-cuda-graph"
 
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
-        super().load(architecture, weights, optimizer, batch)
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
+        super().load(architecture, optimizer, batch)
         torch, rate = self._torch, optimizer.learning_rate
         parameters = list(self._model.parameters())
         if optimizer.name == "adam":
@@ -355,7 +329,7 @@ class TorchCudaGraph(TorchCuda):
         with torch.cuda.graph(self._graph):
             self._eager()
         with torch.no_grad():
-            for layer, (w, b) in zip(self._linears, weights, strict=True):
+            for layer, (w, b) in zip(self._linears, architecture.weights(), strict=True):
                 layer.weight.copy_(torch.from_numpy(w))
                 layer.bias.copy_(torch.from_numpy(b))
             for state in self._optimizer.state.values():
@@ -416,18 +390,13 @@ class Jax(Contender):
 
     _compiled_for: Any = None
 
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
         jax = self._jax
         wanted = architecture, optimizer.name, optimizer.momentum
         if wanted != self._compiled_for:
             self._compiled_for = wanted
             self._build(architecture, optimizer)
+        weights = architecture.weights()
         self._parameters = jax.tree.map(self._own, weights)
         zeros = jax.tree.map(np.zeros_like, weights)
         state = (zeros,) if optimizer.name == "sgd" else (zeros, zeros, np.float32(0))
@@ -553,13 +522,7 @@ class ScikitLearn(Contender):
         self._sklearn = _import("sklearn.neural_network", "scikit-learn")
         return f"CPU, NumPy {np.__version__}"
 
-    def load(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        optimizer: OptimizerSettings,
-        batch: Batch,
-    ) -> None:
+    def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
         self._x = batch.x
         targets = batch.targets
         kind = self._sklearn.MLPRegressor
@@ -583,7 +546,7 @@ class ScikitLearn(Contender):
         )
         self._fit(self._x[:1], self._targets[0][:1])
         for coefficients, intercepts, (w, b) in zip(
-            self._model.coefs_, self._model.intercepts_, weights, strict=True
+            self._model.coefs_, self._model.intercepts_, architecture.weights(), strict=True
         ):
             coefficients[...], intercepts[...] = w.T, b
         # The call above was there to make the arrays; the next one starts a fresh optimizer on them.
@@ -623,6 +586,13 @@ class ScikitLearn(Contender):
         for start in range(0, len(x), len(self._x)):
             rows = order[start : start + len(self._x)]
             self._model.partial_fit(x[rows], y[rows], **self._classes)
+
+
+def require_cupy() -> None:
+    """Raises `AbsentError` where CuPy finds no device."""
+    devices, reason = device_count()
+    if not devices:
+        raise AbsentError(reason)
 
 
 def has_gpu() -> bool:

@@ -18,8 +18,7 @@ import numpy as np
 import gpubp
 
 from ..backends import Backend, blas
-from ..backends import device_count as cupy_devices
-from .contenders import AbsentError
+from .contenders import require_cupy
 from .tasks import Architecture
 
 __all__ = ["FLOORS", "Floor"]
@@ -103,9 +102,7 @@ class FloorGpu(Floor):
     backend = "cupy"
 
     def open(self) -> str:
-        devices, reason = cupy_devices()
-        if not devices:
-            raise AbsentError(reason)
+        require_cupy()
         return f"bare matmuls, {gpubp.get_backend('cupy').device}"
 
 

@@ -55,7 +55,7 @@ def peak(
 def _train(
     contender: Contender, architecture: Architecture, optimizer: OptimizerSettings, rows: int
 ) -> None:
-    contender.load(architecture, architecture.weights(), optimizer, architecture.batch(rows))
+    contender.load(architecture, optimizer, architecture.batch(rows))
     for _ in range(3):
         contender.step()
     contender.synchronize()

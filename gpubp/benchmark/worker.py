@@ -72,7 +72,7 @@ class Session:
             contender.load(chosen, batch_size)
             return None
         outcome = agreement.observe(contender, chosen, optimizer, batch_size)
-        contender.load(chosen, chosen.weights(), OPTIMIZERS[optimizer], chosen.batch(batch_size))
+        contender.load(chosen, OPTIMIZERS[optimizer], chosen.batch(batch_size))
         if epoch:
             contender.load_epoch(chosen.batch(EPOCH_ROWS))
         gc.collect()

@@ -55,7 +55,6 @@ class Data:
         self.labels = len(y.shape) == 1 and cost.targets == "class"
         weights = check_weights(sample_weight, self.rows, f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else _host(weights)
-        self._x, self._y = x, y
         self.source = Rows(None)
         if not self.streamed:
             try:
@@ -68,6 +67,8 @@ class Data:
                     stacklevel=2,
                 )
                 self.streamed = True
+        if self.streamed:
+            self._x, self._y = x, y
 
     def _resident(self, x: Array, y: Array, weights: Array | None) -> Rows:
         """All rows on the device."""
