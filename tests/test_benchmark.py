@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +294,18 @@ def test_every_contender_says_what_it_is() -> None:
         assert kind.name == name
         assert kind.__doc__
         assert ("Not yet run on" in kind.__doc__) == (kind.device == "gpu" or "cuda" in name)
+
+
+def test_variants_compares_steps_with_other_constants() -> None:
+    def variants(*arguments: str) -> subprocess.CompletedProcess[str]:
+        script = Path(__file__).resolve().parent.parent / "benchmarks/variants.py"
+        command = [sys.executable, script, "narrow", "2", *arguments]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    done = variants("LANE_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
+    title, now, changed, twins = done.stdout.splitlines()
+    assert (done.stderr, title.partition(":")[0]) == ("", "narrow, 2 rows, sgd")
+    assert now.startswith("as it is") and now.endswith("1.00 times")
+    assert changed.startswith("LANE_ROWS=1,LEAST_OUT=1e9") and twins.startswith("twins")
+    wrong = variants("NO=1")
+    assert (wrong.returncode, wrong.stderr) == (1, "no constant called NO\n")

@@ -9,7 +9,7 @@ import pytest
 
 import gpubp
 from gpubp.benchmark.report import markdown, tables
-from gpubp.benchmark.results import Results
+from gpubp.benchmark.results import Results, geometric_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "docs/guide.md"]
@@ -40,8 +40,58 @@ def test_the_guide_names_every_activation_and_cost() -> None:
     assert [name for name in names if name not in guide] == []
 
 
-def test_the_tables_of_the_benchmarks_are_those_of_the_committed_results() -> None:
-    document = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+@pytest.fixture
+def document() -> str:
+    return (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def results(document: str) -> Results:
     (path,) = re.findall(r"`(benchmarks/results/\S+\.json)`", document)
-    for table in tables(Results.load(ROOT / path)):
+    return Results.load(ROOT / path)
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_the_committed_results(
+    document: str, results: Results
+) -> None:
+    for table in tables(results):
         assert markdown(table).strip() in document, table.title
+
+
+def test_the_figures_in_the_text_are_those_of_the_committed_results(
+    document: str, results: Results
+) -> None:
+    ours = "gpubp-numpy"
+    steps = [p for p in results.points if p.work == "step"]
+    chosen = [
+        point
+        for point in steps
+        if point.optimizer == "sgd"
+        and (point.architecture, point.batch_size)
+        in {("classifier", n) for n in (1, 32, 128, 512, 2048, 8192)}
+        | {("narrow", n) for n in (32, 512, 8192)}
+    ]
+    peers = "torch", "torch-compile", "jax", "scikit-learn"
+    ratios = {peer: [point.ratio(peer, ours) or 0 for point in chosen] for peer in peers}
+    torch, compiled, jax, sklearn = (f"{geometric_mean(ratios[peer]):.2f}" for peer in peers)
+    least = min(min(some) for some in ratios.values())
+    entrant = results.entrant(ours)
+    assert entrant is not None
+    shares = [
+        point.share_of_floor(entrant) or 0
+        for point in steps
+        if point.architecture == "classifier" and point.batch_size >= 2048
+    ]
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    text = " ".join(document.split())
+    to_peers = f"{torch} to PyTorch, {compiled} to torch.compile, {jax} to JAX and {sklearn} to"
+    assert f"geometric means of the ratios are {to_peers} scikit-learn" in text
+    assert f"the closest is {least:.2f} " in text
+    assert f"run at {low} to {high} % of the speed of their bare matmuls" in text
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    torch, jax = (
+        f"{results.geometric_mean(peer, ours, 'step').value:.2f}" for peer in ("torch", "jax")
+    )
+    assert f"a step is {torch} times as fast as PyTorch's and {jax} times as JAX's" in readme
+    assert f"geometric means over {len(steps)} points" in readme

@@ -18,7 +18,7 @@ import numpy as np
 
 import gpubp
 
-from ..backends import device_count
+from ..backends import Backend, device_count
 from .tasks import Architecture, Batch, OptimizerSettings
 
 __all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu", "require_cupy"]
@@ -95,7 +95,7 @@ class GpubpNumpy(Contender):
     """gpubp on the CPU."""
 
     name = "gpubp-numpy"
-    backend: ClassVar[str] = "numpy"
+    backend: str | Backend = "numpy"
 
     def open(self) -> str:
         return gpubp.get_backend(self.backend).device
