@@ -34,7 +34,7 @@ from . import launch
 from .activations import Activation
 from .costs import Cost
 from .dropout import PHILOX
-from .layers import activation_text, derivative_text
+from .layers import activation_text, delta_text, derivative_text
 from .updates import PROLOGUE, Shared, Update
 
 __all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
@@ -403,7 +403,7 @@ KERNEL(output_delta) {  // a, y, scale, v, delta, rows, columns
     for (int64_t i = 0; i < s[5].integer; ++i)
         for (int64_t j = 0; j < columns; ++j) {
             const int64_t k = i * columns + j;
-            delta[k] = %s * scale[i];
+            delta[k] = delta_of(a[k], y[k], scale[i], v[k]);
         }
 }
 """
@@ -412,19 +412,10 @@ KERNEL(output_delta) {  // a, y, scale, v, delta, rows, columns
 def output_delta(
     cost: Cost, activation: Activation, a: Array, y: Array, scale: Array, v: Array, delta: Array
 ) -> Call | None:
-    if cost.canonical == activation.name:
-        text = OUTPUT_DELTA % "(a[k] - y[k])"
-    else:
-        if not cost.cuda_derivative or not (activation.rowwise or _has_text(activation)):
-            return None
-        text = launch.device_function(
-            "cost_derivative", "a y", cost.cuda_derivative, cost.parameters
-        )
-        formula = "cost_derivative(a[k], y[k])"
-        if not activation.rowwise:
-            text += derivative_text(activation)
-            formula += " * derivative(v[k])"
-        text += OUTPUT_DELTA % formula
+    has_text = activation.rowwise or _has_text(activation)
+    if cost.canonical != activation.name and not (cost.cuda_derivative and has_text):
+        return None
+    text = delta_text(cost, activation) + OUTPUT_DELTA
     return _call("output_delta", a.dtype, a, y, scale, v, delta, *delta.shape, text=text)
 
 

@@ -7,18 +7,32 @@ pass a stand-in that runs the same text on the host. Kernels are built once per 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["c_type", "device_function", "elementwise", "raw", "source"]
+import numpy as np
+
+__all__ = ["by_rows", "c_type", "device_function", "elementwise", "raw", "source"]
+
+Array = Any
 
 # Arithmetic is done in `compute`'s result type: a type narrower than float widens here and nowhere else.
 COMPUTE = """
 __device__ __forceinline__ float compute(float x) { return x; }
 __device__ __forceinline__ double compute(double x) { return x; }
 """
+
+
+# What a thread moves at once; by_rows says how much that is.
+VECTOR = """
+constexpr int VECTOR = {size};
+template <typename T> struct alignas(sizeof(T) * VECTOR) Vector {{ T value[VECTOR]; }};
+"""
+VECTOR_BYTES = 16
+THREADS, MOST_BLOCKS_DOWN = 256, 4096
+"""Threads of a block, and the most blocks over a batch's rows; not yet tuned on a GPU."""
 
 
 def device_function(
@@ -43,9 +57,17 @@ def elementwise(
     )
 
 
-def c_type(array: Any) -> str:
+C_TYPES = {
+    "float32": "float", "float64": "double", "bool": "bool",
+    "int8": "signed char", "int16": "short", "int32": "int", "int64": "long long",
+    "uint8": "unsigned char", "uint16": "unsigned short", "uint32": "unsigned int",
+    "uint64": "unsigned long long",
+}  # fmt: skip
+
+
+def c_type(array: Array) -> str:
     """What CUDA calls the type of the array's elements."""
-    return {"float32": "float", "float64": "double"}[array.dtype.name]
+    return C_TYPES[array.dtype.name]
 
 
 def source(file: str) -> str:
@@ -62,3 +84,33 @@ def raw(cupy: Any, file: str, name: str, preamble: str = "", **types: str) -> An
     typedefs = "".join(f"typedef {c_type} {alias};\n" for alias, c_type in types.items())
     code = COMPUTE + preamble + typedefs + source(file)
     return cupy.RawKernel(code, name, options=("-std=c++17",))
+
+
+def by_rows(
+    cupy: Any,
+    name: str,
+    shape: tuple[int, int],
+    moved: Sequence[Array],
+    text: str = "",
+    **types: str,
+) -> Callable[..., None]:
+    """The kernel of `name`.cu, whose threads go down the rows of a batch of this shape.
+
+    A thread has VECTOR neighbouring columns: as many as fit 16 bytes of each of the arrays that are
+    `moved`, where the columns divide by that and the addresses allow it, else one. The kernel's last
+    arguments are the rows, a long long, and the columns, an int; they are added here.
+    """
+    rows, columns = shape
+    size = VECTOR_BYTES // max(array.itemsize for array in moved)
+    if columns % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
+        size = 1
+    kernel = raw(cupy, f"{name}.cu", name, VECTOR.format(size=size) + text, **types)
+    across = columns // size
+    width = min(32, 1 << (across - 1).bit_length())
+    height = THREADS // width
+    grid = -(-across // width), min(-(-rows // height), MOST_BLOCKS_DOWN)
+
+    def launch(*arguments: Any) -> None:
+        kernel(grid, (width, height), (*arguments, np.int64(rows), np.int32(columns)))
+
+    return launch

@@ -29,12 +29,6 @@ __all__ = [
 Array = Any
 Bound = Callable[[], None]
 
-VECTOR_BYTES = 16
-"""What a CUDA thread loads or stores at once."""
-
-THREADS, MOST_BLOCKS_DOWN = 256, 4096
-"""Threads of a block, and the most blocks over a batch's rows; not yet tuned on a GPU."""
-
 
 def activation_text(activation: Activation) -> str:
     return launch.device_function("activation", "z", activation.cuda, activation.parameters)
@@ -53,19 +47,10 @@ def bias_activate_cuda(
     cupy: Any, activation: Activation, z: Array, biases: Array | None, a: Array
 ) -> None:
     """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` unless `a` is `z`."""
-    rows, columns = z.shape
-    vector = VECTOR_BYTES // z.itemsize
-    if columns % vector or z.data.ptr % VECTOR_BYTES or a.data.ptr % VECTOR_BYTES:
-        vector = 1
-    text = activation_text(activation) + f"constexpr int VECTOR = {vector};\n"
-    kernel = launch.raw(cupy, "bias_activate.cu", "bias_activate", text, T=launch.c_type(z))
-    across = columns // vector
-    width = min(32, 1 << (across - 1).bit_length())
-    height = THREADS // width
-    grid = -(-across // width), min(-(-rows // height), MOST_BLOCKS_DOWN)
-    null = np.uintp(0)
-    arguments = null if biases is None else biases, z, a, np.int64(rows), np.int32(columns)
-    kernel(grid, (width, height), arguments)
+    kernel = launch.by_rows(
+        cupy, "bias_activate", z.shape, (z, a), activation_text(activation), T=launch.c_type(z)
+    )
+    kernel(np.uintp(0) if biases is None else biases, z, a)
 
 
 def bias_activate_numpy(
@@ -128,27 +113,36 @@ def multiply_by_derivative_numpy(
 # with another cost gets scale ∂C/∂a here and its Jacobian product from softmax_jacobian.cu.
 
 
-def output_delta_cuda(cupy: Any, cost: Cost, activation: Activation) -> Any:
-    """kernel(a, y, scale, v, delta); scale is (rows, 1), v what the activation's derivative reads."""
-    if cost.canonical == activation.name:
-        operation, text = "delta = (compute(a) - compute(y)) * compute(scale);", ""
-    else:
+def delta_text(cost: Cost, activation: Activation) -> str:
+    """CUDA text of `delta_of(a, y, scale, v)`: an element of the output delta, or of scale ∂C/∂a where
+    the activation goes by rows."""
+    text, formula = "", "a - y"
+    if cost.canonical != activation.name:
         text = launch.device_function(
             "cost_derivative", "a y", cost.cuda_derivative, cost.parameters
         )
-        operation = "delta = cost_derivative(compute(a), compute(y)) * compute(scale)"
+        formula = "cost_derivative(a, y)"
         if not activation.rowwise:
             text += derivative_text(activation)
-            operation += " * derivative(compute(v))"
-        operation += ";"
-    return launch.elementwise(
-        cupy,
-        "T a, T y, T scale, T v",
-        "T delta",
-        operation,
-        f"{cost.name}_{activation.name}_delta",
-        text,
-    )
+            formula += " * derivative(v)"
+    return text + launch.device_function("delta_of", "a y scale v", f"return ({formula}) * scale;")
+
+
+def output_delta_cuda(
+    cupy: Any,
+    cost: Cost,
+    activation: Activation,
+    a: Array,
+    y: Array,
+    scale: Array,
+    v: Array,
+    delta: Array,
+) -> None:
+    """δ^L by output_delta.cu; scale is (rows,), v what the activation's derivative reads."""
+    text = delta_text(cost, activation)
+    arrays = a, y, v, delta
+    kernel = launch.by_rows(cupy, "output_delta", a.shape, arrays, text, T=launch.c_type(a))
+    kernel(a, y, scale, v, delta)
 
 
 def output_delta_numpy(

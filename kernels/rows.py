@@ -28,19 +28,26 @@ Bound = Callable[[], None]
 # clock[1] * stride + first on, through `order` where there is one.
 
 
-def gather_cuda(cupy: Any, ordered: bool) -> Any:
-    """kernel(source, clock, stride, first, columns, [order], scale, shift, out)."""
-    row = "clock[1] * stride + first + i / columns"
-    return launch.elementwise(
-        cupy,
-        "raw S source, raw int64 clock, int64 stride, int64 first, int64 columns"
-        + (", raw int64 order" if ordered else "")
-        + ", float64 scale, float64 shift",
-        "T out",
-        f"const T value = T(source[({f'order[{row}]' if ordered else row}) * columns + i % columns]);"
-        "out = scale == 1 && shift == 0 ? value : T(scale * value + shift);",
-        "gather_ordered" if ordered else "gather",
-    )
+def gather_cuda(
+    cupy: Any,
+    rows: Any,
+    field: str,
+    clock: Array,
+    first: int,
+    out: Array,
+    scale: float,
+    shift: float,
+) -> None:
+    """out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of `gpubp.backends.Rows`."""
+    source = getattr(rows, field)
+    if source.dtype == np.float16:
+        source = source.astype(np.float32)
+    shape = len(out), out.size // len(out)
+    types = {"S": launch.c_type(source), "T": launch.c_type(out)}
+    kernel = launch.by_rows(cupy, "gather", shape, (source, out), **types)
+    order = np.uintp(0) if rows.order is None else rows.order
+    step = np.int64(rows.stride), np.int64(first)
+    kernel(source, clock, order, *step, np.float64(scale), np.float64(shift), out)
 
 
 def gather_numpy(
@@ -97,15 +104,10 @@ def normalize_numpy(weights: Array) -> Bound:
 # Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
 
 
-def one_hot_cuda(cupy: Any) -> Any:
-    """kernel(labels, low, high, columns, y), with labels (rows, 1) and y (rows, columns)."""
-    return launch.elementwise(
-        cupy,
-        "int64 label, float64 low, float64 high, int64 columns",
-        "T y",
-        "y = (long long)(i % columns) == label ? high : low;",
-        "one_hot",
-    )
+def one_hot_cuda(cupy: Any, labels: Array, y: Array, low: float, high: float) -> None:
+    """y, (rows, columns), by one_hot.cu; labels, (rows,), are int64."""
+    kernel = launch.by_rows(cupy, "one_hot", y.shape, (y,), T=launch.c_type(y))
+    kernel(labels, np.float64(low), np.float64(high), y)
 
 
 def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:

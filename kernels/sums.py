@@ -20,6 +20,10 @@ Array = Any
 Bound = Callable[[], None]
 
 CHUNK_ROWS = 1024
+"""Rows whose column sums one block of threads, or one product with a row of ones, adds up."""
+
+SEGMENT = 16 * 1024
+"""Terms of a weighted sum that one block of threads adds up: sixteen for each thread."""
 
 
 def column_sums_cuda(
@@ -46,7 +50,7 @@ def _column_sums_once(cupy: Any, values: Array, out: Array, beta: float, chunk_r
     )
     grid = (-(-columns // 32), -(-rows // chunk_rows))
     sizes = (np.int32(rows), np.int32(columns), np.int32(chunk_rows))
-    kernel(grid, (32, 8), (values, out, np.float64(beta), *sizes))
+    kernel(grid, (32, 32), (values, out, np.float64(beta), *sizes))
 
 
 def column_sums_numpy(
@@ -87,17 +91,35 @@ def weighted_sum_cuda(
     add: bool = False,
 ) -> None:
     """out[slot[0]] (+)= Σ weights values in float64; without weights, the sum of squares."""
+    squares, blocks = weights is None, -(-values.size // SEGMENT)
+    if blocks > 1:
+        partial = cupy.empty(blocks, np.float64)
+        _weighted_sum_once(cupy, values, weights, squares, partial, None, False, SEGMENT)
+        values, weights, squares = partial, None, False
+    _weighted_sum_once(cupy, values, weights, squares, out, slot, add, values.size)
+
+
+def _weighted_sum_once(
+    cupy: Any,
+    values: Array,
+    weights: Array | None,
+    squares: bool,
+    out: Array,
+    slot: Array | None,
+    add: bool,
+    segment: int,
+) -> None:
     kernel = launch.raw(cupy, "weighted_sum.cu", "weighted_sum", T=launch.c_type(values))
     null = np.uintp(0)
-    arguments = (
-        values,
-        null if weights is None else weights,
-        out,
-        null if slot is None else slot,
-        np.int64(values.size),
-        np.int32(add),
+    kernel(
+        (-(-values.size // segment),),
+        (1024,),
+        (
+            *(values, null if weights is None else weights, np.int32(squares)),
+            *(out, null if slot is None else slot),
+            *(np.int64(values.size), np.int64(segment), np.int32(add)),
+        ),
     )
-    kernel((1,), (1024,), arguments)
 
 
 def weighted_sum_numpy(

@@ -233,6 +233,14 @@ namespace cuda_on_host {
 
 enum State { RUNNABLE, AT_BARRIER, IN_WARP, LEFT };
 
+// What a thread runs on. One that its thread has left serves the next, so that a kernel without barriers
+// needs only one.
+struct Fiber {
+    bool started;
+    jmp_buf context;
+    char *stack;
+};
+
 struct Thread {
     State state;
     uint3 index;
@@ -244,10 +252,7 @@ struct Thread {
     // ... and what it gets.
     uint64_t received;
     unsigned ballot;
-    // The fiber.
-    bool started;
-    jmp_buf context;
-    char *stack;
+    Fiber fiber;
 };
 
 constexpr int max_threads = 1024;
@@ -255,7 +260,8 @@ constexpr size_t stack_bytes = 128 << 10, max_dynamic_shared = 227 << 10, guard 
 constexpr unsigned char nothing = 0xFE;  // as float: -1.7e38, as double: -5e303, as int: -16843010
 
 static Thread threads[max_threads];
-static int n_threads;
+static Fiber idle_fibers[max_threads];
+static int n_threads, n_idle_fibers;
 static Thread *current;
 static jmp_buf scheduler;
 static void (*body)(void **);
@@ -264,7 +270,7 @@ alignas(256) static unsigned char dynamic_shared[max_dynamic_shared + guard];
 
 // Back to the scheduler; returns when the scheduler resumes this fiber.
 static __attribute__((noinline)) void pause_fiber() {
-    if (_setjmp(current->context) == 0) _longjmp(scheduler, 1);
+    if (_setjmp(current->fiber.context) == 0) _longjmp(scheduler, 1);
 }
 
 static void run_fiber() {
@@ -278,9 +284,17 @@ static void run_fiber() {
 static __attribute__((noinline)) void resume(Thread &thread) {
     current = &thread;
     threadIdx = thread.index;
-    if (_setjmp(scheduler) != 0) return;
-    if (thread.started) _longjmp(thread.context, 1);
-    if (!thread.stack) {
+    if (_setjmp(scheduler) != 0) {
+        if (current->state == LEFT) {
+            idle_fibers[n_idle_fibers++] = current->fiber;
+            current->fiber = {};
+        }
+        return;
+    }
+    Fiber &fiber = thread.fiber;
+    if (!fiber.stack && n_idle_fibers) fiber = idle_fibers[--n_idle_fibers];
+    if (fiber.started) _longjmp(fiber.context, 1);
+    if (!fiber.stack) {
         void *stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stack == MAP_FAILED) {
@@ -288,12 +302,12 @@ static __attribute__((noinline)) void resume(Thread &thread) {
             return;
         }
         mprotect(stack, guard, PROT_NONE);  // an overflow is a fault, not a neighbour's surprise
-        thread.stack = static_cast<char *>(stack);
+        fiber.stack = static_cast<char *>(stack);
     }
-    thread.started = true;
+    fiber.started = true;
     ucontext_t start;
     getcontext(&start);
-    start.uc_stack.ss_sp = thread.stack;
+    start.uc_stack.ss_sp = fiber.stack;
     start.uc_stack.ss_size = stack_bytes;
     start.uc_link = nullptr;
     makecontext(&start, run_fiber, 0);
@@ -482,7 +496,7 @@ inline const char *launch(const unsigned *grid, const unsigned *block, size_t sh
             }
     }
     if (error[0])  // fibers that stopped half-way begin anew at the next launch
-        for (Thread &thread : threads) thread.started = false;
+        for (Thread &thread : threads) thread.fiber.started = false;
     return error;
 }
 

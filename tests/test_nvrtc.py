@@ -187,26 +187,36 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
         assert text in everything
 
 
+BY_ROWS = {
+    "bias_activate": lambda b, z: b.bias_activate(ACTIVATIONS["relu"], z, None, z),
+    "output_delta": lambda b, z: b.output_delta(
+        COSTS["huber"], ACTIVATIONS["tanh"], z, z, z, z[:, 0], z, None
+    ),
+    "gather": lambda b, z: b.gather(Rows(z), "x", z[0], 0, z),
+    "one_hot": lambda b, z: b.one_hot(z[0], z, 0.0, 1.0),
+}
+
+
 @pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
-def test_bias_and_activation_move_sixteen_bytes_at_once_and_divide_no_index(
-    dtype: str, vector: str
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_kernels_by_rows_move_sixteen_bytes_at_once_and_divide_no_index(
+    name: str, dtype: str, vector: str
 ) -> None:
     recorder = Recorder()
-    z = recorder.array(4, 8, dtype=dtype)
-    recorder.backend.bias_activate(ACTIVATIONS["relu"], z, None, z)
+    BY_ROWS[name](recorder.backend, recorder.array(4, 8, dtype=dtype))
     (launch,) = recorder.launches.values()
-    ptx = nvrtc_compile(text_of(launch), launch.kernel.name, "compute_80", ("-std=c++17",))
-    assert f"ld.global.{vector}" in ptx
+    assert launch.kernel.name == name
+    ptx = nvrtc_compile(text_of(launch), name, "compute_80", ("-std=c++17",))
+    load = "ld.global.nc." if name in ("gather", "output_delta") else "ld.global."
+    assert name == "one_hot" or load + vector in ptx
     assert f"st.global.{vector}" in ptx
     assert not re.search(r"\b(div|rem)\.[su]", ptx)
 
 
 def test_raw_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for launch in launches():
-        of_entries = launch.kernel.name in (
-            "row_costs",
-            "bias_activate",
-        )  # one for each entry of a table
+        # one for each entry of a table
+        of_entries = launch.kernel.name in ("row_costs", "bias_activate", "output_delta")
         if isinstance(launch.kernel, HostRawKernel) and not of_entries:
             kernel = launch.kernel
             nvrtc_compile(kernel.code, kernel.name, "compute_75", kernel.options)

@@ -43,7 +43,9 @@ class CupyBackend(Backend):
         return f"{properties['name'].decode()}, CuPy {self.xp.__version__}"
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        return self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
+        array = self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
+        # gather would have to widen it for every batch
+        return array.astype(np.float32) if array.dtype == np.float16 else array
 
     def to_numpy(self, array: Array) -> Any:
         return self.xp.asnumpy(array)
@@ -80,15 +82,10 @@ class CupyBackend(Backend):
         scale: float = 1.0,
         shift: float = 0.0,
     ) -> None:
-        source = getattr(rows, field)
-        kernel = rows_kernels.gather_cuda(self.xp, ordered=rows.order is not None)
-        order = () if rows.order is None else (rows.order,)
-        columns = out.size // len(out)
-        kernel(source, clock, rows.stride, first, columns, *order, scale, shift, out)
+        rows_kernels.gather_cuda(self.xp, rows, field, clock, first, out, scale, shift)
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        kernel = rows_kernels.one_hot_cuda(self.xp)
-        kernel(labels[:, None], low, high, out.shape[1], out)
+        rows_kernels.one_hot_cuda(self.xp, labels, out, low, high)
 
     def normalize(self, weights: Array) -> None:
         total = self.xp.sum(weights, dtype=np.float64)
@@ -175,14 +172,13 @@ class CupyBackend(Backend):
         own_cost = cost.function_derivative is not None and not cost.cuda_derivative
         own_activation = activation.function is not None and not activation.cuda_derivative
         if not own_cost and not own_activation:
-            layers.output_delta_cuda(self.xp, cost, activation)(a, y, scale[:, None], v, delta)
+            layers.output_delta_cuda(self.xp, cost, activation, a, y, scale, v, delta)
             return
         if own_cost:
             assert cost.function_derivative is not None
             self.xp.multiply(cost.function_derivative(self.xp, a, y), scale[:, None], out=delta)
         else:
-            identity = layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE)
-            identity(a, y, scale[:, None], v, delta)
+            layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE, a, y, scale, v, delta)
         if not activation.rowwise:
             self.multiply_by_derivative(activation, v, delta)
 
