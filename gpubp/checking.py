@@ -75,12 +75,16 @@ def check_gradients(
         biases=network.layout.biases,
         initializer="zeros",
     )
+    twin.parameters = network.parameters
     theta, backend = twin.parameters, twin.backend
-    theta[...] = network.parameters
     values = backend.to_numpy(theta).copy()
     chosen = np.arange(theta.size)
     if theta.size > most:
         chosen = np.sort(np.random.default_rng(seed).choice(theta.size, most, replace=False))
+
+    def put(index: int, value: float) -> None:
+        with backend.use():
+            theta[index] = value
 
     differences = np.empty(len(chosen))
     for k, index in enumerate(chosen):
@@ -88,9 +92,9 @@ def check_gradients(
         h = step * max(1.0, abs(kept))
         costs = []
         for multiple in (-2, -1, 1, 2):
-            theta[index] = kept + multiple * h
+            put(index, kept + multiple * h)
             costs.append(twin.cost(x, y, sample_weight))
-        theta[index] = kept
+        put(index, kept)
         differences[k] = (costs[0] - 8 * costs[1] + 8 * costs[2] - costs[3]) / (12 * h)
 
     gradient = backend.to_numpy(twin.backprop(x, y, sample_weight).gradient)[chosen]

@@ -39,7 +39,11 @@ def assign(name: str, held: Array | None, values: Any) -> None:
         expected = "None: this layer has none" if held is None else f"shape {held.shape}"
         raise ValueError(f"{name} is given shape {np.shape(values)}, expected {expected}")
     owner = backend_of(held)
-    held[...] = values if owner is None else owner.asarray(values)
+    if owner is None:
+        held[...] = values
+    else:
+        with owner.use():
+            held[...] = owner.asarray(values)
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import backprop, storage
-from .backends import Array, Backend, Rows, backend_of, get_backend
+from .backends import Array, Backend, Rows, backend_of, get_backend, on_device
 from .backprop import Problem
 from .errors import unknown_name
 from .initializers import INITIALIZERS, Initializer, default_initializer
@@ -205,6 +205,7 @@ class Network:
         """Layers, cost and backend, as the functions of `gpubp.backprop` take them."""
         return Problem(self.backend, self.layers, self.cost_function)
 
+    @on_device
     def forward(self, x: Any) -> Forward:
         """Every z and a for x, (rows, n_in) or one example (n_in,).
 
@@ -220,6 +221,7 @@ class Network:
         block = workspace.lanes[0][0]
         return Forward(self._back(block.z, given), self._back(block.a, given))
 
+    @on_device
     def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
         """The cost, every z, a and δ, and the gradient by parameters and inputs.
 
@@ -257,6 +259,7 @@ class Network:
             a=self._back(block.a, given),
         )
 
+    @on_device
     def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """The mean cost of x against y, weighted if sample_weight is given.
 
@@ -270,6 +273,7 @@ class Network:
         backprop.evaluate(self.problem, workspace, rows, self._clock(), costs)
         return float(self.backend.to_numpy(costs).sum())
 
+    @on_device
     def predict(self, x: Any) -> Array:
         """The outputs a^L for x: (rows, n_out), or (n_out,) for one example (n_in,).
 

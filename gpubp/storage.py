@@ -119,9 +119,8 @@ def load(
         )
     for k, layer in enumerate(loaded.layers):
         for name in ("weights", "biases"):
-            target = getattr(layer, name)
-            if target is not None:
-                target[...] = backend.asarray(tensors[f"layers.{k}.{name}"], loaded.dtype)
+            if getattr(layer, name) is not None:
+                setattr(layer, name, tensors[f"layers.{k}.{name}"])
     return loaded
 
 

@@ -4,8 +4,10 @@ and what was expected."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,6 +26,9 @@ __all__ = [
     "get_cost",
     "is_sparse",
 ]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def get_activation(activation: str | Activation, **parameters: float) -> Activation:
@@ -170,6 +175,20 @@ def _namespace(array: Array) -> Any:
     return np if backend is None else backend.xp
 
 
+def _where_it_lies(
+    check: Callable[Concatenate[Any, _Arguments], _Result],
+) -> Callable[Concatenate[Any, _Arguments], _Result]:
+    """The check, run on the device where its first argument lies."""
+
+    @wraps(check)
+    def run(values: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        backend = backend_of(values)
+        with nullcontext() if backend is None else backend.use():
+            return check(values, *args, **kwargs)
+
+    return run
+
+
 def check_finite(name: str, array: Array) -> None:
     """No NaN and no infinity; says where the first one is."""
     if array.dtype.kind != "f":
@@ -197,6 +216,7 @@ def check_fits(name: str, array: Array | None, dtype: np.dtype[Any]) -> None:
             raise ValueError(f"{name} holds {extreme}, too large for {dtype}, the network's dtype")
 
 
+@_where_it_lies
 def check_inputs(
     x: Any,
     n_in: int,
@@ -237,6 +257,7 @@ def check_shapes(x: Any, y: Any, cost: Cost, sizes: Sequence[int]) -> tuple[Arra
     return x, check_targets(y, cost, len(x), sizes[-1], values=False)
 
 
+@_where_it_lies
 def check_targets(
     y: Any,
     cost: Cost,
@@ -323,6 +344,7 @@ def _check_values(y: Array, cost: Cost, name: str) -> None:
             )
 
 
+@_where_it_lies
 def check_weights(
     weights: Any,
     rows: int,

@@ -63,20 +63,16 @@ def keep_scale(rate: float) -> float:
     return 1 / (1 - float(np.float32(rate)))
 
 
-def dropout_cuda(cupy: Any) -> Any:
-    """kernel(x, clock, seed, layer, first, rate, scale, out): out = x scale, with scale = 1 / (1 - rate),
-    where the number of an element is at least `rate`, else 0. clock[0] is the step; `first` the position
-    of x's first element. `out` may be `x`."""
-    return launch.elementwise(
-        cupy,
-        "T x, raw int64 clock, uint64 seed, uint64 layer, int64 first, float32 rate, float64 scale",
-        "T out",
-        "unsigned long long words[4];"
-        "philox(seed, clock[0], layer, (first + i) / 8, words);"
-        "out = philox_uniform(words, first + i) >= rate ? T(compute(x) * T(scale)) : T(0);",
-        "dropout",
-        PHILOX,
-    )
+def dropout_cuda(
+    cupy: Any, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+) -> None:
+    """out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
+    clock[0] is the step; `first` the position of x's first element. `out` may be `x`."""
+    kernel = launch.raw(cupy, "dropout.cu", "dropout", PHILOX, T=launch.c_type(x))
+    counters = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
+    place = np.uint64(seed), np.uint64(layer), np.int64(first), np.int64(x.size)
+    factors = np.float32(rate), np.float64(keep_scale(rate))
+    kernel((-(-counters // 128),), (128,), (x, clock, *place, *factors, out))
 
 
 def dropout_numpy(

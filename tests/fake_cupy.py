@@ -8,6 +8,7 @@ silently into, a NumPy array.
 from __future__ import annotations
 
 import functools
+import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,14 +18,28 @@ from cuda_on_host import HostElementwiseKernel, HostRawKernel
 
 Array = np.ndarray[Any, Any]
 
+DEVICES = 2
+
+
+class _Current(threading.local):
+    """The number of each thread's current device, and of those it was before, within `with`."""
+
+    def __init__(self) -> None:
+        self.device = 0
+        self.before: list[int] = []
+
+
+_current = _Current()
+
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """A NumPy array in the part of `cupy.ndarray`; what is not here, NumPy's array does."""
 
-    __slots__ = ("_host",)
+    __slots__ = ("_device", "_host")
 
-    def __init__(self, host: Array) -> None:
+    def __init__(self, host: Array, device: int | None = None) -> None:
         self._host = host
+        self._device = _current.device if device is None else device
 
     def get(self, stream: Any = None, order: str = "C", out: Array | None = None) -> Array:
         """A copy on the host."""
@@ -45,7 +60,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def device(self) -> _FakeDevice:
-        return _FakeDevice(0)
+        return _FakeDevice(self._device)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -58,19 +73,26 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return _on_device(getattr(ufunc, method))(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in (np.ndim, np.shape, np.size):
+            return func(self._host)
         return _on_device(func)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         value = getattr(self._host, name)
-        return _on_device(value) if callable(value) else _to_device(value)
+        if not callable(value):
+            return DeviceArray(value, self._device) if isinstance(value, np.ndarray) else value
+        if name in ("ravel", "reshape", "transpose", "view"):
+            return lambda *args, **kwargs: DeviceArray(value(*args, **kwargs), self._device)
+        _to_host(self)  # it computes, which only the array's own device does
+        return _on_device(value)
 
     def __getitem__(self, index: Any) -> Any:
-        return _to_device(self._host[_to_host(index)])
+        return DeviceArray(np.asarray(self._host[_to_host(index)]), self._device)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._host[_to_host(index)] = _to_host(value)
+        _to_host(self)[_to_host(index)] = _to_host(value)
 
     def __len__(self) -> int:
         return len(self._host)
@@ -92,8 +114,13 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def _to_host(value: Any) -> Any:
-    """The same memory as `numpy.ndarray`, inside containers too."""
+    """The same memory as `numpy.ndarray`, inside containers too; of arrays on the current device."""
     if isinstance(value, DeviceArray):
+        if value._device != _current.device:
+            raise ValueError(
+                f"Array device must be same as the current device: array device = {value._device}"
+                f" while current = {_current.device}"
+            )
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {np.ndarray}")
@@ -144,7 +171,7 @@ class _FakeRawModule:
 
 
 def _operand(trans: str | int, a: DeviceArray) -> Array:
-    matrix = a._host
+    matrix = _to_host(a)
     if trans in ("N", "n", 0):
         return matrix
     if trans in ("T", "t", 1):
@@ -161,7 +188,7 @@ def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> 
     if out.dtype.char not in "fdFD":
         raise TypeError("invalid dtype")
     scalar = out.dtype.type
-    target = out._host
+    target = _to_host(out)
     product = scalar(alpha) * (op_a @ op_b)
     target[...] = product if scalar(beta) == 0 else product + scalar(beta) * target
     return out
@@ -192,30 +219,38 @@ def _gemv(
     """`cupy.cublas.gemv`: y = alpha op(a) x + beta y."""
     op_a = _operand(transa, a)
     assert op_a.ndim == 2 and x.ndim == y.ndim == 1 and op_a.shape == (*y.shape, *x.shape)
-    _blas(op_a, x._host, y, alpha, beta)
+    _blas(op_a, _to_host(x), y, alpha, beta)
 
 
 class _FakeDevice:
-    """`cupy.cuda.Device`: the one device of this machine, its CPU."""
+    """`cupy.cuda.Device`: a device is a number, which arrays remember; all of them are the CPU."""
 
     compute_capability = "00"
 
     def __init__(self, device: int | None = None) -> None:
-        self.id = device or 0
-        if self.id != 0:
+        self.id = _current.device if device is None else device
+        if self.id >= DEVICES:
             raise _FakeCUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
 
     def __enter__(self) -> _FakeDevice:
+        _current.before.append(_current.device)
+        _current.device = self.id
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        _current.device = _current.before.pop()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _FakeDevice) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def __int__(self) -> int:
         return self.id
 
     def use(self) -> None:
-        pass
+        _current.device = self.id
 
     def synchronize(self) -> None:
         pass
@@ -278,9 +313,13 @@ def _transfer(
     """To the device; what is there already is copied only if asked or if the dtype differs."""
     if isinstance(a, DeviceArray):
         result = np.array(a._host, dtype, order=order or "K", copy=copy or None)
-        return a if result is a._host else DeviceArray(result)
+        return (
+            a
+            if result is a._host
+            else DeviceArray(np.array(_to_host(a), dtype, order=order or "K"))
+        )
     if isinstance(a, list | tuple):
-        a = [x._host if isinstance(x, DeviceArray) else x for x in a]
+        a = [_to_host(x) for x in a]
     result = np.array(a, dtype, order=order or "K")
     if result.dtype.char not in "?bhilqBHILQefdFD":
         raise ValueError(f"Unsupported dtype {result.dtype}")
@@ -308,8 +347,8 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
     runtime = _module(
         "cupy.cuda.runtime",
         {
-            "getDeviceCount": lambda: 1,
-            "getDevice": lambda: 0,
+            "getDeviceCount": lambda: DEVICES,
+            "getDevice": lambda: _current.device,
             "getDeviceProperties": lambda device: {
                 "name": b"host emulation",
                 "major": 0,

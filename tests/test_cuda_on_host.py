@@ -17,7 +17,7 @@ from cuda_on_host import (
     nvrtc_compile,
     nvrtc_version,
 )
-from fake_cupy import fake_cupy, fake_cupy_modules
+from fake_cupy import DEVICES, fake_cupy, fake_cupy_modules
 
 pytestmark = pytest.mark.skipif(host_compiler() is None, reason="no C++ compiler")
 needs_nvrtc = pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed")
@@ -496,13 +496,13 @@ def test_fake_cupy_can_be_imported_and_says_what_it_is(monkeypatch: pytest.Monke
     from cupy.cuda import runtime
 
     assert cublas is cupy.cublas
-    assert runtime.getDeviceCount() == 1
+    assert runtime.getDeviceCount() == DEVICES
     assert runtime.getDeviceProperties(0)["name"] == b"host emulation"
     with cupy.cuda.Device(0) as device, cupy.cuda.Stream(non_blocking=True) as stream:
         stream.synchronize()
         device.synchronize()
     with pytest.raises(runtime.CUDARuntimeError, match="invalid device ordinal"):
-        cupy.cuda.Device(1)
+        cupy.cuda.Device(DEVICES)
     assert cupyx.empty_pinned(3, np.float32).shape == (3,)
     assert len(cupy.cuda.alloc_pinned_memory(16)) == 16
     cupy.get_default_memory_pool().free_all_blocks()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy as cupy_backend
-from .base import Array, Backend, Rows
+from .base import Array, Backend, Rows, on_device
 from .numpy import NumpyBackend
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "backend_of",
     "explain_auto",
     "get_backend",
+    "on_device",
 ]
 
 _EXTRAS = (
@@ -81,8 +82,9 @@ def explain_auto() -> tuple[Backend, str]:
 def backend_of(array: Any) -> Backend | None:
     """The backend whose array `array` is, or None for anything else; never imports CuPy."""
     if hasattr(array, "__cuda_array_interface__"):
-        device = getattr(getattr(array, "device", None), "id", 0)
-        return _cupy(device if isinstance(device, int) else 0)
+        device = getattr(array, "device", None)
+        number = getattr(device, "id", getattr(device, "index", 0))  # CuPy's and JAX's; PyTorch's
+        return _cupy(number if isinstance(number, int) else 0)
     return None
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..kernels import Activation, Cost, Shared, Update
 
-__all__ = ["Array", "Backend", "Rows"]
+__all__ = ["Array", "Backend", "Rows", "on_device"]
 
 Array = Any
 
@@ -50,6 +52,10 @@ class Backend(ABC):
     @abstractmethod
     def device(self) -> str:
         """What it runs on, for people to read."""
+
+    def use(self) -> AbstractContextManager[Any]:
+        """Within it, this thread's new arrays and its verbs are on this backend's device."""
+        return nullcontext()
 
     # Arrays.
 
@@ -198,3 +204,26 @@ class Backend(ABC):
     @abstractmethod
     def advance(self, clock: Array) -> None:
         """clock ← clock + 1, both of its counters."""
+
+
+class _HasBackend(Protocol):
+    @property
+    def backend(self) -> Backend: ...
+
+
+_Self = TypeVar("_Self", bound=_HasBackend)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def on_device(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """The method of something that has a backend, run on the backend's device."""
+
+    @wraps(method)
+    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with self.backend.use():
+            return method(self, *args, **kwargs)
+
+    return run

@@ -8,6 +8,7 @@ compiler by the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..kernels import Activation, Cost, Shared, Update, layers, softmax, sums
 from ..kernels import rows as rows_kernels
-from ..kernels.dropout import dropout_cuda, keep_scale
+from ..kernels.dropout import dropout_cuda
 from ..kernels.updates import update_cuda
 from .base import Array, Backend, Rows
 
@@ -33,7 +34,6 @@ class CupyBackend(Backend):
     def __init__(self, cupy: Any, device: int = 0) -> None:
         self.xp = cupy
         self._device = cupy.cuda.Device(device)
-        self._device.use()
         if device:
             self.name = f"cupy:{device}"
 
@@ -42,16 +42,20 @@ class CupyBackend(Backend):
         properties = self.xp.cuda.runtime.getDeviceProperties(self._device.id)
         return f"{properties['name'].decode()}, CuPy {self.xp.__version__}"
 
+    def use(self) -> AbstractContextManager[Any]:
+        return self._device  # type: ignore[no-any-return]
+
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        array = self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
-        # gather would have to widen it for every batch
-        return array.astype(np.float32) if array.dtype == np.float16 else array
+        with self.use():
+            array = self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
+            # gather would have to widen it for every batch
+            return array.astype(np.float32) if array.dtype == np.float16 else array
 
     def to_numpy(self, array: Array) -> Any:
         return self.xp.asnumpy(array)
 
     def owns(self, array: Any) -> bool:
-        return isinstance(array, self.xp.ndarray)
+        return isinstance(array, self.xp.ndarray) and array.device == self._device
 
     # How a step is laid out: one lane and, unless asked otherwise, one block; the device has its own lanes.
 
@@ -68,7 +72,8 @@ class CupyBackend(Backend):
         return step
 
     def synchronize(self) -> None:
-        self.xp.cuda.get_current_stream().synchronize()
+        with self.use():
+            self.xp.cuda.get_current_stream().synchronize()
 
     # Verbs.
 
@@ -130,8 +135,7 @@ class CupyBackend(Backend):
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        scale = keep_scale(rate)
-        dropout_cuda(self.xp)(x, clock, seed, layer, first, np.float32(rate), scale, out)
+        dropout_cuda(self.xp, x, out, clock, seed, layer, first, rate)
 
     def output_delta(
         self,

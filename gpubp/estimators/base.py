@@ -199,7 +199,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                     stacklevel=3,
                 )
             self._publish(record)
-        if not bool(network.backend.xp.isfinite(network.parameters).all()):
+        with network.backend.use():
+            finite = bool(network.backend.xp.isfinite(network.parameters).all())
+        if not finite:
             raise ValueError(
                 "training gave parameters that are not finite; X may hold large values that want"
                 " scaling, or learning_rate_init is too high"
@@ -294,4 +296,4 @@ def _draw_parameters(network: Network, rng: Any, activation: str | Activation) -
         weights[...] = rng.uniform(-bound, bound, weights.shape[::-1]).T
         assert biases is not None
         biases[...] = rng.uniform(-bound, bound, len(biases))
-    network.parameters[...] = network.backend.asarray(values)
+    network.parameters = values

@@ -150,7 +150,10 @@ class _Progress(Callback):
 
 def _take(array: Array, rows: Any) -> Array:
     home = backend_of(array)
-    return array[rows if home is None else home.asarray(rows)]
+    if home is None:
+        return array[rows]
+    with home.use():
+        return array[home.asarray(rows)]
 
 
 def _penalty(network: Network, l2: float) -> float:
@@ -253,7 +256,7 @@ def fit_lbfgs(settings: Any, network: Network, twin: Network, examples: Examples
     history, latest = History(), [math.nan]
 
     def objective(theta: Any) -> tuple[float, Any]:
-        twin.parameters[...] = backend.asarray(theta)
+        twin.parameters = theta
         computed = twin.backprop(X, targets, examples.weights)
         gradient, w = backend.to_numpy(computed.gradient), theta[:n_weights]
         gradient[:n_weights] += l2 * w
@@ -273,7 +276,7 @@ def fit_lbfgs(settings: Any, network: Network, twin: Network, examples: Examples
         callback=report,
         options={"maxiter": settings.max_iter, "maxfun": settings.max_fun, "gtol": settings.tol},
     )
-    network.parameters[...] = network.backend.asarray(result.x.astype(network.dtype))
+    network.parameters = result.x
     history.cost[-1:] = [float(result.fun)]
     history.best_epoch = len(history) - 1
     history.stopped = "epochs" if result.nit >= settings.max_iter else "converged"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Rows
+from ..backends import Array, Backend, Rows, on_device
 from ..backprop import Dropping, backpropagate
 from ..errors import DivergenceError
 from ..layers import Parameters, widths
@@ -40,7 +40,7 @@ StepKey = tuple[int, bool, bool, int | None]
 rows of a block."""
 
 _ON_DEVICE = (
-    "_backend", "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
+    "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
     "_table", "_steps",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
@@ -113,10 +113,10 @@ class Trainer:
         self._steps_taken = 0
         self._allocate()
 
+    @on_device
     def _allocate(self) -> None:
         """Everything on the device, as it is before the first step."""
         backend, layout, dtype = self.network.backend, self.network.layout, self.network.dtype
-        self._backend = backend
         self._gradients: list[Array] = [backend.xp.zeros(layout.size, dtype)]
         self._views: list[list[Parameters]] = [layout.views(self._gradients[0])]
         self._state = self._fresh_state()
@@ -128,20 +128,27 @@ class Trainer:
         self._steps: dict[StepKey, Callable[[], None]] = {}
         self._make_room([1], 1)
 
+    @on_device
     def _fresh_state(self) -> tuple[Array, ...]:
         size, dtype = self.network.layout.size, self.network.dtype
-        return tuple(self._backend.xp.zeros(size, dtype) for _ in self.optimizer.update.state)
+        return tuple(self.backend.xp.zeros(size, dtype) for _ in self.optimizer.update.state)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in _ON_DEVICE}
-        return state | {"arrays": [self._backend.to_numpy(array) for array in self._lasting]}
+        return state | {"arrays": [self.backend.to_numpy(array) for array in self._lasting]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         arrays = state.pop("arrays")
         self.__dict__.update(state)
         self._allocate()
-        for target, array in zip(self._lasting, arrays, strict=True):
-            target[...] = self._backend.asarray(array)
+        with self.backend.use():
+            for target, array in zip(self._lasting, arrays, strict=True):
+                target[...] = self.backend.asarray(array)
+
+    @property
+    def backend(self) -> Backend:
+        """Where it trains: the network's."""
+        return self.network.backend
 
     @property
     def optimizer(self) -> Optimizer:
@@ -167,6 +174,7 @@ class Trainer:
         """End training after the current step; `History.stopped` will give the reason."""
         self._stop_reason = reason
 
+    @on_device
     def fit(
         self,
         x: Any,
@@ -222,6 +230,7 @@ class Trainer:
             raise
         return history
 
+    @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
         """One update on one batch, without reading anything back: `step_cost` does that.
 
@@ -236,12 +245,12 @@ class Trainer:
         weights = check_weights(sample_weight, len(x), values=False)
         rows = self._rows
         rows.x, rows.y, rows.order, rows.stride = (
-            move(x, self._backend),
-            move(y, self._backend),
+            move(x, self.backend),
+            move(y, self.backend),
             None,
             0,
         )
-        rows.weights = None if weights is None else move(weights, self._backend)
+        rows.weights = None if weights is None else move(weights, self.backend)
         key = len(x), y.ndim == 1, weights is not None, self._limit
         if key not in self._steps:
             self._make_room([len(x)], 1)
@@ -253,6 +262,7 @@ class Trainer:
             self._let_go()
 
     @property
+    @on_device
     def step_cost(self) -> float:
         """The mean cost of the last step's batch, before its update; waits for the device.
 
@@ -261,7 +271,7 @@ class Trainer:
         """
         if not self._done:
             return math.nan
-        return float(self._backend.to_numpy(self._costs[:, self._done - 1]).sum())
+        return float(self.backend.to_numpy(self._costs[:, self._done - 1]).sum())
 
     # An epoch at a time.
 
@@ -291,7 +301,7 @@ class Trainer:
             rates = self._rates(epoch, epochs, batches)
             self._epoch(data, order, stride, limit, callbacks)
             done = self._done
-            costs = self._backend.to_numpy(self._costs)[:, :done].sum(0)
+            costs = self.backend.to_numpy(self._costs)[:, :done].sum(0)
             weights = [data.total_weight(order[k * stride : (k + 1) * stride]) for k in range(done)]
             cost = float(np.dot(costs, weights) / (sum(weights) or 1))
             with np.errstate(all="ignore"):
@@ -355,7 +365,7 @@ class Trainer:
             0,
         )
         if not data.streamed:
-            rows.order, rows.stride = self._backend.asarray(order), stride
+            rows.order, rows.stride = self.backend.asarray(order), stride
         self._clear_costs()
         watched = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         for start in range(0, data.rows, stride):
@@ -390,7 +400,7 @@ class Trainer:
         table = np.empty((len(steps), 3))
         table[:, 0] = self.optimizer.learning_rate * factors
         table[:, 1], table[:, 2] = self.optimizer.corrections(steps + 1.0)
-        self._table[: len(steps)] = self._backend.asarray(table)
+        self._table[: len(steps)] = self.backend.asarray(table)
         return table[:, 0]
 
     # A step.
@@ -415,7 +425,7 @@ class Trainer:
         while len(self._steps) >= STEPS_KEPT:
             del self._steps[next(iter(self._steps))]
         workspace = Workspace(
-            self._backend,
+            self.backend,
             self.network.layers,
             self.network.cost_function,
             rows,
@@ -424,12 +434,12 @@ class Trainer:
             limit=limit,
             labels=labels,
         )
-        self._steps[key] = self._backend.capture(lambda: self._step(workspace))
+        self._steps[key] = self.backend.capture(lambda: self._step(workspace))
         return self._steps[key]
 
     def _step(self, workspace: Workspace) -> None:
         """Backpropagation over the workspace's lanes, then the update."""
-        backend, optimizer, gradient = self._backend, self.optimizer, self._gradients[0]
+        backend, optimizer, gradient = self.backend, self.optimizer, self._gradients[0]
         backpropagate(
             self.network.problem,
             workspace,
@@ -470,9 +480,9 @@ class Trainer:
 
         Where there was less room before, what was captured in it is dropped.
         """
-        xp, network = self._backend.xp, self.network
+        xp, network = self.backend.xp, self.network
         sizes = widths(network.layers)
-        lanes = max(len(self._backend.plan(rows, sizes, self._limit)) for rows in batches)
+        lanes = max(len(self.backend.plan(rows, sizes, self._limit)) for rows in batches)
         for _ in range(len(self._gradients), lanes):
             self._gradients.append(xp.empty(network.layout.size, network.dtype))
             self._views.append(network.layout.views(self._gradients[-1]))
@@ -492,7 +502,7 @@ class Trainer:
 
     def _finite(self) -> bool:
         """Whether every parameter is."""
-        return bool(self._backend.xp.isfinite(self.network.parameters).all())
+        return bool(self.backend.xp.isfinite(self.network.parameters).all())
 
     @property
     def _lasting(self) -> tuple[Array, ...]:
