@@ -1,8 +1,9 @@
 """Backpropagation: the forward pass and the four equations, each a function.
 
 Rows are examples, so a note's column equation z = w a + b appears as z = a wᵀ + b. Each function works on
-one block of rows; the 1 / batch and the sample weights enter once, in the output delta, as `block.scale`.
-A network of L weight layers costs L matmuls forward and 2L - 1 backward, 2L with the input gradient.
+one block of rows; the 1 / batch and the sample weights enter once, in the output delta, as
+`block.delta_scale`. A network of L weight layers costs L matmuls forward and 2L - 1 backward, 2L with the
+input gradient. Where matmuls round their operands, x, a, δ and the weights are rounded as they are made.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from .backends import Array, Backend, Rows
-from .kernels import Cost
+from .kernels import Cost, Precision
 from .layers import Layer, Parameters
 from .workspace import Block, Workspace
 
 __all__ = [
     "Problem",
+    "Rounding",
     "backpropagate",
     "evaluate",
     "forward",
@@ -29,12 +31,50 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """What matmuls round their operands to, and where the weights are kept so.
+
+    Attributes
+    ----------
+    values : every weight, flat, as the network has them.
+    rounded : the same, rounded, which a step begins with.
+    weights : each layer's view of `rounded`.
+    """
+
+    precision: Precision
+    values: Array
+    rounded: Array
+    weights: Sequence[Array]
+
+
+@dataclass(frozen=True)
 class Problem:
     """What a step computes on: the layers and the cost they are to minimise, on one backend."""
 
     backend: Backend
     layers: Sequence[Layer]
     cost: Cost
+    rounding: Rounding | None = None
+
+    @property
+    def precision(self) -> Precision | None:
+        """What matmuls round their operands to."""
+        return None if self.rounding is None else self.rounding.precision
+
+    def weights(self, k: int) -> Array:
+        """Of layers[k], as its matmuls read them."""
+        return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
+
+    def round(self, operands: Array) -> None:
+        """What a verb has written for matmuls to read, rounded if they round."""
+        if self.rounding is not None:
+            self.backend.round(operands, self.rounding.precision)
+
+    def round_weights(self) -> None:
+        """The weights, as matmuls read them, brought up to date."""
+        if self.rounding is not None:
+            self.backend.convert(self.rounding.values, self.rounding.rounded)
+            self.round(self.rounding.rounded)
 
 
 @dataclass(frozen=True)
@@ -49,25 +89,34 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
     backend = problem.backend
     for k, layer in enumerate(problem.layers):
         z, activated, a = block.z[k], block.activated[k], block.a[k + 1]
-        backend.matmul(block.a[k], layer.weights, z, transpose_b=True)
+        weights, precision = problem.weights(k), problem.precision
+        backend.matmul(block.a[k], weights, z, transpose_b=True, precision=precision)
         backend.bias_activate(layer.activation, z, layer.biases, activated)
+        if layer is problem.layers[-1]:
+            return  # the outputs are no operands
+        problem.round(activated)
         if dropping is not None and layer.dropout:
             first = block.rows.start * layer.n_out
             backend.dropout(activated, a, clock, dropping.seed, k, first, layer.dropout)
+            problem.round(a)
 
 
 def output_delta(problem: Problem, block: Block) -> None:
     """δ^L = ∂C/∂a^L ⊙ σ′(z^L), where the block has room for it, and the cost of each row."""
+    product = block.products[-1] if block.deltas else None
     problem.backend.output_delta(
         problem.cost,
         problem.layers[-1].activation,
         block.z[-1],
         block.a[-1],
         block.y,
-        block.scale,
-        block.deltas[-1] if block.deltas else None,
+        block.delta_scale,
+        product,
         block.costs,
     )
+    if product is not None and product is not block.deltas[-1]:
+        problem.backend.convert(product, block.deltas[-1])
+        problem.round(block.deltas[-1])
 
 
 def propagate(
@@ -75,19 +124,24 @@ def propagate(
 ) -> None:
     """δ^l = (δ^{l+1} w^{l+1}) ⊙ σ′(z^l); layers[k] is layer l."""
     backend, layer = problem.backend, problem.layers[k]
-    delta = block.deltas[k]
-    backend.matmul(block.deltas[k + 1], problem.layers[k + 1].weights, delta)
+    product, delta = block.products[k], block.deltas[k]
+    weights, precision = problem.weights(k + 1), problem.precision
+    backend.matmul(block.deltas[k + 1], weights, product, precision=precision)
     if dropping is not None and layer.dropout:
         first = block.rows.start * layer.n_out
-        backend.dropout(delta, delta, clock, dropping.seed, k, first, layer.dropout)
+        backend.dropout(product, product, clock, dropping.seed, k, first, layer.dropout)
     reads = block.activated[k] if layer.activation.reads == "a" else block.z[k]
-    backend.multiply_by_derivative(layer.activation, reads, delta)
+    backend.multiply_by_derivative(layer.activation, reads, product, delta)
+    problem.round(delta)
 
 
 def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta: float) -> None:
     """∂C/∂w^l = δ^lᵀ a^{l-1} and ∂C/∂b^l = column sums of δ^l, each + beta times what is there."""
     backend, delta = problem.backend, block.deltas[k]
-    backend.matmul(delta, block.a[k], gradient.weights, transpose_a=True, beta=beta)
+    precision = problem.precision
+    backend.matmul(
+        delta, block.a[k], gradient.weights, transpose_a=True, beta=beta, precision=precision
+    )
     if gradient.biases is not None:
         backend.column_sums(delta, gradient.biases, beta)
 
@@ -107,13 +161,15 @@ def backward(
         if k:
             propagate(problem, block, k - 1, clock, dropping)
     if block.input_gradient is not None:
-        problem.backend.matmul(block.deltas[0], problem.layers[0].weights, block.input_gradient)
+        weights, precision = problem.weights(0), problem.precision
+        problem.backend.matmul(block.deltas[0], weights, block.input_gradient, precision=precision)
 
 
 def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
     """Bring a block's rows of x and, unless predicting, its targets into its buffers."""
     backend, first = problem.backend, block.rows.start
     backend.gather(rows, "x", clock, first, block.a[0])
+    problem.round(block.a[0])
     if block.y is None:
         return
     smoothing = problem.cost.label_smoothing
@@ -126,10 +182,13 @@ def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
 
 
 def weigh(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
-    """Each row's share of the batch's cost: its sample weight over their sum, if it has one."""
+    """Each row's share of the batch's cost: its sample weight over their sum, if it has one; and of the
+    output delta, where that is scaled."""
     if rows.weights is not None:
         problem.backend.gather(rows, "weights", clock, 0, workspace.scale)
         problem.backend.normalize(workspace.scale)
+    if workspace.loss_scale is not None:
+        problem.backend.multiply(workspace.scale, workspace.loss_scale, workspace.delta_scale)
 
 
 def backpropagate(
@@ -149,6 +208,7 @@ def backpropagate(
     gradient : one gradient for each lane; the first is added to with `beta`, the others overwritten.
     costs : float64, (lanes, steps); the batch's mean cost is added at [:, clock[1]], a part for each lane.
     """
+    problem.round_weights()
     weigh(problem, workspace, rows, clock)
 
     def run(lane: int) -> None:
@@ -166,6 +226,7 @@ def evaluate(
     problem: Problem, workspace: Workspace, rows: Rows, clock: Array, costs: Array
 ) -> None:
     """The mean cost alone, as `backpropagate` adds it, by forward passes."""
+    problem.round_weights()
     weigh(problem, workspace, rows, clock)
 
     def run(lane: int) -> None:
@@ -180,6 +241,7 @@ def evaluate(
 
 def predict(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
     """The outputs, into the array that the workspace was made with."""
+    problem.round_weights()
 
     def run(lane: int) -> None:
         for block in workspace.lanes[lane]:

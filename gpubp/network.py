@@ -14,10 +14,11 @@ import numpy as np
 
 from . import backprop, storage
 from .backends import Array, Backend, Rows, backend_of, get_backend, on_device
-from .backprop import Problem
+from .backprop import Problem, Rounding
 from .errors import unknown_name
 from .initializers import INITIALIZERS, Initializer, default_initializer
-from .kernels import COSTS, Activation, Cost
+from .kernels import COSTS, PRECISIONS, Activation, Cost
+from .kernels.scaling import fresh_loss_scale
 from .layers import Layer, Layout, assign
 from .validation import (
     as_array,
@@ -103,13 +104,16 @@ class Network:
         or one for each layer; None takes the one made for each layer's activation. Biases start at 0.
     dropout : probability with which training drops each activation of the hidden layers, or one for
         each of them.
+    precision : what matmuls round their operands to, "tf32", "bfloat16" or "float16", with sums, parameters
+        and all else in float32; None rounds nothing. Of use on a GPU, which multiplies such numbers many
+        times as fast; on the CPU it gives the same numbers more slowly.
 
     Attributes
     ----------
     parameters : every weight, then every bias, in one flat array (size,) of `dtype`; layers hold views
         of it, and what is assigned to it, or to a layer's weights or biases, is copied into it.
     layers : the layers but the input, each with weights (n_out, n_in), biases (n_out,), activation.
-    sizes, dtype, backend, cost_function : what the network was made with.
+    sizes, dtype, backend, cost_function, precision : what the network was made with.
 
     Several threads may use one network to predict at the same time; they take turns.
 
@@ -132,9 +136,11 @@ class Network:
         biases: bool | Sequence[bool] = True,
         initializer: str | Initializer | Sequence[str | Initializer] | None = None,
         dropout: float | Sequence[float] = 0.0,
+        precision: str | None = None,
     ) -> None:
         self.sizes = check_sizes(sizes)
         self.dtype = _check_dtype(dtype)
+        self.precision = _check_precision(precision, self.dtype)
         depth = len(self.sizes) - 1
         activations = _for_each("hidden", hidden, depth - 1, (str, Activation))
         activations = [_named("hidden", a) for a in activations]
@@ -195,15 +201,32 @@ class Network:
         names = [layer.activation.name for layer in self.layers]
         hidden = names[0] if len(set(names[:-1])) == 1 else names[:-1]
         shown = f", hidden={hidden!r}" if len(names) > 1 else ""
+        rounding = f", precision={self.precision!r}" if self.precision else ""
         return (
             f"Network({self.sizes}{shown}, output={names[-1]!r}, cost={self.cost_function.name!r},"
-            f" dtype={str(self.dtype)!r}, backend={self.backend.name!r})"
+            f" dtype={str(self.dtype)!r}, backend={self.backend.name!r}{rounding})"
         )
 
     @property
     def problem(self) -> Problem:
-        """Layers, cost and backend, as the functions of `gpubp.backprop` take them."""
-        return Problem(self.backend, self.layers, self.cost_function)
+        """Layers, cost and backend, as the functions of `gpubp.backprop` take them; with memory of its own
+        for rounded weights."""
+        backend, layout = self.backend, self.layout
+        if self.precision is None:
+            return Problem(backend, self.layers, self.cost_function)
+        precision = PRECISIONS[self.precision]
+        rounded = backend.operands((layout.size,), precision)
+        return Problem(
+            backend,
+            self.layers,
+            self.cost_function,
+            Rounding(
+                precision,
+                values=self._parameters[: layout.n_weights],
+                rounded=rounded[: layout.n_weights],
+                weights=[weights for weights, _ in layout.views(rounded)],
+            ),
+        )
 
     @on_device
     def forward(self, x: Any) -> Forward:
@@ -215,11 +238,11 @@ class Network:
             the network's dtype.
         """
         given = check_inputs(x, self.sizes[0], dtype=self.dtype)
-        rows = Rows(move(given, self.backend))
-        workspace = self._workspace(len(given), "predict", keep=True)
-        backprop.predict(self.problem, workspace, rows, self._clock())
+        rows, problem = Rows(move(given, self.backend)), self.problem
+        workspace = self._workspace(problem, len(given), "predict", keep=True)
+        backprop.predict(problem, workspace, rows, self._clock())
         block = workspace.lanes[0][0]
-        return Forward(self._back(block.z, given), self._back(block.a, given))
+        return Forward(self._back(block.z, given), self._back(self._plain(block.a), given))
 
     @on_device
     def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
@@ -241,22 +264,36 @@ class Network:
         ValueError : x, y or sample_weight is not what the network takes; the message says which.
         """
         given, rows = self._rows(x, y, sample_weight)
-        workspace = self._workspace(len(given), "train", keep=True, labels=_are_labels(rows))
+        problem = self.problem
+        scale = None
+        if problem.precision is not None and problem.precision.scaled:
+            # A row's part of the mean is about 1 / rows: times rows, float16 has room for it.
+            scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(given))))
+        workspace = self._workspace(
+            problem,
+            *(len(given), "train"),
+            keep=True,
+            labels=_are_labels(rows),
+            loss_scale=None if scale is None else self.backend.asarray(scale),
+        )
         gradient = self.backend.xp.empty(self.layout.size, self.dtype)
         views = self.layout.views(gradient)
         costs = self.backend.xp.zeros((1, 1), np.float64)
-        backprop.backpropagate(self.problem, workspace, rows, self._clock(), [views], 0.0, costs)
+        backprop.backpropagate(problem, workspace, rows, self._clock(), [views], 0.0, costs)
         block = workspace.lanes[0][0]
-        assert block.input_gradient is not None
+        deltas, input_gradient = self._plain(block.deltas), block.input_gradient
+        if scale is not None:
+            for array in (gradient, input_gradient, *deltas):
+                self.backend.xp.multiply(array, self.dtype.type(scale[1]), out=array)
         return Backprop(
             cost=float(costs[0, 0]),
-            deltas=self._back(block.deltas, given),
+            deltas=self._back(deltas, given),
             gradient=gradient,
             weight_gradients=[weights for weights, _ in views],
             bias_gradients=[biases for _, biases in views],
-            input_gradient=self._back([block.input_gradient], given)[0],
+            input_gradient=self._back([input_gradient], given)[0],
             z=self._back(block.z, given),
-            a=self._back(block.a, given),
+            a=self._back(self._plain(block.a), given),
         )
 
     @on_device
@@ -268,9 +305,10 @@ class Network:
         ValueError : as `backprop`.
         """
         given, rows = self._rows(x, y, sample_weight)
-        workspace = self._workspace(len(given), "cost", labels=_are_labels(rows))
+        problem = self.problem
+        workspace = self._workspace(problem, len(given), "cost", labels=_are_labels(rows))
         costs = self.backend.xp.zeros((len(workspace.lanes), 1), np.float64)
-        backprop.evaluate(self.problem, workspace, rows, self._clock(), costs)
+        backprop.evaluate(problem, workspace, rows, self._clock(), costs)
         return float(self.backend.to_numpy(costs).sum())
 
     @on_device
@@ -313,11 +351,9 @@ class Network:
                 del self._predictors[next(iter(self._predictors))]
             rows = Rows(None)
             outputs = self.backend.xp.empty((count, self.sizes[-1]), self.dtype)
-            workspace = self._workspace(count, "predict", outputs=outputs)
-            clock = self._clock()
-            replay = self.backend.capture(
-                lambda: backprop.predict(self.problem, workspace, rows, clock)
-            )
+            problem, clock = self.problem, self._clock()
+            workspace = self._workspace(problem, count, "predict", outputs=outputs)
+            replay = self.backend.capture(lambda: backprop.predict(problem, workspace, rows, clock))
             self._predictors[count] = rows, outputs, replay
         return self._predictors[count]
 
@@ -337,12 +373,14 @@ class Network:
         path: Any,
         *,
         backend: str | Backend = "auto",
+        precision: str | None = None,
         custom: Sequence[Activation | Cost] = (),
     ) -> Network:
         """Read a network that `save` wrote; nothing in the file is executed.
 
         Parameters
         ----------
+        backend, precision : as of a new network; a file does not hold them.
         custom : the activations and costs of one's own that the network was made with.
 
         Raises
@@ -351,7 +389,8 @@ class Network:
         ValueError : the file is not such a network, or needs an activation that is not in `custom`.
         BackendUnavailableError : the backend cannot run here.
         """
-        return storage.load(cls, path, backend, custom)
+        _check_precision(precision, np.dtype(np.float32))
+        return storage.load(cls, path, backend, precision, custom)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -381,13 +420,25 @@ class Network:
             None if weights is None else move(weights, self.backend),
         )
 
-    def _workspace(self, count: int, mode: Any, **options: Any) -> Workspace:
+    def _workspace(self, problem: Problem, count: int, mode: Any, **options: Any) -> Workspace:
         if options.get("keep") and mode == "train":
             options["input_gradient"] = True
-        return Workspace(self.backend, self.layers, self.cost_function, count, mode, **options)
+        parts = problem.backend, problem.layers, problem.cost
+        return Workspace(*parts, count, mode, precision=problem.precision, **options)
 
     def _clock(self) -> Array:
         return self.backend.xp.zeros(2, np.int64)
+
+    def _plain(self, arrays: list[Array]) -> list[Array]:
+        """Of the network's dtype, whatever a backend stores for matmuls to read."""
+        plain = []
+        for array in arrays:
+            if array.dtype == self.dtype:
+                plain.append(array)
+            else:
+                plain.append(self.backend.xp.empty(array.shape, self.dtype))
+                self.backend.convert(array, plain[-1])
+        return plain
 
     def _back(self, arrays: list[Array], given: Array) -> list[Array]:
         """`arrays` where `given`, the user's x, came from."""
@@ -410,6 +461,16 @@ def _check_dtype(dtype: Any) -> np.dtype[Any]:
         if dtype in (known, known.name, known.type):
             return known
     raise ValueError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+
+
+def _check_precision(precision: Any, dtype: np.dtype[Any]) -> str | None:
+    if precision is None:
+        return None
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if dtype != np.float32:
+        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
+    return precision
 
 
 def _check_seed(seed: Any) -> Any:

@@ -80,6 +80,7 @@ def load(
     network: type[Network],
     path: Any,
     backend: str | Backend,
+    precision: str | None,
     custom: Sequence[Activation | Cost],
 ) -> Network:
     """Read what `save` wrote."""
@@ -116,6 +117,7 @@ def load(
             biases=biases,
             initializer="zeros",
             dropout=description["dropout"],
+            precision=precision,
         )
     for k, layer in enumerate(loaded.layers):
         for name in ("weights", "biases"):

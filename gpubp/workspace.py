@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 
 from .backends import Array, Backend
-from .kernels import Cost
+from .kernels import Cost, Precision
 from .layers import Layer, widths
 
 __all__ = ["Block", "Mode", "Workspace"]
@@ -35,8 +35,11 @@ class Block:
     activated : for each layer, σ(z) before dropout; the same array as a's where nothing is dropped.
     z : for each layer, (rows, n_out); the same array as `activated` where z is not needed again.
     deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory.
+    products : for each layer, where its δ is computed; the same array as `deltas` has, unless matmuls
+        round their operands, which deltas then are.
     input_gradient : (rows, n_in), or None where it is not wanted.
     scale : (rows,) the weight of each row in the batch's cost.
+    delta_scale : (rows,) its weight in the output delta: the same array, or that times the loss scale.
     y : targets, (rows, n_out), or None when predicting; costs : (rows,) each row's cost, likewise.
     labels : (rows,), int64, where targets come as labels, else None.
     """
@@ -46,13 +49,15 @@ class Block:
     activated: list[Array]
     z: list[Array]
     deltas: list[Array]
+    products: list[Array]
     input_gradient: Array
     scale: Array
+    delta_scale: Array
     y: Array
     costs: Array
     labels: Array
 
-    def first(self, rows: slice, scale: Array) -> Block:
+    def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
         """A block of fewer rows in the same memory."""
         height = rows.stop - rows.start
         cut: dict[int, Array] = {}  # what is one array here stays one array there
@@ -63,7 +68,7 @@ class Block:
             return None if value is None else cut.setdefault(id(value), value[:height])
 
         arrays = {item.name: view(getattr(self, item.name)) for item in fields(self)[1:]}
-        return Block(rows=rows, **{**arrays, "scale": scale})
+        return Block(rows=rows, **{**arrays, "scale": scale, "delta_scale": delta_scale})
 
 
 class Workspace:
@@ -80,11 +85,15 @@ class Workspace:
     labels : targets are integer labels.
     outputs : (batch_size, n_out), where the output layer's activations go; None for a buffer.
     input_gradient : compute ∂C/∂x too.
+    precision : what matmuls round their operands to: x, the hidden layers' a, and every δ.
+    loss_scale : float64, (3,), of which the first number multiplies the output delta, or None.
 
     Attributes
     ----------
     lanes : the blocks of each lane.
     scale : (batch_size,) the weight of each row in the batch's cost, 1 / batch_size to begin with.
+    loss_scale : as given.
+    delta_scale : (batch_size,) each row's weight in the output delta: `scale` itself without `loss_scale`.
     """
 
     def __init__(
@@ -101,13 +110,18 @@ class Workspace:
         labels: bool = False,
         outputs: Array | None = None,
         input_gradient: bool = False,
+        precision: Precision | None = None,
+        loss_scale: Array | None = None,
     ) -> None:
+        self._backend, self._precision = backend, precision
         self._xp, self._layers, self._cost, self._mode = backend.xp, layers, cost, mode
         self._keep, self._training, self._labels = keep, training, labels
         self._input_gradient = input_gradient
         self._dtype = layers[0].weights.dtype
         self.scale = self._empty(batch_size)
         self.scale.fill(1 / batch_size)
+        self.loss_scale = loss_scale
+        self.delta_scale = self.scale if loss_scale is None else self._empty(batch_size)
         self.lanes: list[list[Block]] = []
         plan = [[slice(0, batch_size)]] if keep else backend.plan(batch_size, widths(layers), limit)
         try:
@@ -139,7 +153,7 @@ class Workspace:
     def _lane(self, plan: list[slice], outputs: Array | None) -> list[Block]:
         """Blocks for these rows, in one set of buffers."""
         whole = self._allocate(max(rows.stop - rows.start for rows in plan))
-        blocks = [whole.first(rows, self.scale[rows]) for rows in plan]
+        blocks = [whole.first(rows, self.scale[rows], self.delta_scale[rows]) for rows in plan]
         if outputs is not None:
             for block in blocks:
                 buffer, target = block.a[-1], outputs[block.rows]
@@ -151,24 +165,41 @@ class Workspace:
         n_in, *outs = widths(self._layers)
         n_out = outs[-1]
         train, targets = self._mode == "train", self._mode != "predict"
-        a = self._matrices(rows, outs, sharing=not (train or self._keep))
-        deltas = self._matrices(rows, outs, sharing=not self._keep) if train else []
+        rounds = self._precision is not None
+        sharing = not (train or self._keep)
+        if rounds:  # the outputs are no operands
+            a = [*self._matrices(rows, outs[:-1], sharing, self._operand), self._empty(rows, n_out)]
+        else:
+            a = self._matrices(rows, outs, sharing, self._empty)
+        deltas = (
+            self._matrices(rows, outs, not self._keep, self._operand if rounds else self._empty)
+            if train
+            else []
+        )
         activated = [
-            self._empty(rows, n) if self._keeps_undropped(layer) else a_k
+            (self._operand if rounds else self._empty)(rows, n)
+            if self._keeps_undropped(layer)
+            else a_k
             for layer, n, a_k in zip(self._layers, outs, a, strict=True)
         ]
+        # Sums are never rounded: they have memory of their own where what is made of them is.
+        passing = self._empty(rows * max(outs)) if rounds else None
+        sums = [None if passing is None else passing[: rows * n].reshape(rows, n) for n in outs]
+        shared = [*sums[:-1], activated[-1]] if rounds else activated
         z = [
-            self._empty(rows, n) if self._keeps_z(layer) else activated_k
-            for layer, n, activated_k in zip(self._layers, outs, activated, strict=True)
+            self._empty(rows, n) if self._keeps_z(layer) else shared_k
+            for layer, n, shared_k in zip(self._layers, outs, shared, strict=True)
         ]
         return Block(
             rows=slice(0, rows),
-            a=[self._empty(rows, n_in), *a],
+            a=[self._operand(rows, n_in) if rounds else self._empty(rows, n_in), *a],
             activated=activated,
             z=z,
             deltas=deltas,
+            products=sums if rounds else deltas,
             input_gradient=self._empty(rows, n_in) if self._input_gradient else None,
             scale=None,
+            delta_scale=None,
             y=self._empty(rows, n_out) if targets else None,
             costs=self._empty(rows) if targets else None,
             labels=self._xp.empty(rows, np.int64) if targets and self._labels else None,
@@ -177,11 +208,17 @@ class Workspace:
     def _empty(self, *shape: int) -> Array:
         return self._xp.empty(shape, self._dtype)
 
-    def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
+    def _operand(self, *shape: int) -> Array:
+        assert self._precision is not None
+        return self._backend.operands(shape, self._precision)
+
+    def _matrices(
+        self, rows: int, sizes: Sequence[int], sharing: bool, empty: Callable[..., Array]
+    ) -> list[Array]:
         """A (rows, n) array for each layer; with `sharing`, every other one in the same memory."""
         if not sharing:
-            return [self._empty(rows, n) for n in sizes]
-        pair = [self._empty(rows * max(sizes[k::2], default=0)) for k in range(2)]
+            return [empty(rows, n) for n in sizes]
+        pair = [empty(rows * max(sizes[k::2], default=0)) for k in range(2)]
         return [pair[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
 
     def _keeps_z(self, layer: Layer) -> bool:

@@ -35,7 +35,7 @@ from .activations import Activation
 from .costs import Cost
 from .dropout import PHILOX
 from .layers import activation_text, delta_text, derivative_text
-from .updates import PROLOGUE, Shared, Update
+from .updates import PROLOGUE, SKIPPED, Shared, Update
 
 __all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
 
@@ -513,6 +513,7 @@ KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, 
             %(update)s
         }
     };
+    if (%(skipped)s) return;
     const int64_t n = s[5].integer;
     const int64_t weights = s[6].integer < 0 ? 0 : s[6].integer < n ? s[6].integer : n;
     sweep(0, weights, INT64_MAX);
@@ -534,7 +535,7 @@ def update(
     squared_norm: Array,
 ) -> Call | None:
     plain = shared == Shared()
-    names = ("l1", "l2", "weight_decay", "clip_norm", "clip_value")
+    names = ("l1", "l2", "weight_decay", "clip_norm", "clip_value", "skips")
     values = [
         *(getattr(shared, n) for n in names),
         *(hyperparameters[n] for n in update.hyperparameters),
@@ -553,6 +554,7 @@ def update(
         "references": "".join(f"T& {name} = {name}s_[i];" for name in update.state),
         "prologue": PLAIN_PROLOGUE if plain else PROLOGUE,
         "update": update.cuda,
+        "skipped": "false" if plain else SKIPPED,
     }
     held = np.array(values, np.float64)
     arguments = (theta, gradient, table, clock, squared_norm, theta.size, n_weights, held, *state)

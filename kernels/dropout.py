@@ -68,7 +68,7 @@ def dropout_cuda(
 ) -> None:
     """out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
     clock[0] is the step; `first` the position of x's first element. `out` may be `x`."""
-    kernel = launch.raw(cupy, "dropout.cu", "dropout", PHILOX, T=launch.c_type(x))
+    kernel = launch.raw(cupy, "dropout.cu", "dropout", PHILOX, T=launch.operand_type(x))
     counters = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
     place = np.uint64(seed), np.uint64(layer), np.int64(first), np.int64(x.size)
     factors = np.float32(rate), np.float64(keep_scale(rate))

@@ -16,8 +16,8 @@ extern "C" __global__ void gather(const S* __restrict__ source, const long long*
         const auto given = *reinterpret_cast<const Vector<S>*>(source + from * columns + column);
         Vector<T> taken;
         for (int k = 0; k < VECTOR; ++k) {
-            const T value = T(given.value[k]);
-            taken.value[k] = as_it_is ? value : T(scale * value + shift);
+            const S value = given.value[k];
+            taken.value[k] = as_it_is ? T(value) : T(scale * value + shift);
         }
         *reinterpret_cast<Vector<T>*>(out + row * columns + column) = taken;
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["by_rows", "c_type", "device_function", "elementwise", "raw", "source"]
+__all__ = ["by_rows", "c_type", "device_function", "elementwise", "operand_type", "raw", "source"]
 
 Array = Any
 
@@ -22,6 +22,44 @@ Array = Any
 COMPUTE = """
 __device__ __forceinline__ float compute(float x) { return x; }
 __device__ __forceinline__ double compute(double x) { return x; }
+"""
+
+# Types narrower than float, without CUDA's headers, which NVRTC does not always find. Both are rounded to
+# the nearest, ties to even.
+NARROW = """
+struct Half {
+    unsigned short bits;
+    Half() = default;
+    __device__ __forceinline__ Half(float x) {
+#ifdef __CUDACC__
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else  // the tests' emulation
+        const float16 rounded = x;
+        memcpy(&bits, &rounded, 2);
+#endif
+    }
+};
+__device__ __forceinline__ float compute(Half x) {
+#ifdef __CUDACC__
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
+#else
+    float16 narrow;
+    memcpy(&narrow, &x.bits, 2);
+    return narrow;
+#endif
+}
+
+struct BFloat {
+    unsigned short bits;
+    BFloat() = default;
+    __device__ __forceinline__ BFloat(float x) {
+        const unsigned int wide = __float_as_uint(x);
+        bits = x == x ? (wide + 0x7fff + (wide >> 16 & 1)) >> 16 : wide >> 16 | 0x40;
+    }
+};
+__device__ __forceinline__ float compute(BFloat x) { return __uint_as_float((unsigned int)x.bits << 16); }
 """
 
 
@@ -70,6 +108,11 @@ def c_type(array: Array) -> str:
     return C_TYPES[array.dtype.name]
 
 
+def operand_type(array: Array) -> str:
+    """What CUDA calls the type of an array that matmuls may read; uint16 holds the bits of a bfloat16."""
+    return {"float16": "Half", "uint16": "BFloat"}.get(array.dtype.name) or c_type(array)
+
+
 def source(file: str) -> str:
     """The text of a .cu file of this package."""
     return (resources.files(__package__) / file).read_text(encoding="utf-8")
@@ -82,7 +125,7 @@ def raw(cupy: Any, file: str, name: str, preamble: str = "", **types: str) -> An
     Types are typedefs, not -D options: a macro called T would rewrite the compiler's own headers.
     """
     typedefs = "".join(f"typedef {c_type} {alias};\n" for alias, c_type in types.items())
-    code = COMPUTE + preamble + typedefs + source(file)
+    code = COMPUTE + NARROW + preamble + typedefs + source(file)
     return cupy.RawKernel(code, name, options=("-std=c++17",))
 
 

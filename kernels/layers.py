@@ -47,9 +47,9 @@ def bias_activate_cuda(
     cupy: Any, activation: Activation, z: Array, biases: Array | None, a: Array
 ) -> None:
     """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` unless `a` is `z`."""
-    kernel = launch.by_rows(
-        cupy, "bias_activate", z.shape, (z, a), activation_text(activation), T=launch.c_type(z)
-    )
+    types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
+    text = activation_text(activation)
+    kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
     kernel(np.uintp(0) if biases is None else biases, z, a)
 
 
@@ -74,19 +74,17 @@ def bias_activate_numpy(
     return run
 
 
-# δ ← δ ⊙ σ′, the second half of the error propagation.
+# δ = product ⊙ σ′, the second half of the error propagation.
 
 
-def multiply_by_derivative_cuda(cupy: Any, activation: Activation) -> Any:
-    """kernel(v, delta), with v the `a` or `z` that the derivative reads."""
-    return launch.elementwise(
-        cupy,
-        "T v",
-        "T delta",
-        "delta = compute(delta) * derivative(compute(v));",
-        f"multiply_by_{activation.name}_derivative",
-        derivative_text(activation),
-    )
+def multiply_by_derivative_cuda(
+    cupy: Any, activation: Activation, v: Array, product: Array, delta: Array
+) -> None:
+    """delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is what the derivative reads."""
+    arrays = v, product, delta
+    types = dict(zip("VPD", map(launch.operand_type, arrays), strict=True))
+    text = derivative_text(activation)
+    launch.by_rows(cupy, "multiply_by_derivative", v.shape, arrays, text, **types)(*arrays)
 
 
 def multiply_by_derivative_numpy(

@@ -43,7 +43,7 @@ def gather_cuda(
     if source.dtype == np.float16:
         source = source.astype(np.float32)
     shape = len(out), out.size // len(out)
-    types = {"S": launch.c_type(source), "T": launch.c_type(out)}
+    types = {"S": launch.c_type(source), "T": launch.operand_type(out)}
     kernel = launch.by_rows(cupy, "gather", shape, (source, out), **types)
     order = np.uintp(0) if rows.order is None else rows.order
     step = np.int64(rows.stride), np.int64(first)

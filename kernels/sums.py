@@ -45,7 +45,7 @@ def _column_sums_once(cupy: Any, values: Array, out: Array, beta: float, chunk_r
         cupy,
         "column_sums.cu",
         "column_sums",
-        INPUT=launch.c_type(values),
+        INPUT=launch.operand_type(values),
         OUTPUT=launch.c_type(out),
     )
     grid = (-(-columns // 32), -(-rows // chunk_rows))

@@ -52,6 +52,8 @@ class Shared:
     weight_decay: float = 0.0
     clip_norm: float = float("inf")
     clip_value: float = float("inf")
+    skips: bool = False
+    """Whether a gradient whose squared norm is not finite changes nothing."""
 
     @property
     def changes_gradient(self) -> bool:
@@ -263,6 +265,8 @@ UPDATES: Mapping[str, Update] = {
     update.name: update for update in (SGD, MOMENTUM, NESTEROV, ADAM, RMSPROP, LION)
 }
 
+SKIPPED = "skips && !(squared_norm[0] <= 1.7976931348623157e308)"
+
 PROLOGUE = """
     const double* row = &table[3 * clock[1]];
     const T learning_rate = T(row[0]);
@@ -295,10 +299,10 @@ def update_cuda(
     kernel = launch.elementwise(
         cupy,
         "T gradient, raw float64 table, raw int64 clock, raw float64 squared_norm, int64 n_weights,"
-        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value"
+        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value, bool skips"
         + "".join(f", float64 {name}_" for name in update.hyperparameters),
         ", ".join(f"T {name}" for name in ("theta", *update.state)),
-        constants + PROLOGUE + update.cuda,
+        f"{constants} if (!({SKIPPED})) {{ {PROLOGUE} {update.cuda} }}",
         f"update_{update.name}",
     )
     kernel(
@@ -312,6 +316,7 @@ def update_cuda(
         shared.weight_decay,
         shared.clip_norm,
         shared.clip_value,
+        shared.skips,
         *(hyperparameters[name] for name in update.hyperparameters),
         theta,
         *state,
@@ -365,6 +370,8 @@ def update_numpy(
             )
 
     def run() -> None:
+        if shared.skips and not squared_norm[0] < float("inf"):
+            return
         rate, correction1, correction2 = table[int(clock[1])].tolist()
         norm = float(squared_norm[0]) ** 0.5
         for theta_block, g_block, state_block, s, is_weights in blocks:

@@ -7,6 +7,7 @@ silently into, a NumPy array.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
 import types
@@ -222,6 +223,55 @@ def _gemv(
     _blas(op_a, _to_host(x), y, alpha, beta)
 
 
+CUDA_TYPES = {0: np.float32, 2: np.float16, 14: np.uint16}  # the last for a bfloat16's bits
+
+
+class _FakeCublas:
+    """`cupy.cuda.cublas`, of which gemmEx: column-major out = alpha op(a) op(b) + beta out, on pointers."""
+
+    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT = 68, 77, -1
+
+    def gemmEx(
+        self, handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+        a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int, beta: int,
+        c: int, c_type: int, ldc: int, compute_type: int, algo: int,
+    ) -> None:  # fmt: skip
+        assert handle == HANDLE and algo == self.CUBLAS_GEMM_DEFAULT and c_type == 0
+        assert a_type == b_type
+        assert (compute_type == self.CUBLAS_COMPUTE_32F_FAST_TF32) == (a_type == 0)
+
+        def matrix(pointer: int, kind: int, rows: int, columns: int, leading: int) -> Array:
+            """Column after column, as BLAS counts; each `leading` elements from the next."""
+            assert leading >= rows
+            dtype = np.dtype(CUDA_TYPES[kind])
+            size = (leading * (columns - 1) + rows) * dtype.itemsize
+            memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
+            strides = dtype.itemsize, leading * dtype.itemsize
+            return np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
+
+        def operand(
+            pointer: int, kind: int, transposed: int, shape: tuple[int, int], ld: int
+        ) -> Array:
+            stored = matrix(pointer, kind, *(shape[::-1] if transposed else shape), ld)
+            numbers = stored.T if transposed else stored
+            if kind == 14:
+                return (numbers.astype(np.uint32) << 16).view(np.float32)
+            numbers = numbers.astype(np.float32)
+            if kind == 0:  # tf32, cut off, as tensor cores may
+                numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+            return numbers
+
+        scalar = [ctypes.c_float.from_address(pointer).value for pointer in (alpha, beta)]
+        product = operand(a, a_type, transa, (m, k), lda) @ operand(b, b_type, transb, (k, n), ldb)
+        out = matrix(c, c_type, m, n, ldc)
+        out[...] = np.float32(scalar[0]) * product + (
+            np.float32(scalar[1]) * out if scalar[1] else 0
+        )
+
+
+HANDLE = 7
+
+
 class _FakeDevice:
     """`cupy.cuda.Device`: a device is a number, which arrays remember; all of them are the CPU."""
 
@@ -368,6 +418,8 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
         "cupy.cuda",
         {
             "Device": _FakeDevice,
+            "cublas": _FakeCublas(),
+            "device": types.SimpleNamespace(get_cublas_handle=lambda: HANDLE),
             "Stream": _FakeStream,
             "runtime": runtime,
             "get_current_stream": lambda: _FakeStream.null,

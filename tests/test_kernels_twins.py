@@ -201,7 +201,7 @@ def test_derivative_is_its_formula(cuda_backend: Backend, name: str, dtype: str)
     delta = np.random.default_rng(2).uniform(0.5, 1, z.shape).astype(dtype)
     for backend in both(cuda_backend):
         result = on(backend, delta)
-        backend.multiply_by_derivative(ACTIVATIONS[name], on(backend, v), result)
+        backend.multiply_by_derivative(ACTIVATIONS[name], on(backend, v), result, result)
         close(backend.to_numpy(result), delta * slope(wide), dtype)
 
 
@@ -217,7 +217,7 @@ def test_parameters_reach_both_twins(cuda_backend: Backend, name: str) -> None:
         a, delta = on(backend, z), on(backend, np.ones_like(z))
         backend.bias_activate(own, a, None, a)
         close(backend.to_numpy(a), factor * np.where(z > 0, z, below), "float64")
-        backend.multiply_by_derivative(own, a, delta)
+        backend.multiply_by_derivative(own, a, delta, delta)
         close(backend.to_numpy(delta), factor * np.where(z > 0, 1, slope), "float64")
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from ..kernels import Activation, Cost, Shared, Update
+from ..kernels import Activation, Cost, Precision, Shared, Update
 
 __all__ = ["Array", "Backend", "Rows", "on_device"]
 
@@ -130,8 +130,21 @@ class Backend(ABC):
         transpose_b: bool = False,
         alpha: float = 1.0,
         beta: float = 0.0,
+        precision: Precision | None = None,
     ) -> None:
-        """out = alpha op(a) op(b) + beta out."""
+        """out = alpha op(a) op(b) + beta out; with `precision`, a and b hold numbers rounded to it."""
+
+    @abstractmethod
+    def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
+        """Memory for numbers of this precision; verbs that write there store them so."""
+
+    @abstractmethod
+    def round(self, values: Array, precision: Precision) -> None:
+        """`values`, what a verb has written to `operands`, rounded, where storing them has not."""
+
+    @abstractmethod
+    def convert(self, values: Array, out: Array) -> None:
+        """out = values, where one of them or both may be `operands`."""
 
     @abstractmethod
     def bias_activate(
@@ -163,8 +176,10 @@ class Backend(ABC):
         """delta = scale ∂C/∂z, and costs = C of each row; None is not computed."""
 
     @abstractmethod
-    def multiply_by_derivative(self, activation: Activation, v: Array, delta: Array) -> None:
-        """delta ← delta ⊙ σ′, from `v`, the a or z that the derivative reads."""
+    def multiply_by_derivative(
+        self, activation: Activation, v: Array, product: Array, delta: Array
+    ) -> None:
+        """delta = product ⊙ σ′, from `v`, the a or z that the derivative reads; both may be one."""
 
     @abstractmethod
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
@@ -179,6 +194,14 @@ class Backend(ABC):
     @abstractmethod
     def log_sum_exp(self, z: Array, out: Array) -> None:
         """out = log Σ exp(z) of each row."""
+
+    @abstractmethod
+    def multiply(self, values: Array, factor: Array, out: Array) -> None:
+        """out = factor[0] values; `factor` is float64."""
+
+    @abstractmethod
+    def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
+        """Smaller after a gradient whose squared norm is not finite, larger after many that were."""
 
     @abstractmethod
     def add(self, values: Array, out: Array) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Shared, Update, layers, softmax, sums
+from ..kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
 from ..kernels import rows as rows_kernels
 from ..kernels.dropout import dropout_cuda
+from ..kernels.precision import convert_cuda
+from ..kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ..kernels.updates import update_cuda
 from .base import Array, Backend, Rows
 
@@ -106,7 +108,11 @@ class CupyBackend(Backend):
         transpose_b: bool = False,
         alpha: float = 1.0,
         beta: float = 0.0,
+        precision: Precision | None = None,
     ) -> None:
+        if precision is not None:
+            self._matmul_rounded(a, b, out, transpose_a, transpose_b, alpha, beta, precision)
+            return
         self.xp.cublas.gemm(
             "T" if transpose_a else "N",
             "T" if transpose_b else "N",
@@ -116,6 +122,41 @@ class CupyBackend(Backend):
             alpha=alpha,
             beta=beta,
         )
+
+    def _matmul_rounded(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        alpha: float,
+        beta: float,
+        precision: Precision,
+    ) -> None:
+        """cuBLAS's gemmEx, which counts along columns and so is asked for outᵀ = op(b)ᵀ op(a)ᵀ."""
+        cublas = self.xp.cuda.cublas
+        inner = a.shape[0] if transpose_a else a.shape[1]
+        kind = _CUDA_TYPES[precision.storage]
+        fast = precision.storage == "float32"
+        factors = np.array([alpha, beta], np.float32)
+        cublas.gemmEx(
+            *(self.xp.cuda.device.get_cublas_handle(), int(transpose_b), int(transpose_a)),
+            *(out.shape[1], out.shape[0], inner, factors.ctypes.data),
+            *(b.data.ptr, kind, b.shape[1], a.data.ptr, kind, a.shape[1]),
+            *(factors.ctypes.data + 4, out.data.ptr, _CUDA_TYPES["float32"], out.shape[1]),
+            cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else cublas.CUBLAS_COMPUTE_32F,
+            cublas.CUBLAS_GEMM_DEFAULT,
+        )
+
+    def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
+        return self.xp.empty(shape, precision.storage)
+
+    def round(self, values: Array, precision: Precision) -> None:
+        """Storing has rounded bfloat16 and float16; tf32 is rounded where it is multiplied."""
+
+    def convert(self, values: Array, out: Array) -> None:
+        convert_cuda(self.xp, values, out)
 
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
@@ -130,7 +171,7 @@ class CupyBackend(Backend):
             softmax.softmax_cuda(self.xp, z, a)
         else:
             assert activation.function is not None
-            a[...] = activation.function(self.xp, z)
+            self._store(activation.function(self.xp, z), a)
 
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
@@ -184,13 +225,33 @@ class CupyBackend(Backend):
         else:
             layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE, a, y, scale, v, delta)
         if not activation.rowwise:
-            self.multiply_by_derivative(activation, v, delta)
+            self.multiply_by_derivative(activation, v, delta, delta)
 
-    def multiply_by_derivative(self, activation: Activation, v: Array, delta: Array) -> None:
+    def multiply_by_derivative(
+        self, activation: Activation, v: Array, product: Array, delta: Array
+    ) -> None:
         if activation.function_derivative is not None and not activation.cuda_derivative:
-            self.xp.multiply(delta, activation.function_derivative(self.xp, v), out=delta)
+            derivative = activation.function_derivative(self.xp, self._wide(v))
+            self._store(self.xp.multiply(product, derivative), delta)
         elif activation.name != "identity":
-            layers.multiply_by_derivative_cuda(self.xp, activation)(v, delta)
+            layers.multiply_by_derivative_cuda(self.xp, activation, v, product, delta)
+        elif product is not delta:
+            self.convert(product, delta)
+
+    def _wide(self, values: Array) -> Array:
+        """Numbers that CuPy calculates with, of what may be operands of matmuls."""
+        if values.dtype.kind == "f" and values.dtype != np.float16:
+            return values
+        wide = self.xp.empty(values.shape, np.float32)
+        self.convert(values, wide)
+        return wide
+
+    def _store(self, values: Array, out: Array) -> None:
+        """What an own function gave, in `out`, which may be an operand of matmuls."""
+        if out.dtype.kind == "f":
+            out[...] = values
+        else:
+            self.convert(self.xp.ascontiguousarray(values, np.float32), out)
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
         chunks = -(-len(values) // sums.CHUNK_ROWS)
@@ -205,6 +266,12 @@ class CupyBackend(Backend):
 
     def log_sum_exp(self, z: Array, out: Array) -> None:
         softmax.log_sum_exp_cuda(self.xp, z, out)
+
+    def multiply(self, values: Array, factor: Array, out: Array) -> None:
+        multiply_cuda(self.xp)(values, factor, out)
+
+    def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
+        adapt_loss_scale_cuda(self.xp, loss_scale, squared_norm)
 
     def add(self, values: Array, out: Array) -> None:
         self.xp.add(out, values, out=out)
@@ -247,3 +314,6 @@ class CupyBackend(Backend):
 _UNIT_DERIVATIVE = Activation(
     name="unit_derivative", formula="", reads="a", cuda_derivative="return T(1);"
 )
+
+_CUDA_TYPES = {"float32": 0, "float16": 2, "uint16": 14}
+"""cudaDataType: CUDA_R_32F, CUDA_R_16F and CUDA_R_16BF, as which uint16 holds bits."""

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Shared, Update, compiled, layers, softmax, sums
+from ..kernels import Activation, Cost, Precision, Shared, Update, compiled, layers, softmax, sums
 from ..kernels import rows as rows_kernels
 from ..kernels.blocks import Scratch
 from ..kernels.dropout import dropout_numpy, keep_scale
+from ..kernels.precision import round_numpy
+from ..kernels.scaling import adapt_loss_scale_numpy, multiply_numpy
 from ..kernels.updates import update_numpy
 from . import blas
 from .base import Array, Backend, Rows
@@ -205,6 +207,7 @@ class NumpyBackend(Backend):
         transpose_b: bool = False,
         alpha: float = 1.0,
         beta: float = 0.0,
+        precision: Precision | None = None,
     ) -> None:
         # Shared among threads by the larger side of `out`: a weight matrix's rows, or its outputs.
         by_rows = out.shape[0] > out.shape[1]
@@ -225,6 +228,15 @@ class NumpyBackend(Backend):
 
         parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
         self.lanes([partial(matmul_part, part) for part in parts])
+
+    def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
+        return np.empty(shape, np.float32)
+
+    def round(self, values: Array, precision: Precision) -> None:
+        self._do(round_numpy(precision, values, self._scratch(values.dtype)))
+
+    def convert(self, values: Array, out: Array) -> None:
+        self._do(lambda: np.copyto(out, values))
 
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
@@ -285,7 +297,11 @@ class NumpyBackend(Backend):
             if activation.rowwise:
                 self._do(softmax.softmax_jacobian_numpy(a, delta, scratch))
 
-    def multiply_by_derivative(self, activation: Activation, v: Array, delta: Array) -> None:
+    def multiply_by_derivative(
+        self, activation: Activation, v: Array, product: Array, delta: Array
+    ) -> None:
+        if product is not delta:
+            self.convert(product, delta)
         if activation.name != "identity":
             scratch = self._scratch(delta.dtype)
             self._do(
@@ -315,6 +331,12 @@ class NumpyBackend(Backend):
 
     def log_sum_exp(self, z: Array, out: Array) -> None:
         self._do(softmax.log_sum_exp_numpy(z, out, self._scratch(z.dtype)))
+
+    def multiply(self, values: Array, factor: Array, out: Array) -> None:
+        self._do(multiply_numpy(values, factor, out))
+
+    def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
+        self._do(adapt_loss_scale_numpy(loss_scale, squared_norm))
 
     def add(self, values: Array, out: Array) -> None:
         self._do(self._compiled.add(values, out) or (lambda: np.add(out, values, out=out)))

@@ -107,14 +107,14 @@ class FloorGpu(Floor):
 
 
 def bind_cpu(
-    backend: Backend, a: Array, b: Array, out: Array, **transposed: bool
+    backend: Backend, a: Array, b: Array, out: Array, **transposed: Any
 ) -> Callable[[], None]:
     """The matmul, bound once, as gpubp's captured step has it."""
     return blas.Matmul(a, b, out, **transposed)
 
 
 def bind_backend(
-    backend: Backend, a: Array, b: Array, out: Array, **transposed: bool
+    backend: Backend, a: Array, b: Array, out: Array, **transposed: Any
 ) -> Callable[[], None]:
     """The matmul as a verb."""
     return lambda: backend.matmul(a, b, out, **transposed)

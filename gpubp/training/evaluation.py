@@ -65,7 +65,7 @@ class Evaluation:
 
     def _capture(self, count: int) -> tuple[Callable[[], None], Array, Array]:
         if count not in self._captured:
-            network = self._network
+            network, problem = self._network, self._network.problem
             outputs = network.backend.xp.empty((count, network.sizes[-1]), network.dtype)
             workspace = Workspace(
                 network.backend,
@@ -75,10 +75,11 @@ class Evaluation:
                 "cost",
                 labels=self._data.labels,
                 outputs=outputs,
+                precision=problem.precision,
             )
             costs = network.backend.xp.zeros((len(workspace.lanes), 1), np.float64)
             replay = network.backend.capture(
-                lambda: evaluate(network.problem, workspace, self._rows, self._clock, costs)
+                lambda: evaluate(problem, workspace, self._rows, self._clock, costs)
             )
             self._captured[count] = replay, costs, outputs
         return self._captured[count]

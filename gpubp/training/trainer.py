@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..backends import Array, Backend, Rows, on_device
-from ..backprop import Dropping, backpropagate
+from ..backprop import Dropping, Problem, backpropagate
 from ..errors import DivergenceError
+from ..kernels import PRECISIONS
+from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
 from ..validation import check_number, check_shapes, check_weights, move
@@ -35,12 +39,15 @@ __all__ = ["Trainer"]
 STEPS_KEPT = 8
 """Batch sizes whose captured step, with its buffers, is kept."""
 
+LEAST_LOSS_SCALE = 2.0**-24
+"""Below it, it is not for their size that gradients do not fit float16."""
+
 StepKey = tuple[int, bool, bool, int | None]
 """Of a captured step: rows of its batch, whether targets are labels and rows have weights, and the most
 rows of a block."""
 
 _ON_DEVICE = (
-    "_gradients", "_views", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
+    "_gradients", "_views", "_loss_scale", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
     "_table", "_steps",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
@@ -119,6 +126,9 @@ class Trainer:
         backend, layout, dtype = self.network.backend, self.network.layout, self.network.dtype
         self._gradients: list[Array] = [backend.xp.zeros(layout.size, dtype)]
         self._views: list[list[Parameters]] = [layout.views(self._gradients[0])]
+        precision = PRECISIONS.get(self.network.precision or "")
+        scaled = precision is not None and precision.scaled
+        self._loss_scale = backend.asarray(fresh_loss_scale()) if scaled else None
         self._state = self._fresh_state()
         self._squared_norm = backend.xp.zeros(1, np.float64)
         self._clock = backend.xp.zeros(2, np.int64)
@@ -131,7 +141,22 @@ class Trainer:
     @on_device
     def _fresh_state(self) -> tuple[Array, ...]:
         size, dtype = self.network.layout.size, self.network.dtype
-        return tuple(self.backend.xp.zeros(size, dtype) for _ in self.optimizer.update.state)
+        return tuple(self.backend.xp.zeros(size, dtype) for _ in self._running.update.state)
+
+    @property
+    def _running(self) -> Optimizer:
+        """The optimizer as the steps run it. Where the loss is scaled, the gradient has a buffer of its own
+        and its norm is computed, as if to clip it: that tells whether it is finite."""
+        if self._loss_scale is None or self._optimizer.clip_norm is not None:
+            return self._optimizer
+        return replace(self._optimizer, clip_norm=sys.float_info.max)
+
+    @property
+    @on_device
+    def loss_scale(self) -> float:
+        """What the cost is multiplied by in the backward pass: 1, but with precision "float16" a power of
+        two that training adapts. A step whose gradient does not fit float16 for it changes nothing."""
+        return 1.0 if self._loss_scale is None else float(self._loss_scale[0])
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in _ON_DEVICE}
@@ -161,10 +186,12 @@ class Trainer:
 
     @optimizer.setter
     def optimizer(self, optimizer: str | Optimizer) -> None:
-        old, new = self._optimizer, get_optimizer(optimizer)
-        if new == old:
+        chosen = get_optimizer(optimizer)
+        if chosen == self._optimizer:
             return
-        self._optimizer, self._steps = new, {}
+        old = self._running
+        self._optimizer, self._steps = chosen, {}
+        new = self._running
         # Where the optimizer accumulates, the gradient's buffer is part of its state.
         if new.update is not old.update or bool(new.accumulates) != bool(old.accumulates):
             self._state, self._steps_taken = self._fresh_state(), 0
@@ -315,6 +342,8 @@ class Trainer:
                 )
             elif not self._finite():
                 broken = "the parameters stopped being finite"
+            elif self.loss_scale < LEAST_LOSS_SCALE:
+                broken = "the gradients stopped being finite"
             if broken:
                 # The first cost is that of the parameters the epoch began with.
                 began_well = math.isfinite(costs[0])
@@ -424,24 +453,28 @@ class Trainer:
         rows, labels, _, limit = key
         while len(self._steps) >= STEPS_KEPT:
             del self._steps[next(iter(self._steps))]
+        problem = self.network.problem
         workspace = Workspace(
             self.backend,
-            self.network.layers,
-            self.network.cost_function,
+            problem.layers,
+            problem.cost,
             rows,
             "train",
             training=True,
             limit=limit,
             labels=labels,
+            precision=problem.precision,
+            loss_scale=self._loss_scale,
         )
-        self._steps[key] = self.backend.capture(lambda: self._step(workspace))
+        self._steps[key] = self.backend.capture(lambda: self._step(problem, workspace))
         return self._steps[key]
 
-    def _step(self, workspace: Workspace) -> None:
+    def _step(self, problem: Problem, workspace: Workspace) -> None:
         """Backpropagation over the workspace's lanes, then the update."""
-        backend, optimizer, gradient = self.backend, self.optimizer, self._gradients[0]
+        backend, optimizer, gradient = self.backend, self._running, self._gradients[0]
+        loss_scale, shared = self._loss_scale, optimizer.shared
         backpropagate(
-            self.network.problem,
+            problem,
             workspace,
             self._rows,
             self._clock,
@@ -455,11 +488,14 @@ class Trainer:
             for other in others:
                 backend.add(other, gradient)
             others = []
+            if loss_scale is not None:
+                backend.multiply(gradient, loss_scale[1:], gradient)
+                shared = replace(shared, skips=True)
             backend.weighted_sum(gradient, None, self._squared_norm)
         backend.update(
             optimizer.update,
             optimizer.hyperparameters,
-            optimizer.shared,
+            shared,
             self.network.parameters,
             gradient,
             others,
@@ -469,6 +505,8 @@ class Trainer:
             self._clock,
             self._squared_norm,
         )
+        if loss_scale is not None:
+            backend.adapt_loss_scale(loss_scale, self._squared_norm)
         backend.advance(self._clock)
 
     @property
@@ -507,8 +545,9 @@ class Trainer:
     @property
     def _lasting(self) -> tuple[Array, ...]:
         """What one step leaves to the next, but for the parameters."""
-        gradient = self._gradients[:1] if self.optimizer.accumulates else []
-        return (*gradient, *self._state, self._clock)
+        gradient = self._gradients[:1] if self._running.accumulates else []
+        loss_scale = [] if self._loss_scale is None else [self._loss_scale]
+        return (*gradient, *self._state, self._clock, *loss_scale)
 
     def _keep(self, snapshot: Snapshot) -> None:
         snapshot.take(self._steps_taken, (self.network.parameters, *self._lasting))

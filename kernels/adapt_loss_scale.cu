@@ -1,0 +1,18 @@
+// The loss scale after a step, [scale, 1 / scale, steps since it changed]: halved after a gradient that is not
+// finite, as its squared norm tells, and doubled after so many steps in a row with one that is.
+//
+// One thread.
+extern "C" __global__ void adapt_loss_scale(double* loss_scale, const double* __restrict__ squared_norm,
+                                            double steps, double largest) {
+    double scale = loss_scale[0], since = loss_scale[2] + 1;
+    if (!(squared_norm[0] <= 1.7976931348623157e308)) {  // infinite, or not a number
+        scale /= 2;
+        since = 0;
+    } else if (since >= steps) {
+        scale = scale < largest ? scale * 2 : scale;
+        since = 0;
+    }
+    loss_scale[0] = scale;
+    loss_scale[1] = 1 / scale;
+    loss_scale[2] = since;
+}

@@ -1,0 +1,109 @@
+"""What matmuls round their operands to: tf32, bfloat16 and float16, with float32 accumulation.
+
+A product of two numbers of so few digits is exact in float32, so rounding the operands is all that tells
+such a matmul from one in float32. A GPU keeps the operands in `storage`; the NumPy twin keeps them in
+float32, rounded, and so computes the same.
+
+Formats: NVIDIA, "NVIDIA A100 Tensor Core GPU Architecture" (2020), for tf32 and bfloat16; IEEE 754 for
+float16. All round to the nearest, ties to even. (Tensor cores may cut tf32 off instead, which doubles
+`unit_roundoff`.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .blocks import Scratch, flat_blocks
+
+__all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy"]
+
+Array = Any
+Bound = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Precision:
+    """A number format of matmul operands.
+
+    Attributes
+    ----------
+    digits : significant binary digits, with the leading one; float32 has 24.
+    storage : the NumPy dtype that a GPU keeps operands in; uint16 holds the bits of a bfloat16.
+    scaled : numbers below 6e-5 lose digits, so training multiplies the cost before the backward pass.
+    """
+
+    name: str
+    digits: int
+    storage: str
+    scaled: bool
+
+    @property
+    def unit_roundoff(self) -> float:
+        """The largest relative error of a rounded number."""
+        return 2.0**-self.digits
+
+
+TF32 = Precision("tf32", 11, "float32", scaled=False)
+BFLOAT16 = Precision("bfloat16", 8, "uint16", scaled=False)
+FLOAT16 = Precision("float16", 11, "float16", scaled=True)
+
+PRECISIONS: Mapping[str, Precision] = {p.name: p for p in (TF32, BFLOAT16, FLOAT16)}
+
+
+# out = values, rounded.
+
+
+def convert_cuda(cupy: Any, values: Array, out: Array) -> None:
+    """out, an operand's storage or float32, = values, which is the other or the same."""
+    columns = math.gcd(out.size, 1024)
+    shape = out.size // columns, columns
+    types = {"S": launch.operand_type(values), "T": launch.operand_type(out)}
+    launch.by_rows(cupy, "convert", shape, (values, out), **types)(values, out)
+
+
+def round_numpy(precision: Precision, values: Array, scratch: Scratch) -> Bound:
+    """Bind values ← values rounded to the precision; `values` is float32 and C-contiguous."""
+    flat = values.reshape(-1)
+    parts = [flat[part] for part in flat_blocks(flat.size)]
+    return _round_to_half(parts) if precision is FLOAT16 else _round(precision, parts, scratch)
+
+
+def _round_to_half(parts: list[Array]) -> Bound:
+    half = np.empty(max((part.size for part in parts), default=0), np.float16)
+
+    def run() -> None:
+        with np.errstate(
+            over="ignore"
+        ):  # what is too large becomes infinite, on a GPU without a word
+            for part in parts:
+                np.copyto(half[: part.size], part, casting="same_kind")
+                np.copyto(part, half[: part.size])
+
+    return run
+
+
+def _round(precision: Precision, parts: list[Array], scratch: Scratch) -> Bound:
+    """Of a float32, the exponent stays and the last digits go."""
+    dropped = 24 - precision.digits
+    place, one = np.uint32(dropped), np.uint32(1)
+    below_half, kept = np.uint32(2 ** (dropped - 1) - 1), np.uint32(2**32 - 2**dropped)
+    blocks = [(part, part.view(np.uint32), *scratch.arrays(1, part.shape)) for part in parts]
+
+    def run() -> None:
+        for numbers, bits, s in blocks:
+            rounded = s.view(np.uint32)
+            # Just under half of the last place is added, and one more where that place is odd.
+            np.right_shift(bits, place, out=rounded)
+            np.bitwise_and(rounded, one, out=rounded)
+            np.add(rounded, below_half, out=rounded)
+            np.add(bits, rounded, out=rounded)
+            # A NaN is left alone: with all of its digits set it would become a zero.
+            np.bitwise_and(rounded, kept, out=bits, where=np.equal(numbers, numbers))
+
+    return run

@@ -1,0 +1,83 @@
+"""Loss scaling for float16, entirely on the device.
+
+float16 has no digits left below 6e-8. The backward pass is linear in its output delta, so that is
+multiplied by a large number, and the gradient, in float32, divided by it. A number too large makes the
+gradient overflow: such a step changes nothing, and the scale is halved; after many steps without, it is
+doubled (Micikevicius et al. 2018, "Mixed Precision Training"). Powers of two lose no digits.
+
+The loss scale is a float64 array (3,): the scale, its inverse, and the steps since it changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import launch
+from .blocks import flat_blocks
+
+__all__ = [
+    "adapt_loss_scale_cuda",
+    "adapt_loss_scale_numpy",
+    "fresh_loss_scale",
+    "multiply_cuda",
+    "multiply_numpy",
+]
+
+Array = Any
+Bound = Callable[[], None]
+
+FIRST, LARGEST, STEPS = 2.0**16, 2.0**24, 2000
+"""The scale to begin with, where it stops growing, and the steps after which it grows."""
+
+
+def fresh_loss_scale(scale: float = FIRST) -> Any:
+    """A loss scale before the first step, as a NumPy array."""
+    return np.array([scale, 1 / scale, 0.0])
+
+
+def adapt_loss_scale_cuda(cupy: Any, loss_scale: Array, squared_norm: Array) -> None:
+    """Adapt the loss scale to a gradient of this squared norm, by adapt_loss_scale.cu."""
+    kernel = launch.raw(cupy, "adapt_loss_scale.cu", "adapt_loss_scale")
+    kernel((1,), (1,), (loss_scale, squared_norm, np.float64(STEPS), np.float64(LARGEST)))
+
+
+def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
+    """Bind the twin of `adapt_loss_scale_cuda`."""
+
+    def run() -> None:
+        scale, _, since = loss_scale.tolist()
+        since += 1
+        if not squared_norm[0] < math.inf:
+            scale, since = scale / 2, 0
+        elif since >= STEPS:
+            scale, since = 2 * scale if scale < LARGEST else scale, 0
+        loss_scale[:] = scale, 1 / scale, since
+
+    return run
+
+
+# out = factor values, the factor read from an array when the step runs.
+
+
+def multiply_cuda(cupy: Any) -> Any:
+    """kernel(values, factor, out); factor is float64 and has one element."""
+    return launch.elementwise(
+        cupy, "T values, raw float64 factor", "T out", "out = values * T(factor[0]);", "multiply"
+    )
+
+
+def multiply_numpy(values: Array, factor: Array, out: Array) -> Bound:
+    """Bind the twin of `multiply_cuda`."""
+    values, out = values.reshape(-1), out.reshape(-1)
+    blocks = [(values[part], out[part]) for part in flat_blocks(values.size)]
+
+    def run() -> None:
+        number = float(factor[0])
+        for values_block, out_block in blocks:
+            np.multiply(values_block, number, out=out_block)
+
+    return run
