@@ -83,9 +83,8 @@ def gather_numpy(
 
 def normalize_cuda(cupy: Any) -> Any:
     """kernel(total, weights), total a float64 array of one element."""
-    return launch.elementwise(
-        cupy, "float64 total", "T w", "w = total != 0 ? T(w / total) : T(0);", "normalize"
-    )
+    operation = "w = total[0] != 0 ? T(w / total[0]) : T(0);"
+    return launch.elementwise(cupy, "raw float64 total", "T w", operation, "normalize")
 
 
 def normalize_numpy(weights: Array) -> Bound:

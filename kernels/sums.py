@@ -87,13 +87,18 @@ def weighted_sum_cuda(
     values: Array,
     weights: Array | None,
     out: Array,
-    slot: Array | None = None,
-    add: bool = False,
+    slot: Array | None,
+    add: bool,
+    empty: Callable[..., Array],
+    squares: bool = False,
 ) -> None:
-    """out[slot[0]] (+)= Σ weights values in float64; without weights, the sum of squares."""
-    squares, blocks = weights is None, -(-values.size // SEGMENT)
+    """out[slot[0]] (+)= Σ weights values in float64; without weights Σ values, or with `squares` Σ values².
+
+    `empty` makes scratch memory.
+    """
+    blocks = -(-values.size // SEGMENT)
     if blocks > 1:
-        partial = cupy.empty(blocks, np.float64)
+        partial = empty(blocks, np.float64)
         _weighted_sum_once(cupy, values, weights, squares, partial, None, False, SEGMENT)
         values, weights, squares = partial, None, False
     _weighted_sum_once(cupy, values, weights, squares, out, slot, add, values.size)

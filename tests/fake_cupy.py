@@ -11,6 +11,7 @@ import ctypes
 import functools
 import threading
 import types
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,53 @@ Array = np.ndarray[Any, Any]
 DEVICES = 2
 
 
+_owners: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
+
+
+def _owner(array: Array) -> Array:
+    """The array whose memory this one is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class _Place:
+    """Where an array lies, as a pointer knows it."""
+
+    def __init__(self, array: Array) -> None:
+        self._owner, self._kind = _owner(array).ctypes.data, (array.shape, array.dtype)
+        self._offset, self._strides = array.ctypes.data - self._owner, array.strides
+
+    def array(self) -> Array:
+        """What lies there, unless nothing does."""
+        owner = _owners.get(self._owner)
+        assert owner is not None, "a graph uses memory that has been given back"
+        return np.ndarray(*self._kind, owner.data, self._offset, self._strides)
+
+
 class _Current(threading.local):
-    """The number of each thread's current device, and of those it was before, within `with`."""
+    """The number of each thread's current device, and of those it was before, within `with`; and what its
+    stream has captured, while it captures."""
 
     def __init__(self) -> None:
         self.device = 0
         self.before: list[int] = []
+        self.captured: list[Callable[[], object]] | None = None
+
+    def do(self, launch: Callable[..., object], *arguments: Any) -> object:
+        """Launch something now, or in a graph's replay: on the same memory, which that does not keep."""
+        if self.captured is None:
+            return launch(*arguments)
+        places = [_Place(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        self.captured.append(
+            lambda: launch(*(p.array() if isinstance(p, _Place) else p for p in places))
+        )
+        return None
+
+    def refuse(self, what: str) -> None:
+        """What CUDA does not allow while a stream captures."""
+        if self.captured is not None:
+            raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
 
 
 _current = _Current()
@@ -41,9 +83,11 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host: Array, device: int | None = None) -> None:
         self._host = host
         self._device = _current.device if device is None else device
+        _owners[_owner(host).ctypes.data] = _owner(host)
 
     def get(self, stream: Any = None, order: str = "C", out: Array | None = None) -> Array:
         """A copy on the host."""
+        _current.refuse("get")
         if out is None:
             return np.array(self._host, order=order)  # type: ignore[call-overload, no-any-return]
         np.copyto(out, self._host)
@@ -51,6 +95,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def set(self, arr: Array, stream: Any = None) -> None:
         """Copies an array of the host into this one."""
+        _current.refuse("set")
         if arr.shape != self.shape or arr.dtype != self.dtype:
             raise ValueError(f"set: {arr.dtype} {arr.shape} into {self.dtype} {self.shape}")
         np.copyto(self._host, arr)
@@ -93,21 +138,25 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return DeviceArray(np.asarray(self._host[_to_host(index)]), self._device)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        _current.refuse("assignment")
         _to_host(self)[_to_host(index)] = _to_host(value)
 
     def __len__(self) -> int:
         return len(self._host)
 
     def __bool__(self) -> bool:
+        _current.refuse("bool")
         return bool(self._host)
 
     def __int__(self) -> int:
+        _current.refuse("int")
         return int(self._host)
 
     def __index__(self) -> int:
         return self._host.__index__()
 
     def __float__(self) -> float:
+        _current.refuse("float")
         return float(self._host)
 
     def __repr__(self) -> str:
@@ -144,6 +193,15 @@ def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         named = {key: _to_host(value) for key, value in kwargs.items()}
+        if _current.captured is not None and function is not np.empty:
+            # A graph could not hold on to a new array, so there must be one for the result.
+            assert named.get("out") is not None, f"{function} makes an array during capture"
+            named.pop("out")
+            out = _to_host(kwargs["out"])
+            _current.do(
+                lambda out, *host: function(*host, out=out, **named), out, *map(_to_host, args)
+            )
+            return kwargs["out"]
         result = function(*map(_to_host, args), **named)
         out = kwargs.get("out")
         return _to_device(result) if out is None else out[0] if isinstance(out, tuple) else out
@@ -153,12 +211,14 @@ def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
 
 class _FakeElementwiseKernel(HostElementwiseKernel):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _to_device(super().__call__(*map(_to_host, args), **kwargs))
+        run = super().__call__
+        return _to_device(_current.do(lambda *host: run(*host, **kwargs), *map(_to_host, args)))
 
 
 class _FakeRawKernel(HostRawKernel):
     def __call__(self, grid: Any, block: Any, args: Sequence[Any], **kwargs: Any) -> None:
-        super().__call__(grid, block, [_to_host(a) for a in args], **kwargs)
+        run = super().__call__
+        _current.do(lambda *host: run(grid, block, host, **kwargs), *map(_to_host, args))
 
 
 class _FakeRawModule:
@@ -182,8 +242,16 @@ def _operand(trans: str | int, a: DeviceArray) -> Array:
     raise TypeError(f"invalid trans {trans!r}")
 
 
+def _refuse_cublas() -> None:
+    if _current.captured is not None:
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported"
+        )
+
+
 def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> DeviceArray:
     """out <- alpha op_a op_b + beta out in the dtype of `out`, which beta 0 does not read."""
+    _refuse_cublas()
     if any(x.dtype != out.dtype for x in (op_a, op_b)):
         raise AssertionError("a, b and out must have one dtype")
     if out.dtype.char not in "fdFD":
@@ -236,6 +304,7 @@ class _FakeCublas:
         a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int, beta: int,
         c: int, c_type: int, ldc: int, compute_type: int, algo: int,
     ) -> None:  # fmt: skip
+        _refuse_cublas()
         assert handle == HANDLE and algo == self.CUBLAS_GEMM_DEFAULT and c_type == 0
         assert a_type == b_type
         assert (compute_type == self.CUBLAS_COMPUTE_32F_FAST_TF32) == (a_type == 0)
@@ -324,7 +393,27 @@ class _FakeStream:
         return self
 
     def synchronize(self) -> None:
-        pass
+        _current.refuse("synchronize")
+
+    def begin_capture(self, mode: Any = None) -> None:
+        assert self is not _FakeStream.null and _current.captured is None
+        _current.captured = []
+
+    def end_capture(self) -> _FakeGraph:
+        assert _current.captured is not None
+        graph, _current.captured = _FakeGraph(_current.captured), None
+        return graph
+
+
+class _FakeGraph:
+    """`cupy.cuda.Graph`."""
+
+    def __init__(self, launches: list[Callable[[], object]]) -> None:
+        self._launches = launches
+
+    def launch(self, stream: Any = None) -> None:
+        for launch in self._launches:
+            launch()
 
 
 _FakeStream.null = _FakeStream(null=True)

@@ -18,6 +18,7 @@ from cuda_on_host import (
 )
 from fake_cupy import DeviceArray, fake_cupy
 from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
+from gpubp.kernels.matmul import matmul_cuda
 
 from gpubp.backends import Rows
 from gpubp.backends.cupy import CupyBackend
@@ -85,6 +86,10 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     z, a = recorder.array(4, 3, dtype=dtype), recorder.array(4, 3, dtype=dtype)
     biases, rows = recorder.array(3, dtype=dtype), recorder.array(4, dtype=dtype)
     wide = recorder.array(4, 8, dtype=dtype)
+    square, tall = recorder.array(8, 8, dtype=dtype), recorder.array(2000, 8, dtype=dtype)
+    for options in ((False, False), (True, False), (False, True)):
+        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend.xp.empty)
+    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend.xp.empty)
     for activation in ACTIVATIONS.values():
         backend.bias_activate(activation, wide, None, wide)
         for b in (None, biases):
@@ -113,17 +118,18 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend = recorder.backend
     z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
     clock = recorder.array(2, dtype="int64")
-    for activation in ACTIVATIONS.values():
-        if not activation.rowwise:
-            backend.bias_activate(activation, z, None, operands)
-            for v in (z, operands):
-                backend.multiply_by_derivative(activation, v, z, operands)
+    for name in ("relu", "gelu"):  # of the others, the text does not know these types
+        backend.bias_activate(ACTIVATIONS[name], z, None, operands)
+        for v in (z, operands):
+            backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
     for source in ("float32", "float64", "uint8"):
         backend.gather(Rows(recorder.array(4, 8, dtype=source)), "x", clock, 0, operands)
     backend.dropout(operands, operands, clock, 1, 0, 0, 0.5)
     backend.column_sums(operands, z[0])
     backend.convert(z, operands)
     backend.convert(operands, z)
+    square = recorder.array(8, 8, dtype="float32")
+    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend.xp.empty)
     double = recorder.array(3, dtype="float64")
     backend.multiply(z, double, z)
     backend.adapt_loss_scale(double, double)

@@ -102,7 +102,8 @@ def _cupy(device: int) -> cupy_backend.CupyBackend:
         raise BackendUnavailableError(
             f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
         )
-    return cupy_backend.CupyBackend(_import_cupy(), device)
+    graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "0") == "1"
+    return cupy_backend.CupyBackend(_import_cupy(), device, graphs)
 
 
 @cache

@@ -17,10 +17,12 @@ import numpy as np
 from ..kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
 from ..kernels import rows as rows_kernels
 from ..kernels.dropout import dropout_cuda
+from ..kernels.matmul import is_small, matmul_cuda
 from ..kernels.precision import convert_cuda
 from ..kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ..kernels.updates import update_cuda
 from .base import Array, Backend, Rows
+from .graphs import CapturedStep, Recording
 
 __all__ = ["PROVEN", "CupyBackend"]
 
@@ -29,12 +31,16 @@ PROVEN = False
 
 
 class CupyBackend(Backend):
-    """The verbs on device number `device`, through `cupy`, the module or a stand-in for it."""
+    """The verbs on device number `device`, through `cupy`, the module or a stand-in for it.
+
+    With `graphs`, steps become CUDA graphs where all they do can be captured: small matmuls are then the
+    kernels' own, because CuPy's cuBLAS refuses to be captured.
+    """
 
     name = "cupy"
 
-    def __init__(self, cupy: Any, device: int = 0) -> None:
-        self.xp = cupy
+    def __init__(self, cupy: Any, device: int = 0, graphs: bool = False) -> None:
+        self.xp, self._graphs, self._recording = cupy, graphs, Recording()
         self._device = cupy.cuda.Device(device)
         if device:
             self.name = f"cupy:{device}"
@@ -71,7 +77,14 @@ class CupyBackend(Backend):
             function()
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
-        return step
+        return CapturedStep(self.xp, self._recording, step) if self._graphs else step
+
+    def _empty(self, shape: Any, dtype: Any) -> Array:
+        """Scratch memory, which a graph that is being captured holds on to."""
+        array = self.xp.empty(shape, dtype)
+        if self._recording.held is not None:
+            self._recording.held.append(array)
+        return array
 
     def synchronize(self) -> None:
         with self.use():
@@ -89,13 +102,17 @@ class CupyBackend(Backend):
         scale: float = 1.0,
         shift: float = 0.0,
     ) -> None:
+        self._recording.reads(rows, field)
+        if getattr(rows, field).dtype == np.float16:
+            self._recording.refuse("float16 rows are widened whole first")
         rows_kernels.gather_cuda(self.xp, rows, field, clock, first, out, scale, shift)
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
         rows_kernels.one_hot_cuda(self.xp, labels, out, low, high)
 
     def normalize(self, weights: Array) -> None:
-        total = self.xp.sum(weights, dtype=np.float64)
+        total = self._empty(1, np.float64)
+        sums.weighted_sum_cuda(self.xp, weights, None, total, None, False, self._empty)
         rows_kernels.normalize_cuda(self.xp)(total, weights)
 
     def matmul(
@@ -110,8 +127,13 @@ class CupyBackend(Backend):
         beta: float = 0.0,
         precision: Precision | None = None,
     ) -> None:
+        options = transpose_a, transpose_b, alpha, beta
+        if self._graphs and is_small(a.size * out.shape[1]):
+            matmul_cuda(self.xp, a, b, out, *options, self._empty)
+            return
+        self._recording.refuse("CuPy's cuBLAS refuses to be captured")
         if precision is not None:
-            self._matmul_rounded(a, b, out, transpose_a, transpose_b, alpha, beta, precision)
+            self._matmul_rounded(a, b, out, *options, precision)
             return
         self.xp.cublas.gemm(
             "T" if transpose_a else "N",
@@ -171,6 +193,7 @@ class CupyBackend(Backend):
             softmax.softmax_cuda(self.xp, z, a)
         else:
             assert activation.function is not None
+            self._recording.refuse(_OWN)
             self._store(activation.function(self.xp, z), a)
 
     def dropout(
@@ -195,6 +218,7 @@ class CupyBackend(Backend):
             return
         if costs is not None:
             if cost.function is not None and not cost.cuda:
+                self._recording.refuse(_OWN)
                 self.xp.sum(cost.function(self.xp, a, y), axis=1, out=costs)
             else:
                 softmax.row_costs_cuda(self.xp, cost, canonical, z, a, y, costs)
@@ -221,6 +245,7 @@ class CupyBackend(Backend):
             return
         if own_cost:
             assert cost.function_derivative is not None
+            self._recording.refuse(_OWN)
             self.xp.multiply(cost.function_derivative(self.xp, a, y), scale[:, None], out=delta)
         else:
             layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE, a, y, scale, v, delta)
@@ -231,6 +256,7 @@ class CupyBackend(Backend):
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
         if activation.function_derivative is not None and not activation.cuda_derivative:
+            self._recording.refuse(_OWN)
             derivative = activation.function_derivative(self.xp, self._wide(v))
             self._store(self.xp.multiply(product, derivative), delta)
         elif activation.name != "identity":
@@ -255,14 +281,15 @@ class CupyBackend(Backend):
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
         chunks = -(-len(values) // sums.CHUNK_ROWS)
-        partial = self.xp.empty((chunks, values.shape[1]), np.float64) if chunks > 1 else None
+        partial = self._empty((chunks, values.shape[1]), np.float64) if chunks > 1 else None
         sums.column_sums_cuda(self.xp, values, out, beta, partial)
 
     def weighted_sum(
         self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
     ) -> None:
         slot = None if clock is None else clock[1:]
-        sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add=clock is not None)
+        add, squares = clock is not None, weights is None
+        sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add, self._empty, squares)
 
     def log_sum_exp(self, z: Array, out: Array) -> None:
         softmax.log_sum_exp_cuda(self.xp, z, out)
@@ -314,6 +341,8 @@ class CupyBackend(Backend):
 _UNIT_DERIVATIVE = Activation(
     name="unit_derivative", formula="", reads="a", cuda_derivative="return T(1);"
 )
+
+_OWN = "own functions may do anything"
 
 _CUDA_TYPES = {"float32": 0, "float16": 2, "uint16": 14}
 """cudaDataType: CUDA_R_32F, CUDA_R_16F and CUDA_R_16BF, as which uint16 holds bits."""

@@ -1,0 +1,284 @@
+"""Steps as CUDA graphs, and the matmul they are captured with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpubp.kernels import PRECISIONS
+from gpubp.kernels.matmul import matmul_cuda, parts_of
+
+import gpubp
+from gpubp import backends
+from gpubp.backends import Backend, Rows
+from gpubp.backends.cupy import CupyBackend
+from gpubp.backends.graphs import GRAPHS_KEPT, CapturedStep
+
+Array = Any
+
+
+@pytest.fixture
+def graphs(cuda_backend: Backend) -> CupyBackend:
+    """The CuPy backend with graphs."""
+    return CupyBackend(cuda_backend.xp, graphs=True)
+
+
+# The matmul
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("transposes", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (7, 5, 3), (33, 65, 17), (64, 10, 300), (16, 16, 1000), (800, 700, 9)]
+)
+def test_matmul(
+    cuda_backend: Backend, shape: tuple[int, int, int], transposes: tuple[bool, bool], dtype: str
+) -> None:
+    rng, (rows, columns, inner) = np.random.default_rng(0), shape
+    a, b = rng.normal(size=(rows, inner)), rng.normal(size=(inner, columns))
+    start = rng.normal(size=(rows, columns)).astype(dtype)
+    xp = cuda_backend.xp
+    given = [
+        cuda_backend.asarray(np.ascontiguousarray(m.T if t else m), dtype)
+        for m, t in zip((a, b), transposes, strict=True)
+    ]
+    for alpha, beta in ((1.0, 0.0), (0.5, 2.0)):
+        out = cuda_backend.asarray(start.copy() if beta else np.full_like(start, np.nan))
+        matmul_cuda(xp, *given, out, *transposes, alpha, beta, xp.empty)
+        expected = alpha * a.astype(dtype).astype(float) @ b.astype(dtype)
+        expected += beta * start if beta else 0
+        bound = 4 * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(start))
+        assert (np.abs(cuda_backend.to_numpy(out) - expected) <= bound).all()
+
+
+def test_long_inner_dimensions_are_cut_and_large_outputs_are_not() -> None:
+    assert parts_of(64, 64, 4096) == 32
+    assert parts_of(16, 16, 1000) == 7
+    assert parts_of(64, 64, 100) == 1
+    assert parts_of(4096, 4096, 4096) == 1
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_matmul_of_narrow_numbers_adds_in_float32(cuda_backend: Backend, name: str) -> None:
+    rng, precision = np.random.default_rng(1), PRECISIONS[name]
+    numbers = [rng.normal(size=s).astype(np.float32) for s in ((9, 500), (500, 12))]
+    operands, exact = [], []
+    for values in numbers:
+        operands.append(cuda_backend.operands(values.shape, precision))
+        cuda_backend.convert(cuda_backend.asarray(values), operands[-1])
+        wide = cuda_backend.xp.empty(values.shape, np.float32)
+        cuda_backend.convert(operands[-1], wide)
+        exact.append(cuda_backend.to_numpy(wide).astype(float))
+    out = cuda_backend.xp.empty((9, 12), np.float32)
+    matmul_cuda(cuda_backend.xp, *operands, out, False, False, 1.0, 0.0, cuda_backend.xp.empty)
+    bound = 4 * np.finfo(np.float32).eps * (np.abs(exact[0]) @ np.abs(exact[1]))
+    assert (np.abs(cuda_backend.to_numpy(out) - exact[0] @ exact[1]) <= bound).all()
+
+
+# Steps
+
+X = np.random.default_rng(2).normal(size=(75, 6)).astype(np.float32)
+LABELS = np.random.default_rng(3).integers(0, 3, 75)
+WEIGHTS = np.random.default_rng(4).uniform(0.5, 1.5, 75)
+
+
+def train(
+    backend: str | Backend,
+    optimizer: Any = "adam",
+    network: dict[str, Any] | None = None,
+    trainer: dict[str, Any] | None = None,
+    data: Callable[[], tuple[Array, Array]] = lambda: (X, LABELS),
+    fit: dict[str, Any] | None = None,
+) -> gpubp.Trainer:
+    options = {"output": "softmax", "hidden": "tanh"} | (network or {})
+    made = gpubp.Network((6, 9, 8, 3), backend=backend, seed=0, **options)
+    trained = gpubp.Trainer(made, optimizer, seed=0, **({"batch_size": 16} | (trainer or {})))
+    trained.fit(*data(), epochs=4, **(fit or {}))
+    return trained
+
+
+def graphs_of(trainer: gpubp.Trainer) -> int:
+    steps: Any = trainer._steps.values()
+    return sum(step.captured for step in steps)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "momentum": {"optimizer": gpubp.SGD(momentum=0.9)},
+    "clipped": {"optimizer": gpubp.AdamW(clip_norm=0.1, weight_decay=0.1)},
+    "dropout": {"network": {"dropout": 0.3}},
+    "weights": {"fit": {"sample_weight": WEIGHTS}},
+    "validation": {"fit": {"validation_data": (X, LABELS)}},
+    "smoothing": {"network": {"cost": gpubp.get_cost("cross_entropy", label_smoothing=0.1)}},
+    "rows of targets": {"data": lambda: (X, np.eye(3, dtype=np.float32)[LABELS])},
+    "quadratic": {
+        "network": {"output": "softmax", "cost": "quadratic"},
+        "data": lambda: (X, np.eye(3, dtype=np.float32)[LABELS]),
+    },
+    "in order": {"trainer": {"shuffle": False}},
+    "accumulated": {"trainer": {"batch_size": 8, "accumulate": 2}},
+    "one batch": {"trainer": {"batch_size": 75}},
+    "float64": {"network": {"dtype": "float64"}},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_training_by_graphs_is_training(graphs: CupyBackend, case: str) -> None:
+    here, there = train("numpy", **CASES[case]), train(graphs, **CASES[case])
+    assert graphs_of(there) >= 1
+    parameters = graphs.to_numpy(there.network.parameters)
+    np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
+    assert there.step_cost == pytest.approx(here.step_cost, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_rounded_steps_are_captured(graphs: CupyBackend, name: str) -> None:
+    options = {"network": {"precision": name}}
+    here, there = train("numpy", **options), train(graphs, **options)
+    assert graphs_of(there) >= 1
+    assert there.loss_scale == here.loss_scale
+    difference = graphs.to_numpy(there.network.parameters) - here.network.parameters
+    assert np.abs(difference).max() < 16 * PRECISIONS[name].unit_roundoff
+
+
+def test_a_replay_launches_nothing_but_the_graph(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = train(graphs)
+    x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
+    for _ in range(3):
+        trainer.step(x, y)
+    (before,) = [trainer.network.cost(X, LABELS)]
+
+    def unexpected(*arguments: object, **options: object) -> None:
+        raise AssertionError("the host launched a kernel")
+
+    for verb in ("gather", "matmul", "bias_activate", "output_delta", "update", "advance"):
+        monkeypatch.setattr(CupyBackend, verb, unexpected)
+    for _ in range(5):
+        trainer.step(x, y)
+    monkeypatch.undo()
+    assert trainer.network.cost(X, LABELS) != before
+
+
+def test_steps_on_other_arrays_get_graphs_of_their_own(graphs: CupyBackend) -> None:
+    batches = [
+        (graphs.asarray(X[k : k + 16]), graphs.asarray(LABELS[k : k + 16])) for k in (0, 16, 32)
+    ]
+    here, there = (
+        gpubp.Trainer(
+            gpubp.Network((6, 8, 3), output="softmax", backend=backend, seed=0), "sgd", seed=0
+        )
+        for backend in ("numpy", graphs)
+    )
+    for k in (0, 1, 0, 1, 2, 0, 2, 2, 1):
+        there.step(*batches[k])
+        here.step(X[16 * k : 16 * k + 16], LABELS[16 * k : 16 * k + 16])
+        assert there.step_cost == pytest.approx(here.step_cost, rel=1e-5)
+    assert graphs_of(there) == 3
+
+
+def test_predictions_are_captured_and_follow_the_parameters(graphs: CupyBackend) -> None:
+    network = gpubp.Network((6, 8, 3), backend=graphs, seed=0)
+    twin = gpubp.Network((6, 8, 3), backend="numpy", seed=0)
+    x = graphs.asarray(X)
+    for factor in (1, 2, 1, 0.5, 1):
+        network.parameters *= factor
+        twin.parameters *= factor
+        result = graphs.to_numpy(network.predict(x))
+        np.testing.assert_allclose(result, twin.predict(X), rtol=1e-4, atol=1e-5)
+    (replay,) = [replay for _, _, replay in network._predictors.values()]
+    assert isinstance(replay, CapturedStep) and replay.captured == 1
+
+
+def test_data_read_batch_by_batch_train_alike(graphs: CupyBackend, tmp_path: Path) -> None:
+    X.tofile(tmp_path / "x")
+
+    def data() -> tuple[Array, Array]:
+        return np.memmap(tmp_path / "x", np.float32, "r", shape=X.shape), LABELS
+
+    here, there = train("numpy", data=data), train(graphs, data=data)
+    parameters = graphs.to_numpy(there.network.parameters)
+    np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
+
+
+OWN = gpubp.Activation.from_functions(
+    "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
+)
+
+
+@pytest.mark.parametrize("reason", ["own function", "large matmul", "float16 rows"])
+def test_what_cannot_be_captured_runs_all_the_same(
+    graphs: CupyBackend, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {}
+    if reason == "own function":
+        options["network"] = {"hidden": OWN, "initializer": "glorot_uniform"}
+    if reason == "large matmul":
+        monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", 100)
+    here = train("numpy", **options)
+    if reason == "float16 rows":
+        network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=graphs)
+        there = gpubp.Trainer(network, batch_size=16, seed=0)
+        half = graphs.xp.asarray(X[:16].astype(np.float16))
+        for _ in range(4):
+            there.step(half, graphs.asarray(LABELS[:16]))
+        assert math.isfinite(there.step_cost)
+    else:
+        there = train(graphs, **options)
+        parameters = graphs.to_numpy(there.network.parameters)
+        np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
+    assert graphs_of(there) == 0
+
+
+def test_only_the_latest_graphs_are_kept(graphs: CupyBackend) -> None:
+    rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
+    clock = graphs.xp.zeros(2, np.int64)
+    step = graphs.capture(lambda: graphs.gather(rows, "x", clock, 0, out))
+    assert isinstance(step, CapturedStep)
+    arrays = [graphs.asarray(np.full((4, 6), k, np.float32)) for k in range(GRAPHS_KEPT + 3)]
+    for _ in range(3):
+        for k, rows.x in enumerate(arrays):
+            step()
+            np.testing.assert_array_equal(graphs.to_numpy(out), k)
+    assert step.captured == GRAPHS_KEPT
+
+
+def test_a_step_that_fails_during_capture_says_so_and_ends_the_capture(
+    graphs: CupyBackend,
+) -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ZeroDivisionError("in the step")
+
+    captured = graphs.capture(step)
+    captured()
+    with pytest.raises(ZeroDivisionError, match="in the step"):
+        captured()
+    captured()
+    graphs.synchronize()
+
+
+@pytest.fixture
+def environment(cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("GPUBP_CUDA_GRAPHS", "1")
+    backends._cupy.cache_clear()
+    yield
+    backends._cupy.cache_clear()
+
+
+def test_graphs_are_off_unless_the_environment_asks(
+    cuda_backend: Backend, environment: None
+) -> None:
+    def step() -> None:
+        pass
+
+    assert cuda_backend.capture(step) is step
+    assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep)
