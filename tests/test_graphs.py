@@ -17,6 +17,8 @@ from gpubp import backends
 from gpubp.backends import Backend, Rows
 from gpubp.backends.cupy import CupyBackend
 from gpubp.backends.graphs import GRAPHS_KEPT, CapturedStep
+from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy
+from gpubp.benchmark.tasks import ARCHITECTURES, OPTIMIZERS
 
 Array = Any
 
@@ -282,3 +284,17 @@ def test_graphs_are_off_unless_the_environment_asks(
 
     assert cuda_backend.capture(step) is step
     assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep)
+
+
+def test_the_benchmark_measures_captured_steps(cuda_backend: Backend) -> None:
+    contender = CONTENDERS["gpubp-cupy-graph"]()
+    assert "CuPy" in contender.open()
+    narrow = ARCHITECTURES["narrow"]
+    contender.load(narrow, OPTIMIZERS["sgd"], narrow.batch(2))
+    costs = []
+    for _ in range(6):
+        contender.step()
+        costs.append(contender.cost())
+    assert costs[-1] < costs[0]
+    assert isinstance(contender, GpubpNumpy)
+    assert graphs_of(contender._trainer) >= 1

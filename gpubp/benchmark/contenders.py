@@ -19,6 +19,7 @@ import numpy as np
 import gpubp
 
 from ..backends import Backend, device_count
+from ..backends.cupy import CupyBackend
 from .tasks import Architecture, Batch, OptimizerSettings
 
 __all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu", "require_cupy"]
@@ -153,7 +154,7 @@ class GpubpCupy(GpubpNumpy):
 
     name = "gpubp-cupy"
     device = "gpu"
-    backend = "cupy"
+    backend: str | Backend = "cupy"
 
     def open(self) -> str:
         require_cupy()
@@ -162,6 +163,17 @@ class GpubpCupy(GpubpNumpy):
     def device_peak_bytes(self) -> int | None:
         # The pool gives nothing back while it runs: what it holds is the most it has held.
         return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
+
+
+class GpubpCupyGraph(GpubpCupy):
+    """gpubp on the first GPU, each step a CUDA graph where it can be one. Not yet run on one."""
+
+    name = "gpubp-cupy-graph"
+
+    def open(self) -> str:
+        require_cupy()
+        self.backend = backend = CupyBackend(importlib.import_module("cupy"), graphs=True)
+        return backend.device
 
 
 class Torch(Contender):
@@ -617,6 +629,7 @@ CONTENDERS: Mapping[str, type[Contender]] = {
         Jax,
         ScikitLearn,
         GpubpCupy,
+        GpubpCupyGraph,
         TorchCuda,
         TorchCudaCompile,
         TorchCudaGraph,
