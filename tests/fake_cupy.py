@@ -55,11 +55,14 @@ class _Current(threading.local):
         self.device = 0
         self.before: list[int] = []
         self.captured: list[Callable[[], object]] | None = None
+        self.streams = [self.bottom]
+
+    bottom: _FakeStream
 
     def do(self, launch: Callable[..., object], *arguments: Any) -> object:
         """Launch something now, or in a graph's replay: on the same memory, which that does not keep."""
         if self.captured is None:
-            return launch(*arguments)
+            return self.streams[-1].do(functools.partial(launch, *arguments))
         places = [_Place(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self.captured.append(
             lambda: launch(*(p.array() if isinstance(p, _Place) else p for p in places))
@@ -71,8 +74,10 @@ class _Current(threading.local):
         if self.captured is not None:
             raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
 
-
-_current = _Current()
+    def wait(self, what: str) -> None:
+        """What the host does only when the current stream has done all it was asked for."""
+        self.refuse(what)
+        self.streams[-1].synchronize()
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -87,18 +92,18 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def get(self, stream: Any = None, order: str = "C", out: Array | None = None) -> Array:
         """A copy on the host."""
-        _current.refuse("get")
+        _current.wait("get")
         if out is None:
             return np.array(self._host, order=order)  # type: ignore[call-overload, no-any-return]
         np.copyto(out, self._host)
         return out
 
     def set(self, arr: Array, stream: Any = None) -> None:
-        """Copies an array of the host into this one."""
+        """Copies an array of the host into this one, which it may read as late as the copy is done."""
         _current.refuse("set")
         if arr.shape != self.shape or arr.dtype != self.dtype:
             raise ValueError(f"set: {arr.dtype} {arr.shape} into {self.dtype} {self.shape}")
-        np.copyto(self._host, arr)
+        (stream or _current.streams[-1]).do(lambda: np.copyto(self._host, arr))
 
     @property
     def data(self) -> Any:
@@ -138,25 +143,25 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return DeviceArray(np.asarray(self._host[_to_host(index)]), self._device)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        _current.refuse("assignment")
+        _current.wait("assignment")
         _to_host(self)[_to_host(index)] = _to_host(value)
 
     def __len__(self) -> int:
         return len(self._host)
 
     def __bool__(self) -> bool:
-        _current.refuse("bool")
+        _current.wait("bool")
         return bool(self._host)
 
     def __int__(self) -> int:
-        _current.refuse("int")
+        _current.wait("int")
         return int(self._host)
 
     def __index__(self) -> int:
         return self._host.__index__()
 
     def __float__(self) -> float:
-        _current.refuse("float")
+        _current.wait("float")
         return float(self._host)
 
     def __repr__(self) -> str:
@@ -202,6 +207,8 @@ def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
                 lambda out, *host: function(*host, out=out, **named), out, *map(_to_host, args)
             )
             return kwargs["out"]
+        if function is not np.empty:
+            _current.wait("computing on the host")
         result = function(*map(_to_host, args), **named)
         out = kwargs.get("out")
         return _to_device(result) if out is None else out[0] if isinstance(out, tuple) else out
@@ -258,8 +265,12 @@ def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> 
         raise TypeError("invalid dtype")
     scalar = out.dtype.type
     target = _to_host(out)
-    product = scalar(alpha) * (op_a @ op_b)
-    target[...] = product if scalar(beta) == 0 else product + scalar(beta) * target
+
+    def multiply() -> None:
+        product = scalar(alpha) * (op_a @ op_b)
+        target[...] = product if scalar(beta) == 0 else product + scalar(beta) * target
+
+    _current.do(multiply)
     return out
 
 
@@ -305,6 +316,7 @@ class _FakeCublas:
         c: int, c_type: int, ldc: int, compute_type: int, algo: int,
     ) -> None:  # fmt: skip
         _refuse_cublas()
+        _current.wait("cuBLAS")
         assert handle == HANDLE and algo == self.CUBLAS_GEMM_DEFAULT and c_type == 0
         assert a_type == b_type
         assert (compute_type == self.CUBLAS_COMPUTE_32F_FAST_TF32) == (a_type == 0)
@@ -376,24 +388,54 @@ class _FakeDevice:
 
 
 class _FakeStream:
-    """`cupy.cuda.Stream`: work is done before a call returns."""
+    """`cupy.cuda.Stream`: work is done before a call returns, or as late as events and the host allow.
+
+    `late` says which: "steps" delays what is launched, "copies" what streams of one's own are asked for,
+    "both" delays both.
+    """
 
     null: _FakeStream
+    late = ""
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
-        self.ptr = 0
+        self.ptr = 0 if null else id(self)
+        self._asked: list[Callable[[], object]] = []
+        self._done = 0
 
     def __enter__(self) -> _FakeStream:
+        _current.streams.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        _current.streams.pop()
 
     def use(self) -> _FakeStream:
+        _current.streams[-1:] = [self]
         return self
+
+    def do(self, work: Callable[[], object]) -> object:
+        """Do it after what was asked for before: now, or later."""
+        if self.late in ("both", "copies" if self.ptr else "steps"):
+            self._asked.append(work)
+            return None
+        self.reach(len(self._asked))
+        return work()
+
+    def reach(self, position: int) -> None:
+        """Do what has been asked for up to there."""
+        while self._done < position:
+            self._done += 1
+            self._asked[self._done - 1]()
 
     def synchronize(self) -> None:
         _current.refuse("synchronize")
+        self.reach(len(self._asked))
+
+    def record(self, event: Any = None) -> _FakeEvent:
+        return _FakeEvent(self, len(self._asked))
+
+    def wait_event(self, event: _FakeEvent) -> None:
+        self.do(event.synchronize)
 
     def begin_capture(self, mode: Any = None) -> None:
         assert self is not _FakeStream.null and _current.captured is None
@@ -405,6 +447,16 @@ class _FakeStream:
         return graph
 
 
+class _FakeEvent:
+    """`cupy.cuda.Event`: a place in a stream."""
+
+    def __init__(self, stream: _FakeStream, position: int) -> None:
+        self._stream, self._position = stream, position
+
+    def synchronize(self) -> None:
+        self._stream.reach(self._position)
+
+
 class _FakeGraph:
     """`cupy.cuda.Graph`."""
 
@@ -413,10 +465,12 @@ class _FakeGraph:
 
     def launch(self, stream: Any = None) -> None:
         for launch in self._launches:
-            launch()
+            (stream or _current.streams[-1]).do(launch)
 
 
 _FakeStream.null = _FakeStream(null=True)
+_Current.bottom = _FakeStream.null
+_current = _Current()
 
 
 class _FakeCUDARuntimeError(RuntimeError):
@@ -511,7 +565,7 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
             "device": types.SimpleNamespace(get_cublas_handle=lambda: HANDLE),
             "Stream": _FakeStream,
             "runtime": runtime,
-            "get_current_stream": lambda: _FakeStream.null,
+            "get_current_stream": lambda: _current.streams[-1],
             "alloc_pinned_memory": bytearray,
             "is_available": lambda: True,
         },

@@ -208,6 +208,30 @@ def test_data_read_batch_by_batch_train_alike(graphs: CupyBackend, tmp_path: Pat
     np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
 
 
+@pytest.mark.parametrize("late", ["", "steps", "copies", "both"])
+@pytest.mark.parametrize("with_graphs", [False, True])
+def test_copies_and_steps_wait_for_each_other(
+    cuda_backend: Backend,
+    with_graphs: bool,
+    late: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the stand-in, streams do what they are asked for as late as events allow."""
+    X.tofile(tmp_path / "x")
+    if hasattr(cuda_backend.xp.cuda.Stream, "late"):
+        monkeypatch.setattr(cuda_backend.xp.cuda.Stream, "late", late)
+
+    def data() -> tuple[Array, Array]:
+        return np.memmap(tmp_path / "x", np.float32, "r", shape=X.shape), LABELS
+
+    options: dict[str, Any] = {"data": data, "fit": {"sample_weight": WEIGHTS}}
+    here = train("numpy", **options)
+    there = train(CupyBackend(cuda_backend.xp, graphs=with_graphs), **options)
+    parameters = cuda_backend.to_numpy(there.network.parameters)
+    np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
+
+
 OWN = gpubp.Activation.from_functions(
     "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
 )

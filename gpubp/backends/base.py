@@ -71,6 +71,13 @@ class Backend(ABC):
     def owns(self, array: Any) -> bool:
         """Whether `array` already lives where this backend computes."""
 
+    def feed(self) -> Callable[[str, Any], Array]:
+        """A function (name, values) that brings NumPy arrays over, batch after batch.
+
+        What it gives is good until its next call but one with that name.
+        """
+        return lambda name, values: self.asarray(values)
+
     # How a step is laid out.
 
     @abstractmethod

@@ -22,6 +22,7 @@ from ..kernels.precision import convert_cuda
 from ..kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ..kernels.updates import update_cuda
 from .base import Array, Backend, Rows
+from .feed import PinnedFeed
 from .graphs import CapturedStep, Recording
 
 __all__ = ["PROVEN", "CupyBackend"]
@@ -64,6 +65,10 @@ class CupyBackend(Backend):
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self.xp.ndarray) and array.device == self._device
+
+    def feed(self) -> Callable[[str, Any], Array]:
+        with self.use():
+            return PinnedFeed(self.xp)
 
     # How a step is laid out: one lane and, unless asked otherwise, one block; the device has its own lanes.
 

@@ -68,7 +68,7 @@ class Data:
                 )
                 self.streamed = True
         if self.streamed:
-            self._x, self._y = x, y
+            self._x, self._y, self._feed = x, y, backend.feed()
 
     def _resident(self, x: Array, y: Array, weights: Array | None) -> Rows:
         """All rows on the device."""
@@ -89,7 +89,7 @@ class Data:
         """Read the batch of these rows, in rising order, to the device, if it is not there."""
         if not self.streamed:
             return
-        network, backend = self._network, self._network.backend
+        network = self._network
         n_in, n_out = network.sizes[0], network.sizes[-1]
         x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
         x = check_inputs(_read(x_name, self._x, rows), n_in, x_name, dtype=network.dtype)
@@ -102,8 +102,13 @@ class Data:
             dtype=network.dtype,
         )
         weights = None if self.weights is None else self.weights[rows]
-        self.source.x, self.source.y = move(x, backend), move(y, backend)
-        self.source.weights = None if weights is None else backend.asarray(weights)
+        self.source.x, self.source.y = self._bring("x", x), self._bring("y", y)
+        self.source.weights = None if weights is None else self._bring("weights", weights)
+
+    def _bring(self, name: str, array: Array) -> Array:
+        """One batch's rows on the device."""
+        on_host = backend_of(array) is None
+        return self._feed(name, array) if on_host else move(array, self._network.backend)
 
 
 def _is_sliceable(data: Any) -> bool:
