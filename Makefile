@@ -30,7 +30,7 @@ test: $(call installed,test)
 bench: $(call installed,bench)
 	@$(RUN) -m gpubp.cli bench $(ARGS)
 
-gpu-check: $(call installed,test)
+gpu-check: $(call installed,test-cuda12)
 	@$(RUN) tests/gpu_check.py $(ARGS)
 
 check: $(VENV)/test.installed $(TREE)

@@ -91,8 +91,13 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
         z, activated, a = block.z[k], block.activated[k], block.a[k + 1]
         weights, precision = problem.weights(k), problem.precision
         backend.matmul(block.a[k], weights, z, transpose_b=True, precision=precision)
+        last = layer is problem.layers[-1]
+        if last and not block.outputs_read:
+            if layer.biases is not None:
+                backend.add_bias(z, layer.biases)
+            return
         backend.bias_activate(layer.activation, z, layer.biases, activated)
-        if layer is problem.layers[-1]:
+        if last:
             return  # the outputs are no operands
         problem.round(activated)
         if dropping is not None and layer.dropout:

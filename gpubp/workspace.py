@@ -42,6 +42,7 @@ class Block:
     delta_scale : (rows,) its weight in the output delta: the same array, or that times the loss scale.
     y : targets, (rows, n_out), or None when predicting; costs : (rows,) each row's cost, likewise.
     labels : (rows,), int64, where targets come as labels, else None.
+    outputs_read : whether anything reads a[-1]: softmax with cross-entropy goes from z to δ and the cost.
     """
 
     rows: slice
@@ -56,6 +57,7 @@ class Block:
     y: Array
     costs: Array
     labels: Array
+    outputs_read: bool
 
     def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
         """A block of fewer rows in the same memory."""
@@ -65,6 +67,8 @@ class Block:
         def view(value: Any) -> Any:
             if isinstance(value, list):
                 return [view(array) for array in value]
+            if isinstance(value, bool):
+                return value
             return None if value is None else cut.setdefault(id(value), value[:height])
 
         arrays = {item.name: view(getattr(self, item.name)) for item in fields(self)[1:]}
@@ -117,6 +121,8 @@ class Workspace:
         self._xp, self._layers, self._cost, self._mode = backend.xp, layers, cost, mode
         self._keep, self._training, self._labels = keep, training, labels
         self._input_gradient = input_gradient
+        from_z = cost.canonical == layers[-1].activation.name and layers[-1].activation.rowwise
+        self._reads_outputs = keep or mode == "predict" or outputs is not None or not from_z
         self._dtype = layers[0].weights.dtype
         self.scale = self._empty(batch_size)
         self.scale.fill(1 / batch_size)
@@ -129,6 +135,8 @@ class Workspace:
         except MemoryError:
             if keep:
                 raise
+        # Not within the handler: the exception holds on to what there was room for.
+        if not self.lanes:
             self._split(backend, batch_size, plan, outputs)
 
     def _split(
@@ -203,6 +211,7 @@ class Workspace:
             y=self._empty(rows, n_out) if targets else None,
             costs=self._empty(rows) if targets else None,
             labels=self._xp.empty(rows, np.int64) if targets and self._labels else None,
+            outputs_read=self._reads_outputs,
         )
 
     def _empty(self, *shape: int) -> Array:

@@ -564,6 +564,6 @@ def update(
 PLAIN_PROLOGUE = """
     const double* row = &table[3 * clock[1]];
     const T learning_rate = T(row[0]);
-    const double correction1 = row[1], correction2 = row[2];
+    const T factor1 = T(row[1]), factor2 = T(row[2]);
     const T g = gradient;
 """

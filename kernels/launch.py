@@ -6,7 +6,6 @@ pass a stand-in that runs the same text on the host. Kernels are built once per 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -89,28 +88,31 @@ def elementwise(
     cupy: Any, inputs: str, outputs: str, operation: str, name: str, preamble: str = ""
 ) -> Any:
     """A cupy.ElementwiseKernel; outputs are always given by the caller, and may be read."""
-    identifier = re.sub(r"\W", "_", name, flags=re.ASCII)  # a user's own name may be none
     return cupy.ElementwiseKernel(
-        inputs, outputs, operation, identifier, preamble=COMPUTE + preamble, no_return=True
+        inputs, outputs, operation, name, preamble=COMPUTE + preamble, no_return=True
     )
 
 
+# By the character of a dtype, which unlike its name costs nothing to look up.
 C_TYPES = {
-    "float32": "float", "float64": "double", "bool": "bool",
-    "int8": "signed char", "int16": "short", "int32": "int", "int64": "long long",
-    "uint8": "unsigned char", "uint16": "unsigned short", "uint32": "unsigned int",
-    "uint64": "unsigned long long",
-}  # fmt: skip
+    np.dtype(name).char: c_type
+    for name, c_type in {
+        "float32": "float", "float64": "double", "bool": "bool",
+        "int8": "signed char", "int16": "short", "int32": "int", "int64": "long long",
+        "uint8": "unsigned char", "uint16": "unsigned short", "uint32": "unsigned int",
+        "uint64": "unsigned long long",
+    }.items()
+} | {"q": "long long", "Q": "unsigned long long"}  # fmt: skip
 
 
 def c_type(array: Array) -> str:
     """What CUDA calls the type of the array's elements."""
-    return C_TYPES[array.dtype.name]
+    return C_TYPES[array.dtype.char]
 
 
 def operand_type(array: Array) -> str:
     """What CUDA calls the type of an array that matmuls may read; uint16 holds the bits of a bfloat16."""
-    return {"float16": "Half", "uint16": "BFloat"}.get(array.dtype.name) or c_type(array)
+    return {"e": "Half", "H": "BFloat"}.get(array.dtype.char) or c_type(array)
 
 
 def source(file: str) -> str:

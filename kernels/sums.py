@@ -26,15 +26,20 @@ SEGMENT = 16 * 1024
 """Terms of a weighted sum that one block of threads adds up: sixteen for each thread."""
 
 
+def chunk_rows(rows: int) -> int:
+    """Rows of a chunk: CHUNK_ROWS, or more where there would be more chunks than a grid has rows."""
+    return max(CHUNK_ROWS, -(-rows // 65535))
+
+
 def column_sums_cuda(
     cupy: Any, values: Array, out: Array, beta: float, partial: Array | None
 ) -> None:
     """out, (columns,) = Σ over rows of values, (rows, columns), + beta out.
 
-    `partial` is a float64 array (⌈rows / CHUNK_ROWS⌉, columns), or None where one chunk is enough.
+    `partial` is a float64 array (⌈rows / chunk_rows(rows)⌉, columns), or None where one chunk is enough.
     """
     if partial is not None:
-        _column_sums_once(cupy, values, partial, 0.0, CHUNK_ROWS)
+        _column_sums_once(cupy, values, partial, 0.0, chunk_rows(len(values)))
         values = partial
     _column_sums_once(cupy, values, out, beta, len(values))
 

@@ -1,17 +1,18 @@
 """Optimizer updates: formula, CUDA text and NumPy twin of each, side by side.
 
 One kernel goes over the flat parameter array once. `cuda` are statements on `T theta`, `T g` (the
-gradient), the state by its names, `learning_rate`, `correction1`, `correction2` and the entry's
+gradient), the state by its names, `learning_rate`, `factor1`, `factor2` and the entry's
 hyperparameters, as T and, with a trailing underscore, as float64 (in float32, 1 - 0.999 has lost two of
-its seven digits); `numpy(theta, g, state, s, learning_rate, correction1, correction2, **hyperparameters)`
+its seven digits); `numpy(theta, g, state, s, learning_rate, factor1, factor2, **hyperparameters)`
 is its twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
 
 What every update shares comes first, in `PROLOGUE` and `_prepare`: the gradient is clipped (by the
 global norm, then by value) and gets the derivative of the penalties, and decoupled decay shrinks the
 weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements.
 
-The learning rate and Adam's bias corrections change from step to step, so they are read from a device
-array: row clock[1] of `table`, (steps, 3).
+What changes from step to step is read from a device array, row clock[1] of `table`, (steps, 3): the
+learning rate, and the two numbers that the entry's `factors` makes of it and the step. They are made on
+the host, in float64, so that an element of the parameters costs none of it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Update:
     hyperparameters: tuple[str, ...]
     cuda: str
     numpy: Callable[..., None]
+    factors: Callable[..., tuple[Any, Any]] = lambda rate, step, **hyperparameters: (0.0, 0.0)
+    """(learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Shared:
 
 
 def _sgd(
-    theta: Array, g: Array, state: tuple[()], s: Any, rate: float, c1: float, c2: float
+    theta: Array, g: Array, state: tuple[()], s: Any, rate: float, factor1: float, factor2: float
 ) -> None:
     np.multiply(g, rate, out=s[0])
     np.subtract(theta, s[0], out=theta)
@@ -83,8 +86,8 @@ def _momentum(
     state: Any,
     s: Any,
     rate: float,
-    c1: float,
-    c2: float,
+    factor1: float,
+    factor2: float,
     *,
     momentum: float,
 ) -> None:
@@ -111,8 +114,8 @@ def _nesterov(
     state: Any,
     s: Any,
     rate: float,
-    c1: float,
-    c2: float,
+    factor1: float,
+    factor2: float,
     *,
     momentum: float,
 ) -> None:
@@ -145,8 +148,8 @@ def _adam(
     state: Any,
     s: Any,
     rate: float,
-    c1: float,
-    c2: float,
+    factor1: float,
+    factor2: float,
     *,
     beta1: float,
     beta2: float,
@@ -159,16 +162,22 @@ def _adam(
     np.multiply(second, beta2, out=second)
     np.add(second, s[0], out=second)
     np.sqrt(second, out=s[0])
-    root = (c2 / (1 - beta2)) ** 0.5
-    np.add(s[0], epsilon * root, out=s[0])
+    np.add(s[0], epsilon * factor2, out=s[0])
     np.divide(first, s[0], out=s[0])
-    np.multiply(s[0], rate * (1 - beta1) / c1 * root, out=s[0])
+    np.multiply(s[0], factor1, out=s[0])
     np.subtract(theta, s[0], out=theta)
 
 
+def _adam_factors(
+    rate: Any, step: Any, *, beta1: float, beta2: float, epsilon: float
+) -> tuple[Any, Any]:
+    root = np.sqrt((1 - beta2**step) / (1 - beta2))
+    return rate * (1 - beta1) / (1 - beta1**step) * root, root
+
+
 # Kingma and Ba 2015. The state holds sums, m / (1 - β1) and v / (1 - β2), which saves each moment a
-# multiplication; the factors are put back in the step's two constants. With weight_decay, AdamW
-# (Loshchilov and Hutter 2019).
+# multiplication; the factors, √(c2 / (1 - β2)) and η (1 - β1) / c1 times that, put them back. With
+# weight_decay, AdamW (Loshchilov and Hutter 2019).
 ADAM = Update(
     name="adam",
     formula="m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², θ ← θ - η (m / c1) / (√(v / c2) + ε)",
@@ -177,11 +186,10 @@ ADAM = Update(
     cuda="""
         first = beta1 * first + g;
         second = beta2 * second + g * g;
-        const T root = T(sqrt(correction2 / (1.0 - beta2_)));
-        const T rate = T(learning_rate * (1.0 - beta1_) / correction1) * root;
-        theta -= rate * first / (sqrt(second) + epsilon * root);
+        theta -= factor1 * first / (sqrt(second) + epsilon * factor2);
     """,
     numpy=_adam,
+    factors=_adam_factors,
 )
 
 
@@ -191,8 +199,8 @@ def _rmsprop(
     state: Any,
     s: Any,
     rate: float,
-    c1: float,
-    c2: float,
+    factor1: float,
+    factor2: float,
     *,
     decay: float,
     epsilon: float,
@@ -229,8 +237,8 @@ def _lion(
     state: Any,
     s: Any,
     rate: float,
-    c1: float,
-    c2: float,
+    factor1: float,
+    factor2: float,
     *,
     beta1: float,
     beta2: float,
@@ -270,7 +278,7 @@ SKIPPED = "skips && !(squared_norm[0] <= 1.7976931348623157e308)"
 PROLOGUE = """
     const double* row = &table[3 * clock[1]];
     const T learning_rate = T(row[0]);
-    const double correction1 = row[1], correction2 = row[2];
+    const T factor1 = T(row[1]), factor2 = T(row[2]);
     T g = gradient;
     if (squared_norm[0] > clip_norm * clip_norm) g *= T(clip_norm / sqrt(squared_norm[0]));
     g = g > T(clip_value) ? T(clip_value) : g < T(-clip_value) ? T(-clip_value) : g;
@@ -372,12 +380,10 @@ def update_numpy(
     def run() -> None:
         if shared.skips and not squared_norm[0] < float("inf"):
             return
-        rate, correction1, correction2 = table[int(clock[1])].tolist()
+        rate, factor1, factor2 = table[int(clock[1])].tolist()
         norm = float(squared_norm[0]) ** 0.5
         for theta_block, g_block, state_block, s, is_weights in blocks:
             g = _prepare(theta_block, g_block, s, shared, is_weights, norm, rate)
-            update.numpy(
-                theta_block, g, state_block, s, rate, correction1, correction2, **hyperparameters
-            )
+            update.numpy(theta_block, g, state_block, s, rate, factor1, factor2, **hyperparameters)
 
     return run

@@ -13,6 +13,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -274,7 +275,7 @@ def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> 
     return out
 
 
-def _gemm(
+def gemm(
     transa: str | int,
     transb: str | int,
     a: DeviceArray,
@@ -293,7 +294,7 @@ def _gemm(
     return _blas(op_a, op_b, out, alpha, beta)
 
 
-def _gemv(
+def gemv(
     transa: str | int, alpha: Any, a: DeviceArray, x: DeviceArray, beta: Any, y: DeviceArray
 ) -> None:
     """`cupy.cublas.gemv`: y = alpha op(a) x + beta y."""
@@ -494,7 +495,7 @@ class _FakeCupy(types.ModuleType):
     """What this module does not have, NumPy's functions do, on device arrays."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name == "cublas":
             raise AttributeError(name)
         value = getattr(np, name)
         return _on_device(value) if callable(value) and not isinstance(value, type) else value
@@ -570,11 +571,10 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
             "is_available": lambda: True,
         },
     )
-    cublas = _module("cupy.cublas", {"gemm": _gemm, "gemv": _gemv})
     cupy = _FakeCupy("cupy")
     pool = _FakeMemoryPool()
     vars(cupy).update(
-        __path__=[],
+        __path__=[str(Path(__file__).parent / "fake_cupy_package")],
         __version__="0+host.emulation",
         ndarray=DeviceArray,
         array=_array,
@@ -589,10 +589,9 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
         RawKernel=_FakeRawKernel,
         RawModule=_FakeRawModule,
         cuda=cuda,
-        cublas=cublas,
     )
     cupyx = _module("cupyx", {"empty_pinned": np.empty, "zeros_pinned": np.zeros})
-    modules = (cupy, cuda, cublas, runtime, cupyx)
+    modules = (cupy, cuda, runtime, cupyx)
     return {module.__name__: module for module in modules}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -442,6 +443,19 @@ def test_a_backend_that_cannot_run_says_what_is_missing(
     monkeypatch.setenv("GPUBP_BACKEND", "cupy")
     with pytest.raises(BackendUnavailableError, match=f"^GPUBP_BACKEND=cupy: {message}"):
         Network((3, 2))
+
+
+def test_a_cupy_without_its_cublas_says_so(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy.cublas", None)
+    backends._cupy.cache_clear()
+    message = (
+        "backend 'cupy' cannot run here: CuPy's cuBLAS does not load (import of cupy.cublas halted"
+    )
+    with pytest.raises(BackendUnavailableError, match=re.escape(message)):
+        get_backend("cupy")
+    backends._cupy.cache_clear()
 
 
 def test_a_device_that_is_not_there(without_cupy: Any) -> None:

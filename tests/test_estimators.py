@@ -33,6 +33,13 @@ import gpubp
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends import Backend, backend_of
 
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(no_backend_from_the_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes "auto" is compared with NumPy arrays; the tests on devices name them."""
+    monkeypatch.setenv("GPUBP_BACKEND", "numpy")
+
+
 not_converged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

@@ -191,6 +191,8 @@ def translation_unit() -> tuple[str, int]:
 
 @pytest.mark.parametrize("arch", ["compute_75", "compute_80", "compute_90", "compute_100"])
 def test_every_cuda_text_compiles(arch: str) -> None:
+    if arch == "compute_100" and (nvrtc_version() or (0, 0)) < (12, 8):
+        pytest.skip("this NVRTC is older than the architecture")
     source, count = translation_unit()
     ptx = nvrtc_compile(source, "kernel_0", arch, ("-std=c++17",))
     assert f".target sm_{arch.removeprefix('compute_')}" in ptx

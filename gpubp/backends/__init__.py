@@ -81,7 +81,13 @@ def explain_auto() -> tuple[Backend, str]:
 
 def backend_of(array: Any) -> Backend | None:
     """The backend whose array `array` is, or None for anything else; never imports CuPy."""
-    if hasattr(array, "__cuda_array_interface__"):
+    try:
+        on_gpu = hasattr(array, "__cuda_array_interface__")
+    except (
+        RuntimeError
+    ):  # PyTorch's word for a tensor that wants a gradient; it says so where it is used
+        on_gpu = True
+    if on_gpu:
         device = getattr(array, "device", None)
         number = getattr(device, "id", getattr(device, "index", 0))  # CuPy's and JAX's; PyTorch's
         return _cupy(number if isinstance(number, int) else 0)
@@ -103,7 +109,13 @@ def _cupy(device: int) -> cupy_backend.CupyBackend:
             f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
         )
     graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "0") == "1"
-    return cupy_backend.CupyBackend(_import_cupy(), device, graphs)
+    try:
+        return cupy_backend.open_cupy(device, graphs)
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"backend 'cupy' cannot run here: CuPy's cuBLAS does not load ({str(error).splitlines()[0]});"
+            f" {_EXTRAS}"
+        ) from None
 
 
 @cache

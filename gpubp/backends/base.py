@@ -6,7 +6,7 @@ C-contiguous and, but for labels, counters and float64 sums, of the network's dt
 
 What changes from one training step to the next is never an argument: it sits in arrays that a verb
 reads when it runs. `clock` is int64, (2,): the steps taken since training began, and the step within
-the epoch; `table` is float64, (steps, 3): learning rate and bias corrections of each step of the epoch.
+the epoch; `table` is float64, (steps, 3): learning rate and the update's factors of each step of the epoch.
 So a step that has been captured once can be replayed.
 """
 
@@ -152,6 +152,10 @@ class Backend(ABC):
     @abstractmethod
     def convert(self, values: Array, out: Array) -> None:
         """out = values, where one of them or both may be `operands`."""
+
+    @abstractmethod
+    def add_bias(self, z: Array, biases: Array) -> None:
+        """z ← z + b, where nothing reads σ(z)."""
 
     @abstractmethod
     def bias_activate(

@@ -7,6 +7,7 @@ compiler by the tests.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -25,10 +26,22 @@ from .base import Array, Backend, Rows
 from .feed import PinnedFeed
 from .graphs import CapturedStep, Recording
 
-__all__ = ["PROVEN", "CupyBackend"]
+__all__ = ["PROVEN", "CupyBackend", "open_cupy"]
 
 PROVEN = False
 """Whether the whole suite has passed on a GPU; `backend="auto"` takes CuPy only then."""
+
+
+def open_cupy(device: int = 0, graphs: bool = False) -> CupyBackend:
+    """The backend with the CuPy that is installed.
+
+    Raises
+    ------
+    ImportError : CuPy or its cuBLAS does not load.
+    """
+    cupy = importlib.import_module("cupy")
+    importlib.import_module("cupy.cublas")  # which CuPy itself does only when it needs it
+    return CupyBackend(cupy, device, graphs)
 
 
 class CupyBackend(Backend):
@@ -55,6 +68,8 @@ class CupyBackend(Backend):
         return self._device  # type: ignore[no-any-return]
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
+        if getattr(values, "dtype", None) == np.longdouble:
+            values = values.astype(np.float64)
         with self.use():
             array = self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
             # gather would have to widen it for every batch
@@ -185,6 +200,9 @@ class CupyBackend(Backend):
     def convert(self, values: Array, out: Array) -> None:
         convert_cuda(self.xp, values, out)
 
+    def add_bias(self, z: Array, biases: Array) -> None:
+        self.xp.add(z, biases, out=z)
+
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
     ) -> None:
@@ -193,7 +211,7 @@ class CupyBackend(Backend):
             layers.bias_activate_cuda(self.xp, activation, z, biases, a)
             return
         if biases is not None:
-            self.xp.add(z, biases, out=z)
+            self.add_bias(z, biases)
         if activation.rowwise:
             softmax.softmax_cuda(self.xp, z, a)
         else:
@@ -285,7 +303,7 @@ class CupyBackend(Backend):
             self.convert(self.xp.ascontiguousarray(values, np.float32), out)
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
-        chunks = -(-len(values) // sums.CHUNK_ROWS)
+        chunks = -(-len(values) // sums.chunk_rows(len(values)))
         partial = self._empty((chunks, values.shape[1]), np.float64) if chunks > 1 else None
         sums.column_sums_cuda(self.xp, values, out, beta, partial)
 

@@ -238,13 +238,16 @@ class NumpyBackend(Backend):
     def convert(self, values: Array, out: Array) -> None:
         self._do(lambda: np.copyto(out, values))
 
+    def add_bias(self, z: Array, biases: Array) -> None:
+        self._do(self._compiled.add_bias(z, biases) or (lambda: np.add(z, biases, out=z)))
+
     def bias_activate(
         self, activation: Activation, z: Array, biases: Array | None, a: Array
     ) -> None:
         scratch = self._scratch(z.dtype)
         if activation.rowwise:
             if biases is not None:
-                self._do(self._compiled.add_bias(z, biases) or (lambda: np.add(z, biases, out=z)))
+                self.add_bias(z, biases)
             self._do(
                 self._compiled.bias_activate(activation, z, None, a)
                 or softmax.softmax_numpy(z, a, scratch)

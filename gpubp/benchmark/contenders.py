@@ -19,7 +19,7 @@ import numpy as np
 import gpubp
 
 from ..backends import Backend, device_count
-from ..backends.cupy import CupyBackend
+from ..backends.cupy import open_cupy
 from .tasks import Architecture, Batch, OptimizerSettings
 
 __all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu", "require_cupy"]
@@ -172,7 +172,7 @@ class GpubpCupyGraph(GpubpCupy):
 
     def open(self) -> str:
         require_cupy()
-        self.backend = backend = CupyBackend(importlib.import_module("cupy"), graphs=True)
+        self.backend = backend = open_cupy(graphs=True)
         return backend.device
 
 

@@ -130,6 +130,7 @@ def _open(
     left_out = dict(settings.left_out)
     started = []
     kinds: dict[str, type[Contender] | type[Floor]] = {**CONTENDERS, **FLOORS}
+    devices = {CONTENDERS[name].device for name in settings.contenders}
     for name, kind in kinds.items():
         entrant = Entrant(name, kind.device)
         results.entrants.append(entrant)
@@ -137,6 +138,8 @@ def _open(
             entrant.absent = "no NVIDIA GPU here"
         elif name in CONTENDERS and name not in settings.contenders:
             entrant.absent = left_out.get(name, "not among --contenders")
+        elif name in FLOORS and kind.device not in devices:
+            entrant.absent = f"no contender on the {kind.device} among --contenders"
         else:
             started.append((entrant, stack.enter_context(Worker(name))))
     for _, worker in started:

@@ -80,10 +80,6 @@ class Optimizer:
         """What the gradient's buffer holds is kept, times this, when a step's gradient is added to it."""
         return 0.0
 
-    def corrections(self, steps: Any) -> tuple[Any, Any]:
-        """Bias corrections of the first and second moment at each of `steps`, counted from 1."""
-        return 1.0, 1.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
@@ -143,9 +139,6 @@ class Adam(Optimizer):
     @property
     def update(self) -> Update:
         return UPDATES["adam"]
-
-    def corrections(self, steps: Any) -> tuple[Any, Any]:
-        return 1 - self.beta1**steps, 1 - self.beta2**steps
 
 
 @dataclass(frozen=True, kw_only=True)

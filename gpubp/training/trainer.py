@@ -428,7 +428,8 @@ class Trainer:
     def _write_table(self, steps: Any, factors: Any) -> Any:
         table = np.empty((len(steps), 3))
         table[:, 0] = self.optimizer.learning_rate * factors
-        table[:, 1], table[:, 2] = self.optimizer.corrections(steps + 1.0)
+        update, hyperparameters = self._running.update, self._running.hyperparameters
+        table[:, 1], table[:, 2] = update.factors(table[:, 0], steps + 1.0, **hyperparameters)
         self._table[: len(steps)] = self.backend.asarray(table)
         return table[:, 0]
 
