@@ -33,7 +33,7 @@ struct Half {
 #ifdef __CUDACC__
         asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
 #else  // the tests' emulation
-        const float16 rounded = x;
+        const _Float16 rounded = x;
         memcpy(&bits, &rounded, 2);
 #endif
     }
@@ -44,7 +44,7 @@ __device__ __forceinline__ float compute(Half x) {
     asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
     return wide;
 #else
-    float16 narrow;
+    _Float16 narrow;
     memcpy(&narrow, &x.bits, 2);
     return narrow;
 #endif
