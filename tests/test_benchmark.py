@@ -296,16 +296,34 @@ def test_every_contender_says_what_it_is() -> None:
         assert ("Not yet run on" in kind.__doc__) == (kind.device == "gpu" or "cuda" in name)
 
 
-def test_variants_compares_steps_with_other_constants() -> None:
-    def variants(*arguments: str) -> subprocess.CompletedProcess[str]:
-        script = Path(__file__).resolve().parent.parent / "benchmarks/variants.py"
-        command = [sys.executable, script, "narrow", "2", *arguments]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
+def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).resolve().parent.parent / "benchmarks" / name
+    command = [sys.executable, script, "narrow", "2", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
-    done = variants("LANE_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
+
+def test_variants_compares_steps_with_other_constants() -> None:
+    done = run_script("variants.py", "LANE_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
     title, now, changed, twins = done.stdout.splitlines()
     assert (done.stderr, title.partition(":")[0]) == ("", "narrow, 2 rows, sgd")
     assert now.startswith("as it is") and now.endswith("1.00 times")
     assert changed.startswith("LANE_ROWS=1,LEAST_OUT=1e9") and twins.startswith("twins")
-    wrong = variants("NO=1")
+    wrong = run_script("variants.py", "NO=1")
     assert (wrong.returncode, wrong.stderr) == (1, "no constant called NO\n")
+
+
+def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
+    done = run_script("breakdown.py", "--rounds", "1", "--backend", "numpy")
+    title, _, *rows, total, step = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert title.startswith("narrow, 2 rows, Adam, on ") and step.startswith("the step")
+    cells = {row.split()[0]: row.split()[1:] for row in [*rows, total]}
+    # Five layers of 64 x 64 but the last of 16 x 64: forward, twice backward, but for the first delta.
+    work = 2 * (3 * (4 * 64 * 64 + 16 * 64) - 64 * 64)
+    assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
+    parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
+    moved = (
+        4 * 4 * parameters + 3 * 8 + 2 * 8 + 8
+    )  # theta, gradient, two moments; table, clock, norm
+    assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
+    assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
