@@ -1,5 +1,5 @@
 """The row-wise kernels of the output layer: launchers and NumPy twins of softmax.cu,
-softmax_cross_entropy.cu, softmax_jacobian.cu, log_sum_exp.cu and row_costs.cu.
+softmax_cross_entropy.cu, softmax_jacobian.cu and row_costs.cu.
 
 The twins work on transposed blocks, (columns, rows): a row-wise maximum or sum is then a few passes
 along memory instead of a short loop for every row.
@@ -17,8 +17,6 @@ from .blocks import Scratch, row_blocks
 from .costs import Cost
 
 __all__ = [
-    "log_sum_exp_cuda",
-    "log_sum_exp_numpy",
     "row_costs_cuda",
     "row_costs_numpy",
     "softmax_cross_entropy_cuda",
@@ -43,11 +41,6 @@ def _launch(kernel: Any, shape: tuple[int, int], *arrays: Any) -> None:
 def softmax_cuda(cupy: Any, z: Array, a: Array) -> None:
     """a = softmax of each row of z, (rows, columns); `a` may be `z`."""
     _launch(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
-
-
-def log_sum_exp_cuda(cupy: Any, z: Array, out: Array) -> None:
-    """out, (rows,) = the log-sum-exp of each row of z."""
-    _launch(launch.raw(cupy, "log_sum_exp.cu", "log_sum_exp", T=launch.c_type(z)), z.shape, z, out)
 
 
 def softmax_cross_entropy_cuda(
@@ -117,22 +110,6 @@ def softmax_numpy(z: Array, a: Array, scratch: Scratch) -> Bound:
             _exponentials(e, e, largest, total)
             np.divide(e, total, out=e)
             np.copyto(a_block, e)
-
-    return run
-
-
-def log_sum_exp_numpy(z: Array, out: Array, scratch: Scratch) -> Bound:
-    """Bind the twin of `log_sum_exp_cuda`."""
-    blocks = [
-        (z[rows].T, out[rows], m, v) for rows, m, v in _transposed_blocks(z.shape, scratch, 1)
-    ]
-
-    def run() -> None:
-        for z_block, out_block, (e,), (largest, total, _) in blocks:
-            np.copyto(e, z_block)
-            _exponentials(e, e, largest, total)
-            np.log(total, out=total)
-            np.add(largest, total, out=out_block)
 
     return run
 

@@ -432,9 +432,7 @@ ROW_SHAPES = [(1, 1), (3, 1), (8, 31), (9, 33), (50, 100)]
 
 
 @pytest.mark.parametrize("shape", ROW_SHAPES)
-def test_softmax_and_log_sum_exp_of_rows(
-    cuda_backend: Backend, shape: tuple[int, int], dtype: str
-) -> None:
+def test_softmax_of_rows(cuda_backend: Backend, shape: tuple[int, int], dtype: str) -> None:
     z = np.random.default_rng(6).normal(0, 3, shape).astype(dtype)
     z[0, 0], z[-1, -1] = 1e4, -1e4
     biases = np.random.default_rng(7).normal(size=shape[1]).astype(dtype)
@@ -445,10 +443,6 @@ def test_softmax_and_log_sum_exp_of_rows(
         backend.bias_activate(SOFTMAX, kept, on(backend, biases), a)
         close(backend.to_numpy(a), special.softmax(wide, axis=1), dtype)
         np.testing.assert_array_equal(backend.to_numpy(in_place), backend.to_numpy(a))
-        np.testing.assert_array_equal(backend.to_numpy(kept), z + biases)
-        out = on(backend, np.zeros(shape[0]), dtype)
-        backend.log_sum_exp(kept, out)
-        close(backend.to_numpy(out), special.logsumexp(wide, axis=1), dtype)
         np.testing.assert_array_equal(backend.to_numpy(kept), z + biases)
 
 

@@ -203,10 +203,6 @@ class Backend(ABC):
         """out[clock[1]] += Σ weights values in float64; without clock, out[0] = Σ values²."""
 
     @abstractmethod
-    def log_sum_exp(self, z: Array, out: Array) -> None:
-        """out = log Σ exp(z) of each row."""
-
-    @abstractmethod
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
         """out = factor[0] values; `factor` is float64."""
 

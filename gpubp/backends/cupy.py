@@ -314,9 +314,6 @@ class CupyBackend(Backend):
         add, squares = clock is not None, weights is None
         sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add, self._empty, squares)
 
-    def log_sum_exp(self, z: Array, out: Array) -> None:
-        softmax.log_sum_exp_cuda(self.xp, z, out)
-
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
         multiply_cuda(self.xp)(values, factor, out)
 

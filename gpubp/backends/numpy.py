@@ -332,9 +332,6 @@ class NumpyBackend(Backend):
             or sums.weighted_sum_numpy(values, weights, out, slot, add)
         )
 
-    def log_sum_exp(self, z: Array, out: Array) -> None:
-        self._do(softmax.log_sum_exp_numpy(z, out, self._scratch(z.dtype)))
-
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
         self._do(multiply_numpy(values, factor, out))
 
