@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec(f"{__name__}.kernels") is None:
+    raise ImportError(
+        "gpubp is imported from its source folder, where kernels/ lies beside it: install it with"
+        " `pip install -e .`, or start Python in another folder"
+    )
 
 from .backends import available_backends, get_backend
 from .checking import GradientCheck, check_gradients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,21 @@ def test_every_contender_says_what_it_is() -> None:
         assert kind.name == name
         assert kind.__doc__
         assert ("Not yet run on" in kind.__doc__) == (kind.device == "gpu" or "cuda" in name)
+
+
+def test_contenders_that_are_not_installed_are_absent_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suite, "RETAKES", 0)
+    peers = ("gpubp-numpy", "torch", "jax")
+    settings = suite.Settings(("narrow",), (8,), ("sgd",), peers, ("predict",), 1, 1, 0.001)
+    measured = suite.run_suite(settings)
+    (point,) = measured.points
+    assert point.rounds["gpubp-numpy"]
+    for name in peers[1:]:
+        entrant = measured.entrant(name)
+        assert entrant is not None
+        assert bool(entrant.absent) == (find_spec(name) is None) == (name not in point.rounds)
 
 
 def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

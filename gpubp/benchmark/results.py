@@ -179,8 +179,13 @@ class Results:
 
         Raises
         ------
+        FileNotFoundError : there is no such file.
         ValueError : the file is something else.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"there is no file {path}, expected results that gpubp bench wrote"
+            )
         try:
             with open(path, encoding="utf-8") as file:
                 read = json.load(file)

@@ -223,7 +223,9 @@ class Worker:
         return self.answer()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, if it has not been ended."""
+        if self._connection.closed:
+            return
         self._connection.close()
         self._process.join(2)
         if self._process.is_alive():
