@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("batch_size", type=int)
     parser.add_argument("--backend", default="auto", help="auto, numpy or cupy")
     parser.add_argument("--precision", choices=PRECISIONS)
-    parser.add_argument("--count", action="store_true", help="only count, a step in one piece")
+    parser.add_argument("--count", action="store_true", help="count, and measure nothing")
     parser.add_argument("--rounds", type=int, default=7, help="of which the median counts")
     options = parser.parse_args()
     backend = get_backend(options.backend)

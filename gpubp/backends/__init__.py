@@ -103,7 +103,8 @@ def _numpy() -> NumpyBackend:
 def _cupy(device: int) -> cupy_backend.CupyBackend:
     devices, reason = device_count()
     if not devices:
-        raise BackendUnavailableError(f"backend 'cupy' cannot run here: {reason}; {_EXTRAS}")
+        name = f"cupy:{device}" if device else "cupy"
+        raise BackendUnavailableError(f"backend {name!r} cannot run here: {reason}; {_EXTRAS}")
     if device >= devices:
         raise BackendUnavailableError(
             f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
