@@ -42,6 +42,9 @@ def assign(name: str, held: Array | None, values: Any) -> None:
     if owner is None:
         held[...] = values
     else:
+        source = backend_of(values)
+        if source is not None and source is not owner:
+            values = source.to_numpy(values)
         with owner.use():
             held[...] = owner.asarray(values)
 

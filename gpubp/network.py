@@ -7,6 +7,7 @@ import numbers
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from .backprop import Problem, Rounding
 from .errors import unknown_name
 from .initializers import INITIALIZERS, Initializer, default_initializer
 from .kernels import COSTS, PRECISIONS, Activation, Cost
-from .kernels.scaling import fresh_loss_scale
+from .kernels.scaling import LEAST, fresh_loss_scale
 from .layers import Layer, Layout, assign
 from .validation import (
     as_array,
@@ -208,6 +209,12 @@ class Network:
         )
 
     @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """What inputs must have room in: `dtype`, or with precision "float16" that."""
+        return np.dtype(np.float16) if self.precision == "float16" else self.dtype
+
+    @property
+    @on_device
     def problem(self) -> Problem:
         """Layers, cost and backend, as the functions of `gpubp.backprop` take them; with memory of its own
         for rounded weights."""
@@ -237,7 +244,7 @@ class Network:
         ValueError : x has the wrong shape or type, or holds NaN, infinity or numbers too large for
             the network's dtype.
         """
-        given = check_inputs(x, self.sizes[0], dtype=self.dtype)
+        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
         rows, problem = Rows(move(given, self.backend)), self.problem
         workspace = self._workspace(problem, len(given), "predict", keep=True)
         backprop.predict(problem, workspace, rows, self._clock())
@@ -264,25 +271,32 @@ class Network:
         ValueError : x, y or sample_weight is not what the network takes; the message says which.
         """
         given, rows = self._rows(x, y, sample_weight)
-        problem = self.problem
-        scale = None
-        if problem.precision is not None and problem.precision.scaled:
-            # A row's part of the mean is about 1 / rows: times rows, float16 has room for it.
-            scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(given))))
+        problem, scaled = self.problem, PRECISIONS[self.precision or "tf32"].scaled
+        # A row's part of the mean is about 1 / rows: times rows, float16 has room for it.
+        scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(given))))
+        loss_scale = self.backend.asarray(scale.copy())
         workspace = self._workspace(
             problem,
             *(len(given), "train"),
             keep=True,
             labels=_are_labels(rows),
-            loss_scale=None if scale is None else self.backend.asarray(scale),
+            loss_scale=loss_scale if scaled else None,
         )
         gradient = self.backend.xp.empty(self.layout.size, self.dtype)
         views = self.layout.views(gradient)
         costs = self.backend.xp.zeros((1, 1), np.float64)
-        backprop.backpropagate(problem, workspace, rows, self._clock(), [views], 0.0, costs)
+        parts = problem, workspace, rows, self._clock(), [views], 0.0, costs
+        finite = self.backend.xp.isfinite
+        with np.errstate(all="ignore") if scaled else nullcontext():
+            backprop.backpropagate(*parts)
+            while scaled and scale[0] > LEAST and not bool(finite(gradient).all()):
+                scale = fresh_loss_scale(scale[0] / 64)  # the deltas did not fit
+                loss_scale[...] = self.backend.asarray(scale.copy())
+                costs.fill(0)
+                backprop.backpropagate(*parts)
         block = workspace.lanes[0][0]
         deltas, input_gradient = self._plain(block.deltas), block.input_gradient
-        if scale is not None:
+        if scaled:
             for array in (gradient, input_gradient, *deltas):
                 self.backend.xp.multiply(array, self.dtype.type(scale[1]), out=array)
         return Backprop(
@@ -321,7 +335,7 @@ class Network:
         ------
         ValueError : as `forward`.
         """
-        given = check_inputs(x, self.sizes[0], dtype=self.dtype)
+        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
         moved = move(given, self.backend)
         if len(given) <= PREDICTED_AT_ONCE:
             result = self._predict(moved)
@@ -401,7 +415,7 @@ class Network:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        state = {"precision": None} | state  # which older pickles do not have
         parameters, layers = state.pop("parameters"), state.pop("layers")
         self.__dict__.update(state)
         self.backend = get_backend(state["backend"])
@@ -411,7 +425,7 @@ class Network:
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
         n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
-        given = check_inputs(x, n_in, dtype=dtype)
+        given = check_inputs(x, n_in, dtype=self.input_dtype)
         targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)
         weights = check_weights(sample_weight, len(given), dtype=dtype)
         return given, Rows(

@@ -107,6 +107,8 @@ def load(
         parameters = dict(last["parameters"])
         if cost.targets == "class":
             parameters["label_smoothing"] = last["label_smoothing"]
+    _check_precision(precision, description["dtype"])
+    with _telling(path):
         loaded = network(
             sizes,
             hidden=hidden,
@@ -158,6 +160,13 @@ def _check_shapes(tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequ
             found = tensors[f"layers.{k}.{name}"].shape
             if found != shape:
                 raise ValueError(f"layers.{k}.{name} has shape {found}, expected {shape}")
+
+
+def _check_precision(precision: str | None, dtype: str) -> None:
+    if precision is not None and dtype != "float32":
+        raise ValueError(
+            f"precision is {precision!r}, expected None for a network of dtype {dtype!r}"
+        )
 
 
 def _find(

@@ -213,7 +213,8 @@ def check_fits(name: str, array: Array | None, dtype: np.dtype[Any]) -> None:
     most = float(np.finfo(dtype).max)
     for extreme in (array.max().item(), array.min().item()):
         if abs(extreme) > most:
-            raise ValueError(f"{name} holds {extreme}, too large for {dtype}, the network's dtype")
+            kind = "dtype" if dtype.itemsize > 2 else "precision"
+            raise ValueError(f"{name} holds {extreme}, too large for {dtype}, the network's {kind}")
 
 
 @_where_it_lies
@@ -387,8 +388,8 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def move(array: Array, backend: Backend) -> Array:
-    """`array` on `backend`: unchanged if it is there, else copied over."""
+    """`array` on `backend`, dense: unchanged if it is so, else copied."""
     if backend.owns(array):
-        return array
+        return array if array.flags.c_contiguous else backend.asarray(array)
     source = backend_of(array)
     return backend.asarray(array if source is None else source.to_numpy(array))

@@ -3,10 +3,10 @@
 //
 // One thread.
 extern "C" __global__ void adapt_loss_scale(double* loss_scale, const double* __restrict__ squared_norm,
-                                            double steps, double largest) {
+                                            double steps, double least, double largest) {
     double scale = loss_scale[0], since = loss_scale[2] + 1;
     if (!(squared_norm[0] <= 1.7976931348623157e308)) {  // infinite, or not a number
-        scale /= 2;
+        scale = scale / 2 > least ? scale / 2 : least;
         since = 0;
     } else if (since >= steps) {
         scale = scale < largest ? scale * 2 : scale;

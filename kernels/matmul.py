@@ -24,9 +24,9 @@ BLOCKS, LEAST_STEP = 128, 128
 parts of at least so many."""
 
 
-def is_small(work: int) -> bool:
-    """Whether a product of so many multiply-adds is for `matmul_cuda` rather than cuBLAS."""
-    return work <= SMALL_WORK
+def is_small(rows: int, work: int) -> bool:
+    """Whether a product of so many rows and multiply-adds is for `matmul_cuda` rather than cuBLAS."""
+    return work <= SMALL_WORK and rows <= 32 * 65535  # as a grid can have in its second dimension
 
 
 def _tile(rows: int, columns: int) -> int:

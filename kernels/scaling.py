@@ -33,6 +33,9 @@ Bound = Callable[[], None]
 FIRST, LARGEST, STEPS = 2.0**16, 2.0**24, 2000
 """The scale to begin with, where it stops growing, and the steps after which it grows."""
 
+LEAST = 2.0**-64
+"""Where it stops shrinking, long after training has been told of as diverged."""
+
 
 def fresh_loss_scale(scale: float = FIRST) -> Any:
     """A loss scale before the first step, as a NumPy array."""
@@ -42,7 +45,8 @@ def fresh_loss_scale(scale: float = FIRST) -> Any:
 def adapt_loss_scale_cuda(cupy: Any, loss_scale: Array, squared_norm: Array) -> None:
     """Adapt the loss scale to a gradient of this squared norm, by adapt_loss_scale.cu."""
     kernel = launch.raw(cupy, "adapt_loss_scale.cu", "adapt_loss_scale")
-    kernel((1,), (1,), (loss_scale, squared_norm, np.float64(STEPS), np.float64(LARGEST)))
+    limits = np.float64(STEPS), np.float64(LEAST), np.float64(LARGEST)
+    kernel((1,), (1,), (loss_scale, squared_norm, *limits))
 
 
 def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
@@ -52,7 +56,7 @@ def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
         scale, _, since = loss_scale.tolist()
         since += 1
         if not squared_norm[0] < math.inf:
-            scale, since = scale / 2, 0
+            scale, since = max(scale / 2, LEAST), 0
         elif since >= STEPS:
             scale, since = 2 * scale if scale < LARGEST else scale, 0
         loss_scale[:] = scale, 1 / scale, since

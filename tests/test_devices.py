@@ -99,6 +99,10 @@ def test_files_pickles_and_estimators_keep_to_their_device(second: Backend, tmp_
         )
         assert model.fit(X, Y).network_.backend.name == "cupy:1"
         assert model.predict(X).shape == Y.shape
+    stopping = gpubp.MLPClassifier(
+        (4,), early_stopping=True, max_iter=500, tol=0.1, random_state=0, backend="cupy:1"
+    )
+    assert stopping.fit(X, Y).predict(X).shape == Y.shape
 
 
 def test_a_copied_trainer_goes_on_on_its_device(second: Backend) -> None:
@@ -110,6 +114,20 @@ def test_a_copied_trainer_goes_on_on_its_device(second: Backend) -> None:
     assert copied.backend is second
     outputs = trainer.network.predict(X)
     np.testing.assert_array_equal(copied.network.predict(X), outputs)
+
+
+def test_parameters_and_optimizers_are_set_across_devices(second: Backend) -> None:
+    here, there = make_network("cupy"), make_network(second)
+    with second.use():
+        there.parameters *= 0.5
+    here.parameters = there.parameters
+    there.layers[0].weights = here.layers[0].weights
+    np.testing.assert_array_equal(here.predict(X), there.predict(X))
+    trainer = gpubp.Trainer(there, "adam", batch_size=16, seed=0)
+    trainer.fit(X, Y, epochs=1)
+    trainer.optimizer = gpubp.SGD(momentum=0.9)
+    trainer.fit(X, Y, epochs=1)
+    assert np.isfinite(trainer.step_cost)
 
 
 def test_every_activation_is_there_on_the_second_device(second: Backend) -> None:

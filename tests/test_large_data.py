@@ -220,7 +220,7 @@ def test_shapes_are_checked_before_anything_is_read(x: Any, y: Any, text: str) -
 # Other types and containers.
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "longdouble", "uint8", "int64", "bool"])
 def test_other_types_train_like_the_same_numbers_in_the_networks_type(
     backend: Backend, dtype: str
 ) -> None:

@@ -653,3 +653,31 @@ def test_a_network_read_from_a_mapped_file_can_be_trained(tmp_path: Path) -> Non
     gpubp.Trainer(loaded, "sgd").step([[1, 2, 3]], [0])
     assert not same_parameters(loaded, net)
     assert (tmp_path / "net").read_bytes() == kept
+
+
+def test_arrays_on_the_device_need_not_be_dense(backend: Backend) -> None:
+    rng = np.random.default_rng(0)
+    wide, labels, weights = rng.normal(size=(20, 12)), rng.integers(0, 3, 40), rng.uniform(1, 2, 40)
+    device = [backend.asarray(values.copy()) for values in (wide, wide.T.copy(), labels, weights)]
+    x, y, w = wide[:, ::2].copy(), labels[::2].copy(), weights[::2].copy()
+    strided = device[0][:, ::2], device[1].T[:, ::2]
+
+    def network(where: Any) -> Network:
+        return Network((6, 5, 3), hidden="tanh", output="softmax", backend=where, seed=0)
+
+    expected = network("numpy")
+    for given in strided:
+        net = network(backend)
+        result = backend.to_numpy(net.predict(given))
+        np.testing.assert_allclose(result, expected.predict(x), rtol=1e-4, atol=1e-6)
+        arguments = given, device[2][::2], device[3][::2]
+        assert net.cost(*arguments) == pytest.approx(expected.cost(x, y, w), rel=1e-5)
+        assert net.backprop(*arguments).cost == pytest.approx(expected.cost(x, y, w), rel=1e-5)
+        costs = []
+        for network_, data in ((net, arguments), (network("numpy"), (x, y, w))):
+            trainer = gpubp.Trainer(network_, "sgd", batch_size=8, seed=0)
+            trainer.step(*data)
+            first = trainer.step_cost
+            history = trainer.fit(*data[:2], epochs=2, sample_weight=data[2])
+            costs.append([first, *history.cost])
+        np.testing.assert_allclose(*costs, rtol=1e-4)

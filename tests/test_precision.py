@@ -280,6 +280,11 @@ def test_a_file_holds_the_network_and_load_chooses_the_precision(
         tmp_path / "model.safetensors", backend=backend, precision="bfloat16"
     )
     assert (plain.precision, rounded.precision) == (None, "bfloat16")
+    gpubp.Network((2, 2), dtype="float64", backend=backend).save(tmp_path / "wide.safetensors")
+    with pytest.raises(
+        ValueError, match=r"^precision is 'tf32', expected None for a network of dtype"
+    ):
+        gpubp.Network.load(tmp_path / "wide.safetensors", backend=backend, precision="tf32")
     np.testing.assert_array_equal(rounded.predict(x), network.predict(x))
 
 
@@ -408,6 +413,32 @@ def test_only_float16_is_scaled(backend: Backend) -> None:
     for name in (None, "tf32", "bfloat16"):
         network = gpubp.Network((4, 5, 2), seed=0, backend=backend, precision=name)
         assert gpubp.Trainer(network).loss_scale == 1
+
+
+def test_the_scale_does_not_vanish_however_many_gradients_overflow(backend: Backend) -> None:
+    loss_scale = backend.asarray(fresh_loss_scale(2.0**-60))
+    for _ in range(9):
+        backend.adapt_loss_scale(loss_scale, backend.asarray(np.array([np.inf])))
+    assert list(backend.to_numpy(loss_scale)) == [2.0**-64, 2.0**64, 0]
+
+
+def test_backprop_finds_a_scale_that_fits(backend: Backend) -> None:
+    x, _ = problem((4, 5, 2), 3)
+    y = np.full((3, 2), 1e5)
+    options: Any = {"hidden": "tanh", "seed": 0, "backend": backend}
+    result = gpubp.Network((4, 5, 2), precision="float16", **options).backprop(x, y)
+    reference = gpubp.Network((4, 5, 2), dtype="float64", **options).backprop(x, y)
+    gradient, expected = (backend.to_numpy(r.gradient) for r in (result, reference))
+    assert relative_error(gradient, expected) < 8 * PRECISIONS["float16"].unit_roundoff
+    assert result.cost == pytest.approx(reference.cost, rel=1e-3)
+
+
+def test_inputs_that_float16_has_no_room_for_are_refused(backend: Backend) -> None:
+    network = gpubp.Network((2, 2), backend=backend, precision="float16")
+    message = r"x holds 70000\.0, too large for float16, the network's precision"
+    for call in (network.predict, lambda x: gpubp.Trainer(network).fit(x, x, epochs=1)):
+        with pytest.raises(ValueError, match=message):
+            call(np.array([[7e4, 1.0]]))
 
 
 # Learning

@@ -148,7 +148,7 @@ class CupyBackend(Backend):
         precision: Precision | None = None,
     ) -> None:
         options = transpose_a, transpose_b, alpha, beta
-        if self._graphs and is_small(a.size * out.shape[1]):
+        if self._graphs and is_small(len(out), a.size * out.shape[1]):
             matmul_cuda(self.xp, a, b, out, *options, self._empty)
             return
         self._recording.refuse("CuPy's cuBLAS refuses to be captured")

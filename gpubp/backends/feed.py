@@ -26,6 +26,8 @@ class PinnedFeed:
         self._places: dict[str, tuple[_Place, _Place]] = {}
 
     def __call__(self, name: str, values: Any) -> Array:
+        if values.dtype == np.longdouble:
+            values = values.astype(np.float64)
         steps = self._cupy.cuda.get_current_stream()
         place, other = self._places.setdefault(name, (_Place(), _Place()))
         self._places[name] = other, place

@@ -213,7 +213,7 @@ def fit_batches(
     finally:
         trainer.callbacks = []
     if progress.best_parameters is not None:
-        network.parameters[...] = progress.best_parameters
+        network.parameters = progress.best_parameters
     if history.stopped == "interrupted":
         _warn("training was interrupted by the user")
     return trainer, history

@@ -44,7 +44,7 @@ class Data:
                 raise ValueError(f"{name}x has no rows, expected at least one")
             self.rows = int(x.shape[0])
         else:
-            x = check_inputs(x, n_in, f"{name}x", dtype=dtype)
+            x = check_inputs(x, n_in, f"{name}x", dtype=network.input_dtype)
             self.rows = len(x)
         self._streamed_y = _is_sliceable(y)
         if self._streamed_y and y.shape[0] != self.rows:
@@ -92,7 +92,7 @@ class Data:
         network = self._network
         n_in, n_out = network.sizes[0], network.sizes[-1]
         x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
-        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name, dtype=network.dtype)
+        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name, dtype=network.input_dtype)
         y = check_targets(
             _read(y_name, self._y, rows),
             network.cost_function,

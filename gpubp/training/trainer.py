@@ -185,6 +185,7 @@ class Trainer:
         return self._optimizer
 
     @optimizer.setter
+    @on_device
     def optimizer(self, optimizer: str | Optimizer) -> None:
         chosen = get_optimizer(optimizer)
         if chosen == self._optimizer:
