@@ -27,6 +27,7 @@ from .validation import (
     check_fits,
     check_inputs,
     check_number,
+    check_precision,
     check_sizes,
     check_targets,
     check_weights,
@@ -141,7 +142,7 @@ class Network:
     ) -> None:
         self.sizes = check_sizes(sizes)
         self.dtype = _check_dtype(dtype)
-        self.precision = _check_precision(precision, self.dtype)
+        self.precision = check_precision(precision, self.dtype)
         depth = len(self.sizes) - 1
         activations = _for_each("hidden", hidden, depth - 1, (str, Activation))
         activations = [_named("hidden", a) for a in activations]
@@ -403,7 +404,6 @@ class Network:
         ValueError : the file is not such a network, or needs an activation that is not in `custom`.
         BackendUnavailableError : the backend cannot run here.
         """
-        _check_precision(precision, np.dtype(np.float32))
         return storage.load(cls, path, backend, precision, custom)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -475,16 +475,6 @@ def _check_dtype(dtype: Any) -> np.dtype[Any]:
         if dtype in (known, known.name, known.type):
             return known
     raise ValueError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
-
-
-def _check_precision(precision: Any, dtype: np.dtype[Any]) -> str | None:
-    if precision is None:
-        return None
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if dtype != np.float32:
-        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
-    return precision
 
 
 def _check_seed(seed: Any) -> Any:

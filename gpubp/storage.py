@@ -16,7 +16,7 @@ from safetensors.numpy import save as to_bytes
 
 from .backends import Backend, get_backend
 from .kernels import ACTIVATIONS, COSTS, Activation, Cost
-from .validation import check_sizes, get_activation, get_cost
+from .validation import check_precision, check_sizes, get_activation, get_cost
 
 if TYPE_CHECKING:
     from .network import Network
@@ -107,7 +107,7 @@ def load(
         parameters = dict(last["parameters"])
         if cost.targets == "class":
             parameters["label_smoothing"] = last["label_smoothing"]
-    _check_precision(precision, description["dtype"])
+    check_precision(precision, description["dtype"])
     with _telling(path):
         loaded = network(
             sizes,
@@ -160,13 +160,6 @@ def _check_shapes(tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequ
             found = tensors[f"layers.{k}.{name}"].shape
             if found != shape:
                 raise ValueError(f"layers.{k}.{name} has shape {found}, expected {shape}")
-
-
-def _check_precision(precision: str | None, dtype: str) -> None:
-    if precision is not None and dtype != "float32":
-        raise ValueError(
-            f"precision is {precision!r}, expected None for a network of dtype {dtype!r}"
-        )
 
 
 def _find(

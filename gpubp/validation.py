@@ -13,13 +13,14 @@ import numpy as np
 
 from .backends import Array, Backend, backend_of, get_backend
 from .errors import unknown_name
-from .kernels import ACTIVATIONS, COSTS, Activation, Cost
+from .kernels import ACTIVATIONS, COSTS, PRECISIONS, Activation, Cost
 
 __all__ = [
     "as_array",
     "check_flag",
     "check_inputs",
     "check_number",
+    "check_precision",
     "check_targets",
     "check_weights",
     "get_activation",
@@ -374,6 +375,17 @@ def check_weights(
     if dtype is not None:
         check_fits(name, array, dtype)
     return array
+
+
+def check_precision(precision: Any, dtype: Any) -> str | None:
+    """What matmuls round to, if they do: the name of a precision, for a float32 network."""
+    if precision is None:
+        return None
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if str(dtype) != "float32":
+        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
+    return precision
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:

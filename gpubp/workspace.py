@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -176,18 +176,12 @@ class Workspace:
         rounds = self._precision is not None
         sharing = not (train or self._keep)
         if rounds:  # the outputs are no operands
-            a = [*self._matrices(rows, outs[:-1], sharing, self._operand), self._empty(rows, n_out)]
+            a = [*self._matrices(rows, outs[:-1], sharing), self._empty(rows, n_out)]
         else:
-            a = self._matrices(rows, outs, sharing, self._empty)
-        deltas = (
-            self._matrices(rows, outs, not self._keep, self._operand if rounds else self._empty)
-            if train
-            else []
-        )
+            a = self._matrices(rows, outs, sharing)
+        deltas = self._matrices(rows, outs, not self._keep) if train else []
         activated = [
-            (self._operand if rounds else self._empty)(rows, n)
-            if self._keeps_undropped(layer)
-            else a_k
+            self._operand(rows, n) if self._keeps_undropped(layer) else a_k
             for layer, n, a_k in zip(self._layers, outs, a, strict=True)
         ]
         # Sums are never rounded: they have memory of their own where what is made of them is.
@@ -200,7 +194,7 @@ class Workspace:
         ]
         return Block(
             rows=slice(0, rows),
-            a=[self._operand(rows, n_in) if rounds else self._empty(rows, n_in), *a],
+            a=[self._operand(rows, n_in), *a],
             activated=activated,
             z=z,
             deltas=deltas,
@@ -218,16 +212,16 @@ class Workspace:
         return self._xp.empty(shape, self._dtype)
 
     def _operand(self, *shape: int) -> Array:
-        assert self._precision is not None
+        """What matmuls read."""
+        if self._precision is None:
+            return self._empty(*shape)
         return self._backend.operands(shape, self._precision)
 
-    def _matrices(
-        self, rows: int, sizes: Sequence[int], sharing: bool, empty: Callable[..., Array]
-    ) -> list[Array]:
+    def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
         """A (rows, n) array for each layer; with `sharing`, every other one in the same memory."""
         if not sharing:
-            return [empty(rows, n) for n in sizes]
-        pair = [empty(rows * max(sizes[k::2], default=0)) for k in range(2)]
+            return [self._operand(rows, n) for n in sizes]
+        pair = [self._operand(rows * max(sizes[k::2], default=0)) for k in range(2)]
         return [pair[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
 
     def _keeps_z(self, layer: Layer) -> bool:

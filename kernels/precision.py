@@ -78,9 +78,8 @@ def _round_to_half(parts: list[Array]) -> Bound:
     half = np.empty(max((part.size for part in parts), default=0), np.float16)
 
     def run() -> None:
-        with np.errstate(
-            over="ignore"
-        ):  # what is too large becomes infinite, on a GPU without a word
+        # What is too large becomes infinite, on a GPU without a word.
+        with np.errstate(over="ignore"):
             for part in parts:
                 np.copyto(half[: part.size], part, casting="same_kind")
                 np.copyto(part, half[: part.size])

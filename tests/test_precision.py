@@ -282,7 +282,7 @@ def test_a_file_holds_the_network_and_load_chooses_the_precision(
     assert (plain.precision, rounded.precision) == (None, "bfloat16")
     gpubp.Network((2, 2), dtype="float64", backend=backend).save(tmp_path / "wide.safetensors")
     with pytest.raises(
-        ValueError, match=r"^precision is 'tf32', expected None for a network of dtype"
+        ValueError, match=r"^precision is 'tf32', expected None for dtype 'float64'$"
     ):
         gpubp.Network.load(tmp_path / "wide.safetensors", backend=backend, precision="tf32")
     np.testing.assert_array_equal(rounded.predict(x), network.predict(x))

@@ -83,9 +83,7 @@ def backend_of(array: Any) -> Backend | None:
     """The backend whose array `array` is, or None for anything else; never imports CuPy."""
     try:
         on_gpu = hasattr(array, "__cuda_array_interface__")
-    except (
-        RuntimeError
-    ):  # PyTorch's word for a tensor that wants a gradient; it says so where it is used
+    except RuntimeError:  # of a PyTorch tensor that wants a gradient; it says so where it is used
         on_gpu = True
     if on_gpu:
         device = getattr(array, "device", None)
