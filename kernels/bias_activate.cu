@@ -1,8 +1,8 @@
 // a = activation(z + b), and z <- z + b where `a` is other memory than `z`. `biases` may be null.
 // `activation` is the text of the activation's table entry; T is the type of z and b, A that of a.
 //
-// By rows (launch.py): a thread has VECTOR neighbouring columns, whose biases it keeps in registers, and goes
-// down the rows in the grid's strides: no index is divided, and a load or store moves up to 16 bytes.
+// By rows (launch.py), but with a loop of its own: a thread keeps the biases of its VECTOR columns in registers
+// while it goes down the rows; no index is divided, and a load or store moves up to 16 bytes.
 extern "C" __global__ void bias_activate(const T* __restrict__ biases, T* z, A* a, long long rows,
                                          int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * VECTOR;
@@ -13,13 +13,13 @@ extern "C" __global__ void bias_activate(const T* __restrict__ biases, T* z, A* 
 #pragma unroll 1  // unrolled, it would begin with a division, and few threads have many rows
     for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += stride) {
         const long long first = row * columns + column;
-        Vector<T> shifted = *reinterpret_cast<const Vector<T>*>(z + first);
+        Vector<T> shifted = load(z + first);
         Vector<A> activated;
         for (int k = 0; k < VECTOR; ++k) {
             shifted.value[k] = T(compute(shifted.value[k]) + b[k]);
             activated.value[k] = A(activation(compute(shifted.value[k])));
         }
-        if ((void*)a != z) *reinterpret_cast<Vector<T>*>(z + first) = shifted;
-        *reinterpret_cast<Vector<A>*>(a + first) = activated;
+        if ((void*)a != z) store(z + first, shifted);
+        store(a + first, activated);
     }
 }

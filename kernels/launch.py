@@ -62,10 +62,25 @@ __device__ __forceinline__ float compute(BFloat x) { return __uint_as_float((uns
 """
 
 
-# What a thread moves at once; by_rows says how much that is.
+# What a thread moves at once, and the rows it goes over; `by_rows`, the launcher, says how much that is.
 VECTOR = """
 constexpr int VECTOR = {size};
 template <typename T> struct alignas(sizeof(T) * VECTOR) Vector {{ T value[VECTOR]; }};
+template <typename T> __device__ __forceinline__ Vector<T> load(const T* from) {{
+    return *reinterpret_cast<const Vector<T>*>(from);
+}}
+template <typename T> __device__ __forceinline__ void store(T* to, Vector<T> values) {{
+    *reinterpret_cast<Vector<T>*>(to) = values;
+}}
+
+// body(row, column) for each of the thread's rows and the first of its VECTOR columns.
+template <typename Body> __device__ __forceinline__ void by_rows(long long rows, int columns, Body body) {{
+    const int column = (blockIdx.x * blockDim.x + threadIdx.x) * VECTOR;
+    if (column >= columns) return;
+    const long long step = (long long)gridDim.y * blockDim.y;
+#pragma unroll 1  // unrolled, it would begin with a division, and few threads have many rows
+    for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += step) body(row, column);
+}}
 """
 VECTOR_BYTES = 16
 THREADS, MOST_BLOCKS_DOWN = 256, 4096
