@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .backends import Array, Backend, Rows
-from .kernels import Cost, Precision
+from .kernels import ACTIVATIONS, Cost, Precision
 from .layers import Layer, Parameters
 from .workspace import Block, Workspace
 
@@ -28,6 +28,9 @@ __all__ = [
     "predict",
     "propagate",
 ]
+
+
+IDENTITY = ACTIVATIONS["identity"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,13 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
     for k, layer in enumerate(problem.layers):
         z, activated, a = block.z[k], block.activated[k], block.a[k + 1]
         weights, precision = problem.weights(k), problem.precision
-        backend.matmul(block.a[k], weights, z, transpose_b=True, precision=precision)
         last = layer is problem.layers[-1]
         if last and not block.outputs_read:
-            if layer.biases is not None:
-                backend.add_bias(z, layer.biases)
+            backend.layer_forward(IDENTITY, block.a[k], weights, layer.biases, z, z, precision)
             return
-        backend.bias_activate(layer.activation, z, layer.biases, activated)
+        backend.layer_forward(
+            layer.activation, block.a[k], weights, layer.biases, z, activated, precision
+        )
         if last:
             return  # the outputs are no operands
         problem.round(activated)
@@ -130,25 +133,23 @@ def propagate(
     """δ^l = (δ^{l+1} w^{l+1}) ⊙ σ′(z^l); layers[k] is layer l."""
     backend, layer = problem.backend, problem.layers[k]
     product, delta = block.products[k], block.deltas[k]
-    weights, precision = problem.weights(k + 1), problem.precision
-    backend.matmul(block.deltas[k + 1], weights, product, precision=precision)
+    after, weights, precision = block.deltas[k + 1], problem.weights(k + 1), problem.precision
+    reads = block.activated[k] if layer.activation.reads == "a" else block.z[k]
     if dropping is not None and layer.dropout:
         first = block.rows.start * layer.n_out
+        backend.matmul(after, weights, product, precision=precision)
         backend.dropout(product, product, clock, dropping.seed, k, first, layer.dropout)
-    reads = block.activated[k] if layer.activation.reads == "a" else block.z[k]
-    backend.multiply_by_derivative(layer.activation, reads, product, delta)
+        backend.multiply_by_derivative(layer.activation, reads, product, delta)
+    else:
+        backend.layer_backward(layer.activation, after, weights, reads, product, delta, precision)
     problem.round(delta)
 
 
 def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta: float) -> None:
     """∂C/∂w^l = δ^lᵀ a^{l-1} and ∂C/∂b^l = column sums of δ^l, each + beta times what is there."""
-    backend, delta = problem.backend, block.deltas[k]
-    precision = problem.precision
-    backend.matmul(
-        delta, block.a[k], gradient.weights, transpose_a=True, beta=beta, precision=precision
+    problem.backend.layer_gradients(
+        block.deltas[k], block.a[k], gradient.weights, gradient.biases, beta, problem.precision
     )
-    if gradient.biases is not None:
-        backend.column_sums(delta, gradient.biases, beta)
 
 
 def backward(

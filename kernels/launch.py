@@ -164,7 +164,7 @@ def by_rows(
     size = VECTOR_BYTES // max(array.itemsize for array in moved)
     if columns % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
         size = 1
-    kernel = raw(cupy, f"{name}.cu", name, VECTOR.format(size=size) + text, **types)
+    kernel = _rows_kernel(cupy, name, size, text, **types)
     across = columns // size
     width = min(32, 1 << (across - 1).bit_length())
     height = THREADS // width
@@ -174,3 +174,9 @@ def by_rows(
         kernel(grid, (width, height), (*arguments, np.int64(rows), np.int32(columns)))
 
     return launch
+
+
+@cache
+def _rows_kernel(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
+    """The kernel, found without putting its text together: that takes longer than to launch it."""
+    return raw(cupy, f"{name}.cu", name, VECTOR.format(size=size) + text, **types)

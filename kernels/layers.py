@@ -8,6 +8,7 @@ batch is (rows, n).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,15 @@ Array = Any
 Bound = Callable[[], None]
 
 
+# Entries of the tables are asked for their text at every launch: it is put together once.
+
+
+@cache
 def activation_text(activation: Activation) -> str:
     return launch.device_function("activation", "z", activation.cuda, activation.parameters)
 
 
+@cache
 def derivative_text(activation: Activation) -> str:
     return launch.device_function(
         "derivative", activation.reads, activation.cuda_derivative, activation.parameters
@@ -111,6 +117,7 @@ def multiply_by_derivative_numpy(
 # with another cost gets scale ∂C/∂a here and its Jacobian product from softmax_jacobian.cu.
 
 
+@cache
 def delta_text(cost: Cost, activation: Activation) -> str:
     """CUDA text of `delta_of(a, y, scale, v)`: an element of the output delta, or of scale ∂C/∂a where
     the activation goes by rows."""

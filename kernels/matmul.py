@@ -1,32 +1,61 @@
-"""A matmul of one's own for small matrices, which CuPy's cuBLAS does not let a CUDA graph capture.
+"""Products of small matrices, each with what follows it in one launch: launchers of matmul.cu.
 
-Its NumPy twin is `numpy.matmul`, which the tests compare it with; the NumPy backend has BLAS.
+cuBLAS does large ones. For small ones a launch is what costs: one kernel that multiplies, adds the bias and
+applies the activation is quicker than a matmul of cuBLAS and a kernel after it. The NumPy twins are
+`numpy.matmul` and the twins of what follows; the tests compare with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import launch
+from .activations import Activation
+from .layers import activation_text, derivative_text
 
-__all__ = ["is_small", "matmul_cuda", "parts_of"]
+__all__ = [
+    "COUNTERS",
+    "Scratch",
+    "is_small",
+    "layer_backward_cuda",
+    "layer_forward_cuda",
+    "layer_gradients_cuda",
+    "matmul_cuda",
+    "parts_of",
+]
 
 Array = Any
 
-SMALL_WORK = 2**28
-"""The most multiply-adds of a small product. None of the numbers here has been tuned on a GPU yet."""
+SMALL_WORK = 2**22
+"""The most multiply-adds of a small product."""
 
-BLOCKS, LEAST_STEP = 128, 128
+BLOCKS, LEAST_STEP = 128, 64
 """Fewer blocks than this leave a GPU idle: tiles are then smaller, and the inner dimension is cut into
 parts of at least so many."""
 
+COUNTERS = 1024
+"""What pieces of a product are counted with, where it is cut: more than there are pieces then."""
 
-def is_small(rows: int, work: int) -> bool:
-    """Whether a product of so many rows and multiply-adds is for `matmul_cuda` rather than cuBLAS."""
-    return work <= SMALL_WORK and rows <= 32 * 65535  # as a grid can have in its second dimension
+KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
+
+
+class Scratch(Protocol):
+    """Memory that a launch may use."""
+
+    def empty(self, shape: Any, dtype: Any) -> Array:
+        """Memory for one launch, and for its replays."""
+
+    def counters(self) -> Array:
+        """uint32, (COUNTERS,), zero; no two launches that run at the same time have the same."""
+
+
+def is_small(rows: int, columns: int, inner: int) -> bool:
+    """Whether a product of these sizes is for `matmul_cuda` rather than cuBLAS."""
+    fits = rows <= 32 * 65535  # as a grid can have blocks in its second dimension
+    return fits and rows * columns * inner <= SMALL_WORK
 
 
 def _tile(rows: int, columns: int) -> int:
@@ -49,30 +78,137 @@ def matmul_cuda(
     transpose_b: bool,
     alpha: float,
     beta: float,
-    empty: Callable[..., Array],
+    scratch: Scratch,
 ) -> None:
-    """out = alpha op(a) op(b) + beta out, by matmul.cu and add_parts.cu; `empty` makes scratch memory."""
+    """out = alpha op(a) op(b) + beta out."""
+    _launch(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, scratch, alpha, beta)
+
+
+def layer_forward_cuda(
+    cupy: Any,
+    activation: Activation,
+    x: Array,
+    weights: Array,
+    biases: Array | None,
+    z: Array,
+    a: Array,
+    scratch: Scratch,
+) -> None:
+    """z = x wᵀ + b and a = σ(z), where `a` is `z` or other memory."""
+    text, kept = activation_text(activation), None if a is z else z
+    _launch(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=kept, biases=biases)
+
+
+def layer_backward_cuda(
+    cupy: Any,
+    activation: Activation,
+    delta: Array,
+    weights: Array,
+    v: Array,
+    out: Array,
+    scratch: Scratch,
+) -> None:
+    """out = (δ w) ⊙ σ′, from `v`, the a or z that the derivative reads."""
+    text = derivative_text(activation)
+    _launch(cupy, "BACKWARD", text, delta, weights, out, False, False, scratch, v=v)
+
+
+def layer_gradients_cuda(
+    cupy: Any,
+    delta: Array,
+    a: Array,
+    weights: Array,
+    biases: Array | None,
+    beta: float,
+    scratch: Scratch,
+) -> None:
+    """weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
+    _launch(cupy, "GRADIENT", "", delta, a, weights, True, False, scratch, 1.0, beta, biases=biases)
+
+
+def _launch(
+    cupy: Any,
+    kind: str,
+    text: str,
+    a: Array,
+    b: Array,
+    out: Array,
+    transpose_a: bool,
+    transpose_b: bool,
+    scratch: Scratch,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    *,
+    z: Array | None = None,
+    v: Array | None = None,
+    biases: Array | None = None,
+) -> None:
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
     tile, parts = _tile(rows, columns), parts_of(rows, columns, inner)
-    constants = (
-        f"constexpr int TILE = {tile};\n"
+    length = 16 if tile == 64 else 32
+    # A part is a whole number of steps long, so that no load of several numbers runs over its end.
+    step = -(-inner // (parts * length)) * length
+    parts = -(-inner // step)
+    moved = [array for array in (out, z, v) if array is not None]
+    store = tile // 16
+    if columns % store or any(m.data.ptr % (store * m.itemsize) for m in moved):
+        store = 1
+    constants = _constants(
+        *(kind, tile, length, transpose_a, transpose_b, _at_once(a, a.shape[1])),
+        *(_at_once(b, b.shape[1]), store),
+    )
+    types = {
+        "A": launch.operand_type(a),
+        "B": launch.operand_type(b),
+        "C": launch.operand_type(out),
+        "V": launch.operand_type(out if v is None else v),
+    }
+    kernel = _kernel(cupy, constants, text, **types)
+    null = np.uintp(0)
+    partial = counters = null
+    if parts > 1:
+        dtype = np.float64 if a.dtype == np.float64 else np.float32
+        partial, counters = scratch.empty(parts * rows * (columns + 1), dtype), scratch.counters()
+    kernel(
+        (-(-columns // tile), -(-rows // tile), parts),
+        (256,),
+        (
+            *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
+            *(partial, counters, np.int32(rows), np.int32(columns), np.int32(inner)),
+            *(np.int32(step), np.float64(alpha), np.float64(beta)),
+        ),
+    )
+
+
+def _at_once(array: Array, width: int) -> int:
+    """Numbers of an operand that are loaded at once: up to 16 bytes, where rows and address allow it."""
+    count = min(4, 16 // array.itemsize)
+    return 1 if width % count or array.data.ptr % (count * array.itemsize) else count
+
+
+@cache
+def _constants(
+    kind: str,
+    tile: int,
+    length: int,
+    transpose_a: bool,
+    transpose_b: bool,
+    load_a: int,
+    load_b: int,
+    store: int,
+) -> str:
+    return (
+        f"{KINDS}constexpr int KIND = {kind}, TILE = {tile}, STEP = {length};\n"
+        f"constexpr int LOAD_A = {load_a}, LOAD_B = {load_b}, STORE = {store};\n"
         f"constexpr bool TRANSPOSE_A = {int(transpose_a)}, TRANSPOSE_B = {int(transpose_b)};\n"
     )
-    types = {"A": launch.operand_type(a), "B": launch.operand_type(b), "C": launch.c_type(out)}
-    kernel = launch.raw(cupy, "matmul.cu", "matmul", constants, **types)
-    step = -(-inner // parts)
-    sizes = np.int32(rows), np.int32(columns), np.int32(inner), np.int32(step)
-    grid = -(-columns // tile), -(-rows // tile), parts
-    factors = np.float64(alpha), np.float64(beta)
-    if parts == 1:
-        kernel(grid, (256,), (a, b, out, *sizes, *factors))
-        return
-    partial = empty((parts, rows, columns), out.dtype)
-    kernel(grid, (256,), (a, b, partial, *sizes, np.float64(1), np.float64(0)))
-    add = launch.raw(cupy, "add_parts.cu", "add_parts", T=launch.c_type(out))
-    add(
-        (-(-out.size // 256),),
-        (256,),
-        (partial, out, np.int32(parts), np.int64(out.size), *factors),
-    )
+
+
+@cache
+def _kernel(cupy: Any, constants: str, text: str, **types: str) -> Any:
+    """The kernel, found without putting its text together: that takes longer than to launch it."""
+    for name in ("activation", "derivative"):  # the one that this kind does not ask for, or both
+        if f"{name}(" not in text:
+            text += launch.device_function(name, "x", "return x;")
+    return launch.raw(cupy, "matmul.cu", "matmul", constants + text, **types)

@@ -8,6 +8,7 @@ along memory instead of a short loop for every row.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,15 @@ def row_costs_cuda(
     cupy: Any, cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array
 ) -> None:
     """out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
-    body = (canonical and cost.canonical_cuda) or cost.cuda
-    text = launch.device_function("cost", "z a y", body, cost.parameters)
+    text = _cost_text(cost, canonical)
     kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=launch.c_type(a))
     _launch(kernel, a.shape, z, a, y, out)
+
+
+@cache
+def _cost_text(cost: Cost, canonical: bool) -> str:
+    body = (canonical and cost.canonical_cuda) or cost.cuda
+    return launch.device_function("cost", "z a y", body, cost.parameters)
 
 
 def _transposed_blocks(shape: tuple[int, int], scratch: Scratch, count: int) -> list[Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -289,6 +290,20 @@ PROLOGUE = """
 """
 
 
+@cache
+def _update_kernel(cupy: Any, update: Update) -> Any:
+    constants = "".join(f"const T {name} = T({name}_);" for name in update.hyperparameters)
+    return launch.elementwise(
+        cupy,
+        "T gradient, raw float64 table, raw int64 clock, raw float64 squared_norm, int64 n_weights,"
+        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value, bool skips"
+        + "".join(f", float64 {name}_" for name in update.hyperparameters),
+        ", ".join(f"T {name}" for name in ("theta", *update.state)),
+        f"{constants} if (!({SKIPPED})) {{ {PROLOGUE} {update.cuda} }}",
+        f"update_{update.name}",
+    )
+
+
 def update_cuda(
     cupy: Any,
     update: Update,
@@ -303,16 +318,7 @@ def update_cuda(
     squared_norm: Array,
 ) -> None:
     """Update `theta` and `state`, flat arrays of one type, in one pass."""
-    constants = "".join(f"const T {name} = T({name}_);" for name in update.hyperparameters)
-    kernel = launch.elementwise(
-        cupy,
-        "T gradient, raw float64 table, raw int64 clock, raw float64 squared_norm, int64 n_weights,"
-        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value, bool skips"
-        + "".join(f", float64 {name}_" for name in update.hyperparameters),
-        ", ".join(f"T {name}" for name in ("theta", *update.state)),
-        f"{constants} if (!({SKIPPED})) {{ {PROLOGUE} {update.cuda} }}",
-        f"update_{update.name}",
-    )
+    kernel = _update_kernel(cupy, update)
     kernel(
         gradient,
         table,

@@ -3,7 +3,8 @@ tries.
 
 `backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
 compiler; NumPy with the NumPy twins alone ("numpy-twins"); the CuPy backend with its kernels on
-the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found.
+the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found. With GPUBP_TEST_BACKENDS=cupy
+(or cupy-on-host) it runs them on that one alone, and no test that has no backend.
 
 Without hypothesis, the tests of examples it draws are skipped; so are other tests without what they need.
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
@@ -20,7 +21,7 @@ from typing import Any
 
 import pytest
 from cuda_on_host import host_compiler
-from fake_cupy import fake_cupy_modules
+from fake_cupy import fake_cublas_library, fake_cupy_modules
 
 from gpubp import backends
 from gpubp.backends import Backend
@@ -51,16 +52,24 @@ else:
 EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
 
 GPUS, NO_GPU_BECAUSE = backends.device_count()
-CUDA_BACKENDS = ["cupy-on-host", *(["cupy"] if GPUS else [])]
+ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
+if ONLY not in ("", "cupy", "cupy-on-host"):
+    raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
+CUDA_BACKENDS = [ONLY] if ONLY else ["cupy-on-host", *(["cupy"] if GPUS else [])]
+BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
 
 
 def pytest_report_header() -> str:
     without = "" if GPUS else f"; without cupy: {NO_GPU_BECAUSE}"
-    return f"gpubp backends: {', '.join(['numpy', 'numpy-twins', *CUDA_BACKENDS])}{without}"
+    return f"gpubp backends: {', '.join(BACKENDS)}{without}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the documents' examples without a package they import, and tests of CuPy beside its stand-in."""
+    if ONLY:
+        without = [item for item in items if not _has_a_backend(item)]
+        items[:] = [item for item in items if _has_a_backend(item)]
+        config.hook.pytest_deselected(items=without)
     reason = f"the documents' examples need what is not installed: {', '.join(EXAMPLES_MISS)}"
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
@@ -70,12 +79,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def _has_a_backend(item: pytest.Item) -> bool:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return ONLY in (parameters.get("backend"), parameters.get("cuda_backend"))
+
+
 @pytest.fixture(autouse=True)
 def no_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
 
 
-@pytest.fixture(params=["numpy", "numpy-twins", *CUDA_BACKENDS])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """Each backend in turn; `get_backend(backend.name)` and pickles find the same one."""
     yield from _backend(request.param, monkeypatch)
@@ -114,10 +128,9 @@ def replace_cupy(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> No
     """Let `import cupy` find `modules`, or nothing, until the test ends."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "cupy.cublas", None)  # so that none stays when the test ends
-    del sys.modules["cupy.cublas"]
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("gpubp.backends.cublas.load_library", fake_cublas_library)
     forget_cupy()
 
 

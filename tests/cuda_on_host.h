@@ -256,9 +256,22 @@ struct Thread {
 };
 
 constexpr int max_threads = 1024;
-constexpr size_t stack_bytes = 128 << 10, max_dynamic_shared = 227 << 10, guard = 4096;
+constexpr size_t stack_bytes = 128 << 10, stack_gap = 256 << 10, max_dynamic_shared = 227 << 10, guard = 4096;
 constexpr unsigned char nothing = 0xFE;  // as float: -1.7e38, as double: -5e303, as int: -16843010
 
+// Stacks for as many fibers as a block can have. Every kernel is a library of its own, and the system gives a
+// process only so many mappings: they share these, and so run one at a time.
+inline void *make_stacks() {
+    void *made = mmap(nullptr, (stack_gap + stack_bytes) * max_threads, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (made == MAP_FAILED) return nullptr;
+    for (int k = 0; k < max_threads; ++k)  // an overflow is a fault, not a neighbour's surprise
+        mprotect(static_cast<char *>(made) + (stack_gap + stack_bytes) * k, stack_gap, PROT_NONE);
+    return made;
+}
+
+static char *stacks;
+static int n_stacks;
 static Thread threads[max_threads];
 static Fiber idle_fibers[max_threads];
 static int n_threads, n_idle_fibers;
@@ -294,16 +307,8 @@ static __attribute__((noinline)) void resume(Thread &thread) {
     Fiber &fiber = thread.fiber;
     if (!fiber.stack && n_idle_fibers) fiber = idle_fibers[--n_idle_fibers];
     if (fiber.started) _longjmp(fiber.context, 1);
-    if (!fiber.stack) {
-        void *stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (stack == MAP_FAILED) {
-            snprintf(error, sizeof error, "no memory for the stacks of a block's threads");
-            return;
-        }
-        mprotect(stack, guard, PROT_NONE);  // an overflow is a fault, not a neighbour's surprise
-        fiber.stack = static_cast<char *>(stack);
-    }
+    if (!fiber.stack)
+        fiber.stack = stacks + (stack_gap + stack_bytes) * n_stacks++ + stack_gap;
     fiber.started = true;
     ucontext_t start;
     getcontext(&start);
@@ -466,7 +471,10 @@ private:
 };
 
 inline const char *launch(const unsigned *grid, const unsigned *block, size_t shared_bytes,
-                          int reversed, void (*kernel)(void **), void **arguments) {
+                          int reversed, void *own_stacks, void (*kernel)(void **), void **arguments) {
+    stacks = static_cast<char *>(own_stacks);
+    n_stacks = n_idle_fibers = 0;  // another kernel's fibers have been there since
+    for (Thread &thread : threads) thread.fiber = {};
     gridDim = dim3(grid[0], grid[1], grid[2]);
     blockDim = dim3(block[0], block[1], block[2]);
     n_threads = block[0] * block[1] * block[2];
@@ -495,8 +503,6 @@ inline const char *launch(const unsigned *grid, const unsigned *block, size_t sh
                 break;
             }
     }
-    if (error[0])  // fibers that stopped half-way begin anew at the next launch
-        for (Thread &thread : threads) thread.fiber.started = false;
     return error;
 }
 

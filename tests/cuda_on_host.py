@@ -25,6 +25,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,6 +124,21 @@ def _load(source: str) -> ctypes.CDLL:
             )
             built.replace(library)
     return ctypes.CDLL(str(library))
+
+
+_one_at_a_time = threading.Lock()
+_shared_stacks: list[ctypes.c_void_p] = []
+
+
+def _stacks(library: ctypes.CDLL) -> ctypes.c_void_p:
+    """The stacks that all kernels' threads run on, one kernel at a time."""
+    if not _shared_stacks:
+        library.cuda_on_host_stacks.restype = ctypes.c_void_p
+        address = library.cuda_on_host_stacks()
+        if address is None:
+            raise HostLaunchError("no memory for the stacks of a block's threads")
+        _shared_stacks.append(ctypes.c_void_p(address))
+    return _shared_stacks[0]
 
 
 def _check_name(name: str) -> None:
@@ -594,9 +610,12 @@ class HostRawKernel:
         launch = self._library.cuda_on_host_launch
         launch.restype = ctypes.c_char_p
         three = ctypes.c_uint * 3
-        error = launch(
-            three(*grid), three(*block), ctypes.c_size_t(shared_mem), int(reverse), pointers
-        )
+        with _one_at_a_time:
+            stacks = _stacks(self._library)
+            error = launch(
+                *(three(*grid), three(*block), ctypes.c_size_t(shared_mem), int(reverse)),
+                *(stacks, pointers),
+            )
         if error:
             raise HostLaunchError(f"{self.name}: {error.decode()}")
         if damage := memory.damage():
@@ -642,12 +661,14 @@ class HostRawKernel:
 {code}
 extern "C" const char *cuda_on_host_signature() {{ return cuda_on_host::signature({self.name}); }}
 extern "C" const char *cuda_on_host_launch(const unsigned *grid, const unsigned *block,
-                                           size_t shared_mem, int reversed, void **arguments) {{
-    return cuda_on_host::launch(grid, block, shared_mem, reversed, [](void **arguments) {{
+                                           size_t shared_mem, int reversed, void *stacks,
+                                           void **arguments) {{
+    return cuda_on_host::launch(grid, block, shared_mem, reversed, stacks, [](void **arguments) {{
         cuda_on_host::call({self.name}, arguments, std::make_index_sequence<
             cuda_on_host::count_parameters(decltype(&{self.name})(nullptr))>());
     }}, arguments);
 }}
+extern "C" void *cuda_on_host_stacks() {{ return cuda_on_host::make_stacks(); }}
 """
 
 

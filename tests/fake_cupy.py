@@ -1,7 +1,7 @@
 """A stand-in for the module `cupy` on a machine without a GPU.
 
-Its arrays wrap NumPy's, its kernels are compiled and run on the host (`cuda_on_host.py`), and its
-cuBLAS is NumPy's matmul. What CuPy rejects it rejects: a device array does not mix with, or turn
+Its arrays wrap NumPy's, its kernels are compiled and run on the host (`cuda_on_host.py`), and the
+cuBLAS beside it is NumPy's matmul. What CuPy rejects it rejects: a device array does not mix with, or turn
 silently into, a NumPy array.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import time
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ class _Current(threading.local):
     def refuse(self, what: str) -> None:
         """What CUDA does not allow while a stream captures."""
         if self.captured is not None:
-            raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
+            raise _FakeCUDARuntimeError(f"{what}: operation not permitted when stream is capturing")
 
     def wait(self, what: str) -> None:
         """What the host does only when the current stream has done all it was asked for."""
@@ -239,119 +239,104 @@ class _FakeRawModule:
         return _FakeRawKernel(self.code, name, self.options, self.backend)
 
 
-def _operand(trans: str | int, a: DeviceArray) -> Array:
-    matrix = _to_host(a)
-    if trans in ("N", "n", 0):
-        return matrix
-    if trans in ("T", "t", 1):
-        return matrix.T
-    if trans in ("H", "h", "C", "c", 2):
-        return matrix.T.conj()
-    raise TypeError(f"invalid trans {trans!r}")
+_NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}  # 14: a bfloat16's bits
+_COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
 
 
-def _refuse_cublas() -> None:
-    if _current.captured is not None:
-        raise NotImplementedError(
-            "calling cuBLAS API during stream capture is currently unsupported"
-        )
+class _FakeHandle:
+    """What cuBLAS knows of a handle; to set a stream is to forget the workspace."""
+
+    def __init__(self) -> None:
+        self.stream, self.workspace = 0, 0
 
 
-def _blas(op_a: Array, op_b: Array, out: DeviceArray, alpha: Any, beta: Any) -> DeviceArray:
-    """out <- alpha op_a op_b + beta out in the dtype of `out`, which beta 0 does not read."""
-    _refuse_cublas()
-    if any(x.dtype != out.dtype for x in (op_a, op_b)):
-        raise AssertionError("a, b and out must have one dtype")
-    if out.dtype.char not in "fdFD":
-        raise TypeError("invalid dtype")
-    scalar = out.dtype.type
-    target = _to_host(out)
+def fake_cublas_library() -> types.SimpleNamespace:
+    """The functions of libcublas that gpubp calls, as ctypes calls them: with numbers and addresses."""
+    handles: dict[int, _FakeHandle] = {}
 
-    def multiply() -> None:
-        product = scalar(alpha) * (op_a @ op_b)
-        target[...] = product if scalar(beta) == 0 else product + scalar(beta) * target
+    def create(address: int) -> int:
+        _current.refuse("cublasCreate")
+        handle = _FakeHandle()
+        handles[id(handle)] = handle
+        ctypes.c_void_p.from_address(address).value = id(handle)
+        return 0
 
-    _current.do(multiply)
-    return out
+    def destroy(handle: int) -> int:
+        del handles[handle]
+        return 0
 
+    def set_stream(handle: int, stream: int) -> int:
+        handles[handle].stream, handles[handle].workspace = stream, 0
+        return 0
 
-def gemm(
-    transa: str | int,
-    transb: str | int,
-    a: DeviceArray,
-    b: DeviceArray,
-    out: DeviceArray | None = None,
-    alpha: Any = 1.0,
-    beta: Any = 0.0,
-) -> DeviceArray:
-    """`cupy.cublas.gemm`: out = alpha op(a) op(b) + beta out."""
-    op_a, op_b = _operand(transa, a), _operand(transb, b)
-    assert op_a.ndim == op_b.ndim == 2 and op_a.shape[1] == op_b.shape[0]
-    shape = op_a.shape[0], op_b.shape[1]
-    if out is None:
-        out, beta = DeviceArray(np.empty(shape, a.dtype, order="F")), 0.0
-    assert out.shape == shape
-    return _blas(op_a, op_b, out, alpha, beta)
+    def set_workspace(handle: int, workspace: int, size: int) -> int:
+        assert workspace and size >= 2**22
+        handles[handle].workspace = workspace
+        return 0
 
-
-def gemv(
-    transa: str | int, alpha: Any, a: DeviceArray, x: DeviceArray, beta: Any, y: DeviceArray
-) -> None:
-    """`cupy.cublas.gemv`: y = alpha op(a) x + beta y."""
-    op_a = _operand(transa, a)
-    assert op_a.ndim == 2 and x.ndim == y.ndim == 1 and op_a.shape == (*y.shape, *x.shape)
-    _blas(op_a, _to_host(x), y, alpha, beta)
-
-
-CUDA_TYPES = {0: np.float32, 2: np.float16, 14: np.uint16}  # the last for a bfloat16's bits
-
-
-class _FakeCublas:
-    """`cupy.cuda.cublas`, of which gemmEx: column-major out = alpha op(a) op(b) + beta out, on pointers."""
-
-    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT = 68, 77, -1
-
-    def gemmEx(
-        self, handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+    def gemm(
+        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
         a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int, beta: int,
         c: int, c_type: int, ldc: int, compute_type: int, algo: int,
-    ) -> None:  # fmt: skip
-        _refuse_cublas()
-        _current.wait("cuBLAS")
-        assert handle == HANDLE and algo == self.CUBLAS_GEMM_DEFAULT and c_type == 0
-        assert a_type == b_type
-        assert (compute_type == self.CUBLAS_COMPUTE_32F_FAST_TF32) == (a_type == 0)
+    ) -> int:  # fmt: skip
+        """Column-major c = alpha op(a) op(b) + beta c."""
+        capturing = _current.captured is not None
+        assert handles[handle].stream == _current.streams[-1].ptr
+        assert bool(handles[handle].workspace) == capturing, (
+            "a graph would hold memory of cuBLAS's own"
+        )
+        assert algo == -1 and a_type == b_type
+        assert c_type == (1 if a_type == 1 else 0)
+        assert compute_type in (
+            {1: (_COMPUTE_64F,), 0: (_COMPUTE_32F, _COMPUTE_32F_FAST_TF32)}.get(
+                a_type, (_COMPUTE_32F,)
+            )
+        )
+        real: Any = ctypes.c_double if compute_type == _COMPUTE_64F else ctypes.c_float
+        factor, kept = real.from_address(alpha).value, real.from_address(beta).value
 
-        def matrix(pointer: int, kind: int, rows: int, columns: int, leading: int) -> Array:
-            """Column after column, as BLAS counts; each `leading` elements from the next."""
-            assert leading >= rows
-            dtype = np.dtype(CUDA_TYPES[kind])
-            size = (leading * (columns - 1) + rows) * dtype.itemsize
-            memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
-            strides = dtype.itemsize, leading * dtype.itemsize
-            return np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
-
-        def operand(
-            pointer: int, kind: int, transposed: int, shape: tuple[int, int], ld: int
-        ) -> Array:
-            stored = matrix(pointer, kind, *(shape[::-1] if transposed else shape), ld)
+        def operand(at: int, kind: int, transposed: int, shape: tuple[int, int], ld: int) -> Array:
+            stored = _columns(at, kind, *(shape[::-1] if transposed else shape), ld)
             numbers = stored.T if transposed else stored
             if kind == 14:
                 return (numbers.astype(np.uint32) << 16).view(np.float32)
-            numbers = numbers.astype(np.float32)
-            if kind == 0:  # tf32, cut off, as tensor cores may
+            numbers = numbers.astype(np.float64 if kind == 1 else np.float32)
+            if compute_type == _COMPUTE_32F_FAST_TF32:  # cut off, as tensor cores may
                 numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
             return numbers
 
-        scalar = [ctypes.c_float.from_address(pointer).value for pointer in (alpha, beta)]
-        product = operand(a, a_type, transa, (m, k), lda) @ operand(b, b_type, transb, (k, n), ldb)
-        out = matrix(c, c_type, m, n, ldc)
-        out[...] = np.float32(scalar[0]) * product + (
-            np.float32(scalar[1]) * out if scalar[1] else 0
-        )
+        def multiply() -> None:
+            left = operand(a, a_type, transa, (m, k), lda)
+            product = left @ operand(b, b_type, transb, (k, n), ldb)
+            out = _columns(c, c_type, m, n, ldc)
+            scalar = out.dtype.type
+            out[...] = scalar(factor) * product + (scalar(kept) * out if kept else 0)
+
+        _current.do(multiply)
+        return 0
+
+    return types.SimpleNamespace(
+        cublasCreate_v2=create,
+        cublasDestroy_v2=destroy,
+        cublasSetStream_v2=set_stream,
+        cublasSetWorkspace_v2=set_workspace,
+        cublasGemmEx=gemm,
+    )
 
 
-HANDLE = 7
+def _columns(pointer: int, kind: int, rows: int, columns: int, leading: int) -> Array:
+    """What lies at an address, column after column, as BLAS counts; `leading` elements between."""
+    assert leading >= rows
+    dtype = np.dtype(_NUMBERS[kind])
+    size = (leading * (columns - 1) + rows) * dtype.itemsize
+    alive = any(
+        start <= pointer and pointer + size <= start + array.nbytes
+        for start, array in list(_owners.items())
+    )
+    assert alive, "a matmul uses memory that is not there, or has been given back"
+    memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
+    strides = dtype.itemsize, leading * dtype.itemsize
+    return np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
 
 
 class _FakeDevice:
@@ -451,11 +436,18 @@ class _FakeStream:
 class _FakeEvent:
     """`cupy.cuda.Event`: a place in a stream."""
 
-    def __init__(self, stream: _FakeStream, position: int) -> None:
+    def __init__(self, stream: _FakeStream | None = None, position: int = 0) -> None:
         self._stream, self._position = stream, position
+        self.at = time.perf_counter()
+
+    def record(self, stream: _FakeStream | None = None) -> None:
+        _current.refuse("record")
+        self._stream = stream or _current.streams[-1]
+        self._position, self.at = len(self._stream._asked), time.perf_counter()
 
     def synchronize(self) -> None:
-        self._stream.reach(self._position)
+        if self._stream is not None:
+            self._stream.reach(self._position)
 
 
 class _FakeGraph:
@@ -478,6 +470,10 @@ class _FakeCUDARuntimeError(RuntimeError):
     """`cupy.cuda.runtime.CUDARuntimeError`."""
 
 
+class _FakeCUDADriverError(RuntimeError):
+    """`cupy.cuda.driver.CUDADriverError`."""
+
+
 class _FakeMemoryPool:
     """`cupy.get_default_memory_pool()`: NumPy's memory is in no pool."""
 
@@ -495,7 +491,7 @@ class _FakeCupy(types.ModuleType):
     """What this module does not have, NumPy's functions do, on device arrays."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "cublas":
+        if name.startswith("__"):
             raise AttributeError(name)
         value = getattr(np, name)
         return _on_device(value) if callable(value) and not isinstance(value, type) else value
@@ -562,10 +558,11 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
         "cupy.cuda",
         {
             "Device": _FakeDevice,
-            "cublas": _FakeCublas(),
-            "device": types.SimpleNamespace(get_cublas_handle=lambda: HANDLE),
+            "driver": types.SimpleNamespace(CUDADriverError=_FakeCUDADriverError),
             "Stream": _FakeStream,
             "runtime": runtime,
+            "Event": _FakeEvent,
+            "get_elapsed_time": lambda start, end: (end.at - start.at) * 1e3,
             "get_current_stream": lambda: _current.streams[-1],
             "alloc_pinned_memory": bytearray,
             "is_available": lambda: True,
@@ -574,7 +571,7 @@ def fake_cupy_modules() -> dict[str, types.ModuleType]:
     cupy = _FakeCupy("cupy")
     pool = _FakeMemoryPool()
     vars(cupy).update(
-        __path__=[str(Path(__file__).parent / "fake_cupy_package")],
+        __path__=[],
         __version__="0+host.emulation",
         ndarray=DeviceArray,
         array=_array,

@@ -16,6 +16,7 @@ from scipy import special
 
 import gpubp
 from gpubp.backends import Backend, Rows
+from gpubp.backends.cublas import Cublas
 from gpubp.backprop import Dropping, backpropagate
 from gpubp.workspace import Workspace
 
@@ -459,14 +460,23 @@ def test_random_networks_agree_with_autograd(backend: Backend, problem: dict[str
 
 @pytest.fixture
 def matmuls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of matmuls so far, as a list of one number."""
-    count, matmul = [0], backend.matmul
+    """The number of matmuls so far, as a list of one number; cuBLAS's and our own, on CUDA."""
+    count = [0]
 
-    def counting(*arguments: Any, **options: Any) -> None:
-        count[0] += 1
-        matmul(*arguments, **options)
+    def watch(place: Any, name: str) -> None:
+        matmul = getattr(place, name)
 
-    monkeypatch.setattr(backend, "matmul", counting)
+        def counting(*arguments: Any, **options: Any) -> None:
+            count[0] += 1
+            matmul(*arguments, **options)
+
+        monkeypatch.setattr(place, name, counting)
+
+    if backend.name == "cupy":
+        watch(Cublas, "matmul")
+        watch(gpubp.kernels.matmul, "_launch")
+    else:
+        watch(backend, "matmul")
     return count
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from gpubp.benchmark import agreement, results, suite, worker
+from gpubp.backends import Backend
+from gpubp.benchmark import agreement, results, suite, timing, worker
 from gpubp.benchmark.compare import compare
-from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy, ScikitLearn
+from gpubp.benchmark.contenders import (
+    CONTENDERS,
+    GpubpCupy,
+    GpubpCupyGraph,
+    GpubpNumpy,
+    ScikitLearn,
+)
+from gpubp.benchmark.floor import FloorGpu
 from gpubp.benchmark.report import comparison_tables, duration, markdown, plain, show, tables
 from gpubp.benchmark.results import Entrant, Memory, Point, Results
 from gpubp.benchmark.tasks import ARCHITECTURES, Architecture, Batch
@@ -220,7 +231,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             self.name = name
             self._session = worker.Session(name)
 
-        def call(self, method, *arguments):  # type: ignore[no-untyped-def]
+        def call(self, method, *arguments, seconds=None):  # type: ignore[no-untyped-def]
             result = getattr(self._session, method)(*arguments)
             if method == "load" and self.name == "scikit-learn":
                 return agreement.Outcome(
@@ -231,7 +242,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         def ask(self, method, *arguments):  # type: ignore[no-untyped-def]
             self._answer = self.call(method, *arguments)
 
-        def answer(self):  # type: ignore[no-untyped-def]
+        def answer(self, seconds=None):  # type: ignore[no-untyped-def]
             return self._answer
 
         def close(self) -> None:
@@ -280,6 +291,7 @@ def test_the_command_measures_and_writes(
         (["--contenders", "tourch"], "unknown contender 'tourch'; did you mean 'torch'?"),
         (["--architectures", "wider"], "unknown architecture 'wider'; did you mean 'wide'?"),
         (["--batch-sizes", "0"], "batch size 0: expected from 1 to 8192, or a multiple of that"),
+        (["--budget", "0"], "--budget is 0.0, expected seconds above 0"),
         (["--rounds", "0"], "--rounds is 0, expected 1 or more"),
     ],
 )
@@ -288,6 +300,72 @@ def test_wrong_options_are_told_in_a_sentence(
 ) -> None:
     assert main(["bench", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_contender_that_does_not_answer_is_ended() -> None:
+    with worker.Worker("gpubp-numpy") as silent:
+        silent.ask("open")
+        with pytest.raises(worker.ContenderError, match="gave no answer in 0 s, and was ended"):
+            silent.answer(0.0)
+        with pytest.raises(worker.ContenderError, match="its process died"):
+            silent.call("open")
+
+
+def test_when_time_is_short_peers_are_left_out_then_points(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Peer:
+        name = "torch"
+
+    class Ours:
+        name = "gpubp-numpy"
+
+    now = [0.0]
+    monkeypatch.setattr(suite.time, "monotonic", lambda: now[0])
+    settings = suite.Settings(
+        ("narrow", "wide"), (512, 2048, 32), ("adam",), budget=60.0, cpu_work=3e10
+    )
+    clock, told = suite.Clock(settings), []
+    for architecture, rows, optimizer in suite._grid(settings):
+        point = Point(architecture, optimizer, rows, "step", rows)
+        taking = clock.workers([point], [Peer(), Ours()])  # type: ignore[list-item]
+        told.append((architecture, rows, [w.name for w in taking], point.skipped, point.notes))
+        now[0] += 14.0
+    both, cpu = ["torch", "gpubp-numpy"], "measured without the CPU, which would take too long"
+    peers = "measured without peers: the time of --budget is short"
+    assert told == [
+        ("narrow", 512, both, "", []),
+        ("wide", 512, [], "", [cpu]),
+        ("narrow", 2048, both, "", []),
+        ("wide", 2048, [], "", [cpu]),
+        ("narrow", 32, ["gpubp-numpy"], "", [peers]),
+        ("wide", 32, [], "the 60 seconds of --budget are spent", []),
+    ]
+
+
+@pytest.mark.parametrize("kind", [GpubpCupy, GpubpCupyGraph])
+def test_these_contenders_agree_on_cuda(kind: type[GpubpCupy], cuda_backend: Backend) -> None:
+    contender = kind()
+    assert contender.open() == cuda_backend.device
+    outcome = agreement.observe(contender, SMALL, "adam", 8)
+    assert agreement.difference(outcome, agreement.reference(SMALL, "adam", 8)) == ""
+
+
+def test_the_floor_of_a_gpu_is_its_matmuls_in_a_graph(cuda_backend: Backend) -> None:
+    floor = FloorGpu()
+    assert floor.open() == f"bare matmuls in a graph, {cuda_backend.device}"
+    floor.load(SMALL, 8)
+    for _ in range(3):
+        floor.step()
+        floor.predict()
+    floor.synchronize()
+    assert getattr(floor._step, "captured") == getattr(floor._predict, "captured") == 1  # noqa: B009
+
+
+def test_large_networks_are_checked_on_fewer_rows() -> None:
+    assert ARCHITECTURES["narrow"].checked_rows(65536) == 65536
+    assert ARCHITECTURES["wide"].checked_rows(512) == 512
+    assert ARCHITECTURES["wide"].checked_rows(8192) == 512
 
 
 def test_every_contender_says_what_it_is() -> None:
@@ -330,16 +408,83 @@ def test_variants_compares_steps_with_other_constants() -> None:
 
 def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     done = run_script("breakdown.py", "--rounds", "1", "--backend", "numpy")
-    title, _, *rows, total, step = done.stdout.splitlines()
+    title, _, *rows, total, matmuls, step = done.stdout.splitlines()
     assert done.stderr == ""
     assert title.startswith("narrow, 2 rows, Adam, on ") and step.startswith("the step")
+    assert matmuls.startswith("its matmuls in a row")
     cells = {row.split()[0]: row.split()[1:] for row in [*rows, total]}
     # Five layers of 64 x 64 but the last of 16 x 64: forward, twice backward, but for the first delta.
     work = 2 * (3 * (4 * 64 * 64 + 16 * 64) - 64 * 64)
     assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
     parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
-    moved = (
-        4 * 4 * parameters + 3 * 8 + 2 * 8 + 8
-    )  # theta, gradient, two moments; table, clock, norm
+    # Adam reads theta, the gradient and two moments, and writes all but the gradient; table, clock, norm.
+    moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
     assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
+
+
+def load_script(name: str) -> Any:
+    """A script of benchmarks/ as a module, to be run in this process."""
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_main(module: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(timing, "COPIES", 2)
+    monkeypatch.setattr(timing, "GRAPH_SECONDS", 1.0)
+    monkeypatch.setattr(timing, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "argv", ["script", *arguments, "--rounds", "1"])
+    module.main()
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_breakdown_on_cuda_times_graphs_by_events(
+    precision: str | None,
+    cuda_backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, breakdown = tmp_path / "kernels.jsonl", load_script("breakdown.py")
+    arguments = ["narrow:2", "regression:2", "--backend", "cupy", "--json", str(path), "--calls"]
+    arguments += ["--large", "16"] + (["--precision", precision] if precision else [])
+    run_main(breakdown, monkeypatch, *arguments)
+    out, lines = capsys.readouterr().out, [json.loads(k) for k in path.read_text().splitlines()]
+    assert "ERROR" not in out and "~" not in out
+    assert "µs in a graph" in out and "the step's graph" in out
+    assert not [line for line in lines if "error" in line]
+    (update,) = [k for k in lines if (k["network"], k.get("verb")) == ("narrow", "update")]
+    (call,) = update["each"]
+    parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
+    assert call["read"] + call["written"] == 28 * parameters + 3 * 8 + 2 * 8 + 8
+    assert call["how"] == "graph" and call["seconds"] > 0
+    assert {line["verb"] for line in lines if "how" not in line and "verb" in line} >= {
+        "gather", "advance", "its matmuls in a row", "the step's graph", "the step"
+    }  # fmt: skip
+
+
+def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
+    cuda_backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sweep = load_script("gpu_sweep.py")
+    small = {
+        "BATCHES": ((3, 5),), "TALL": (70, 2), "LAYERS": ((4, 3),), "ROWS": (2,),
+        "FEW_LAYERS": ((4, 3),), "FEW_ROWS": (2,), "WEIGHTED": (5,), "SQUARED": (2100,),
+    }  # fmt: skip
+    for name, value in small.items():
+        monkeypatch.setattr(sweep, name, value)
+    before = [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS]
+    run_main(sweep, monkeypatch, "--json", str(tmp_path / "sweep.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "sweep.jsonl").read_text().splitlines()]
+    assert not [line for line in lines if "error" in line]
+    assert {line["how"] for line in lines} == {"graph"}
+    assert {line["constant"] for line in lines} == {c.name for c in sweep.CONSTANTS}
+    assert [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS] == before
+    assert "SMALL_WORK" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -445,14 +444,15 @@ def test_a_backend_that_cannot_run_says_what_is_missing(
         Network((3, 2))
 
 
-def test_a_cupy_without_its_cublas_says_so(
+def test_a_cupy_without_cublas_says_so(
     cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cupy.cublas", None)
+    def load_library() -> None:
+        raise ImportError("libcublas.so.13: cannot open\nnor anything else")
+
+    monkeypatch.setattr("gpubp.backends.cublas.load_library", load_library)
     backends._cupy.cache_clear()
-    message = (
-        "backend 'cupy' cannot run here: CuPy's cuBLAS does not load (import of cupy.cublas halted"
-    )
+    message = "'cupy' cannot run here: cuBLAS does not load (libcublas.so.13: cannot open); pip"
     with pytest.raises(BackendUnavailableError, match=re.escape(message)):
         get_backend("cupy")
     backends._cupy.cache_clear()

@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs, and the matmul they are captured with."""
+"""Steps as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gpubp.kernels import PRECISIONS
-from gpubp.kernels.matmul import matmul_cuda, parts_of
 
 import gpubp
 from gpubp import backends
 from gpubp.backends import Backend, Rows
-from gpubp.backends.cupy import CupyBackend
+from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.graphs import GRAPHS_KEPT, CapturedStep
 from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy
 from gpubp.benchmark.tasks import ARCHITECTURES, OPTIMIZERS
@@ -26,59 +25,7 @@ Array = Any
 @pytest.fixture
 def graphs(cuda_backend: Backend) -> CupyBackend:
     """The CuPy backend with graphs."""
-    return CupyBackend(cuda_backend.xp, graphs=True)
-
-
-# The matmul
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("transposes", [(False, False), (True, False), (False, True), (True, True)])
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (7, 5, 3), (33, 65, 17), (64, 10, 300), (16, 16, 1000), (800, 700, 9)]
-)
-def test_matmul(
-    cuda_backend: Backend, shape: tuple[int, int, int], transposes: tuple[bool, bool], dtype: str
-) -> None:
-    rng, (rows, columns, inner) = np.random.default_rng(0), shape
-    a, b = rng.normal(size=(rows, inner)), rng.normal(size=(inner, columns))
-    start = rng.normal(size=(rows, columns)).astype(dtype)
-    xp = cuda_backend.xp
-    given = [
-        cuda_backend.asarray(np.ascontiguousarray(m.T if t else m), dtype)
-        for m, t in zip((a, b), transposes, strict=True)
-    ]
-    for alpha, beta in ((1.0, 0.0), (0.5, 2.0)):
-        out = cuda_backend.asarray(start.copy() if beta else np.full_like(start, np.nan))
-        matmul_cuda(xp, *given, out, *transposes, alpha, beta, xp.empty)
-        expected = alpha * a.astype(dtype).astype(float) @ b.astype(dtype)
-        expected += beta * start if beta else 0
-        bound = 4 * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(start))
-        assert (np.abs(cuda_backend.to_numpy(out) - expected) <= bound).all()
-
-
-def test_long_inner_dimensions_are_cut_and_large_outputs_are_not() -> None:
-    assert parts_of(64, 64, 4096) == 32
-    assert parts_of(16, 16, 1000) == 7
-    assert parts_of(64, 64, 100) == 1
-    assert parts_of(4096, 4096, 4096) == 1
-
-
-@pytest.mark.parametrize("name", ["float16", "bfloat16"])
-def test_matmul_of_narrow_numbers_adds_in_float32(cuda_backend: Backend, name: str) -> None:
-    rng, precision = np.random.default_rng(1), PRECISIONS[name]
-    numbers = [rng.normal(size=s).astype(np.float32) for s in ((9, 500), (500, 12))]
-    operands, exact = [], []
-    for values in numbers:
-        operands.append(cuda_backend.operands(values.shape, precision))
-        cuda_backend.convert(cuda_backend.asarray(values), operands[-1])
-        wide = cuda_backend.xp.empty(values.shape, np.float32)
-        cuda_backend.convert(operands[-1], wide)
-        exact.append(cuda_backend.to_numpy(wide).astype(float))
-    out = cuda_backend.xp.empty((9, 12), np.float32)
-    matmul_cuda(cuda_backend.xp, *operands, out, False, False, 1.0, 0.0, cuda_backend.xp.empty)
-    bound = 4 * np.finfo(np.float32).eps * (np.abs(exact[0]) @ np.abs(exact[1]))
-    assert (np.abs(cuda_backend.to_numpy(out) - exact[0] @ exact[1]) <= bound).all()
+    return open_cupy(graphs=True)
 
 
 # Steps
@@ -128,8 +75,12 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("small_work", [0, 2**28], ids=["cublas", "own matmul"])
 @pytest.mark.parametrize("case", CASES)
-def test_training_by_graphs_is_training(graphs: CupyBackend, case: str) -> None:
+def test_training_by_graphs_is_training(
+    graphs: CupyBackend, case: str, small_work: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
     here, there = train("numpy", **CASES[case]), train(graphs, **CASES[case])
     assert graphs_of(there) >= 1
     parameters = graphs.to_numpy(there.network.parameters)
@@ -137,8 +88,12 @@ def test_training_by_graphs_is_training(graphs: CupyBackend, case: str) -> None:
     assert there.step_cost == pytest.approx(here.step_cost, rel=1e-3)
 
 
+@pytest.mark.parametrize("small_work", [0, 2**28], ids=["cublas", "own matmul"])
 @pytest.mark.parametrize("name", PRECISIONS)
-def test_rounded_steps_are_captured(graphs: CupyBackend, name: str) -> None:
+def test_rounded_steps_are_captured(
+    graphs: CupyBackend, name: str, small_work: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
     options = {"network": {"precision": name}}
     here, there = train("numpy", **options), train(graphs, **options)
     assert graphs_of(there) >= 1
@@ -227,7 +182,7 @@ def test_copies_and_steps_wait_for_each_other(
 
     options: dict[str, Any] = {"data": data, "fit": {"sample_weight": WEIGHTS}}
     here = train("numpy", **options)
-    there = train(CupyBackend(cuda_backend.xp, graphs=with_graphs), **options)
+    there = train(open_cupy(graphs=with_graphs), **options)
     parameters = cuda_backend.to_numpy(there.network.parameters)
     np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
 
@@ -237,15 +192,11 @@ OWN = gpubp.Activation.from_functions(
 )
 
 
-@pytest.mark.parametrize("reason", ["own function", "large matmul", "float16 rows"])
-def test_what_cannot_be_captured_runs_all_the_same(
-    graphs: CupyBackend, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("reason", ["own function", "float16 rows"])
+def test_what_cannot_be_captured_runs_all_the_same(graphs: CupyBackend, reason: str) -> None:
     options: dict[str, Any] = {}
     if reason == "own function":
         options["network"] = {"hidden": OWN, "initializer": "glorot_uniform"}
-    if reason == "large matmul":
-        monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", 100)
     here = train("numpy", **options)
     if reason == "float16 rows":
         network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=graphs)
@@ -292,6 +243,91 @@ def test_a_step_that_fails_during_capture_says_so_and_ends_the_capture(
     graphs.synchronize()
 
 
+def test_a_step_that_cuda_does_not_capture_is_launched_and_a_warning_says_why(
+    graphs: CupyBackend,
+) -> None:
+    """What the host waits for during a capture makes CUDA refuse it."""
+    counts: list[int] = []
+    values = graphs.xp.ones(3, np.float32)
+
+    def step() -> None:
+        counts.append(1)
+        graphs.add(values, values)
+        graphs.synchronize()
+
+    captured = graphs.capture(step)
+    captured()
+    with pytest.warns(RuntimeWarning, match=r"cannot be captured in a CUDA graph \(.*capturing"):
+        captured()
+    captured()
+    assert len(counts) == 4  # the capture ran it once more, and launched nothing
+    np.testing.assert_array_equal(graphs.to_numpy(values), 8)
+    graphs.synchronize()
+
+
+def test_a_failed_end_of_capture_does_not_hide_why_the_step_failed(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ZeroDivisionError("in the step")
+
+    errors: list[str] = []
+    stream = graphs._recording.stream(graphs.xp)
+    end_capture = stream.end_capture
+
+    class Failing:
+        """The stream, whose capture ends with an error, as a broken one does."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stream, name)
+
+        def __enter__(self) -> Any:
+            stream.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            stream.__exit__(*error)
+
+        def end_capture(self) -> Any:
+            end_capture()
+            errors.append("end_capture")
+            raise graphs.xp.cuda.runtime.CUDARuntimeError(901)
+
+    graphs._recording._stream = Failing()
+    captured = graphs.capture(step)
+    captured()
+    with pytest.raises(ZeroDivisionError, match="in the step"):
+        captured()
+    assert errors
+
+
+def test_every_epoch_replays_the_same_graphs(graphs: CupyBackend) -> None:
+    trainer = train(graphs, data=lambda: (graphs.asarray(X), graphs.asarray(LABELS)))
+    # 75 rows in batches of 16: one graph for those of 16, one for the last one.
+    assert graphs_of(trainer) == 2
+
+
+def test_page_locked_memory_is_kept_until_it_has_been_copied(cuda_backend: Backend) -> None:
+    feed = cuda_backend.feed()
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    array = feed("x", values)
+    place = feed._places["x"][1]  # type: ignore[attr-defined]
+    waited: list[str] = []
+
+    class Copied:
+        def synchronize(self) -> None:
+            waited.append("copied")
+
+    place.copied = Copied()
+    np.testing.assert_array_equal(cuda_backend.to_numpy(array), values)
+    del place, feed
+    assert waited == ["copied"]
+
+
 @pytest.fixture
 def environment(cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("GPUBP_CUDA_GRAPHS", "1")
@@ -306,7 +342,7 @@ def test_graphs_are_off_unless_the_environment_asks(
     def step() -> None:
         pass
 
-    assert cuda_backend.capture(step) is step
+    assert open_cupy().capture(step) is step
     assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep)
 
 

@@ -16,7 +16,7 @@ from cuda_on_host import (
     nvrtc_compile,
     nvrtc_version,
 )
-from fake_cupy import DeviceArray, fake_cupy
+from fake_cupy import DeviceArray, fake_cublas_library, fake_cupy
 from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
 from gpubp.kernels.matmul import matmul_cuda
 
@@ -61,7 +61,7 @@ class Recorder:
                 recorder.launches[self.code, self.name, self.options] = Launch(self)
 
         cupy.ElementwiseKernel, cupy.RawKernel = Elementwise, Raw
-        self.backend = CupyBackend(cupy)
+        self.backend = CupyBackend(cupy, fake_cublas_library())
 
     def array(self, *shape: int, dtype: str) -> Array:
         return self.backend.xp.zeros(shape, dtype)
@@ -87,9 +87,14 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     biases = recorder.array(3, dtype=dtype)
     wide = recorder.array(4, 8, dtype=dtype)
     square, tall = recorder.array(8, 8, dtype=dtype), recorder.array(2000, 8, dtype=dtype)
+    odd = recorder.array(3, 3, dtype=dtype)
     for options in ((False, False), (True, False), (False, True)):
-        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend.xp.empty)
-    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend.xp.empty)
+        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend)
+    for matrix in (square, odd):
+        backend.layer_gradients(matrix, matrix, matrix, matrix[0], 0.0)
+    large = recorder.array(800, 800, dtype=dtype)
+    matmul_cuda(backend.xp, large, large, large, False, False, 1.0, 0.0, backend)
+    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend)
     for activation in ACTIVATIONS.values():
         backend.bias_activate(activation, wide, None, wide)
         for b in (None, biases):
@@ -97,6 +102,10 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
             backend.bias_activate(activation, z, b, a)
         if not activation.rowwise:
             backend.multiply_by_derivative(activation, z, a, a)
+    for name in ("tanh", "gelu"):  # a's derivative reads a, the other's z
+        activation = ACTIVATIONS[name]
+        backend.layer_forward(activation, square, square, square[0], square, square)
+        backend.layer_backward(activation, square, square, square, square, square)
     backend.column_sums(z, biases, 1.0)
     backend.column_sums(recorder.array(2000, 3, dtype=dtype), biases)
     backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, 0, 0.5)
@@ -128,7 +137,13 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend.convert(z, operands)
     backend.convert(operands, z)
     square = recorder.array(8, 8, dtype="float32")
-    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend.xp.empty)
+    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend)
+    narrow = recorder.array(8, 8, dtype=storage)
+    relu, gelu = ACTIVATIONS["relu"], ACTIVATIONS["gelu"]
+    backend.layer_forward(relu, narrow, narrow, square[0], square, narrow)
+    backend.layer_backward(relu, narrow, narrow, narrow, square, narrow)
+    backend.layer_backward(gelu, narrow, narrow, square, square, narrow)
+    backend.layer_gradients(narrow, narrow, square, square[0], 0.0)
     double = recorder.array(3, dtype="float64")
     backend.multiply(z, double, z)
     backend.adapt_loss_scale(double, double)

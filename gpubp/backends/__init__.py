@@ -112,7 +112,7 @@ def _cupy(device: int) -> cupy_backend.CupyBackend:
         return cupy_backend.open_cupy(device, graphs)
     except ImportError as error:
         raise BackendUnavailableError(
-            f"backend 'cupy' cannot run here: CuPy's cuBLAS does not load ({str(error).splitlines()[0]});"
+            f"backend 'cupy' cannot run here: cuBLAS does not load ({str(error).splitlines()[0]});"
             f" {_EXTRAS}"
         ) from None
 

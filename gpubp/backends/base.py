@@ -163,6 +163,53 @@ class Backend(ABC):
     ) -> None:
         """z ← z + b and a = σ(z); where `a` is `z`, z is not kept. Softmax goes by rows."""
 
+    # A layer's three products, each with what follows it. A backend may do the two in one.
+
+    def layer_forward(
+        self,
+        activation: Activation,
+        x: Array,
+        weights: Array,
+        biases: Array | None,
+        z: Array,
+        a: Array,
+        precision: Precision | None = None,
+    ) -> None:
+        """z = x wᵀ + b and a = σ(z); where `a` is `z`, z is not kept. Softmax goes by rows."""
+        self.matmul(x, weights, z, transpose_b=True, precision=precision)
+        self.bias_activate(activation, z, biases, a)
+
+    def layer_backward(
+        self,
+        activation: Activation,
+        delta: Array,
+        weights: Array,
+        v: Array,
+        product: Array,
+        out: Array,
+        precision: Precision | None = None,
+    ) -> None:
+        """out = (δ w) ⊙ σ′, δ and w those of the layer after, `v` the a or z that the derivative reads.
+
+        `product` is memory for δ w, or `out` itself.
+        """
+        self.matmul(delta, weights, product, precision=precision)
+        self.multiply_by_derivative(activation, v, product, out)
+
+    def layer_gradients(
+        self,
+        delta: Array,
+        a: Array,
+        weights: Array,
+        biases: Array | None,
+        beta: float,
+        precision: Precision | None = None,
+    ) -> None:
+        """weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
+        self.matmul(delta, a, weights, transpose_a=True, beta=beta, precision=precision)
+        if biases is not None:
+            self.column_sums(delta, biases, beta)
+
     @abstractmethod
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float

@@ -18,11 +18,19 @@ import numpy as np
 from ..kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
 from ..kernels import rows as rows_kernels
 from ..kernels.dropout import dropout_cuda
-from ..kernels.matmul import is_small, matmul_cuda
+from ..kernels.matmul import (
+    is_small,
+    layer_backward_cuda,
+    layer_forward_cuda,
+    layer_gradients_cuda,
+    matmul_cuda,
+)
 from ..kernels.precision import convert_cuda
 from ..kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ..kernels.updates import update_cuda
+from . import cublas
 from .base import Array, Backend, Rows
+from .cublas import Cublas
 from .feed import PinnedFeed
 from .graphs import CapturedStep, Recording
 
@@ -37,25 +45,22 @@ def open_cupy(device: int = 0, graphs: bool = False) -> CupyBackend:
 
     Raises
     ------
-    ImportError : CuPy or its cuBLAS does not load.
+    ImportError : CuPy or cuBLAS does not load.
     """
-    cupy = importlib.import_module("cupy")
-    importlib.import_module("cupy.cublas")  # which CuPy itself does only when it needs it
-    return CupyBackend(cupy, device, graphs)
+    return CupyBackend(importlib.import_module("cupy"), cublas.load_library(), device, graphs)
 
 
 class CupyBackend(Backend):
-    """The verbs on device number `device`, through `cupy`, the module or a stand-in for it.
+    """The verbs on device number `device`, through `cupy` and cuBLAS's `library`, or stand-ins for them.
 
-    With `graphs`, steps become CUDA graphs where all they do can be captured: small matmuls are then the
-    kernels' own, because CuPy's cuBLAS refuses to be captured.
+    With `graphs`, steps become CUDA graphs where all they do can be captured.
     """
 
     name = "cupy"
 
-    def __init__(self, cupy: Any, device: int = 0, graphs: bool = False) -> None:
+    def __init__(self, cupy: Any, library: Any, device: int = 0, graphs: bool = False) -> None:
         self.xp, self._graphs, self._recording = cupy, graphs, Recording()
-        self._device = cupy.cuda.Device(device)
+        self._device, self._cublas = cupy.cuda.Device(device), Cublas(cupy, library)
         if device:
             self.name = f"cupy:{device}"
 
@@ -97,14 +102,20 @@ class CupyBackend(Backend):
             function()
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
-        return CapturedStep(self.xp, self._recording, step) if self._graphs else step
+        if not self._graphs:
+            return step
+        return CapturedStep(self.xp, self._recording, self._cublas.prepare, step)
 
-    def _empty(self, shape: Any, dtype: Any) -> Array:
+    def empty(self, shape: Any, dtype: Any) -> Array:
         """Scratch memory, which a graph that is being captured holds on to."""
         array = self.xp.empty(shape, dtype)
         if self._recording.held is not None:
             self._recording.held.append(array)
         return array
+
+    def counters(self) -> Array:
+        """Zeros for a product in parts to count with, and to leave as zeros."""
+        return self._recording.counters(self.xp)
 
     def synchronize(self) -> None:
         with self.use():
@@ -131,8 +142,8 @@ class CupyBackend(Backend):
         rows_kernels.one_hot_cuda(self.xp, labels, out, low, high)
 
     def normalize(self, weights: Array) -> None:
-        total = self._empty(1, np.float64)
-        sums.weighted_sum_cuda(self.xp, weights, None, total, None, False, self._empty)
+        total = self.empty(1, np.float64)
+        sums.weighted_sum_cuda(self.xp, weights, None, total, None, False, self.empty)
         rows_kernels.normalize_cuda(self.xp)(total, weights)
 
     def matmul(
@@ -148,48 +159,11 @@ class CupyBackend(Backend):
         precision: Precision | None = None,
     ) -> None:
         options = transpose_a, transpose_b, alpha, beta
-        if self._graphs and is_small(len(out), a.size * out.shape[1]):
-            matmul_cuda(self.xp, a, b, out, *options, self._empty)
-            return
-        self._recording.refuse("CuPy's cuBLAS refuses to be captured")
-        if precision is not None:
-            self._matmul_rounded(a, b, out, *options, precision)
-            return
-        self.xp.cublas.gemm(
-            "T" if transpose_a else "N",
-            "T" if transpose_b else "N",
-            a,
-            b,
-            out=out,
-            alpha=alpha,
-            beta=beta,
-        )
-
-    def _matmul_rounded(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        alpha: float,
-        beta: float,
-        precision: Precision,
-    ) -> None:
-        """cuBLAS's gemmEx, which counts along columns and so is asked for outᵀ = op(b)ᵀ op(a)ᵀ."""
-        cublas = self.xp.cuda.cublas
-        inner = a.shape[0] if transpose_a else a.shape[1]
-        kind = _CUDA_TYPES[precision.storage]
-        fast = precision.storage == "float32"
-        factors = np.array([alpha, beta], np.float32)
-        cublas.gemmEx(
-            *(self.xp.cuda.device.get_cublas_handle(), int(transpose_b), int(transpose_a)),
-            *(out.shape[1], out.shape[0], inner, factors.ctypes.data),
-            *(b.data.ptr, kind, b.shape[1], a.data.ptr, kind, a.shape[1]),
-            *(factors.ctypes.data + 4, out.data.ptr, _CUDA_TYPES["float32"], out.shape[1]),
-            cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else cublas.CUBLAS_COMPUTE_32F,
-            cublas.CUBLAS_GEMM_DEFAULT,
-        )
+        if _is_small(a, out, precision):
+            matmul_cuda(self.xp, a, b, out, *options, self)
+        else:
+            workspace = self._recording.workspace
+            self._cublas.matmul(a, b, out, *options, tf32=_is_tf32(precision), workspace=workspace)
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
         return self.xp.empty(shape, precision.storage)
@@ -218,6 +192,52 @@ class CupyBackend(Backend):
             assert activation.function is not None
             self._recording.refuse(_OWN)
             self._store(activation.function(self.xp, z), a)
+
+    def layer_forward(
+        self,
+        activation: Activation,
+        x: Array,
+        weights: Array,
+        biases: Array | None,
+        z: Array,
+        a: Array,
+        precision: Precision | None = None,
+    ) -> None:
+        own = activation.function is not None and not activation.cuda
+        if activation.rowwise or own or not _is_small(x, z, precision):
+            super().layer_forward(activation, x, weights, biases, z, a, precision)
+        else:
+            layer_forward_cuda(self.xp, activation, x, weights, biases, z, a, self)
+
+    def layer_backward(
+        self,
+        activation: Activation,
+        delta: Array,
+        weights: Array,
+        v: Array,
+        product: Array,
+        out: Array,
+        precision: Precision | None = None,
+    ) -> None:
+        own = activation.function_derivative is not None and not activation.cuda_derivative
+        if own or not _is_small(delta, out, precision):
+            super().layer_backward(activation, delta, weights, v, product, out, precision)
+        else:
+            layer_backward_cuda(self.xp, activation, delta, weights, v, out, self)
+
+    def layer_gradients(
+        self,
+        delta: Array,
+        a: Array,
+        weights: Array,
+        biases: Array | None,
+        beta: float,
+        precision: Precision | None = None,
+    ) -> None:
+        if _is_small(delta, weights, precision):
+            layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self)
+        else:
+            super().layer_gradients(delta, a, weights, biases, beta, precision)
 
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
@@ -304,7 +324,7 @@ class CupyBackend(Backend):
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
         chunks = -(-len(values) // sums.chunk_rows(len(values)))
-        partial = self._empty((chunks, values.shape[1]), np.float64) if chunks > 1 else None
+        partial = self.empty((chunks, values.shape[1]), np.float64) if chunks > 1 else None
         sums.column_sums_cuda(self.xp, values, out, beta, partial)
 
     def weighted_sum(
@@ -312,7 +332,7 @@ class CupyBackend(Backend):
     ) -> None:
         slot = None if clock is None else clock[1:]
         add, squares = clock is not None, weights is None
-        sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add, self._empty, squares)
+        sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add, self.empty, squares)
 
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
         multiply_cuda(self.xp)(values, factor, out)
@@ -357,12 +377,20 @@ class CupyBackend(Backend):
         self.xp.add(clock, 1, out=clock)
 
 
+def _is_tf32(precision: Precision | None) -> bool:
+    return precision is not None and precision.storage == "float32"
+
+
+def _is_small(a: Array, out: Array, precision: Precision | None) -> bool:
+    """Whether the product of `a` and another array into `out` is for our own matmul."""
+    rows, columns = out.shape
+    inner = a.size // rows
+    return not _is_tf32(precision) and is_small(rows, columns, inner)
+
+
 # With this in an activation's place, output_delta_cuda gives scale ∂C/∂a alone.
 _UNIT_DERIVATIVE = Activation(
     name="unit_derivative", formula="", reads="a", cuda_derivative="return T(1);"
 )
 
 _OWN = "own functions may do anything"
-
-_CUDA_TYPES = {"float32": 0, "float16": 2, "uint16": 14}
-"""cudaDataType: CUDA_R_32F, CUDA_R_16F and CUDA_R_16BF, as which uint16 holds bits."""

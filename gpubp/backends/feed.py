@@ -1,10 +1,11 @@
 """Batches on their way to the GPU: copied from page-locked memory while the step before runs.
 
-Not yet run on a GPU; the tests run it on a stand-in whose streams do their work as late as they may.
+The tests run it also on a stand-in whose streams do their work as late as they may.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ class _Place:
         self.array: Array = None
         self.free: Any = None
         self.copied: Any = None
+
+    def __del__(self) -> None:
+        # The page-locked memory goes back to CuPy's pool: whoever takes it next may write to it at once.
+        if self.copied is not None and not sys.is_finalizing():
+            self.copied.synchronize()
 
     def has_room(self, values: Any) -> bool:
         fits = self.pinned.dtype == values.dtype and self.pinned.shape[1:] == values.shape[1:]

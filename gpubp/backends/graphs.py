@@ -1,18 +1,24 @@
 """A step as a CUDA graph: captured when it is met for the second time, then replayed by one launch.
 
-Not yet run on a GPU, and so only used where GPUBP_CUDA_GRAPHS=1 asks for it; the tests run it on a stand-in
-that executes nothing while it captures. What a step computes must then depend on the contents of arrays
-alone. Two things do not: where a step's rows lie (`Rows`), which is the key that a graph is kept under,
-and scratch memory, which a graph holds on to.
+What a step computes must then depend on the contents of arrays alone. Three things do not: where a step's
+rows lie (`Rows`), which is the key that a graph is kept under; scratch memory, which a graph holds on to;
+and the memory that products count in and cuBLAS works in, which a step's graphs share. They share the
+step's buffers too, so no two of them run at the same time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..kernels.matmul import COUNTERS
 from .base import Array, Rows
+from .cublas import CublasError
 
 __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
 
@@ -33,10 +39,33 @@ class Recording(threading.local):
     ----------
     sources : the fields of `Rows` that gather has read, while they are collected.
     held : scratch memory, while a graph is captured that uses it.
+    workspace, zeros : cuBLAS's memory, meanwhile, and what products in parts count with.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
+    workspace: Array | None = None
+    zeros: Array | None = None
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._counters: dict[int, Array] = {}
+
+    def counters(self, cupy: Any) -> Array:
+        """Zeros to count with, that no other stream counts with: those of the graph, or of the stream."""
+        if self.zeros is not None:
+            return self.zeros
+        stream = cupy.cuda.get_current_stream().ptr
+        if stream not in self._counters:
+            self._counters[stream] = cupy.zeros(COUNTERS, np.uint32)
+        return self._counters[stream]
+
+    def stream(self, cupy: Any) -> Any:
+        """The thread's stream to capture on. CuPy keeps freed memory for the stream that it was used on, so
+        that what one capture gives back the next one takes."""
+        if self._stream is None:
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+        return self._stream
 
     def reads(self, rows: Rows, field: str) -> None:
         """gather reads this field."""
@@ -50,10 +79,21 @@ class Recording(threading.local):
 
 
 class CapturedStep:
-    """`step`, to be called again and again; its first calls run it, later ones launch a graph."""
+    """`step`, to be called again and again; its first calls run it, later ones launch a graph.
 
-    def __init__(self, cupy: Any, recording: Recording, step: Callable[[], None]) -> None:
+    Where CUDA refuses to capture it, which a warning tells, and where a verb does, it is run every time.
+
+    Parameters
+    ----------
+    prepare : called before a capture, for what must not be part of it.
+    """
+
+    def __init__(
+        self, cupy: Any, recording: Recording, prepare: Callable[[], None], step: Callable[[], None]
+    ) -> None:
         self._cupy, self._recording, self._step = cupy, recording, step
+        self._prepare = prepare
+        self._own_memory: tuple[Array, Array] | None = None
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
@@ -99,20 +139,51 @@ class CapturedStep:
         return tuple(places)
 
     def _capture(self, key: Key) -> None:
-        stream = self._cupy.cuda.Stream(non_blocking=True)
-        held = self._recording.held = []
+        cupy = self._cupy
+        errors = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError, CublasError
         try:
-            with stream:
-                stream.begin_capture()
-                try:
-                    self._step()
-                finally:
-                    graph = stream.end_capture()
+            graph, held = self._record()
         except CannotCaptureError:
             self._refused = True
             return
-        finally:
-            self._recording.held = None
+        except errors as error:
+            self._refused = True
+            warnings.warn(
+                f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
+                " one, which gives the same result more slowly",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return
         while len(self._graphs) >= GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]
         self._graphs[key] = graph, held
+
+    def _record(self) -> tuple[Any, list[Array]]:
+        """The step as a graph, and the scratch memory that it uses."""
+        cupy, recording = self._cupy, self._recording
+        self._prepare()
+        if self._own_memory is None:
+            workspace = cupy.empty(_workspace_bytes(cupy), np.uint8)
+            self._own_memory = workspace, cupy.zeros(COUNTERS, np.uint32)
+            cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
+        held: list[Array] = []
+        recording.held = held
+        recording.workspace, recording.zeros = self._own_memory
+        try:
+            with recording.stream(cupy) as stream:
+                stream.begin_capture()
+                try:
+                    self._step()
+                except BaseException:
+                    with contextlib.suppress(Exception):  # the step's error is the one to tell
+                        stream.end_capture()
+                    raise
+                return stream.end_capture(), held
+        finally:
+            recording.held = recording.workspace = recording.zeros = None
+
+
+def _workspace_bytes(cupy: Any) -> int:
+    """What NVIDIA recommends for cuBLAS: 32 MiB from compute capability 9.0 on, else 4 MiB."""
+    return (32 if int(cupy.cuda.Device().compute_capability) >= 90 else 4) * 2**20

@@ -150,15 +150,16 @@ class GpubpNumpy(Contender):
 
 
 class GpubpCupy(GpubpNumpy):
-    """gpubp on the first GPU. Not yet run on one."""
+    """gpubp on the first GPU, kernels launched one by one. Not yet run on one."""
 
     name = "gpubp-cupy"
     device = "gpu"
-    backend: str | Backend = "cupy"
+    graphs: ClassVar[bool] = False
 
     def open(self) -> str:
         require_cupy()
-        return super().open()
+        self.backend = backend = open_cupy(graphs=self.graphs)
+        return backend.device
 
     def device_peak_bytes(self) -> int | None:
         # The pool gives nothing back while it runs: what it holds is the most it has held.
@@ -169,11 +170,7 @@ class GpubpCupyGraph(GpubpCupy):
     """gpubp on the first GPU, each step a CUDA graph where it can be one. Not yet run on one."""
 
     name = "gpubp-cupy-graph"
-
-    def open(self) -> str:
-        require_cupy()
-        self.backend = backend = open_cupy(graphs=True)
-        return backend.device
+    graphs = True
 
 
 class Torch(Contender):
@@ -323,7 +320,12 @@ class TorchCudaGraph(TorchCuda):
 
     name = "torch-cuda-graph"
 
+    _graph: Any
+    _captured_outputs: Any
+
     def load(self, architecture: Architecture, optimizer: OptimizerSettings, batch: Batch) -> None:
+        # What an earlier graph computed goes first, and its memory with it.
+        self._cost = self._graph = self._captured_outputs = None
         super().load(architecture, optimizer, batch)
         torch, rate = self._torch, optimizer.learning_rate
         parameters = list(self._model.parameters())
@@ -337,6 +339,7 @@ class TorchCudaGraph(TorchCuda):
             for _ in range(3):
                 self._eager()
         torch.cuda.current_stream().wait_stream(side)
+        self._cost = None  # whose nodes would bring the warm-up's stream into the capture
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._eager()
@@ -348,7 +351,6 @@ class TorchCudaGraph(TorchCuda):
                 for value in state.values():
                     if torch.is_tensor(value):
                         value.zero_()
-        self._captured_outputs: tuple[Any, Array] | None = None
 
     def _eager(self) -> None:
         self._optimizer.zero_grad()
@@ -365,6 +367,7 @@ class TorchCudaGraph(TorchCuda):
         torch = self._torch
         if self._captured_outputs is None:
             side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side), torch.no_grad():
                 for _ in range(3):
                     self._outputs(self._static[0])
@@ -419,7 +422,9 @@ class Jax(Contender):
         self._batch_size, self._steps = len(batch.x), 0
 
     def _own(self, array: Array) -> Array:
-        return self._jax.device_put(np.array(array), self._device)
+        # Without 64-bit types, JAX's labels have 32.
+        dtype = np.int32 if array.dtype == np.int64 else array.dtype
+        return self._jax.device_put(np.array(array, dtype), self._device)
 
     def _build(self, architecture: Architecture, optimizer: OptimizerSettings) -> None:
         jax = self._jax

@@ -8,7 +8,7 @@ splits the batch by rows, so that what a matmul wrote is still in cache when it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ import numpy as np
 import gpubp
 
 from ..backends import Backend, blas
+from ..backends.cupy import open_cupy
 from .contenders import require_cupy
 from .tasks import Architecture
 
@@ -39,8 +40,7 @@ class Floor:
 
     def load(self, architecture: Architecture, batch_size: int) -> None:
         """Make the arrays."""
-        backend = gpubp.get_backend(self.backend)
-        self._backend = backend
+        backend = self._backend = self._open_backend()
         rng = np.random.default_rng(0)
 
         def array(*shape: int) -> Array:
@@ -52,14 +52,25 @@ class Floor:
         gradients = [backend.xp.empty_like(w) for w in weights]
         delta = [array(batch_size, n) for n in sizes]
         bind = bind_cpu if self.backend == "numpy" else bind_backend
-        self._forward = [
+        forward = [
             bind(backend, a[k], w, a[k + 1], transpose_b=True) for k, w in enumerate(weights)
         ]
-        self._backward = []
+        backward = []
         for k in reversed(range(len(weights))):
-            self._backward.append(bind(backend, delta[k + 1], a[k], gradients[k], transpose_a=True))
+            backward.append(bind(backend, delta[k + 1], a[k], gradients[k], transpose_a=True))
             if k:
-                self._backward.append(bind(backend, delta[k + 1], weights[k], delta[k]))
+                backward.append(bind(backend, delta[k + 1], weights[k], delta[k]))
+        self._predict, self._step = self._together(forward), self._together(forward + backward)
+
+    def _open_backend(self) -> Backend:
+        return gpubp.get_backend(self.backend)
+
+    def _together(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        def run() -> None:
+            for call in calls:
+                call()
+
+        return run
 
     def threading(self) -> AbstractContextManager[None]:
         """Within it the calls use the threads that this floor is about."""
@@ -67,15 +78,11 @@ class Floor:
 
     def step(self) -> None:
         """The 3L - 1 matmuls of a training step."""
-        for call in self._forward:
-            call()
-        for call in self._backward:
-            call()
+        self._step()
 
     def predict(self) -> None:
         """The L matmuls of a prediction."""
-        for call in self._forward:
-            call()
+        self._predict()
 
     def synchronize(self) -> None:
         """Wait until everything asked for has been computed."""
@@ -95,7 +102,7 @@ class FloorOneThread(Floor):
 
 
 class FloorGpu(Floor):
-    """The bare matmuls through cuBLAS. Not yet run on a GPU."""
+    """The bare matmuls on the GPU, as gpubp makes them, in a CUDA graph. Not yet run on one."""
 
     name = "floor-gpu"
     device = "gpu"
@@ -103,7 +110,13 @@ class FloorGpu(Floor):
 
     def open(self) -> str:
         require_cupy()
-        return f"bare matmuls, {gpubp.get_backend('cupy').device}"
+        return f"bare matmuls in a graph, {self._open_backend().device}"
+
+    def _open_backend(self) -> Backend:
+        return open_cupy(graphs=True)
+
+    def _together(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        return self._backend.capture(super()._together(calls))
 
 
 def bind_cpu(

@@ -56,6 +56,8 @@ def _train(
     contender: Contender, architecture: Architecture, optimizer: OptimizerSettings, rows: int
 ) -> None:
     contender.load(architecture, optimizer, architecture.batch(rows))
+    Architecture.weights.cache_clear()
+    Architecture.batch.cache_clear()
     for _ in range(3):
         contender.step()
     contender.synchronize()

@@ -102,6 +102,7 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
         table.rows.append(
             [*lead, *cells, floor, *("" if s is None else f"{100 * s:.0f} %" for s in shares)]
         )
+        table.notes += [f"{' '.join(lead)}: {note}" for note in point.notes]
         table.notes += [
             f"ERROR {name}, {' '.join(lead)}: {why}" for name, why in point.errors.items()
         ]

@@ -68,6 +68,7 @@ class Point:
     rounds : for each entrant the seconds of a call, one median for each round.
     errors : for each contender that has no results here, why.
     skipped : why nothing was measured, or "".
+    notes : what else is to be known.
     """
 
     architecture: str
@@ -78,6 +79,7 @@ class Point:
     rounds: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str, int, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from .results import Entrant, Memory, Point, Results
 from .tasks import ARCHITECTURES, BATCH_SIZES, EPOCH_BATCH_SIZES, EPOCH_ROWS, OPTIMIZERS
 from .worker import ContenderError, Turn, Worker
 
-__all__ = ["Settings", "quick", "run_suite"]
+__all__ = ["Settings", "gpu", "quick", "run_suite"]
 
 WORKS = ("step", "predict", "epoch")
 PACKAGES = (
@@ -55,6 +57,13 @@ class Settings:
     rounds : at most; a point ends after `least_rounds` once its `point_seconds` are spent.
     turn_seconds : how long a contender measures in each round.
     left_out : contenders, and why they are not run.
+    floors : of which those of the contenders' devices are measured.
+    retakes : how often a turn is taken again that other processes disturbed.
+    check_peers_once : check others than gpubp at an architecture's first batch size alone.
+    cpu_work : the most multiply-adds of a step that contenders on the CPU take part in.
+    budget : seconds for everything, or None. Batch sizes are then gone through as they are given, every
+        architecture at each; from the third on, where time is short, without peers, and then not at all.
+    patience : seconds after which a contender that does not answer is ended, or None.
     """
 
     architectures: tuple[str, ...]
@@ -68,6 +77,12 @@ class Settings:
     point_seconds: float = 8.0
     memory: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
+    floors: tuple[str, ...] = tuple(FLOORS)
+    retakes: int | None = None
+    check_peers_once: bool = False
+    cpu_work: float = math.inf
+    budget: float | None = None
+    patience: float | None = None
 
 
 def default_architectures() -> tuple[str, ...]:
@@ -91,8 +106,37 @@ def quick() -> Settings:
     )
 
 
-def run_suite(settings: Settings, tell: Callable[[str], None] = lambda line: None) -> Results:
-    """Measure; `tell` is told where it is."""
+def gpu() -> Settings:
+    """Adam's steps on a GPU beside its peers, in two minutes: each point is measured for two seconds."""
+    reason = "compiles for longer than --gpu has time; --contenders runs it"
+    return Settings(
+        ("narrow-6x64", "narrow", "classifier", "regression", "wide"),
+        batch_sizes=(512, 2048, 32, 8192),
+        optimizers=("adam",),
+        contenders=(
+            "gpubp-cupy", "gpubp-cupy-graph", "gpubp-numpy", "torch-cuda", "torch-cuda-graph",
+            "torch-cuda-compile", "jax-cuda",
+        ),
+        works=("step",),
+        rounds=5,
+        turn_seconds=0.03,
+        point_seconds=2.0,
+        left_out=(("torch-cuda-compile", reason),),
+        floors=("floor-gpu",),
+        retakes=0,
+        check_peers_once=True,
+        cpu_work=3e10,
+        budget=120.0,
+        patience=90.0,
+    )  # fmt: skip
+
+
+def run_suite(
+    settings: Settings,
+    tell: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Results], None] = lambda results: None,
+) -> Results:
+    """Measure; `tell` is told where it is, `keep` given what there is after each point."""
     results = Results(
         machine=_machine(),
         versions=_versions(),
@@ -101,19 +145,24 @@ def run_suite(settings: Settings, tell: Callable[[str], None] = lambda line: Non
         settings=asdict(settings),
     )
     with ExitStack() as stack:
+        clock = Clock(settings)
         workers = _open(settings, results, stack, tell)
-        usage = Usage()
-        for architecture in settings.architectures:
-            for batch_size in settings.batch_sizes:
-                for optimizer in settings.optimizers:
-                    tell(f"{architecture}, batch {batch_size}, {optimizer}")
-                    works = _works(settings, batch_size, optimizer)
-                    points = [
-                        Point(architecture, optimizer, batch_size, w, _rows(w, batch_size))
-                        for w in works
-                    ]
-                    results.points += points
-                    _measure(settings, points, workers, usage)
+        usage, checked = Usage(), set[Any]()
+        for architecture, batch_size, optimizer in _grid(settings):
+            tell(f"{architecture}, batch {batch_size}, {optimizer}")
+            works = _works(settings, batch_size, optimizer)
+            points = [
+                Point(architecture, optimizer, batch_size, w, _rows(w, batch_size)) for w in works
+            ]
+            results.points += points
+            taking = clock.workers(points, workers)
+            if taking:
+                patient = replace(settings, patience=clock.patience())
+                _measure(patient, points, taking, usage, checked)
+            keep(results)
+        order = [(a, b, o) for a in settings.architectures
+                 for b in sorted(settings.batch_sizes) for o in settings.optimizers]  # fmt: skip
+        results.points.sort(key=lambda p: order.index((p.architecture, p.batch_size, p.optimizer)))
         for entrant in results.entrants:
             entrant.idle_share = usage.share(entrant.name)
         results.machine["others_share"] = usage.share("others")
@@ -138,6 +187,8 @@ def _open(
             entrant.absent = "no NVIDIA GPU here"
         elif name in CONTENDERS and name not in settings.contenders:
             entrant.absent = left_out.get(name, "not among --contenders")
+        elif name in FLOORS and name not in settings.floors:
+            entrant.absent = "not among the floors of this run"
         elif name in FLOORS and kind.device not in devices:
             entrant.absent = f"no contender on the {kind.device} among --contenders"
         else:
@@ -147,12 +198,75 @@ def _open(
     workers = []
     for entrant, worker in started:
         try:
-            entrant.detail = worker.answer()
+            entrant.detail = worker.answer(settings.patience)
             workers.append(worker)
         except (AbsentError, ContenderError) as error:
             entrant.absent = str(error)
             worker.close()
     return workers
+
+
+def _grid(settings: Settings) -> list[tuple[str, int, str]]:
+    """Architecture, batch size and optimizer of every point, in order."""
+    if settings.budget is None:
+        return list(product(settings.architectures, settings.batch_sizes, settings.optimizers))
+    sizes_first = product(settings.batch_sizes, settings.architectures, settings.optimizers)
+    return [(architecture, size, optimizer) for size, architecture, optimizer in sizes_first]
+
+
+class Clock:
+    """What there is still time for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._began = settings, time.monotonic()
+        self._left = _grid(settings)
+        self._spent: dict[str, list[float]] = {}  # for each architecture, with all contenders
+        self._measuring: tuple[str, float] | None = None
+
+    def workers(self, points: Sequence[Point], workers: Sequence[Worker]) -> Sequence[Worker]:
+        """Those that measure these points, the next ones; who is left out is noted there."""
+        settings, now = self._settings, time.monotonic()
+        if self._measuring is not None:
+            before, began = self._measuring
+            self._spent.setdefault(before, []).append(now - began)
+        expected, self._left, self._measuring = self._expected(), self._left[1:], None
+        if not points:
+            return []
+        architecture, rows = ARCHITECTURES[points[0].architecture], points[0].batch_size
+        taking = list(workers)
+        peers = True
+        if settings.budget is not None:
+            left = settings.budget - (now - self._began)
+            if left <= 0:
+                for point in points:
+                    point.skipped = f"the {settings.budget:.0f} seconds of --budget are spent"
+                return []
+            if rows in settings.batch_sizes[2:] and expected > left:
+                peers, taking = False, [w for w in taking if w.name.startswith(("gpubp", "floor"))]
+                self._note(points, "measured without peers: the time of --budget is short")
+        if 3 * rows * architecture.parameters > settings.cpu_work:
+            kinds: dict[str, Any] = {**CONTENDERS, **FLOORS}
+            taking = [w for w in taking if kinds[w.name].device != "cpu"]
+            self._note(points, "measured without the CPU, which would take too long")
+        if peers:
+            self._measuring = architecture.name, now
+        return taking
+
+    def patience(self) -> float | None:
+        """The seconds to wait for an answer: with a budget, little longer than that lasts."""
+        patience, budget = self._settings.patience, self._settings.budget
+        if budget is None or patience is None:
+            return patience
+        return min(patience, max(0.0, budget - (time.monotonic() - self._began)) + 10.0)
+
+    def _expected(self) -> float:
+        """Seconds of the points left, each as its architecture's were so far."""
+        usual = {name: sum(spent) / len(spent) for name, spent in self._spent.items()}
+        return sum(usual.get(architecture, 0.0) for architecture, _, _ in self._left)
+
+    def _note(self, points: Sequence[Point], note: str) -> None:
+        for point in points:
+            point.notes.append(note)
 
 
 def _works(settings: Settings, batch_size: int, optimizer: str) -> list[str]:
@@ -174,17 +288,16 @@ def _measure(
     points: Sequence[Point],
     workers: Sequence[Worker],
     usage: Usage,
+    checked: set[Any],
 ) -> None:
     """Load and check every contender, then measure the points in rounds."""
-    if not points:
-        return
     first = points[0]
     needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(workers)
     if needed > 0.9 * _available_bytes():
         for point in points:
             point.skipped = f"needs about {needed / 2**30:.0f} GiB of memory for all contenders"
         return
-    ready = _load(points, workers)
+    ready = _load(settings, points, workers, checked)
     for point in points:
         # An epoch's floor is that of its steps.
         taking = [w for w in ready if point.work != "epoch" or w.name not in FLOORS]
@@ -198,7 +311,7 @@ def _measure(
                 if worker.name in point.errors:
                     continue
                 try:
-                    turn = _undisturbed(worker, point.work, settings.turn_seconds)
+                    turn = _undisturbed(settings, worker, point.work)
                 except ContenderError as error:
                     point.errors[worker.name] = str(error)
                     point.rounds.pop(worker.name, None)
@@ -215,11 +328,12 @@ def _measure(
                 steps["epoch"].rounds[name] = [count * seconds for seconds in rounds]
 
 
-def _undisturbed(worker: Worker, work: str, seconds: float) -> Turn:
+def _undisturbed(settings: Settings, worker: Worker, work: str) -> Turn:
     """A turn; taken again, a few times, where other processes had much of the machine meanwhile."""
     turns: list[Turn] = []
-    for _ in range(RETAKES + 1):
-        turns.append(worker.call("turn", work, seconds))
+    retakes = RETAKES if settings.retakes is None else settings.retakes
+    for _ in range(retakes + 1):
+        turns.append(worker.call("turn", work, settings.turn_seconds, seconds=settings.patience))
         if turns[-1].others <= DISTURBED * turns[-1].wall:
             break
     return min(turns, key=lambda turn: turn.others / turn.wall)
@@ -242,17 +356,29 @@ class Usage:
         return cpu / wall if wall else 0.0
 
 
-def _load(points: Sequence[Point], workers: Sequence[Worker]) -> list[Worker]:
+def _load(
+    settings: Settings, points: Sequence[Point], workers: Sequence[Worker], checked: set[Any]
+) -> list[Worker]:
     """The workers that agree with the reference; the others are named in the points' errors."""
     first = points[0]
+    architecture = ARCHITECTURES[first.architecture]
     task = first.architecture, first.optimizer, first.batch_size
-    expected = agreement.reference(ARCHITECTURES[first.architecture], *task[1:])
+    rows = architecture.checked_rows(first.batch_size)
     epoch = any(point.work == "epoch" for point in points)
     ready = []
+    together = settings.budget is not None  # with memory and cores for it
+    for worker in workers if together else ():
+        _ask_to_load(settings, worker, task, epoch, checked)
     for worker in workers:
         try:
-            outcome = worker.call("load", *task, epoch)
-            error = "" if outcome is None else agreement.difference(outcome, expected)
+            if not together:
+                _ask_to_load(settings, worker, task, epoch, checked)
+            outcome, error = worker.answer(settings.patience), ""
+            if outcome is not None:
+                expected = agreement.reference(architecture, first.optimizer, rows)
+                error = agreement.difference(outcome, expected)
+                if not error:
+                    checked.add((worker.name, *task[:2]))
         except ContenderError as failure:
             error = str(failure)
         if error:
@@ -261,6 +387,18 @@ def _load(points: Sequence[Point], workers: Sequence[Worker]) -> list[Worker]:
         else:
             ready.append(worker)
     return ready
+
+
+def _ask_to_load(
+    settings: Settings,
+    worker: Worker,
+    task: tuple[str, str, int],
+    epoch: bool,
+    checked: set[Any],
+) -> None:
+    once = settings.check_peers_once and not worker.name.startswith("gpubp")
+    with suppress(ContenderError):  # which the answer tells too
+        worker.ask("load", *task, epoch, not (once and (worker.name, *task[:2]) in checked))
 
 
 def _memory(settings: Settings, results: Results, tell: Callable[[str], None]) -> Iterator[Memory]:

@@ -64,14 +64,20 @@ class Session:
         """Import the library; what the contender runs on."""
         return self._contender.open()
 
-    def load(self, architecture: str, optimizer: str, batch_size: int, epoch: bool) -> Any:
-        """Check the contender (the outcome, or None for a floor), then load what is to be measured."""
+    def load(
+        self, architecture: str, optimizer: str, batch_size: int, epoch: bool, check: bool = True
+    ) -> Any:
+        """Load what is to be measured, after a check of the contender unless there is to be none: its
+        outcome, or None without one and for a floor."""
         contender, chosen = self._contender, ARCHITECTURES[architecture]
         self._call_seconds = {}
         if isinstance(contender, Floor):
             contender.load(chosen, batch_size)
             return None
-        outcome = agreement.observe(contender, chosen, optimizer, batch_size)
+        outcome = None
+        if check:
+            rows = chosen.checked_rows(batch_size)
+            outcome = agreement.observe(contender, chosen, optimizer, rows)
         contender.load(chosen, OPTIMIZERS[optimizer], chosen.batch(batch_size))
         if epoch:
             contender.load_epoch(chosen.batch(EPOCH_ROWS))
@@ -91,7 +97,7 @@ class Session:
             result = self._measure(work, seconds)
         others = machine_cpu_seconds() - everyone - (time.process_time() - cpu)
         wall = time.perf_counter() - wall
-        fall_asleep()
+        fall_asleep(1.0 if contender.device == "cpu" else 0.1)
         self._slept_at = time.process_time(), time.perf_counter()
         return Turn(result, wall, max(0.0, others), *idle)
 
@@ -205,9 +211,13 @@ class Worker:
         except OSError:
             raise self._died() from None
 
-    def answer(self) -> Any:
-        """The result. Raises `AbsentError` or `ContenderError`."""
+    def answer(self, seconds: float | None = None) -> Any:
+        """The result. Raises `AbsentError` or `ContenderError`; without one in so many seconds the process
+        is killed."""
         try:
+            if not self._connection.poll(seconds):
+                self._process.kill()
+                raise ContenderError(f"gave no answer in {seconds:.0f} s, and was ended")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
             raise self._died() from None
@@ -217,10 +227,10 @@ class Worker:
             raise ContenderError(value)
         return value
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, seconds: float | None = None) -> Any:
         """Ask and wait."""
         self.ask(method, *arguments)
-        return self.answer()
+        return self.answer(seconds)
 
     def close(self) -> None:
         """End the process, if it has not been ended."""

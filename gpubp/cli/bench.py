@@ -13,7 +13,7 @@ from ..benchmark.compare import compare
 from ..benchmark.contenders import CONTENDERS
 from ..benchmark.pictures import draw
 from ..benchmark.report import comparison_tables, markdown, show, tables
-from ..benchmark.suite import default_architectures, quick
+from ..benchmark.suite import default_architectures, gpu, quick
 from ..benchmark.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
 
@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder = Path("gpubp-bench")
     add = parser.add_argument
     add("--quick", action="store_true", help="a small part of it, in less than a minute")
+    add("--gpu", action="store_true", help="Adam's steps on a GPU beside its peers, in two minutes")
+    add(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="end by then: the last of the batch sizes lose their peers, then are left out",
+    )
     add("--architectures", nargs="+", metavar="NAME", help=f"of {', '.join(ARCHITECTURES)}")
     add("--batch-sizes", nargs="+", type=int, metavar="N", help=f"default: {BATCH_SIZES}")
     add("--contenders", nargs="+", metavar="NAME", help=f"of {', '.join(CONTENDERS)}")
@@ -46,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     if options.show is not None:
         results = Results.load(options.show)
     else:
-        results = run_suite(settings, _tell)
+        # What is measured is kept as it comes, so that nothing ends it in vain.
+        keep = options.repeat is None and options.json
+        results = run_suite(settings, _tell, lambda r: r.save(options.json) if keep else None)
         _tell("")
         if options.repeat is not None:
             run, newer = Results.load(options.repeat), results
@@ -77,7 +86,9 @@ def _settings(options: argparse.Namespace) -> Settings:
     ------
     ValueError : a name is unknown, or a number out of range.
     """
-    settings = quick() if options.quick else Settings(default_architectures())
+    settings = Settings(default_architectures())
+    if options.quick or options.gpu:
+        settings = gpu() if options.gpu else quick()
     if options.architectures is not None:
         names = _known("architecture", options.architectures, ARCHITECTURES)
         settings = replace(settings, architectures=names)
@@ -97,7 +108,13 @@ def _settings(options: argparse.Namespace) -> Settings:
                 f"batch size {size}: expected from 1 to {DISTINCT_ROWS}, or a multiple of that"
             )
     if options.batch_sizes is not None:
-        settings = replace(settings, batch_sizes=tuple(sorted(set(options.batch_sizes))))
+        sizes = tuple(dict.fromkeys(options.batch_sizes))
+        in_order = options.gpu or options.budget is not None
+        settings = replace(settings, batch_sizes=sizes if in_order else tuple(sorted(sizes)))
+    if options.budget is not None:
+        if not options.budget > 0:
+            raise ValueError(f"--budget is {options.budget}, expected seconds above 0")
+        settings = replace(settings, budget=options.budget)
     if options.rounds is not None:
         if options.rounds < 1:
             raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")

@@ -48,7 +48,7 @@ rows of a block."""
 
 _ON_DEVICE = (
     "_gradients", "_views", "_loss_scale", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
-    "_table", "_steps",
+    "_table", "_steps", "_order_buffer",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
 
@@ -136,6 +136,7 @@ class Trainer:
         self._costs: Array = backend.xp.zeros((0, 0), np.float64)
         self._done = 0
         self._steps: dict[StepKey, Callable[[], None]] = {}
+        self._order_buffer: Array = None
         self._make_room([1], 1)
 
     @on_device
@@ -395,7 +396,7 @@ class Trainer:
             0,
         )
         if not data.streamed:
-            rows.order, rows.stride = self.backend.asarray(order), stride
+            rows.order, rows.stride = self._order_on_device(order), stride
         self._clear_costs()
         watched = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         for start in range(0, data.rows, stride):
@@ -418,6 +419,13 @@ class Trainer:
         order[:whole].reshape(-1, stride).sort(axis=1)
         order[whole:].sort()
         return order
+
+    def _order_on_device(self, order: Any) -> Array:
+        """The order, in the same place in every epoch: captured steps go by where it lies."""
+        if self._order_buffer is None or len(self._order_buffer) != len(order):
+            self._order_buffer = self.backend.xp.empty(len(order), np.int64)
+        self._order_buffer[...] = self.backend.asarray(order)
+        return self._order_buffer
 
     def _rates(self, epoch: int, epochs: int, batches: int) -> Any:
         """The learning rate of each step of the epoch, written to the table."""

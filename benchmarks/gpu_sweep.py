@@ -1,0 +1,225 @@
+"""The constants of the CUDA kernels that nobody has tuned: what their kernels take at other values.
+
+    python benchmarks/gpu_sweep.py --json sweep.jsonl
+    python benchmarks/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
+
+Each constant is set to a few values, and the calls that read it are timed at a few shapes as breakdown.py
+does: fifty copies in a graph, between events. Each figure is a line of JSON as soon as it is measured; a
+table follows for each constant: µs of a call, the fastest marked *, the value as it is in brackets, ~ where
+it was launched, not captured. SMALL_WORK is no number here but what it chooses between: the matmul of
+kernels/matmul.py, and cuBLAS with a kernel for what follows, for the three products of a layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from gpubp.kernels import ACTIVATIONS, launch, matmul, sums
+
+from gpubp.backends import Backend, Rows, get_backend
+from gpubp.backends.cupy import open_cupy
+from gpubp.benchmark.timing import Timer, random_array
+
+Array = Any
+Call = Callable[[], None]
+Shape = tuple[int, ...]
+
+BATCHES: Sequence[Shape] = ((512, 64), (2048, 256), (2048, 1024), (8192, 4096))
+LAYERS: Sequence[Shape] = ((64, 64), (784, 256), (256, 256), (256, 10), (100, 1024), (1024, 1024))
+ROWS = (32, 512, 2048)
+FEW_LAYERS, FEW_ROWS = ((64, 64), (784, 256), (256, 256)), (32, 512)
+TALL: Shape = (65536, 64)
+WEIGHTED, SQUARED = (512, 8192, 65536), (270_000, 50_000_000)
+OWN, CUBLAS = "own", "cuBLAS"
+
+
+class Constant(NamedTuple):
+    """A constant of a module, the values to try, and the calls that read it."""
+
+    module: ModuleType
+    name: str
+    values: Sequence[Any]
+    cases: Callable[[Backend], Iterator[tuple[str, Call]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [constant.name for constant in CONSTANTS]
+    parser.add_argument("constants", nargs="*", metavar="CONSTANT", help=", ".join(names))
+    parser.add_argument("--backend", default="cupy")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append a line for each figure")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the median counts")
+    parser.add_argument("--seconds", type=float, default=60, help="no case is begun after so long")
+    options = parser.parse_args()
+    for name in options.constants:
+        if name not in names:
+            parser.error(f"no constant called {name}, expected {', '.join(names)}")
+    get_backend(options.backend)  # which says what is missing
+    backend = open_cupy(graphs=True)
+    ends = time.monotonic() + options.seconds
+    with backend.use():
+        timer = Timer(backend, options.rounds)
+        print(f"{backend.device}: µs of a call")
+        for constant in CONSTANTS:
+            if not options.constants or constant.name in options.constants:
+                sweep(constant, timer, ends, options.json)
+
+
+def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> None:
+    """Time every case with every value, and print the table."""
+    kept = getattr(constant.module, constant.name)
+    now = "" if constant.name == "SMALL_WORK" else kept
+    columns = [f"[{value}]" if value == now else f"{value}" for value in constant.values]
+    print(f"\n{constant.name:36s}" + "".join(f"{column:>10s}" for column in columns))
+    for case, call in constant.cases(timer.backend):
+        if time.monotonic() > ends:
+            print("the time is spent: what follows is left out")
+            return
+        found: list[tuple[float, str]] = []
+        for value in constant.values:
+            setattr(constant.module, constant.name, setting(value))
+            try:
+                taken = timer.call(call)
+                found.append((taken.seconds, "~" if taken.how == "launched" else ""))
+                result = {"seconds": taken.seconds, "how": taken.how, "why": taken.why}
+            except (
+                Exception
+            ) as error:  # a block too large, say: the others are still worth a figure
+                found.append((float("inf"), ""))
+                result = {"error": f"{type(error).__name__}: {error}"}
+            finally:
+                setattr(constant.module, constant.name, kept)
+            line = {"constant": constant.name, "value": value, "now": kept, "case": case}
+            write(path, {**line, **result})
+        best = min(seconds for seconds, _ in found)
+        cells = [
+            f"{'*' if s == best else ''}{s * 1e6:.2f}{mark}" if s < float("inf") else "ERROR"
+            for s, mark in found
+        ]
+        print(f"{case:36s}" + "".join(f"{cell:>10s}" for cell in cells), flush=True)
+
+
+def setting(value: Any) -> Any:
+    """Of SMALL_WORK, so large or so small that every product goes one way."""
+    return {OWN: 2**62, CUBLAS: -1}.get(value, value)
+
+
+def write(path: Path | None, line: dict[str, Any]) -> None:
+    if path is not None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+# The calls.
+
+
+def by_rows(backend: Backend) -> Iterator[tuple[str, Call]]:
+    """The kernels that go down the rows of a batch."""
+    relu, clock = ACTIVATIONS["relu"], backend.asarray(np.zeros(2, np.int64))
+    for shape in BATCHES:
+        z, a, biases = (random_array(backend, *s) for s in (shape, shape, shape[1:]))
+        rows, name = Rows(a), "x".join(map(str, shape))
+
+        def bias_activate(z: Array = z, a: Array = a, biases: Array = biases) -> None:
+            backend.bias_activate(relu, z, biases, z)
+
+        def derivative(z: Array = z, a: Array = a) -> None:
+            backend.multiply_by_derivative(relu, a, z, z)
+
+        def gather(rows: Rows = rows, z: Array = z) -> None:
+            backend.gather(rows, "x", clock, 0, z)
+
+        yield f"bias_activate {name}", bias_activate
+        yield f"multiply_by_derivative {name}", derivative
+        yield f"gather {name}", gather
+
+
+def column_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
+    for shape in (*BATCHES, TALL):
+        values, out = random_array(backend, *shape), random_array(backend, shape[1])
+        yield (
+            f"column_sums {'x'.join(map(str, shape))}",
+            lambda values=values, out=out: backend.column_sums(values, out),
+        )
+
+
+def weighted_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
+    clock = backend.asarray(np.zeros(2, np.int64))
+    out = backend.asarray(np.zeros(1))
+    for size in WEIGHTED:
+        values, weights = random_array(backend, size), random_array(backend, size)
+        yield (
+            f"weighted_sum {size}",
+            lambda v=values, w=weights: backend.weighted_sum(v, w, out, clock),
+        )
+    for size in SQUARED:
+        values = random_array(backend, size)
+        yield f"sum of squares {size}", lambda v=values: backend.weighted_sum(v, None, out)
+
+
+def products(
+    backend: Backend, layers: Sequence[Shape], batches: Sequence[int]
+) -> Iterator[tuple[str, Call]]:
+    """Of a layer, each with what follows it: a = σ(x wᵀ + b), (δ w) ⊙ σ′ and the gradients."""
+    relu = ACTIVATIONS["relu"]
+    for rows in batches:
+        for n_in, n_out in layers:
+            x, before = random_array(backend, rows, n_in), random_array(backend, rows, n_in)
+            a, delta = random_array(backend, rows, n_out), random_array(backend, rows, n_out)
+            w, gradient = random_array(backend, n_out, n_in), random_array(backend, n_out, n_in)
+            b, sums_ = random_array(backend, n_out), random_array(backend, n_out)
+
+            def forward(x: Array = x, w: Array = w, b: Array = b, a: Array = a) -> None:
+                backend.layer_forward(relu, x, w, b, a, a)
+
+            def backward(
+                delta: Array = delta, w: Array = w, x: Array = x, out: Array = before
+            ) -> None:
+                backend.layer_backward(relu, delta, w, x, out, out)
+
+            def gradients(
+                delta: Array = delta, x: Array = x, w: Array = gradient, b: Array = sums_
+            ) -> None:
+                backend.layer_gradients(delta, x, w, b, 0.0)
+
+            name = f"{rows}: {n_in}-{n_out}"
+            yield f"forward   {name}", forward
+            yield f"backward  {name}", backward
+            yield f"gradients {name}", gradients
+
+
+def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
+    """Small products, of which BLOCKS and LEAST_STEP decide how they are cut; by the own matmul."""
+    for case, call in products(backend, FEW_LAYERS, FEW_ROWS):
+
+        def own(call: Call = call) -> None:
+            kept = matmul.SMALL_WORK
+            matmul.SMALL_WORK = setting(OWN)
+            try:
+                call()
+            finally:
+                matmul.SMALL_WORK = kept
+
+        yield case, own
+
+
+CONSTANTS = (
+    Constant(matmul, "SMALL_WORK", (OWN, CUBLAS), lambda backend: products(backend, LAYERS, ROWS)),
+    Constant(matmul, "BLOCKS", (32, 64, 128, 256, 512), few_products),
+    Constant(matmul, "LEAST_STEP", (32, 64, 128, 256), few_products),
+    Constant(sums, "CHUNK_ROWS", (64, 128, 256, 512, 1024, 4096), column_sums),
+    Constant(sums, "SEGMENT", (2048, 4096, 16384, 65536), weighted_sums),
+    Constant(launch, "THREADS", (64, 128, 256, 512, 1024), by_rows),
+    Constant(launch, "MOST_BLOCKS_DOWN", (64, 256, 1024, 4096, 65535), by_rows),
+)
+
+
+if __name__ == "__main__":
+    main()

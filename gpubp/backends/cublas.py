@@ -1,0 +1,156 @@
+"""cuBLAS's matmul, called so that a CUDA graph can capture it: CuPy's own wrapper refuses to.
+
+`cuda.pathfinder`, which CuPy brings, finds the library that CuPy uses. One of its functions,
+cublasGemmEx, does every type of number. Reference: NVIDIA, "cuBLAS", sections cublasGemmEx,
+cublasSetStream and cublasSetWorkspace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+import threading
+from functools import cache
+from typing import Any
+
+from .base import Array
+
+__all__ = ["Cublas", "CublasError", "load_library"]
+
+Pointer, Int = ctypes.c_void_p, ctypes.c_int
+
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "cublasCreate_v2": (Pointer,),
+    "cublasDestroy_v2": (Pointer,),
+    "cublasSetStream_v2": (Pointer, Pointer),
+    "cublasSetWorkspace_v2": (Pointer, Pointer, ctypes.c_size_t),
+    "cublasGemmEx": (
+        *(Pointer, Int, Int, Int, Int, Int, Pointer, Pointer, Int, Int, Pointer, Int, Int, Pointer),
+        *(Pointer, Int, Int, Int, Int),
+    ),
+}
+
+_NUMBERS = {"f": 0, "d": 1, "e": 2, "H": 14}
+"""cudaDataType, by a dtype's character: CUDA_R_32F, 64F, 16F, and 16BF, whose bits uint16 holds."""
+
+_COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
+_DEFAULT_ALGORITHM = -1
+
+
+class CublasError(RuntimeError):
+    """cuBLAS could not do what it was asked for."""
+
+
+def load_library() -> Any:
+    """The cuBLAS that CuPy uses.
+
+    Raises
+    ------
+    ImportError : there is none, or it does not load.
+    """
+    pathfinder = importlib.import_module("cuda.pathfinder")
+    try:
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+    except (OSError, RuntimeError) as error:  # what is not found is a RuntimeError
+        raise ImportError(str(error)) from None
+
+
+class Cublas:
+    """Matmuls on the device that is current, on the stream that is current, from any thread.
+
+    Parameters
+    ----------
+    cupy : the module, or a stand-in for it.
+    library : what `load_library` gives.
+    """
+
+    def __init__(self, cupy: Any, library: Any) -> None:
+        self._cupy, self._library = cupy, library
+        for name, arguments in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, Int
+        self._gemm = library.cublasGemmEx
+        self._threads = threading.local()
+
+    def prepare(self) -> None:
+        """Make this thread's handle, if it has none: a capture is no time for it."""
+        if not hasattr(self._threads, "handle"):
+            self._threads.handle = _Handle(self._library)
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        alpha: float,
+        beta: float,
+        *,
+        tf32: bool = False,
+        workspace: Array | None = None,
+    ) -> None:
+        """out = alpha op(a) op(b) + beta out; all C-contiguous, and sums at least float32.
+
+        cuBLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. `tf32` lets it round float32
+        operands so. `workspace` is memory for it to use while a graph is captured, which keeps it; without,
+        cuBLAS has its own.
+        """
+        self.prepare()
+        handle = self._threads.handle
+        handle.use(self._cupy.cuda.get_current_stream().ptr, workspace)
+        kind = a.dtype.char
+        compute = _COMPUTE_64F if kind == "d" else _COMPUTE_32F_FAST_TF32 if tf32 else _COMPUTE_32F
+        inner = a.shape[0] if transpose_a else a.shape[1]
+        rows, columns = out.shape
+        status = self._gemm(
+            *(handle.pointer, transpose_b, transpose_a, columns, rows, inner),
+            *(_scalar(kind, alpha)[1], b.data.ptr, _NUMBERS[kind], b.shape[1]),
+            *(a.data.ptr, _NUMBERS[kind], a.shape[1], _scalar(kind, beta)[1]),
+            *(out.data.ptr, _NUMBERS[out.dtype.char], columns, compute, _DEFAULT_ALGORITHM),
+        )
+        if status:
+            what = f"{kind} {tuple(a.shape)} by {tuple(b.shape)} into {tuple(out.shape)}"
+            raise CublasError(f"cublasGemmEx failed with status {status} at {what}")
+
+
+class _Handle:
+    """A thread's cuBLAS handle, and what it has been told of stream and workspace."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        made = Pointer()
+        _check("cublasCreate", library.cublasCreate_v2(ctypes.addressof(made)))
+        self.pointer = made.value
+        self._told: tuple[int, int] | None = None
+
+    def use(self, stream: int, workspace: Array | None) -> None:
+        """Matmuls go to this stream from now on."""
+        place = 0 if workspace is None else workspace.data.ptr
+        if self._told == (stream, place):
+            return
+        # To set a stream is also to forget the workspace.
+        _check("cublasSetStream", self._library.cublasSetStream_v2(self.pointer, stream))
+        if workspace is not None:
+            size = workspace.nbytes
+            status = self._library.cublasSetWorkspace_v2(self.pointer, place, size)
+            _check("cublasSetWorkspace", status)
+        self._told = stream, place
+
+    def __del__(self) -> None:
+        # When the process ends, so does the library; in which order, nobody says.
+        if not sys.is_finalizing() and hasattr(self, "pointer"):
+            self._library.cublasDestroy_v2(self.pointer)
+
+
+def _check(name: str, status: int) -> None:
+    if status:
+        raise CublasError(f"{name} failed with status {status}")
+
+
+@cache
+def _scalar(kind: str, value: float) -> tuple[Any, int]:
+    """A number in memory, as products of such numbers take it, and its address."""
+    number = ctypes.c_double(value) if kind == "d" else ctypes.c_float(value)
+    return number, ctypes.addressof(number)
