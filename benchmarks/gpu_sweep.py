@@ -32,9 +32,12 @@ Call = Callable[[], None]
 Shape = tuple[int, ...]
 
 BATCHES: Sequence[Shape] = ((512, 64), (2048, 256), (2048, 1024), (8192, 4096))
-LAYERS: Sequence[Shape] = ((64, 64), (784, 256), (256, 256), (256, 10), (100, 1024), (1024, 1024))
+LAYERS: Sequence[Shape] = (
+    *((64, 64), (64, 16), (128, 128), (256, 256), (256, 10), (512, 512), (784, 256)),
+    *((100, 1024), (1024, 1), (1024, 1024)),
+)
 ROWS = (32, 512, 2048)
-FEW_LAYERS, FEW_ROWS = ((64, 64), (784, 256), (256, 256)), (32, 512)
+FEW_LAYERS, FEW_ROWS = ((64, 64), (784, 256), (256, 256)), (32, 512, 2048)
 TALL: Shape = (65536, 64)
 WEIGHTED, SQUARED = (512, 8192, 65536), (270_000, 50_000_000)
 OWN, CUBLAS = "own", "cuBLAS"
@@ -212,10 +215,11 @@ def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
 
 CONSTANTS = (
     Constant(matmul, "SMALL_WORK", (OWN, CUBLAS), lambda backend: products(backend, LAYERS, ROWS)),
+    Constant(matmul, "WIDE_BLOCKS", (1, 16, 64, 128, 2**30), few_products),
     Constant(matmul, "BLOCKS", (32, 64, 128, 256, 512), few_products),
-    Constant(matmul, "LEAST_STEP", (32, 64, 128, 256), few_products),
-    Constant(sums, "CHUNK_ROWS", (64, 128, 256, 512, 1024, 4096), column_sums),
-    Constant(sums, "SEGMENT", (2048, 4096, 16384, 65536), weighted_sums),
+    Constant(matmul, "LEAST_STEP", (64, 128, 256, 512), few_products),
+    Constant(sums, "CHUNK_ROWS", (256, 512, 1024, 2048, 4096, 8192), column_sums),
+    Constant(sums, "SEGMENT", (2048, 4096, 8192, 16384, 65536), weighted_sums),
     Constant(launch, "THREADS", (64, 128, 256, 512, 1024), by_rows),
     Constant(launch, "MOST_BLOCKS_DOWN", (64, 256, 1024, 4096, 65535), by_rows),
 )

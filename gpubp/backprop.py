@@ -9,8 +9,10 @@ input gradient. Where matmuls round their operands, x, a, δ and the weights are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from .backends import Array, Backend, Rows
 from .kernels import ACTIVATIONS, Cost, Precision
@@ -160,10 +162,10 @@ def backward(
     clock: Array,
     dropping: Dropping | None,
 ) -> None:
-    """From the output delta to the first layer's gradients; `beta` weighs what `gradient` holds."""
-    output_delta(problem, block)
+    """From the last layer's gradients to the first's; `beta` weighs what `gradient` holds."""
     for k in reversed(range(len(problem.layers))):
-        gradients(problem, block, k, gradient[k], beta)
+        with beside(problem, block, k > 0):
+            gradients(problem, block, k, gradient[k], beta)
         if k:
             propagate(problem, block, k - 1, clock, dropping)
     if block.input_gradient is not None:
@@ -171,20 +173,25 @@ def backward(
         problem.backend.matmul(block.deltas[0], weights, block.input_gradient, precision=precision)
 
 
+def beside(problem: Problem, block: Block, something_follows: bool = True) -> Any:
+    """Where the block's buffers allow it, what is done within may run beside what follows."""
+    return problem.backend.beside() if block.apart and something_follows else nullcontext()
+
+
 def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
     """Bring a block's rows of x and, unless predicting, its targets into its buffers."""
     backend, first = problem.backend, block.rows.start
+    if block.y is not None:
+        smoothing = problem.cost.label_smoothing
+        low = smoothing / block.y.shape[1]
+        with beside(problem, block):
+            if block.labels is None:
+                backend.gather(rows, "y", clock, first, block.y, scale=1 - smoothing, shift=low)
+            else:
+                backend.gather(rows, "y", clock, first, block.labels)
+                backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
     backend.gather(rows, "x", clock, first, block.a[0])
     problem.round(block.a[0])
-    if block.y is None:
-        return
-    smoothing = problem.cost.label_smoothing
-    low = smoothing / block.y.shape[1]
-    if block.labels is None:
-        backend.gather(rows, "y", clock, first, block.y, scale=1 - smoothing, shift=low)
-    else:
-        backend.gather(rows, "y", clock, first, block.labels)
-        backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
 
 
 def weigh(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
@@ -221,9 +228,13 @@ def backpropagate(
         for k, block in enumerate(workspace.lanes[lane]):
             load(problem, block, rows, clock)
             forward(problem, block, clock, dropping)
+            problem.backend.meet()  # the targets are there
+            output_delta(problem, block)
+            with beside(problem, block):
+                problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
             weight = 1.0 if k else beta if lane == 0 else 0.0
             backward(problem, block, gradient[lane], weight, clock, dropping)
-            problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
+            problem.backend.meet()
 
     problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
 
@@ -239,6 +250,7 @@ def evaluate(
         for block in workspace.lanes[lane]:
             load(problem, block, rows, clock)
             forward(problem, block, clock, None)
+            problem.backend.meet()
             output_delta(problem, block)
             problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
 

@@ -174,7 +174,7 @@ class Network:
             check_finite("what initializer gave", drawn)
             check_fits("what initializer gave", drawn, self.dtype)
             weights[...] = drawn
-        self.backend = get_backend(backend)
+        self.backend = get_backend(backend, self.layout.size)
         self._adopt(values, activations, [*map(float, rates), 0.0])
 
     def _adopt(

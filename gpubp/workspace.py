@@ -21,6 +21,9 @@ from .layers import Layer, widths
 
 __all__ = ["Block", "Mode", "Workspace"]
 
+APART_ELEMENTS = 2**22
+"""Layers of more activations than this keep a GPU busy one after another."""
+
 Mode = Literal["train", "cost", "predict"]
 
 
@@ -34,7 +37,8 @@ class Block:
     a : the input x, then each layer's activations after dropout, (rows, n).
     activated : for each layer, σ(z) before dropout; the same array as a's where nothing is dropped.
     z : for each layer, (rows, n_out); the same array as `activated` where z is not needed again.
-    deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory.
+    deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory, unless
+        they are to be kept `apart`.
     products : for each layer, where its δ is computed; the same array as `deltas` has, unless matmuls
         round their operands, which deltas then are.
     input_gradient : (rows, n_in), or None where it is not wanted.
@@ -42,6 +46,8 @@ class Block:
     delta_scale : (rows,) its weight in the output delta: the same array, or that times the loss scale.
     y : targets, (rows, n_out), or None when predicting; costs : (rows,) each row's cost, likewise.
     labels : (rows,), int64, where targets come as labels, else None.
+    apart : whether each δ has memory of its own, so that a layer's gradients may be computed beside the
+        propagation of its error.
     outputs_read : whether anything reads a[-1]: softmax with cross-entropy goes from z to δ and the cost.
     """
 
@@ -57,6 +63,7 @@ class Block:
     y: Array
     costs: Array
     labels: Array
+    apart: bool
     outputs_read: bool
 
     def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
@@ -179,7 +186,8 @@ class Workspace:
             a = [*self._matrices(rows, outs[:-1], sharing), self._empty(rows, n_out)]
         else:
             a = self._matrices(rows, outs, sharing)
-        deltas = self._matrices(rows, outs, not self._keep) if train else []
+        apart = self._keep or (self._backend.overlaps and rows * max(outs) <= APART_ELEMENTS)
+        deltas = self._matrices(rows, outs, not apart) if train else []
         activated = [
             self._operand(rows, n) if self._keeps_undropped(layer) else a_k
             for layer, n, a_k in zip(self._layers, outs, a, strict=True)
@@ -205,6 +213,7 @@ class Workspace:
             y=self._empty(rows, n_out) if targets else None,
             costs=self._empty(rows) if targets else None,
             labels=self._xp.empty(rows, np.int64) if targets and self._labels else None,
+            apart=apart,
             outputs_read=self._reads_outputs,
         )
 

@@ -1,25 +1,86 @@
-// Column sums: out[chunk][column] = beta * out[chunk][column] + sum over the chunk's rows of in[row][column].
+// Column sums: out[column] = sum over all rows of in[row][column] + beta out[column].
 //
-// grid (ceil(columns / 32), chunks), block (32, 32). A thread adds every 32nd row of its chunk, so that a warp
-// reads 32 neighbouring columns at once; then the partial sums, in double, are turned around in shared
-// memory, and each warp adds up one column. The launcher runs it twice where there are more chunks: rows into
-// chunks, then the chunks into `out`. No atomics: the order of the additions is fixed, and so are the bits.
-extern "C" __global__ void column_sums(const INPUT* __restrict__ in, OUTPUT* out, double beta, int rows,
-                                       int columns, int chunk_rows) {
-    __shared__ double partial[32][33];
-    const int read = blockIdx.x * 32 + threadIdx.x, written = blockIdx.x * 32 + threadIdx.y;
-    const int first = blockIdx.y * chunk_rows;
-    const int end = first + chunk_rows < rows ? first + chunk_rows : rows;
-    double sum = 0;
-    if (read < columns)
-        for (int row = first + threadIdx.y; row < end; row += 32)
-            sum += compute(in[(size_t)row * columns + read]);
-    partial[threadIdx.y][threadIdx.x] = sum;
+// grid (ceil(columns / COLUMNS), parts), block THREADS. A block adds up `part_rows` rows of COLUMNS neighbouring
+// columns, VECTOR columns of a row a thread, so that a warp reads whole sectors of 32 bytes, and every thread has
+// LOADS of them on their way. LOADS numbers are added in pairs in their own type, as their sum is then off by
+// three roundings at most; all else is added in double. The sums of a warp's threads are added by shuffles, those
+// of the warps through shared memory.
+//
+// Where there are several parts, every block leaves its sums in `partial`, (tiles, parts, COLUMNS), and the last of
+// a tile's blocks to come adds them. `counters`, one a tile, are zero before and after. Whichever block is last,
+// it adds in the same order: the bits are always the same.
+constexpr int LOADS = 8, WARPS = THREADS / 32;
+constexpr int ACROSS = COLUMNS / VECTOR, DOWN = THREADS / ACROSS;
+
+template <int COUNT, typename Number> __device__ __forceinline__ Number in_pairs(Number* numbers) {
+    for (int step = COUNT / 2; step > 0; step /= 2)
+        for (int k = 0; k < step; ++k) numbers[k] += numbers[k + step];
+    return numbers[0];
+}
+
+// Of the SIZE neighbouring columns that each thread has sums of: the whole sum of column threadIdx.x, for the
+// first COLUMNS threads.
+template <int SIZE> __device__ __forceinline__ double over_block(double* sums, double (*of_warps)[COLUMNS]) {
+    constexpr int WIDTH = COLUMNS / SIZE;
+    for (int k = 16; k >= WIDTH; k /= 2)
+        for (int j = 0; j < SIZE; ++j) sums[j] += __shfl_xor_sync(0xffffffff, sums[j], k);
+    const int lane = threadIdx.x % 32;
+    if (lane < WIDTH)
+        for (int j = 0; j < SIZE; ++j) of_warps[threadIdx.x / 32][lane * SIZE + j] = sums[j];
     __syncthreads();
-    sum = partial[threadIdx.x][threadIdx.y];
-    for (int k = 16; k > 0; k /= 2) sum += __shfl_xor_sync(0xffffffff, sum, k);
-    if (threadIdx.x == 0 && written < columns) {
-        OUTPUT* target = out + (size_t)blockIdx.y * columns + written;
-        *target = OUTPUT(beta == 0 ? sum : sum + beta * double(*target));
+    if (threadIdx.x >= COLUMNS) return 0;
+    double column[WARPS];
+    for (int warp = 0; warp < WARPS; ++warp) column[warp] = of_warps[warp][threadIdx.x];
+    return in_pairs<WARPS>(column);
+}
+
+extern "C" __launch_bounds__(THREADS, 2) __global__
+    void column_sums(const INPUT* __restrict__ in, OUTPUT* out, double beta, unsigned int rows, int columns,
+                     unsigned int part_rows, double* partial, unsigned int* counters) {
+    typedef decltype(compute(INPUT())) Sum;
+    __shared__ double of_warps[WARPS][COLUMNS];
+    __shared__ bool last;
+    const int read = blockIdx.x * COLUMNS + threadIdx.x % ACROSS * VECTOR;
+    const int written = blockIdx.x * COLUMNS + threadIdx.x;
+    const bool writes = threadIdx.x < COLUMNS && written < columns;
+    const unsigned int first = blockIdx.y * part_rows, end = rows - first < part_rows ? rows : first + part_rows;
+    double sums[VECTOR] = {};
+    if (read < columns)
+#pragma unroll 1  // the loads of one step are enough on their way, and short text is fetched sooner
+        for (unsigned int row = first + threadIdx.x / ACROSS; row < end; row += LOADS * DOWN) {
+            Vector<INPUT> values[LOADS] = {};
+            for (int k = 0; k < LOADS; ++k)
+                if (row + k * DOWN < end) values[k] = load(in + (size_t)(row + k * DOWN) * columns + read);
+            for (int j = 0; j < VECTOR; ++j) {
+                Sum column[LOADS];
+                for (int k = 0; k < LOADS; ++k) column[k] = compute(values[k].value[j]);
+                sums[j] += in_pairs<LOADS>(column);
+            }
+        }
+    double sum = over_block<VECTOR>(sums, of_warps);
+
+    if (gridDim.y > 1) {
+        const unsigned int size = gridDim.y * COLUMNS;
+        double* own = partial + (size_t)blockIdx.x * size;
+        if (threadIdx.x < 32) {
+            if (threadIdx.x < COLUMNS) own[blockIdx.y * COLUMNS + threadIdx.x] = sum;
+            __syncwarp();
+            if (threadIdx.x == 0) {
+                last = arrive(&counters[blockIdx.x]) == gridDim.y - 1;
+                if (last) counters[blockIdx.x] = 0;
+            }
+        }
+        __syncthreads();
+        if (!last) return;
+        double total = 0;
+#pragma unroll 1
+        for (unsigned int at = threadIdx.x; at < size; at += 4 * THREADS) {
+            double sums_of_parts[4] = {};
+            for (int k = 0; k < 4; ++k)
+                if (at + k * THREADS < size) sums_of_parts[k] = __ldcg(&own[at + k * THREADS]);
+            total += in_pairs<4>(sums_of_parts);
+        }
+        sum = over_block<1>(&total, of_warps);
     }
+    if (writes) out[written] = OUTPUT(beta == 0 ? sum : sum + beta * double(out[written]));
 }

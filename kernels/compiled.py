@@ -35,7 +35,7 @@ from .activations import Activation
 from .costs import Cost
 from .dropout import PHILOX
 from .layers import activation_text, delta_text, derivative_text
-from .updates import PROLOGUE, SKIPPED, Shared, Update
+from .updates import ONCE, PROLOGUE, SKIPPED, Shared, Update
 
 __all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
 
@@ -504,6 +504,8 @@ KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, 
     const double* scalars = array<const double>(s[7]);
     %(scalars)s
     %(states)s
+    if (%(skipped)s) return;
+    %(once)s
     const auto sweep = [&](int64_t first, int64_t end, const int64_t n_weights) {
         for (int64_t i = first; i < end; ++i) {
             T& theta = thetas[i];
@@ -513,7 +515,6 @@ KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, 
             %(update)s
         }
     };
-    if (%(skipped)s) return;
     const int64_t n = s[5].integer;
     const int64_t weights = s[6].integer < 0 ? 0 : s[6].integer < n ? s[6].integer : n;
     sweep(0, weights, INT64_MAX);
@@ -552,6 +553,7 @@ def update(
             for k, name in enumerate(update.state)
         ),
         "references": "".join(f"T& {name} = {name}s_[i];" for name in update.state),
+        "once": ONCE,
         "prologue": PLAIN_PROLOGUE if plain else PROLOGUE,
         "update": update.cuda,
         "skipped": "false" if plain else SKIPPED,
@@ -561,9 +563,4 @@ def update(
     return _call("update", theta.dtype, *arguments, text=text)
 
 
-PLAIN_PROLOGUE = """
-    const double* row = &table[3 * clock[1]];
-    const T learning_rate = T(row[0]);
-    const T factor1 = T(row[1]), factor2 = T(row[2]);
-    const T g = gradient;
-"""
+PLAIN_PROLOGUE = "const T g = gradient;"

@@ -87,6 +87,22 @@ THREADS, MOST_BLOCKS_DOWN = 256, 4096
 """Threads of a block, and the most blocks over a batch's rows; not yet tuned on a GPU."""
 
 
+# What blocks of one launch share: the last of them to arrive goes on with what all have left.
+ARRIVE = """
+// Counts a block that has left its sums in memory; returns how many have before. What this thread wrote, or
+// waited for in a barrier, is seen by whoever counts later, and by the threads that then wait for that one.
+__device__ __forceinline__ unsigned int arrive(unsigned int* counter) {
+#ifdef __CUDACC__  // release and acquire cost less than the fences of atomicAdd
+    unsigned int before;
+    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+    return before;
+#else  // the tests' emulation
+    return atomicAdd(counter, 1u);
+#endif
+}
+"""
+
+
 def device_function(
     name: str, arguments: str, body: str, constants: Mapping[str, float] | None = None
 ) -> str:

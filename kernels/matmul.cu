@@ -9,19 +9,26 @@
 //
 // grid (ceil(columns / TILE), ceil(rows / TILE), parts), block 256. A block makes a TILE x TILE piece in steps of
 // STEP along k. While it multiplies one step's tiles, which lie in shared memory with k first, the next step's
-// numbers are on their way to registers. A thread makes EACH x EACH neighbouring sums. Memory is read LOAD_A and
-// LOAD_B numbers at once along its rows, and STORE written; the launcher says how many divide and are aligned.
+// numbers are on their way to registers. A thread makes 4 x 4 sums, so that two loads of 16 bytes feed sixteen
+// multiply-adds; where that takes fewer than 256 threads, GROUPS of them share a step's k, and their sums are
+// added at the end. Memory is read LOAD_A and LOAD_B numbers at once along its rows, and STORE written; the
+// launcher says how many divide and are aligned.
 //
-// Where there are several parts of k, each `step` long, every block leaves its sums in `partial`, (parts, rows,
-// columns), and the last of a piece's blocks to come adds them up in the order of the parts, so that the bits are
-// always the same. `counters`, one a piece, are zero before and after.
-constexpr int EACH = TILE / 16;
+// Where there are several parts of k, each `step` long, every block leaves its sums in `partial`, and the last of
+// a piece's blocks to come adds them up in the order of the parts, so that the bits are always the same.
+// `counters`, one a piece, are zero before and after.
+constexpr int UNITS = TILE / 4, GROUPS = 256 / (UNITS * UNITS), OUT = GROUPS == 1 ? 4 : 1;
 typedef decltype(compute(A())) Sum;
 
 template <typename T, int SIZE> struct alignas(sizeof(T) * SIZE) Several { T value[SIZE]; };
 template <int SIZE, typename T> __device__ __forceinline__ Several<T, SIZE> several(const T* from) {
     return *reinterpret_cast<const Several<T, SIZE>*>(from);
 }
+typedef Several<Sum, 4> Four;
+
+// Where the tile has column x of row k. Fours of columns change places from row to row: numbers that come k by k
+// and are put down column by column would meet in the same banks.
+__device__ __forceinline__ int place(int k, int x) { return k * TILE + ((x / 4) ^ (k / 4 % UNITS)) * 4 + x % 4; }
 
 // A TILE x STEP piece of an operand on its way: from memory to registers, then to shared memory. ALONG says
 // that k runs along the rows of memory, which are `width` long; `first` and `limit` are of the other index.
@@ -40,24 +47,37 @@ template <typename T, int LOAD, bool ALONG> struct Piece {
         }
     }
 
-    __device__ __forceinline__ void put(Sum (*tile)[TILE + 4]) const {
+    __device__ __forceinline__ void put(Sum* tile) const {
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
             const int i = threadIdx.x + 256 * chunk, x = i % ACROSS * LOAD, y = i / ACROSS;
-            for (int j = 0; j < LOAD; ++j)
-                (ALONG ? tile[x + j][y] : tile[y][x + j]) = compute(chunks[chunk].value[j]);
+            if constexpr (!ALONG && LOAD == 4) {
+                Four wide;
+                for (int j = 0; j < 4; ++j) wide.value[j] = compute(chunks[chunk].value[j]);
+                *reinterpret_cast<Four*>(&tile[place(y, x)]) = wide;
+            } else {
+                for (int j = 0; j < LOAD; ++j)
+                    tile[ALONG ? place(x + j, y) : place(y, x + j)] = compute(chunks[chunk].value[j]);
+            }
         }
     }
 };
 
-// What other blocks of this launch have written.
-__device__ __forceinline__ Sum fresh(const Sum* from) { return *reinterpret_cast<const volatile Sum*>(from); }
+// What other blocks of this launch have written, which lies in no nearer cache than the one that all share.
+__device__ __forceinline__ Four fresh(const Four* from) {
+    Four values;
+    for (int j = 0; j < 4; ++j) values.value[j] = __ldcg(&from->value[j]);
+    return values;
+}
 
-extern "C" __launch_bounds__(256) __global__
+extern "C" __launch_bounds__(256, 2) __global__
     void matmul(const A* __restrict__ a, const B* __restrict__ b, C* out, Sum* z, const V* __restrict__ v,
-                Sum* biases, Sum* partial, unsigned int* counters, int rows, int columns, int inner, int step,
+                Sum* biases, Four* partial, unsigned int* counters, int rows, int columns, int inner, int step,
                 double alpha, double beta) {
-    alignas(32) __shared__ Sum a_tile[2][STEP][TILE + 4], b_tile[2][STEP][TILE + 4];
-    const int x = threadIdx.x % 16 * EACH, y = threadIdx.x / 16 * EACH;
+    constexpr int SIZE = TILE * STEP, GATHERED = GROUPS == 1 ? 0 : GROUPS * TILE * TILE;
+    alignas(32) __shared__ Sum memory[4 * SIZE > GATHERED ? 4 * SIZE : GATHERED];
+    __shared__ Sum row_memory[GROUPS][TILE];
+    const int group = threadIdx.x / (UNITS * UNITS), within = threadIdx.x % (UNITS * UNITS);
+    const int x = within % UNITS * 4, y = within / UNITS * 4;
     const int first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
     const int begin = blockIdx.z * step, end = begin + step < inner ? begin + step : inner;
     Piece<A, LOAD_A, !TRANSPOSE_A> a_next;
@@ -65,80 +85,108 @@ extern "C" __launch_bounds__(256) __global__
     const int a_width = TRANSPOSE_A ? rows : inner, b_width = TRANSPOSE_B ? inner : columns;
     a_next.fetch(a, a_width, begin, end, first_row, rows);
     b_next.fetch(b, b_width, begin, end, first_column, columns);
-    Sum sums[EACH][EACH] = {}, row_sums[EACH] = {};
+    Sum sums[4][4] = {}, row_sums[4] = {};
     int current = 0;
     for (int start = begin; start < end; start += STEP) {
-        a_next.put(a_tile[current]);
-        b_next.put(b_tile[current]);
+        Sum *a_tile = memory + current * SIZE, *b_tile = memory + (2 + current) * SIZE;
+        a_next.put(a_tile);
+        b_next.put(b_tile);
         __syncthreads();  // one a step: who writes these tiles again has passed the next one
         if (start + STEP < end) {
             a_next.fetch(a, a_width, start + STEP, end, first_row, rows);
             b_next.fetch(b, b_width, start + STEP, end, first_column, columns);
         }
 #pragma unroll 8
-        for (int k = 0; k < STEP; ++k) {
-            const auto left = several<EACH>(&a_tile[current][k][y]), right = several<EACH>(&b_tile[current][k][x]);
-            for (int i = 0; i < EACH; ++i) {
-                if (KIND == GRADIENT) row_sums[i] += left.value[i];
-                for (int j = 0; j < EACH; ++j) sums[i][j] += left.value[i] * right.value[j];
+        for (int i = 0; i < STEP / GROUPS; ++i) {
+            const int k = group * (STEP / GROUPS) + i;
+            const Four left = several<4>(&a_tile[place(k, y)]), right = several<4>(&b_tile[place(k, x)]);
+            for (int r = 0; r < 4; ++r) {
+                if (KIND == GRADIENT) row_sums[r] += left.value[r];
+                for (int c = 0; c < 4; ++c) sums[r][c] += left.value[r] * right.value[c];
             }
         }
         current ^= 1;
     }
 
-    const bool adds_rows = KIND == GRADIENT && biases && first_column == 0 && x == 0;
-    if (gridDim.z > 1) {
-        const size_t size = (size_t)rows * columns;
-        Sum* row_partial = partial + gridDim.z * size;  // (parts, rows)
-        for (int i = 0; i < EACH && first_row + y + i < rows; ++i) {
-            const int row = first_row + y + i;
-            for (int j = 0; j < EACH; ++j)
-                if (first_column + x + j < columns)
-                    partial[blockIdx.z * size + (size_t)row * columns + first_column + x + j] = sums[i][j];
-            if (adds_rows) row_partial[(size_t)blockIdx.z * rows + row] = row_sums[i];
-        }
-        __shared__ bool last;
-        __threadfence();
+    // From here on a thread has OUT rows of four sums, from (row, column) on, and the first TILE threads a row
+    // sum each.
+    Four results[OUT];
+    int row = first_row + y, column = first_column + x;
+    __syncthreads();
+    if (KIND == GRADIENT && x == 0)
+        for (int r = 0; r < 4; ++r) row_memory[group][y + r] = row_sums[r];
+    if constexpr (GROUPS == 1) {
+        for (int r = 0; r < 4; ++r)
+            for (int c = 0; c < 4; ++c) results[r].value[c] = sums[r][c];
         __syncthreads();
-        unsigned int* counter = counters + blockIdx.y * gridDim.x + blockIdx.x;
-        if (threadIdx.x == 0) last = atomicAdd(counter, 1u) == gridDim.z - 1;
+    } else {
+        for (int r = 0; r < 4; ++r) {
+            Four four;
+            for (int c = 0; c < 4; ++c) four.value[c] = sums[r][c];
+            *reinterpret_cast<Four*>(&memory[(group * TILE + y + r) * TILE + x]) = four;
+        }
+        __syncthreads();
+        const int own_x = threadIdx.x % UNITS * 4, own_y = threadIdx.x / UNITS;
+        row = first_row + own_y;
+        column = first_column + own_x;
+        results[0] = {};
+        for (int g = 0; g < GROUPS; ++g) {
+            const Four four = several<4>(&memory[(g * TILE + own_y) * TILE + own_x]);
+            for (int c = 0; c < 4; ++c) results[0].value[c] += four.value[c];
+        }
+    }
+    const bool adds_row =
+        KIND == GRADIENT && biases && first_column == 0 && threadIdx.x < TILE && first_row + threadIdx.x < rows;
+    Sum row_sum = 0;
+    if (adds_row)
+        for (int g = 0; g < GROUPS; ++g) row_sum += row_memory[g][threadIdx.x];
+
+    if (gridDim.z > 1) {
+        const int piece = blockIdx.y * gridDim.x + blockIdx.x, pieces = gridDim.x * gridDim.y;
+        Four* own = partial + (size_t)piece * gridDim.z * OUT * 256 + threadIdx.x;
+        Sum* own_rows = reinterpret_cast<Sum*>(partial + (size_t)pieces * gridDim.z * OUT * 256) +
+                        (size_t)blockIdx.y * gridDim.z * TILE + threadIdx.x;
+        for (int i = 0; i < OUT; ++i) own[(blockIdx.z * OUT + i) * 256] = results[i];
+        if (adds_row) own_rows[blockIdx.z * TILE] = row_sum;
+        __shared__ bool last;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            last = arrive(&counters[piece]) == gridDim.z - 1;
+            if (last) counters[piece] = 0;
+        }
         __syncthreads();
         if (!last) return;
-        if (threadIdx.x == 0) *counter = 0;
-        __threadfence();
-        for (int i = 0; i < EACH && first_row + y + i < rows; ++i) {
-            const int row = first_row + y + i;
-            for (int j = 0; j < EACH; ++j) {
-                sums[i][j] = 0;
-                if (first_column + x + j < columns)
-                    for (int part = 0; part < gridDim.z; ++part)
-                        sums[i][j] += fresh(&partial[part * size + (size_t)row * columns + first_column + x + j]);
+        for (int i = 0; i < OUT; ++i) results[i] = {};
+#pragma unroll 4
+        for (int part = 0; part < gridDim.z; ++part)
+            for (int i = 0; i < OUT; ++i) {
+                const Four four = fresh(&own[(part * OUT + i) * 256]);
+                for (int c = 0; c < 4; ++c) results[i].value[c] += four.value[c];
             }
-            if (adds_rows) {
-                double sum = 0;
-                for (int part = 0; part < gridDim.z; ++part)
-                    sum += fresh(&row_partial[(size_t)part * rows + row]);
-                row_sums[i] = Sum(sum);
-            }
+        if (adds_row) {
+            double sum = 0;
+#pragma unroll 4
+            for (int part = 0; part < gridDim.z; ++part) sum += __ldcg(&own_rows[part * TILE]);
+            row_sum = Sum(sum);
         }
     }
 
-    for (int i = 0; i < EACH && first_row + y + i < rows; ++i) {
-        const int row = first_row + y + i;
-        if (adds_rows) biases[row] = beta == 0 ? row_sums[i] : row_sums[i] + Sum(beta) * biases[row];
-        for (int j = 0; j < EACH; j += STORE) {
-            const int column = first_column + x + j;
-            if (column >= columns) break;
-            const size_t at = (size_t)row * columns + column;
+    if (adds_row) {
+        Sum* bias = biases + first_row + threadIdx.x;
+        *bias = beta == 0 ? row_sum : row_sum + Sum(beta) * *bias;
+    }
+    for (int i = 0; i < OUT && row + i < rows; ++i)
+        for (int c = 0; c < 4 && column + c < columns; c += STORE) {
+            const size_t at = (size_t)(row + i) * columns + column + c;
             Several<C, STORE> result;
             Several<Sum, STORE> shifted;
             Several<V, STORE> reads;
             if (KIND == BACKWARD) reads = several<STORE>(v + at);
             if (beta != 0) result = several<STORE>(out + at);
             for (int s = 0; s < STORE; ++s) {
-                const Sum sum = sums[i][j + s];
+                const Sum sum = results[i].value[c + s];
                 if (KIND == FORWARD) {
-                    shifted.value[s] = biases ? sum + biases[column + s] : sum;
+                    shifted.value[s] = biases ? sum + biases[column + c + s] : sum;
                     result.value[s] = C(activation(shifted.value[s]));
                 } else if (KIND == BACKWARD) {
                     result.value[s] = C(sum * derivative(compute(reads.value[s])));
@@ -150,5 +198,4 @@ extern "C" __launch_bounds__(256) __global__
             if (KIND == FORWARD && z) *reinterpret_cast<Several<Sum, STORE>*>(z + at) = shifted;
             *reinterpret_cast<Several<C, STORE>*>(out + at) = result;
         }
-    }
 }

@@ -29,12 +29,17 @@ __all__ = [
 
 Array = Any
 
-SMALL_WORK = 2**22
+SMALL_WORK = 2**25
 """The most multiply-adds of a small product."""
 
+WIDE_BLOCKS = 128
+"""Tiles are 64 wide where there are so many of them, else 32."""
+
 BLOCKS, LEAST_STEP = 128, 64
-"""Fewer blocks than this leave a GPU idle: tiles are then smaller, and the inner dimension is cut into
-parts of at least so many."""
+"""Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many."""
+
+STEPS = {64: 32, 32: 64}
+"""How much of the inner dimension a block does at once, by its tile; half of it in float64."""
 
 COUNTERS = 1024
 """What pieces of a product are counted with, where it is cut: more than there are pieces then."""
@@ -59,7 +64,7 @@ def is_small(rows: int, columns: int, inner: int) -> bool:
 
 
 def _tile(rows: int, columns: int) -> int:
-    return 64 if -(-rows // 64) * -(-columns // 64) >= BLOCKS else 32
+    return 64 if -(-rows // 64) * -(-columns // 64) >= WIDE_BLOCKS else 32
 
 
 def parts_of(rows: int, columns: int, inner: int) -> int:
@@ -146,12 +151,13 @@ def _launch(
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
     tile, parts = _tile(rows, columns), parts_of(rows, columns, inner)
-    length = 16 if tile == 64 else 32
+    double = a.dtype == np.float64
+    length = STEPS[tile] // 2 if double else STEPS[tile]
     # A part is a whole number of steps long, so that no load of several numbers runs over its end.
     step = -(-inner // (parts * length)) * length
     parts = -(-inner // step)
     moved = [array for array in (out, z, v) if array is not None]
-    store = tile // 16
+    store = 4
     if columns % store or any(m.data.ptr % (store * m.itemsize) for m in moved):
         store = 1
     constants = _constants(
@@ -168,8 +174,10 @@ def _launch(
     null = np.uintp(0)
     partial = counters = null
     if parts > 1:
-        dtype = np.float64 if a.dtype == np.float64 else np.float32
-        partial, counters = scratch.empty(parts * rows * (columns + 1), dtype), scratch.counters()
+        down, across = -(-rows // tile), -(-columns // tile)
+        size = parts * down * tile * (across * tile + 1)
+        partial = scratch.empty(size, np.float64 if double else np.float32)
+        counters = scratch.counters()
     kernel(
         (-(-columns // tile), -(-rows // tile), parts),
         (256,),
@@ -199,7 +207,7 @@ def _constants(
     store: int,
 ) -> str:
     return (
-        f"{KINDS}constexpr int KIND = {kind}, TILE = {tile}, STEP = {length};\n"
+        f"{KINDS}{launch.ARRIVE}constexpr int KIND = {kind}, TILE = {tile}, STEP = {length};\n"
         f"constexpr int LOAD_A = {load_a}, LOAD_B = {load_b}, STORE = {store};\n"
         f"constexpr bool TRANSPOSE_A = {int(transpose_a)}, TRANSPOSE_B = {int(transpose_b)};\n"
     )

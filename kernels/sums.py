@@ -1,61 +1,90 @@
 """Sums: launchers and NumPy twins of column_sums.cu and weighted_sum.cu.
 
-Both keep their digits over a million rows of float32: chunks of rows are summed first, and the chunks'
-sums in float64.
+Both keep their digits over a million rows of float32: few terms are added in the array's own type, and
+their sums in float64. Each is one launch: where blocks share a sum, the last of them adds what all found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from . import launch
 from .blocks import flat_blocks
+from .matmul import Scratch
 
 __all__ = ["column_sums_cuda", "column_sums_numpy", "weighted_sum_cuda", "weighted_sum_numpy"]
 
 Array = Any
 Bound = Callable[[], None]
 
-CHUNK_ROWS = 1024
-"""Rows whose column sums one block of threads, or one product with a row of ones, adds up."""
+PRODUCT_ROWS = 1024
+"""Rows whose column sums one product with a row of ones adds up, in the twin."""
 
-SEGMENT = 16 * 1024
-"""Terms of a weighted sum that one block of threads adds up: sixteen for each thread."""
+THREADS = 512
+"""Of a block."""
 
+BLOCKS = 264
+"""The most blocks that share sums: two for each of an H100's 132 multiprocessors. Counters are more."""
 
-def chunk_rows(rows: int) -> int:
-    """Rows of a chunk: CHUNK_ROWS, or more where there would be more chunks than a grid has rows."""
-    return max(CHUNK_ROWS, -(-rows // 65535))
+TILES = 128
+"""Fewer blocks than this leave an H100 idle: a block then takes fewer columns, at least 32 bytes."""
 
+CHUNK_ROWS, PART_ROWS = 4096, 256
+"""The most rows whose column sums one block adds up, where there are others to share them with; and about
+how many each takes of those that are shared. To share takes a microsecond or two."""
 
-def column_sums_cuda(
-    cupy: Any, values: Array, out: Array, beta: float, partial: Array | None
-) -> None:
-    """out, (columns,) = Σ over rows of values, (rows, columns), + beta out.
-
-    `partial` is a float64 array (⌈rows / chunk_rows(rows)⌉, columns), or None where one chunk is enough.
-    """
-    if partial is not None:
-        _column_sums_once(cupy, values, partial, 0.0, chunk_rows(len(values)))
-        values = partial
-    _column_sums_once(cupy, values, out, beta, len(values))
+SEGMENT, PART = 8192, 2048
+"""The most terms of a weighted sum that one block adds up, and about how many each takes of more."""
 
 
-def _column_sums_once(cupy: Any, values: Array, out: Array, beta: float, chunk_rows: int) -> None:
+def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch: Scratch) -> None:
+    """out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
     rows, columns = values.shape
-    kernel = launch.raw(
-        cupy,
-        "column_sums.cu",
-        "column_sums",
-        INPUT=launch.operand_type(values),
-        OUTPUT=launch.c_type(out),
+    size = launch.VECTOR_BYTES // values.itemsize
+    if columns % size or values.data.ptr % launch.VECTOR_BYTES:
+        size = 1
+    tile = 32
+    while tile * values.itemsize > 32 and -(-columns // tile) < TILES:
+        tile //= 2
+    tiles, part_rows = -(-columns // tile), rows
+    if rows > CHUNK_ROWS and tiles < BLOCKS:
+        part_rows = -(-rows // min(BLOCKS // tiles, -(-rows // PART_ROWS)))
+    parts = -(-rows // part_rows)
+    kernel = _column_sums(cupy, size, tile, launch.operand_type(values), launch.c_type(out))
+    kernel(
+        (tiles, parts),
+        (THREADS,),
+        (
+            *(values, out, np.float64(beta), np.uint32(rows), np.int32(columns)),
+            *(np.uint32(part_rows), *_shared(scratch, tiles * parts * tile, parts > 1)),
+        ),
     )
-    grid = (-(-columns // 32), -(-rows // chunk_rows))
-    sizes = (np.int32(rows), np.int32(columns), np.int32(chunk_rows))
-    kernel(grid, (32, 32), (values, out, np.float64(beta), *sizes))
+
+
+@cache
+def _column_sums(cupy: Any, size: int, tile: int, input_type: str, output_type: str) -> Any:
+    text = f"constexpr int THREADS = {THREADS}, COLUMNS = {tile};\n"
+    return launch.raw(
+        *(
+            cupy,
+            "column_sums.cu",
+            "column_sums",
+            launch.VECTOR.format(size=size) + launch.ARRIVE + text,
+        ),
+        INPUT=input_type,
+        OUTPUT=output_type,
+    )
+
+
+def _shared(scratch: Scratch, size: int, shares: bool) -> tuple[Any, Any]:
+    """What blocks leave their sums in, and count with, where they share one."""
+    if not shares:
+        return np.uintp(0), np.uintp(0)
+    return scratch.empty(size, np.float64), scratch.counters()
 
 
 def column_sums_numpy(
@@ -64,12 +93,12 @@ def column_sums_numpy(
     """Bind the twin of `column_sums_cuda`; `row_of_sums(v, out, beta)` binds out = 1ᵀ v + beta out,
     which is a matmul, and fastest as one."""
     rows, columns = values.shape
-    if rows <= CHUNK_ROWS:
+    if rows <= PRODUCT_ROWS:
         return row_of_sums(values, out, beta)
-    starts = range(0, rows, CHUNK_ROWS)
+    starts = range(0, rows, PRODUCT_ROWS)
     partial = np.empty((len(starts), columns), values.dtype)
     chunks = [
-        row_of_sums(values[start : start + CHUNK_ROWS], partial[k], 0.0)
+        row_of_sums(values[start : start + PRODUCT_ROWS], partial[k], 0.0)
         for k, start in enumerate(starts)
     ]
     total = np.empty(columns, np.float64)
@@ -94,41 +123,44 @@ def weighted_sum_cuda(
     out: Array,
     slot: Array | None,
     add: bool,
-    empty: Callable[..., Array],
+    scratch: Scratch,
     squares: bool = False,
 ) -> None:
     """out[slot[0]] (+)= Σ weights values in float64; without weights Σ values, or with `squares` Σ values².
 
-    `empty` makes scratch memory.
+    `squares` has no meaning where there are weights.
     """
-    blocks = -(-values.size // SEGMENT)
-    if blocks > 1:
-        partial = empty(blocks, np.float64)
-        _weighted_sum_once(cupy, values, weights, squares, partial, None, False, SEGMENT)
-        values, weights, squares = partial, None, False
-    _weighted_sum_once(cupy, values, weights, squares, out, slot, add, values.size)
-
-
-def _weighted_sum_once(
-    cupy: Any,
-    values: Array,
-    weights: Array | None,
-    squares: bool,
-    out: Array,
-    slot: Array | None,
-    add: bool,
-    segment: int,
-) -> None:
-    kernel = launch.raw(cupy, "weighted_sum.cu", "weighted_sum", T=launch.c_type(values))
+    arrays = (values,) if weights is None else (values, weights)
+    size = launch.VECTOR_BYTES // values.itemsize
+    if any(array.data.ptr % launch.VECTOR_BYTES for array in arrays):
+        size = 1
+    blocks = 1 if values.size <= SEGMENT else min(BLOCKS, -(-values.size // PART))
+    kernel = _weighted_sum(cupy, size, weights is not None, squares, launch.c_type(values))
     null = np.uintp(0)
     kernel(
-        (-(-values.size // segment),),
-        (1024,),
+        (blocks,),
+        (THREADS,),
         (
-            *(values, null if weights is None else weights, np.int32(squares)),
-            *(out, null if slot is None else slot),
-            *(np.int64(values.size), np.int64(segment), np.int32(add)),
+            *(values, null if weights is None else weights, out, null if slot is None else slot),
+            *(np.int64(values.size), np.int32(add), *_shared(scratch, blocks, blocks > 1)),
         ),
+    )
+
+
+@cache
+def _weighted_sum(cupy: Any, size: int, weighted: bool, squares: bool, c_type: str) -> Any:
+    text = (
+        f"constexpr int THREADS = {THREADS};\n"
+        f"constexpr bool WEIGHTED = {int(weighted)}, SQUARES = {int(squares)};\n"
+    )
+    return launch.raw(
+        *(
+            cupy,
+            "weighted_sum.cu",
+            "weighted_sum",
+            launch.VECTOR.format(size=size) + launch.ARRIVE + text,
+        ),
+        T=c_type,
     )
 
 

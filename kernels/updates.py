@@ -8,7 +8,8 @@ is its twin on one block, with `s` a tuple of two scratch arrays and `g` not to 
 
 What every update shares comes first, in `PROLOGUE` and `_prepare`: the gradient is clipped (by the
 global norm, then by value) and gets the derivative of the penalties, and decoupled decay shrinks the
-weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements.
+weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements. What of this is
+the same for all elements is in `ONCE`.
 
 What changes from step to step is read from a device array, row clock[1] of `table`, (steps, 3): the
 learning rate, and the two numbers that the entry's `factors` makes of it and the step. They are made on
@@ -256,7 +257,8 @@ def _lion(
     np.add(average, s[1], out=average)
 
 
-# Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms".
+# Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms". The text names what becomes of NaN: a
+# compiler made 0 of `direction * T(0)`, where it comes after two comparisons, and lost it.
 LION = Update(
     name="lion",
     formula="θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g",
@@ -264,7 +266,8 @@ LION = Update(
     hyperparameters=("beta1", "beta2"),
     cuda="""
         const T direction = beta1 * average + T(1.0 - beta1_) * g;
-        theta -= direction > T(0) ? learning_rate : direction < T(0) ? -learning_rate : direction * T(0);
+        theta -= learning_rate *
+            (direction == direction ? T((direction > T(0)) - (direction < T(0))) : direction);
         average = beta2 * average + T(1.0 - beta2_) * g;
     """,
     numpy=_lion,
@@ -276,32 +279,72 @@ UPDATES: Mapping[str, Update] = {
 
 SKIPPED = "skips && !(squared_norm[0] <= 1.7976931348623157e308)"
 
-PROLOGUE = """
+ONCE = """
     const double* row = &table[3 * clock[1]];
     const T learning_rate = T(row[0]);
     const T factor1 = T(row[1]), factor2 = T(row[2]);
-    T g = gradient;
-    if (squared_norm[0] > clip_norm * clip_norm) g *= T(clip_norm / sqrt(squared_norm[0]));
-    g = g > T(clip_value) ? T(clip_value) : g < T(-clip_value) ? T(-clip_value) : g;
+    const bool too_long = squared_norm[0] > clip_norm * clip_norm;
+    const T clip_factor = too_long ? T(clip_norm / sqrt(squared_norm[0])) : T(1), largest = T(clip_value);
+    const T ridge = T(l2), lasso = T(l1), shrinkage = learning_rate * T(weight_decay);
+"""
+
+PROLOGUE = """
+    T g = gradient * clip_factor;
+    g = g > largest ? largest : g < -largest ? -largest : g;
     if (i < n_weights) {
-        g += T(l2) * theta + (theta > T(0) ? T(l1) : theta < T(0) ? T(-l1) : T(0));
-        theta -= learning_rate * T(weight_decay) * theta;
+        g += ridge * theta + (theta > T(0) ? lasso : theta < T(0) ? -lasso : T(0));
+        theta -= shrinkage * theta;
     }
 """
 
+UPDATE_ELEMENTS = """
+constexpr int STATES = %(count)d;
+
+// Elements `start` to start + VECTOR - 1, unless the step is skipped.
+template <typename T> __device__ __forceinline__ bool update_elements(
+    Vector<T>& thetas, const Vector<T>& gradients, Vector<T>* states, long long start, const double* table,
+    const long long* clock, const double* squared_norm, long long n_weights, double l1, double l2,
+    double weight_decay, double clip_norm, double clip_value, int skips, const double* hyperparameters) {
+    const bool skipped = %(skipped)s;
+    %(constants)s
+    %(once)s
+    for (int k = 0; k < VECTOR; ++k) {
+        const long long i = start + k;
+        T& theta = thetas.value[k];
+        const T gradient = gradients.value[k];
+        %(states)s
+        %(prologue)s
+        %(update)s
+    }
+    return !skipped;
+}
+"""
+
+MOST_STATES, MOST_HYPERPARAMETERS = 2, 3
+"""What update.cu has room for."""
+
+THREADS = 128
+"""Of a block: few, so that the parameters of a small network keep many multiprocessors busy."""
+
 
 @cache
-def _update_kernel(cupy: Any, update: Update) -> Any:
-    constants = "".join(f"const T {name} = T({name}_);" for name in update.hyperparameters)
-    return launch.elementwise(
-        cupy,
-        "T gradient, raw float64 table, raw int64 clock, raw float64 squared_norm, int64 n_weights,"
-        " float64 l1, float64 l2, float64 weight_decay, float64 clip_norm, float64 clip_value, bool skips"
-        + "".join(f", float64 {name}_" for name in update.hyperparameters),
-        ", ".join(f"T {name}" for name in ("theta", *update.state)),
-        f"{constants} if (!({SKIPPED})) {{ {PROLOGUE} {update.cuda} }}",
-        f"update_{update.name}",
-    )
+def _update_kernel(cupy: Any, update: Update, size: int, c_type: str) -> Any:
+    """The kernel whose threads have `size` elements each."""
+    text = UPDATE_ELEMENTS % {
+        "count": len(update.state),
+        "skipped": SKIPPED,
+        "constants": "".join(
+            f"const double {name}_ = hyperparameters[{k}]; const T {name} = T({name}_);"
+            for k, name in enumerate(update.hyperparameters)
+        ),
+        "once": ONCE,
+        "states": "".join(
+            f"T& {name} = states[{k}].value[k];" for k, name in enumerate(update.state)
+        ),
+        "prologue": PROLOGUE,
+        "update": update.cuda,
+    }
+    return launch.raw(cupy, "update.cu", "update", launch.VECTOR.format(size=size) + text, T=c_type)
 
 
 def update_cuda(
@@ -317,23 +360,22 @@ def update_cuda(
     clock: Array,
     squared_norm: Array,
 ) -> None:
-    """Update `theta` and `state`, flat arrays of one type, in one pass."""
-    kernel = _update_kernel(cupy, update)
+    """Update `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
+    size = launch.VECTOR_BYTES // theta.itemsize
+    if any(array.data.ptr % launch.VECTOR_BYTES for array in (theta, gradient, *state)):
+        size = 1
+    kernel = _update_kernel(cupy, update, size, launch.c_type(theta))
+    values = [float(hyperparameters[name]) for name in update.hyperparameters]
     kernel(
-        gradient,
-        table,
-        clock,
-        squared_norm,
-        n_weights,
-        shared.l1,
-        shared.l2,
-        shared.weight_decay,
-        shared.clip_norm,
-        shared.clip_value,
-        shared.skips,
-        *(hyperparameters[name] for name in update.hyperparameters),
-        theta,
-        *state,
+        (-(-theta.size // (size * THREADS)),),
+        (THREADS,),
+        (
+            *(theta, gradient, *state, *(np.uintp(0),) * (MOST_STATES - len(state))),
+            *(table, clock, squared_norm, np.int64(theta.size), np.int64(n_weights)),
+            *(float(shared.l1), float(shared.l2), float(shared.weight_decay)),
+            *(float(shared.clip_norm), float(shared.clip_value), np.int32(shared.skips)),
+            *(*values, *(0.0,) * (MOST_HYPERPARAMETERS - len(values))),
+        ),
     )
 
 

@@ -1,29 +1,69 @@
-// out[*slot + block] (+)= sum_i weights[i] values[i] over the block's segment, in double; without weights the
-// sum of the values, or of their squares where `squares` is set.
+// out[*slot] (+)= sum_i weights[i] values[i], in double; without weights the sum of the values, or of their squares
+// where SQUARES says so. `slot` may be null (the first element).
 //
-// Blocks of 1024 threads, each thread adding every 1024th term of its block's segment: the order of the
-// additions is fixed, and so are the bits. `slot` may be null (the first element). The launcher runs it once
-// more over the blocks' sums where there is more than one block.
-extern "C" __global__ void weighted_sum(const T* __restrict__ values, const T* __restrict__ weights,
-                                        int squares, double* out, const long long* slot, long long n,
-                                        long long segment, int add) {
-    __shared__ double partial[32];
-    const long long first = blockIdx.x * segment;
-    const long long end = first + segment < n ? first + segment : n;
-    double sum = 0;
-    for (long long i = first + threadIdx.x; i < end; i += 1024) {
-        const double value = compute(values[i]);
-        sum += value * (weights ? double(compute(weights[i])) : squares ? value : 1.0);
-    }
+// Blocks of THREADS threads, which take VECTOR neighbouring terms at once and go over the array side by side, LOADS
+// of them on their way for each thread. Where there are several blocks, each leaves its sum in `partial`, and the
+// last to come adds them. `counter` is zero before and after. The order of the additions follows from the
+// number of terms and of blocks alone, and so do the bits.
+constexpr int LOADS = 4, WARPS = THREADS / 32;
+
+__device__ __forceinline__ double term(T value, T weight) {
+    const double wide = compute(value);
+    return WEIGHTED ? wide * double(compute(weight)) : SQUARES ? wide * wide : wide;
+}
+
+// The sum over the block's threads, for the first warp.
+__device__ __forceinline__ double over_block(double sum, double* of_warps) {
     for (int k = 16; k > 0; k /= 2) sum += __shfl_xor_sync(0xffffffff, sum, k);
-    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = sum;
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = sum;
     __syncthreads();
     if (threadIdx.x < 32) {
-        sum = partial[threadIdx.x];
+        sum = threadIdx.x < WARPS ? of_warps[threadIdx.x] : 0;
         for (int k = 16; k > 0; k /= 2) sum += __shfl_xor_sync(0xffffffff, sum, k);
-        if (threadIdx.x == 0) {
-            double* target = out + (slot ? *slot : 0) + blockIdx.x;
-            *target = add ? *target + sum : sum;
-        }
     }
+    return sum;
+}
+
+extern "C" __launch_bounds__(THREADS, 2) __global__
+    void weighted_sum(const T* __restrict__ values, const T* __restrict__ weights, double* out,
+                      const long long* __restrict__ slot, long long n, int add, double* partial,
+                      unsigned int* counter) {
+    __shared__ double of_warps[WARPS];
+    __shared__ bool last;
+    const long long place = slot ? *slot : 0;
+    const long long thread = (long long)blockIdx.x * THREADS + threadIdx.x, threads = (long long)gridDim.x * THREADS;
+    const long long count = n / VECTOR;
+    double sums[LOADS] = {};
+#pragma unroll 1
+    for (long long i = thread; i < count; i += LOADS * threads) {
+        Vector<T> value[LOADS] = {}, weight[LOADS] = {};
+        for (int k = 0; k < LOADS; ++k)
+            if (i + k * threads < count) {
+                value[k] = load(values + (i + k * threads) * VECTOR);
+                if (WEIGHTED) weight[k] = load(weights + (i + k * threads) * VECTOR);
+            }
+        for (int k = 0; k < LOADS; ++k)
+            for (int j = 0; j < VECTOR; ++j) sums[k] += term(value[k].value[j], weight[k].value[j]);
+    }
+    double sum = 0;
+    for (int k = 0; k < LOADS; ++k) sum += sums[k];
+    const long long rest = count * VECTOR + thread;
+    if (rest < n) sum += term(values[rest], WEIGHTED ? weights[rest] : T(0));
+    const double kept = add && threadIdx.x == 0 ? out[place] : 0;  // on its way while threads wait for each other
+    sum = over_block(sum, of_warps);
+
+    if (gridDim.x > 1) {
+        if (threadIdx.x == 0) {
+            partial[blockIdx.x] = sum;
+            last = arrive(counter) == gridDim.x - 1;
+            if (last) *counter = 0;
+        }
+        __syncthreads();
+        if (!last) return;
+        sum = 0;
+#pragma unroll 1
+        for (unsigned int block = threadIdx.x; block < gridDim.x; block += THREADS) sum += __ldcg(&partial[block]);
+        sum = over_block(sum, of_warps);
+    }
+    if (threadIdx.x == 0) out[place] = add ? kept + sum : sum;
 }

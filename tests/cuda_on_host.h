@@ -135,6 +135,7 @@ inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 
 template <class T> T __ldg(const T *address) { return *address; }
+template <class T> T __ldcg(const T *address) { return *address; }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 

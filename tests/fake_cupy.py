@@ -55,7 +55,7 @@ class _Current(threading.local):
     def __init__(self) -> None:
         self.device = 0
         self.before: list[int] = []
-        self.captured: list[Callable[[], object]] | None = None
+        self.captured: _Capture | None = None
         self.streams = [self.bottom]
 
     bottom: _FakeStream
@@ -65,8 +65,9 @@ class _Current(threading.local):
         if self.captured is None:
             return self.streams[-1].do(functools.partial(launch, *arguments))
         places = [_Place(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        self.captured.append(
-            lambda: launch(*(p.array() if isinstance(p, _Place) else p for p in places))
+        self.captured.add(
+            self.streams[-1],
+            lambda: launch(*(p.array() if isinstance(p, _Place) else p for p in places)),
         )
         return None
 
@@ -418,19 +419,26 @@ class _FakeStream:
         self.reach(len(self._asked))
 
     def record(self, event: Any = None) -> _FakeEvent:
+        if _current.captured is not None:
+            return _FakeEvent(self, _current.captured.position(self))
         return _FakeEvent(self, len(self._asked))
 
     def wait_event(self, event: _FakeEvent) -> None:
-        self.do(event.synchronize)
+        if _current.captured is not None:
+            _current.captured.wait(self, event)
+        else:
+            self.do(event.synchronize)
 
     def begin_capture(self, mode: Any = None) -> None:
         assert self is not _FakeStream.null and _current.captured is None
-        _current.captured = []
+        _current.captured = _Capture(self)
 
     def end_capture(self) -> _FakeGraph:
         assert _current.captured is not None
-        graph, _current.captured = _FakeGraph(_current.captured), None
-        return graph
+        captured, _current.captured = _current.captured, None
+        if captured.run(lambda work: None, first=self):
+            raise _FakeCUDARuntimeError("end_capture: a stream's work is not waited for")
+        return _FakeGraph(captured)
 
 
 class _FakeEvent:
@@ -450,15 +458,57 @@ class _FakeEvent:
             self._stream.reach(self._position)
 
 
-class _FakeGraph:
-    """`cupy.cuda.Graph`."""
+class _Capture:
+    """What streams were asked for while they captured; one that waits for an event of another joins it."""
 
-    def __init__(self, launches: list[Callable[[], object]]) -> None:
-        self._launches = launches
+    def __init__(self, origin: _FakeStream) -> None:
+        self._work: dict[_FakeStream, list[Any]] = {origin: []}
+
+    def add(self, stream: _FakeStream, work: Callable[[], object]) -> None:
+        if stream not in self._work:
+            raise _FakeCUDARuntimeError(
+                "a stream that does not capture works while another one does"
+            )
+        self._work[stream].append(work)
+
+    def position(self, stream: _FakeStream) -> int:
+        return len(self._work[stream])
+
+    def wait(self, stream: _FakeStream, event: _FakeEvent) -> None:
+        self._work.setdefault(stream, []).append(event)
+
+    def run(self, do: Callable[[Any], object], first: _FakeStream | None = None) -> int:
+        """Do one stream's work, and of the others' what it waits for; how much of these is left then.
+
+        Without `first`, all of the side streams' is done before what the origin need not have done.
+        """
+        done = dict.fromkeys(self._work, 0)
+
+        def reach(stream: _FakeStream, position: int) -> None:
+            while done[stream] < position:
+                work = self._work[stream][done[stream]]
+                done[stream] += 1
+                if isinstance(work, _FakeEvent):
+                    assert work._stream is not None
+                    reach(work._stream, work._position)
+                else:
+                    do(work)
+
+        for stream in [first] if first else reversed(self._work):
+            reach(stream, len(self._work[stream]))
+        return sum(len(work) - done[stream] for stream, work in self._work.items())
+
+
+class _FakeGraph:
+    """`cupy.cuda.Graph`. Branches that need not wait run first and last in turn, from launch to launch."""
+
+    def __init__(self, captured: _Capture) -> None:
+        self._captured, self._launches = captured, 0
 
     def launch(self, stream: Any = None) -> None:
-        for launch in self._launches:
-            (stream or _current.streams[-1]).do(launch)
+        origin = next(iter(self._captured._work))
+        where, self._launches = stream or _current.streams[-1], self._launches + 1
+        self._captured.run(where.do, origin if self._launches % 2 else None)
 
 
 _FakeStream.null = _FakeStream(null=True)

@@ -95,7 +95,7 @@ SWEEP = ("{python}", str(ROOT / "benchmarks" / "gpu_sweep.py"))
 STAGES: dict[str, Stage] = {
     "facts": Stage(20, {"facts": ("{python}", str(HERE / "gpu_facts.py"))}),
     "smoke": Stage(30, {"smoke": ("{python}", str(HERE / "gpu_smoke.py"))}),
-    "suite": Stage(130, {"suite": SUITE}, "suite.jsonl"),
+    "suite": Stage(130, {"suite": SUITE}, "suite.jsonl", {"GPUBP_CUDA_GRAPHS": "0"}),
     "graphs": Stage(80, {"graphs": SUITE}, "graphs.jsonl", {"GPUBP_CUDA_GRAPHS": "1"}),
     "sanitizer": Stage(
         80,

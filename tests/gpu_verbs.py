@@ -15,6 +15,7 @@ import numpy as np
 from gpu_cupy import ON_HOST, import_cupy, open_backend
 from gpu_report import last_lines, record
 from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, Shared
+from gpubp.kernels import matmul as small
 
 import gpubp
 from gpubp.backends import Backend, Rows
@@ -30,9 +31,9 @@ HYPERPARAMETERS = {
 ACTIVATIONS_RUN = ("identity", "relu", "tanh", "gelu", "softmax")
 COSTS_RUN = ("quadratic", "cross_entropy", "huber")
 """A few: each is a kernel to compile, which takes longer than to run it; the suite has them all."""
-WIDE_TOO = ("matmul", "matmul_large", "column_sums", "weighted_sum", "softmax", "update")
+WIDE_TOO = ("matmul", "layers", "matmul_large", "column_sums", "weighted_sum", "softmax", "update")
 """Verbs that are run in float64 as well."""
-SHARING = ("matmul", "column_sums", "weighted_sum", "softmax", "train")
+SHARING = ("matmul", "layers", "column_sums", "weighted_sum", "softmax", "train")
 """Verbs whose threads work together, for racecheck."""
 
 
@@ -88,14 +89,37 @@ def matmul(backend: Backend, dtype: str) -> Iterator[Array]:
                 yield out
 
 
+def layers(backend: Backend, dtype: str) -> Iterator[Array]:
+    """A layer's three products, each with what follows it; also cut into parts."""
+    for rows, n_out, n_in in ((1, 1, 1), (33, 17, 5), (40, 32, 700), (900, 40, 36)):
+        for activation in (ACTIVATIONS["relu"], ACTIVATIONS["gelu"]):
+            x, w = (numbers(backend, s, dtype, 1) for s in ((rows, n_in), (n_out, n_in)))
+            z, a = (zeros(backend, (rows, n_out), dtype) for _ in range(2))
+            backend.layer_forward(activation, x, w, numbers(backend, n_out, dtype, 2), z, a)
+            yield from (z, a)
+            delta, out = (
+                numbers(backend, (rows, n_out), dtype, 3),
+                zeros(backend, (rows, n_in), dtype),
+            )
+            backend.layer_backward(activation, delta, w, x, out, out)
+            yield out
+            gradient, biases = zeros(backend, (n_out, n_in), dtype), zeros(backend, n_out, dtype)
+            backend.layer_gradients(delta, x, gradient, biases, 0.5)
+            yield from (gradient, biases)
+
+
 def matmul_large(backend: Backend, dtype: str) -> Iterator[Array]:
-    """Products that are cuBLAS's."""
+    """Products by cuBLAS, whatever their size."""
     for transpose_a, transpose_b in ((False, False), (False, True), (True, False), (True, True)):
         a = numbers(backend, (130, 301) if transpose_a else (301, 130), dtype, 1)
         b = numbers(backend, (259, 130) if transpose_b else (130, 259), dtype, 2)
         out = numbers(backend, (301, 259), dtype, 3)
         ways: Any = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        backend.matmul(a, b, out, alpha=0.5, beta=2.0, **ways)
+        kept, small.SMALL_WORK = small.SMALL_WORK, -1
+        try:
+            backend.matmul(a, b, out, alpha=0.5, beta=2.0, **ways)
+        finally:
+            small.SMALL_WORK = kept
         yield out
 
 
@@ -260,8 +284,8 @@ def add_and_advance(backend: Backend, dtype: str) -> Iterator[Array]:
 CASES: dict[str, Case] = {
     case.__name__: case
     for case in (
-        matmul, train, column_sums, weighted_sum, softmax, gather, one_hot, normalize, convert, add_bias,
-        bias_activate, dropout, output_delta, multiply_by_derivative, loss_scale, update,
+        matmul, layers, train, column_sums, weighted_sum, softmax, gather, one_hot, normalize, convert,
+        add_bias, bias_activate, dropout, output_delta, multiply_by_derivative, loss_scale, update,
         add_and_advance, matmul_large, matmul_rounded,
     )
 }  # fmt: skip

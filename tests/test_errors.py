@@ -490,7 +490,18 @@ def test_an_unproven_gpu_backend_is_not_the_default(
     assert chosen.name == "numpy"
     assert "has not been proven" in reason
     monkeypatch.setattr("gpubp.backends.cupy.PROVEN", True)
-    assert backends.explain_auto() == (cuda_backend, "CuPy finds a GPU")
+    chosen, reason = backends.explain_auto()
+    assert chosen is cuda_backend
+    assert reason == "CuPy finds a GPU; networks of fewer than 100000 parameters stay on the CPU"
+
+
+def test_auto_keeps_small_networks_on_the_cpu(cuda_backend: Backend) -> None:
+    chosen, reason = backends.explain_auto(99_999)
+    assert chosen.name == "numpy" and "a network of 99999 parameters" in reason
+    assert backends.explain_auto(100_000)[0] is cuda_backend
+    assert Network((10, 10)).backend.name == "numpy"
+    assert Network((1000, 100)).backend is cuda_backend
+    assert Network((10, 10), backend="cupy").backend is cuda_backend
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "identity", ""])

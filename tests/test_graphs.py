@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fake_cupy
 import numpy as np
 import pytest
 from gpubp.kernels import PRECISIONS
@@ -109,17 +110,48 @@ def test_a_replay_launches_nothing_but_the_graph(
     x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
     for _ in range(3):
         trainer.step(x, y)
-    (before,) = [trainer.network.cost(X, LABELS)]
+    before = trainer.network.cost(X, LABELS)
 
     def unexpected(*arguments: object, **options: object) -> None:
         raise AssertionError("the host launched a kernel")
 
-    for verb in ("gather", "matmul", "bias_activate", "output_delta", "update", "advance"):
-        monkeypatch.setattr(CupyBackend, verb, unexpected)
+    names = ("gather", "matmul", "bias_activate", "output_delta", "update", "advance", "asarray")
+    for name in names:
+        monkeypatch.setattr(CupyBackend, name, unexpected)
+    for name in ("_clock", "_costs", "_table", "_gradients", "_state", "_squared_norm"):
+        monkeypatch.setattr(trainer, name, None)  # the graph knows where they lie
     for _ in range(5):
         trainer.step(x, y)
     monkeypatch.undo()
     assert trainer.network.cost(X, LABELS) != before
+
+
+def test_on_the_stand_in_a_loop_of_steps_asks_for_nothing_but_graphs(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(graphs.xp.cuda.Stream, "late"):
+        pytest.skip("CuPy does not tell what is launched")
+    monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", 4)
+    trainer = train(graphs)
+    x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
+    asked: list[str] = []
+
+    def note(owner: Any, name: str) -> None:
+        do = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: asked.append(name) or do(*args))
+
+    note(fake_cupy._FakeGraph, "launch")
+    note(fake_cupy._Current, "do")
+    note(fake_cupy._Current, "wait")
+    for _ in range(3):
+        trainer.step(x, y)
+    per_step = []
+    for _ in range(9):
+        asked.clear()
+        trainer.step(x, y)
+        per_step.append(asked == ["launch"])
+    # A run of four steps had three of them; then come two runs whose first steps prepare them.
+    assert per_step == [True, *[False, True, True, True] * 2]
 
 
 def test_steps_on_other_arrays_get_graphs_of_their_own(graphs: CupyBackend) -> None:
@@ -276,7 +308,7 @@ def test_a_failed_end_of_capture_does_not_hide_why_the_step_failed(
             raise ZeroDivisionError("in the step")
 
     errors: list[str] = []
-    stream = graphs._recording.stream(graphs.xp)
+    stream, side = graphs._recording.streams(graphs.xp)
     end_capture = stream.end_capture
 
     class Failing:
@@ -297,12 +329,46 @@ def test_a_failed_end_of_capture_does_not_hide_why_the_step_failed(
             errors.append("end_capture")
             raise graphs.xp.cuda.runtime.CUDARuntimeError(901)
 
-    graphs._recording._stream = Failing()
+    graphs._recording._streams = Failing(), side
     captured = graphs.capture(step)
     captured()
     with pytest.raises(ZeroDivisionError, match="in the step"):
         captured()
     assert errors
+
+
+def test_a_branch_may_run_before_or_after_what_it_runs_beside(graphs: CupyBackend) -> None:
+    xp = graphs.xp
+    ones, beside, after = xp.ones(3, np.float32), xp.zeros(3, np.float32), xp.zeros(3, np.float32)
+
+    def step() -> None:
+        with graphs.beside():
+            graphs.add(ones, beside)
+        graphs.add(ones, after)
+        graphs.meet()
+        graphs.add(beside, after)
+
+    captured = graphs.capture(step)
+    for k in range(1, 6):
+        captured()
+        np.testing.assert_array_equal(graphs.to_numpy(beside), k)
+        np.testing.assert_array_equal(graphs.to_numpy(after), k + k * (k + 1) / 2)
+    assert isinstance(captured, CapturedStep) and captured.captured == 1
+
+
+def test_branches_that_never_meet_are_no_graph(graphs: CupyBackend) -> None:
+    values = graphs.xp.zeros(3, np.float32)
+
+    def step() -> None:
+        with graphs.beside():
+            graphs.add(values, values)
+
+    captured = graphs.capture(step)
+    captured()
+    with pytest.warns(RuntimeWarning, match="cannot be captured in a CUDA graph"):
+        captured()
+    captured()
+    graphs.synchronize()
 
 
 def test_every_epoch_replays_the_same_graphs(graphs: CupyBackend) -> None:
@@ -328,22 +394,21 @@ def test_page_locked_memory_is_kept_until_it_has_been_copied(cuda_backend: Backe
     assert waited == ["copied"]
 
 
-@pytest.fixture
-def environment(cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("GPUBP_CUDA_GRAPHS", "1")
-    backends._cupy.cache_clear()
-    yield
-    backends._cupy.cache_clear()
-
-
-def test_graphs_are_off_unless_the_environment_asks(
-    cuda_backend: Backend, environment: None
+@pytest.mark.parametrize(("asked", "graphs"), [(None, True), ("1", True), ("0", False)])
+def test_graphs_are_on_unless_the_environment_refuses_them(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, asked: str | None, graphs: bool
 ) -> None:
+    if asked is None:
+        monkeypatch.delenv("GPUBP_CUDA_GRAPHS", raising=False)
+    else:
+        monkeypatch.setenv("GPUBP_CUDA_GRAPHS", asked)
+
     def step() -> None:
         pass
 
-    assert open_cupy().capture(step) is step
-    assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep)
+    backends._cupy.cache_clear()
+    assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep) == graphs
+    backends._cupy.cache_clear()
 
 
 def test_the_benchmark_measures_captured_steps(cuda_backend: Backend) -> None:

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpubp.kernels import ACTIVATIONS, COSTS, SOFTMAX, UPDATES, Activation, Cost, Shared, blocks
+from gpubp.kernels import (
+    ACTIVATIONS,
+    COSTS,
+    PRECISIONS,
+    SOFTMAX,
+    UPDATES,
+    Activation,
+    Cost,
+    Shared,
+    blocks,
+    sums,
+)
 from scipy import special
 
 from gpubp.backends import Backend, Rows
@@ -477,6 +488,75 @@ def test_column_sums(
         close(backend.to_numpy(out), expected, dtype, magnitude=math.sqrt(shape[0]))
 
 
+COLUMN_SHAPES = [(1, 1), (40, 3), (700, 8), (90, 33), (257, 64), (30, 300)]
+
+
+@pytest.fixture(params=["one block", "several blocks", "wide tiles"])
+def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How sums are cut into blocks of threads, whatever they would be cut into."""
+    if request.param == "several blocks":
+        for name, value in {"CHUNK_ROWS": 1, "PART_ROWS": 16, "SEGMENT": 1, "PART": 100}.items():
+            monkeypatch.setattr(sums, name, value)
+    if request.param == "wide tiles":
+        monkeypatch.setattr(sums, "TILES", 1)
+        monkeypatch.setattr(sums, "CHUNK_ROWS", 100)
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("beta", [0.0, 0.9])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("shape", COLUMN_SHAPES)
+def test_column_sums_however_they_are_cut_and_aligned(
+    cuda_backend: Backend, shape: tuple[int, int], first: int, beta: float, dtype: str
+) -> None:
+    rng = np.random.default_rng(19)
+    flat, start = rng.normal(size=first + math.prod(shape)), rng.normal(size=shape[1])
+    flat, start = flat.astype(dtype), start.astype(dtype)
+    values = on(cuda_backend, flat)[first:].reshape(shape)
+    expected = flat[first:].reshape(shape).astype(np.float64).sum(axis=0) + beta * start
+    results = []
+    for _ in range(2):
+        out = on(cuda_backend, start if beta else np.full_like(start, np.nan))
+        cuda_backend.column_sums(values, out, beta)
+        results.append(cuda_backend.to_numpy(out))
+    close(results[0], expected, dtype, magnitude=math.sqrt(shape[0]))
+    np.testing.assert_array_equal(results[0], results[1])
+    assert not cuda_backend.to_numpy(cuda_backend.counters()).any()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS.values() if p.storage != "float32"])
+@pytest.mark.parametrize("columns", [3, 8, 48])
+def test_column_sums_of_narrow_numbers(cuda_backend: Backend, columns: int, precision: Any) -> None:
+    whole = np.random.default_rng(20).integers(-8, 8, (300, columns)).astype(np.float32)
+    values = cuda_backend.operands(whole.shape, precision)
+    cuda_backend.convert(on(cuda_backend, whole), values)
+    out = on(cuda_backend, np.zeros(columns, np.float32))
+    cuda_backend.column_sums(values, out)
+    np.testing.assert_array_equal(cuda_backend.to_numpy(out), whole.sum(axis=0))
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("size", [1, 5, 2047, 9000])
+def test_weighted_sums_however_they_are_cut_and_aligned(
+    cuda_backend: Backend, size: int, first: int, dtype: str
+) -> None:
+    flat, weights = np.random.default_rng(21).normal(size=(2, first + size)).astype(dtype)
+    wide, wide_weights = flat[first:].astype(np.float64), weights[first:].astype(np.float64)
+    values, factors = on(cuda_backend, flat)[first:], on(cuda_backend, weights)[first:]
+    clock, results = on(cuda_backend, [0, 1], np.int64), []
+    for _ in range(2):
+        out, squares = on(cuda_backend, [7.0, 2.0]), on(cuda_backend, [np.nan])
+        cuda_backend.weighted_sum(values, factors, out, clock)
+        cuda_backend.weighted_sum(values, None, squares)
+        results.append([*cuda_backend.to_numpy(out), *cuda_backend.to_numpy(squares)])
+    expected = [7, 2 + math.fsum(wide * wide_weights), math.fsum(wide * wide)]
+    np.testing.assert_allclose(results[0], expected, rtol=1e-12, atol=1e-11)
+    assert results[0] == results[1]
+    assert not cuda_backend.to_numpy(cuda_backend.counters()).any()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("size", [1, 31, 1024, 40_000])
 def test_weighted_sum_adds_at_its_slot_and_squares_without_weights(
     cuda_backend: Backend, size: int, dtype: str
@@ -712,6 +792,37 @@ def test_update_is_the_published_one(
         turned = np.abs(result - expected) > 1e-3 if name == "lion" else np.zeros(size, bool)
         assert np.count_nonzero(turned) < 5
         close(result[~turned], expected[~turned], dtype, ulps=32)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize(("size", "firsts"), [(1, 0), (3, 0), (4, 0), (517, 0), (518, 1), (519, 4)])
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_of_any_length_and_alignment(
+    cuda_backend: Backend, name: str, size: int, firsts: int, skips: bool, dtype: str
+) -> None:
+    update, rng = UPDATES[name], np.random.default_rng(22)
+    shared = Shared(l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.5, skips=skips)
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    given = rng.uniform(0.5, 1, (2 + len(update.state), firsts + size + 3)).astype(dtype)
+    used = slice(firsts, firsts + size)
+    table, clock = np.array([[0.1, *update.factors(0.1, 1, **h)]]), np.zeros(2, np.int64)
+    for squared_norm in (9.0, np.inf):
+        results = []
+        for backend in (NumpyBackend(compile=False), cuda_backend):
+            arrays = [on(backend, row) for row in given]
+            theta, gradient, *state = (array[used] for array in arrays)
+            backend.update(
+                *(update, h, shared, theta, gradient, (), tuple(state), size // 2),
+                *(on(backend, table), on(backend, clock), on(backend, [squared_norm])),
+            )
+            results.append([backend.to_numpy(array) for array in arrays])
+        skipped = skips and squared_norm == np.inf
+        for before, twin, cuda in zip(given, *results, strict=True):
+            close(cuda, twin, dtype)
+            np.testing.assert_array_equal(cuda[:firsts], before[:firsts])
+            np.testing.assert_array_equal(cuda[firsts + size :], before[firsts + size :])
+            assert not skipped or (cuda == before).all()
+        assert squared_norm == np.inf or (results[1][0][used] != given[0][used]).all()
 
 
 # Matmul and addition: the same contract on every backend.

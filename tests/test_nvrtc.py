@@ -107,7 +107,9 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
         backend.layer_forward(activation, square, square, square[0], square, square)
         backend.layer_backward(activation, square, square, square, square, square)
     backend.column_sums(z, biases, 1.0)
-    backend.column_sums(recorder.array(2000, 3, dtype=dtype), biases)
+    backend.column_sums(recorder.array(5000, 3, dtype=dtype), biases)
+    backend.column_sums(wide, wide[0])
+    backend.column_sums(recorder.array(2, 4100, dtype=dtype), recorder.array(4100, dtype=dtype))
     backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, 0, 0.5)
 
 
@@ -164,6 +166,7 @@ def run_loading(recorder: Recorder, dtype: str) -> None:
     backend.normalize(weights)
     backend.weighted_sum(weights, weights, total, clock)
     backend.weighted_sum(weights, None, total)
+    backend.weighted_sum(recorder.array(5, dtype=dtype)[1:], None, total)
 
 
 def run_updates(recorder: Recorder, dtype: str) -> None:
@@ -173,9 +176,11 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
         state = tuple(recorder.array(6, dtype=dtype) for _ in update.state)
         hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
         norm = recorder.array(1, dtype="float64")
-        recorder.backend.update(
-            *(update, hyperparameters, Shared(), theta, g, (), state, 4, table, clock, norm)
-        )
+        for first in (0, 1):
+            arrays = theta[first:], g[first:], (), tuple(array[first:] for array in state)
+            recorder.backend.update(
+                *(update, hyperparameters, Shared(), *arrays, 4, table, clock, norm)
+            )
 
 
 def text_of(launch: Launch) -> str:
@@ -242,6 +247,13 @@ BY_ROWS = {
     "gather": lambda b, z: b.gather(Rows(z), "x", z[0], 0, z),
     "one_hot": lambda b, z: b.one_hot(z[0], z, 0.0, 1.0),
 }
+FLAT = {
+    "update": lambda b, z, double: b.update(
+        *(UPDATES["sgd"], {}, Shared(), z[0], z[1], (), (), 8, double, z[0], double)
+    ),
+    "column_sums": lambda b, z, double: b.column_sums(z, z[0]),
+    "weighted_sum": lambda b, z, double: b.weighted_sum(z[0], z[1], double),
+}
 
 
 @pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
@@ -260,11 +272,27 @@ def test_kernels_by_rows_move_sixteen_bytes_at_once_and_divide_no_index(
     assert not re.search(r"\b(div|rem)\.[su]", ptx)
 
 
+@pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
+@pytest.mark.parametrize("name", FLAT)
+def test_updates_and_sums_read_sixteen_bytes_at_once_and_keep_all_in_registers(
+    name: str, dtype: str, vector: str
+) -> None:
+    recorder = Recorder()
+    z, double = recorder.array(4, 8, dtype=dtype), recorder.array(1, dtype="float64")
+    FLAT[name](recorder.backend, z, double)
+    (launch,) = recorder.launches.values()
+    assert launch.kernel.name == name
+    ptx = nvrtc_compile(text_of(launch), name, "compute_80", ("-std=c++17",))
+    assert f"ld.global.nc.{vector}" in ptx
+    assert name != "update" or f"st.global.{vector}" in ptx
+    assert ".local" not in ptx
+
+
 def test_raw_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for launch in launches():
         # one for each entry of a table
         of_entries = launch.kernel.name in (
-            *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative"),
+            *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
         )
         if isinstance(launch.kernel, HostRawKernel) and not of_entries:
             kernel = launch.kernel

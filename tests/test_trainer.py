@@ -231,7 +231,11 @@ def test_step_cost_is_the_last_steps_within_a_fit_and_after_it(backend: Backend)
     assert trainer.step_cost == 4.5
 
 
-def test_steps_on_the_batches_of_an_epoch_are_that_epoch(backend: Backend) -> None:
+@pytest.mark.parametrize("ahead", [1, 2, 256])
+def test_steps_on_the_batches_of_an_epoch_are_that_epoch(
+    backend: Backend, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", ahead)
     x, y = classes(7)
     stepped, fitted = classifier(backend), classifier(backend)
     trainer = Trainer(stepped, "adam", seed=0)
@@ -239,6 +243,112 @@ def test_steps_on_the_batches_of_an_epoch_are_that_epoch(backend: Backend) -> No
         trainer.step(x[start : start + 3], y[start : start + 3])
     Trainer(fitted, "adam", batch_size=3, shuffle=False, seed=0).fit(x, y, epochs=1)
     np.testing.assert_array_equal(parameters(stepped), parameters(fitted))
+
+
+class Spoil(Callback):
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        trainer.network.parameters[...] = math.nan
+
+
+def mixed_training(backend: Backend) -> Iterator[Trainer]:
+    """A trainer after each part of a training of steps, fits, settings and failures."""
+    x, y = classes(11)
+    network = classifier(backend, dropout=0.2)
+    trainer = Trainer(network, Adam(learning_rate=0.1), batch_size=4, schedule="cosine", seed=0)
+
+    def steps(count: int, rows: int = 5, weights: Any = None) -> Iterator[Trainer]:
+        for k in range(count):
+            trainer.step(x[k : k + rows], y[k : k + rows], weights)
+            yield trainer
+
+    def fail(trainer: Trainer, history: History) -> None:
+        raise RuntimeError("oh")
+
+    yield from steps(4)
+    yield from steps(2, rows=3)
+    yield from steps(2, weights=np.linspace(0, 1, 5))
+    trainer.fit(x, y, epochs=2)
+    yield trainer
+    yield from steps(1)
+    trainer.fit(x, y, epochs=1)
+    trainer.fit(x, y, epochs=1)
+    yield from steps(2)
+    for trainer.optimizer in (Adam(learning_rate=0.01), Adam(learning_rate=0.03, beta1=0.5)):
+        yield from steps(2)
+    trainer.callbacks = [fail]
+    with pytest.raises(RuntimeError, match="oh"):
+        trainer.fit(x, y, epochs=1)
+    trainer.callbacks = []
+    yield from steps(2)
+    with pytest.raises(ValueError, match="rows"):
+        trainer.fit(x, y[:3], epochs=1)
+    yield from steps(1)
+    trainer.early_stopping = EarlyStopping(1, min_change=9)
+    trainer.fit(x, y, epochs=5)
+    yield from steps(2)
+    trainer.optimizer = "sgd"
+    yield from steps(2)
+    trainer.optimizer = Adam()
+    yield from steps(2)
+    trainer = copy.deepcopy(trainer)
+    yield from steps(2)
+    good = dict(trainer._steps)
+
+    def interrupted() -> None:
+        next(iter(good.values()))()
+        raise KeyboardInterrupt
+
+    trainer._steps = dict.fromkeys(good, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(steps(1))
+    trainer._steps = good
+    yield from steps(2)
+    trainer.callbacks = [Spoil()]
+    with pytest.raises(DivergenceError):
+        trainer.fit(x, y, epochs=1)
+    yield from steps(3)
+
+
+@pytest.mark.parametrize("ahead", [2, 3, 256])
+def test_steps_prepared_ahead_are_those_prepared_one_by_one(
+    backend: Backend, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for count in (1, ahead):
+        monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", count)
+        trained = mixed_training(backend)
+        results.append([(parameters(t.network).tobytes(), t.step_cost) for t in trained])
+    assert len(results[0]) > 20
+    np.testing.assert_array_equal(*([cost for _, cost in result] for result in results))
+    assert [bits for bits, _ in results[0]] == [bits for bits, _ in results[1]]
+
+
+def test_a_learning_rate_set_between_steps_is_that_of_the_next_one(backend: Backend) -> None:
+    network, expected = single_weight(backend, 1.0), 1.0
+    trainer = Trainer(network, SGD(learning_rate=0.5))
+    for rate in (0.5, 0.5, 0.25, 0.5, 0.125):
+        trainer.optimizer = SGD(learning_rate=rate)
+        for _ in range(2):
+            trainer.step([[1.0]], [[0.0]])
+            expected -= rate * expected
+            assert parameters(network).tolist() == [expected]
+
+
+def test_a_step_in_a_callback_between_epochs_is_one_update(backend: Backend) -> None:
+    one = np.ones((1, 1))
+
+    class Steps(Callback):
+        def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+            trainer.step(one, 0 * one)
+
+        def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+            trainer.step(one, 0 * one)
+
+    network = single_weight(backend, 1.0)
+    trainer = Trainer(network, SGD(learning_rate=0.5), batch_size=1, callbacks=[Steps()])
+    trainer.fit(np.ones((2, 1)), np.zeros((2, 1)), epochs=2)
+    assert parameters(network).tolist() == [0.5**8]
+    assert trainer.step_cost == 0.5 * (0.5**7) ** 2
 
 
 def test_a_step_does_not_follow_the_schedule(backend: Backend) -> None:
@@ -1267,6 +1377,55 @@ def test_a_step_tells_shapes_and_types_that_are_wrong(
     with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
         Trainer(network, "sgd").step(*arguments)
     np.testing.assert_array_equal(parameters(network), before)
+
+
+class OwnArray(np.ndarray[Any, Any]):
+    """A subclass, as numpy.memmap is one."""
+
+
+def test_a_step_looks_at_every_batch_that_is_not_like_the_last_one(backend: Backend) -> None:
+    def given(array: np.ndarray) -> Any:
+        return backend.asarray(array)
+
+    good: list[tuple[Any, ...]] = [
+        (X, Y),
+        (X.view(OwnArray), Y.view(OwnArray)),
+        (given(X), given(Y)),
+        (given(X), given(Y), given(np.ones(4))),
+        (given(X[:1]), given(Y[:1])),
+    ]
+    bad: list[tuple[tuple[Any, ...], str]] = [
+        ((given(X[:, :2].copy()), given(Y)), "x has 2 columns, expected 3"),
+        ((given(X), given(Y[:3])), "y has 3 rows, expected 4"),
+        ((given(X), given(Y * 1.0)), "y has dtype float64, expected integer labels"),
+        ((given(X), given(Y), given(np.ones(3))), "sample_weight has shape (3,), expected (4,)"),
+        ((np.ma.masked_array(X, X > 0), Y), "x is a masked array"),
+        ((X.tolist(), Y.tolist()[:3]), "y has 3 rows, expected 4"),
+        ((X[:, :2].tolist(), Y.tolist()), "x has 2 columns, expected 3"),
+    ]
+    network, twin = classifier(backend), classifier(backend)
+    trainer, fresh = Trainer(network, "sgd"), Trainer(twin, "sgd")
+    for arguments in good:
+        for wrong, text in bad:
+            for _ in range(2):
+                trainer.step(*arguments)
+                fresh.step(*(each.tolist() for each in arguments))
+            with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
+                trainer.step(*wrong)
+        np.testing.assert_array_equal(parameters(network), parameters(twin))
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_batches_like_the_last_one_are_not_checked_again(
+    backend: Backend, labels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, weights = map(backend.asarray, (X, Y if labels else np.eye(3)[Y], np.ones(4)))
+    trainer = Trainer(classifier(backend), "sgd")
+    trainer.step(x, y, weights)
+    monkeypatch.delattr("gpubp.training.trainer.check_shapes")
+    trainer.step(backend.asarray(X + 1), y, weights)
+    with pytest.raises(NameError):
+        trainer.step(x, y)
 
 
 def test_what_a_trainer_needs_is_part_of_the_public_face() -> None:

@@ -1,7 +1,8 @@
 """The backends, and which one runs.
 
 `get_backend("auto")` takes CuPy where it imports and finds a device (and has been proven, see cupy.py),
-else NumPy. The environment variable GPUBP_BACKEND overrides "auto".
+else NumPy; a network of fewer than LEAST_PARAMETERS stays on NumPy. The environment variable GPUBP_BACKEND
+overrides "auto".
 """
 
 from __future__ import annotations
@@ -33,8 +34,19 @@ _EXTRAS = (
 )
 
 
-def get_backend(name: str | Backend = "auto") -> Backend:
+LEAST_PARAMETERS = 100_000
+"""Of a network that "auto" takes to a GPU; docs/gpu-performance.md has the measurements.
+
+To begin on a GPU takes a second or two; a thousand steps on 128 rows of so many parameters save as much.
+"""
+
+
+def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> Backend:
     """The backend called "auto", "numpy", "cupy" or, for another device than the first, "cupy:1".
+
+    Parameters
+    ----------
+    parameters : of the network that is to be computed there, which "auto" goes by; None for any.
 
     Raises
     ------
@@ -45,7 +57,7 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     if isinstance(name, Backend):
         return name
     if name == "auto":
-        return explain_auto()[0]
+        return explain_auto(parameters)[0]
     if name == "numpy":
         return _numpy()
     match = re.fullmatch(r"cupy(?::(\d+))?", str(name))
@@ -60,8 +72,8 @@ def available_backends() -> list[str]:
     return [*(f"cupy:{k}" if k else "cupy" for k in range(devices)), "numpy"]
 
 
-def explain_auto() -> tuple[Backend, str]:
-    """The backend that "auto" means here, and why, in a sentence."""
+def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
+    """The backend that "auto" means here, for a network of so many parameters, and why, in a sentence."""
     wanted = os.environ.get("GPUBP_BACKEND", "")
     if wanted and wanted != "auto":
         try:
@@ -76,7 +88,14 @@ def explain_auto() -> tuple[Backend, str]:
             "CuPy finds a GPU, but this version's CuPy backend has not been proven on one yet;"
             " backend='cupy' runs it all the same"
         )
-    return _cupy(0), "CuPy finds a GPU"
+    if parameters is not None and parameters < LEAST_PARAMETERS:
+        return _numpy(), (
+            f"CuPy finds a GPU, but a network of {parameters} parameters, fewer than {LEAST_PARAMETERS},"
+            " is done sooner on the CPU; backend='cupy' takes the GPU all the same"
+        )
+    return _cupy(
+        0
+    ), f"CuPy finds a GPU; networks of fewer than {LEAST_PARAMETERS} parameters stay on the CPU"
 
 
 def backend_of(array: Any) -> Backend | None:
@@ -107,7 +126,7 @@ def _cupy(device: int) -> cupy_backend.CupyBackend:
         raise BackendUnavailableError(
             f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
         )
-    graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "0") == "1"
+    graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "1") != "0"
     try:
         return cupy_backend.open_cupy(device, graphs)
     except ImportError as error:

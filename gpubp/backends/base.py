@@ -92,6 +92,17 @@ class Backend(ABC):
     def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
         """Run the functions, one a lane, at the same time; return when all have run."""
 
+    overlaps = False
+    """Whether verbs within `beside` may run at the same time as others."""
+
+    def beside(self) -> AbstractContextManager[None]:
+        """What is asked for within it may be done at the same time as what follows, until `meet`: neither
+        may write to what the other uses."""
+        return nullcontext()
+
+    def meet(self) -> None:  # noqa: B027
+        """What follows comes after all that was asked for `beside` it."""
+
     @abstractmethod
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
         """The verbs that `step` calls, to be replayed, without `step` itself, as often as wanted.

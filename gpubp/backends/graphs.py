@@ -4,6 +4,8 @@ What a step computes must then depend on the contents of arrays alone. Three thi
 rows lie (`Rows`), which is the key that a graph is kept under; scratch memory, which a graph holds on to;
 and the memory that products count in and cuBLAS works in, which a step's graphs share. They share the
 step's buffers too, so no two of them run at the same time.
+
+What a step asks for `beside` what follows is captured on a second stream: a branch of the graph.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,22 @@ __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
 GRAPHS_KEPT = 8
 """Graphs of one step, each for other places of its rows."""
 
+SIDE_WORKSPACE_BYTES = 4 * 2**20
+"""Only small products run beside others."""
+
 Key = tuple[Any, ...]
 
 
 class CannotCaptureError(Exception):
     """A verb was about to do what no graph can hold."""
+
+
+class ProductMemory:
+    """What products that run one after another share: cuBLAS's workspace, and zeros to count parts with."""
+
+    def __init__(self, cupy: Any, workspace_bytes: int) -> None:
+        self.workspace = cupy.empty(workspace_bytes, np.uint8)
+        self.counters = cupy.zeros(COUNTERS, np.uint32)
 
 
 class Recording(threading.local):
@@ -39,33 +52,68 @@ class Recording(threading.local):
     ----------
     sources : the fields of `Rows` that gather has read, while they are collected.
     held : scratch memory, while a graph is captured that uses it.
-    workspace, zeros : cuBLAS's memory, meanwhile, and what products in parts count with.
+    memory, side_memory : what a graph keeps for its products, meanwhile; on the side, what it keeps for
+        those that run beside others.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
-    workspace: Array | None = None
-    zeros: Array | None = None
+    memory: ProductMemory | None = None
+    side_memory: ProductMemory | None = None
 
     def __init__(self) -> None:
-        self._stream: Any = None
+        self._streams: tuple[Any, Any] | None = None
         self._counters: dict[int, Array] = {}
+        self._parted = False
+
+    @property
+    def workspace(self) -> Array | None:
+        """What cuBLAS is to work in, or None where that is its own affair."""
+        return None if self.memory is None else self.memory.workspace
 
     def counters(self, cupy: Any) -> Array:
         """Zeros to count with, that no other stream counts with: those of the graph, or of the stream."""
-        if self.zeros is not None:
-            return self.zeros
+        if self.memory is not None:
+            return self.memory.counters
         stream = cupy.cuda.get_current_stream().ptr
         if stream not in self._counters:
             self._counters[stream] = cupy.zeros(COUNTERS, np.uint32)
         return self._counters[stream]
 
-    def stream(self, cupy: Any) -> Any:
-        """The thread's stream to capture on. CuPy keeps freed memory for the stream that it was used on, so
-        that what one capture gives back the next one takes."""
-        if self._stream is None:
-            self._stream = cupy.cuda.Stream(non_blocking=True)
-        return self._stream
+    def streams(self, cupy: Any) -> tuple[Any, Any]:
+        """The thread's streams to capture on, the main one and that of its side. CuPy keeps freed memory
+        for the stream that it was used on, so that what one capture gives back the next one takes."""
+        if self._streams is None:
+            main, side = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+            self._streams = main, side
+        return self._streams
+
+    @contextlib.contextmanager
+    def beside(self, cupy: Any) -> Iterator[None]:
+        """What is captured within it may run at the same time as what follows, until `meet`."""
+        if self.held is None:
+            yield
+            return
+        main, side = self.streams(cupy)
+        side.wait_event(main.record())
+        self._parted, own = True, self.memory
+        self.memory = self.side_memory
+        try:
+            with side:
+                yield
+        finally:
+            self.memory = own
+
+    def meet(self, cupy: Any) -> None:
+        """What follows waits for what was captured beside it."""
+        if self._parted:
+            main, side = self.streams(cupy)
+            main.wait_event(side.record())
+            self._parted = False
+
+    def forget_side(self) -> None:
+        """A capture has ended, perhaps before its streams met."""
+        self._parted = False
 
     def reads(self, rows: Rows, field: str) -> None:
         """gather reads this field."""
@@ -93,7 +141,7 @@ class CapturedStep:
     ) -> None:
         self._cupy, self._recording, self._step = cupy, recording, step
         self._prepare = prepare
-        self._own_memory: tuple[Array, Array] | None = None
+        self._memories: tuple[ProductMemory, ProductMemory] | None = None
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
@@ -104,12 +152,14 @@ class CapturedStep:
             self._run()
             return
         key = self._key()
-        if key not in self._graphs and key in self._met:
+        kept = self._graphs.get(key)
+        if kept is None and key in self._met:
             self._capture(key)
-        if key in self._graphs:
-            self._graphs[key][0].launch()
-        else:
+            kept = self._graphs.get(key)
+        if kept is None:
             self._run()
+        else:
+            kept[0].launch()
 
     @property
     def captured(self) -> int:
@@ -163,15 +213,15 @@ class CapturedStep:
         """The step as a graph, and the scratch memory that it uses."""
         cupy, recording = self._cupy, self._recording
         self._prepare()
-        if self._own_memory is None:
-            workspace = cupy.empty(_workspace_bytes(cupy), np.uint8)
-            self._own_memory = workspace, cupy.zeros(COUNTERS, np.uint32)
+        if self._memories is None:
+            sizes = _workspace_bytes(cupy), SIDE_WORKSPACE_BYTES
+            self._memories = ProductMemory(cupy, sizes[0]), ProductMemory(cupy, sizes[1])
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []
         recording.held = held
-        recording.workspace, recording.zeros = self._own_memory
+        recording.memory, recording.side_memory = self._memories
         try:
-            with recording.stream(cupy) as stream:
+            with recording.streams(cupy)[0] as stream:
                 stream.begin_capture()
                 try:
                     self._step()
@@ -181,7 +231,8 @@ class CapturedStep:
                     raise
                 return stream.end_capture(), held
         finally:
-            recording.held = recording.workspace = recording.zeros = None
+            recording.held = recording.memory = recording.side_memory = None
+            recording.forget_side()
 
 
 def _workspace_bytes(cupy: Any) -> int:

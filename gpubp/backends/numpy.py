@@ -313,7 +313,7 @@ class NumpyBackend(Backend):
             )
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
-        ones = np.ones((1, min(len(values), sums.CHUNK_ROWS)), values.dtype)
+        ones = np.ones((1, min(len(values), sums.PRODUCT_ROWS)), values.dtype)
 
         def row_of_sums(chunk: Array, target: Array, beta: float) -> Bound:
             return blas.Matmul(ones[:, : len(chunk)], chunk, target[None, :], beta=beta)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ __all__ = ["Trainer"]
 STEPS_KEPT = 8
 """Batch sizes whose captured step, with its buffers, is kept."""
 
+STEPS_AHEAD = 256
+"""Steps on their own that are prepared at once: what that launches takes longer than a small step."""
+
 LEAST_LOSS_SCALE = 2.0**-24
 """Below it, it is not for their size that gradients do not fit float16."""
 
@@ -46,9 +50,12 @@ StepKey = tuple[int, bool, bool, int | None]
 """Of a captured step: rows of its batch, whether targets are labels and rows have weights, and the most
 rows of a block."""
 
+Form = tuple[tuple[int, ...], Any]
+"""Of an array that a step takes as it is: its shape and dtype."""
+
 _ON_DEVICE = (
     "_gradients", "_views", "_loss_scale", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
-    "_table", "_steps", "_order_buffer",
+    "_ahead", "_table", "_steps", "_forms", "_order_buffer",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
 
@@ -134,10 +141,11 @@ class Trainer:
         self._clock = backend.xp.zeros(2, np.int64)
         self._rows = Rows(None)
         self._costs: Array = backend.xp.zeros((0, 0), np.float64)
-        self._done = 0
+        self._done = self._ahead = 0
         self._steps: dict[StepKey, Callable[[], None]] = {}
+        self._forms: list[Form | None] = []
         self._order_buffer: Array = None
-        self._make_room([1], 1)
+        self._make_room([1], STEPS_AHEAD)
 
     @on_device
     def _fresh_state(self) -> tuple[Array, ...]:
@@ -192,7 +200,7 @@ class Trainer:
         if chosen == self._optimizer:
             return
         old = self._running
-        self._optimizer, self._steps = chosen, {}
+        self._optimizer, self._steps, self._ahead = chosen, {}, 0
         new = self._running
         # Where the optimizer accumulates, the gradient's buffer is part of its state.
         if new.update is not old.update or bool(new.accumulates) != bool(old.accumulates):
@@ -270,23 +278,25 @@ class Trainer:
         ------
         ValueError : x, y or sample_weight has a shape or type the network does not take.
         """
-        x, y = check_shapes(x, y, self.network.cost_function, self.network.sizes)
-        weights = check_weights(sample_weight, len(x), values=False)
+        given = (x, y) if sample_weight is None else (x, y, sample_weight)
+        forms = [self._form(array) for array in given]
+        if forms != self._forms:
+            x, y, sample_weight = self._checked(x, y, sample_weight)
+            taken = (x, y) if sample_weight is None else (x, y, sample_weight)
+            unchanged = None not in forms and all(map(is_, given, taken))
+            self._forms = forms if unchanged else []
         rows = self._rows
-        rows.x, rows.y, rows.order, rows.stride = (
-            move(x, self.backend),
-            move(y, self.backend),
-            None,
-            0,
-        )
-        rows.weights = None if weights is None else move(weights, self.backend)
-        key = len(x), y.ndim == 1, weights is not None, self._limit
-        if key not in self._steps:
-            self._make_room([len(x)], 1)
-        self._write_table(np.array([self._steps_taken]), 1.0)
-        self._clear_costs()
+        rows.x, rows.y, rows.weights, rows.order, rows.stride = x, y, sample_weight, None, 0
         try:
+            key = len(x), y.ndim == 1, sample_weight is not None, self._limit
+            if key not in self._steps:
+                self._make_room([len(x)], 1)
+            if not self._ahead:
+                self._prepare_steps()
+            # A step that fails leaves none prepared.
+            ahead, self._ahead = self._ahead, 0
             self._run_step(key)
+            self._ahead = ahead - 1
         finally:
             self._let_go()
 
@@ -444,11 +454,31 @@ class Trainer:
 
     # A step.
 
+    def _form(self, array: Any) -> Form | None:
+        """The form of an array that lies dense where the network computes; None for anything else."""
+        backend = self.backend
+        if type(array) is not backend.xp.ndarray or not backend.owns(array):
+            return None
+        return (array.shape, array.dtype) if array.flags.c_contiguous else None
+
+    def _checked(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        """A batch as a step takes it, on the backend, with its shapes and types checked."""
+        x, y = check_shapes(x, y, self.network.cost_function, self.network.sizes)
+        weights = check_weights(sample_weight, len(x), values=False)
+        x, y = move(x, self.backend), move(y, self.backend)
+        return x, y, None if weights is None else move(weights, self.backend)
+
+    def _prepare_steps(self) -> None:
+        """The table and the costs of the next steps on their own; what changes either drops them."""
+        self._write_table(np.arange(self._steps_taken, self._steps_taken + STEPS_AHEAD), 1.0)
+        self._clear_costs()
+        self._ahead = STEPS_AHEAD
+
     def _clear_costs(self) -> None:
-        """Before the first step of an epoch, or a step on its own."""
+        """Before the first step of an epoch, or of those prepared on their own."""
         self._clock[1] = 0
         self._costs.fill(0)
-        self._done = 0
+        self._done = self._ahead = 0
 
     def _run_step(self, key: StepKey) -> None:
         """Replay the step for batches like this."""
@@ -539,7 +569,7 @@ class Trainer:
             shape = max(lanes, room[0]), max(steps, room[1])
             self._costs = xp.full(shape, math.nan, np.float64)
             self._table = xp.zeros((shape[1], 3), np.float64)
-            self._steps = {}
+            self._steps, self._ahead = {}, 0
 
     # What a fit can go back to.
 
@@ -564,6 +594,7 @@ class Trainer:
 
     def _restore(self, snapshot: Snapshot) -> None:
         self._steps_taken = snapshot.give_back((self.network.parameters, *self._lasting))
+        self._ahead = 0
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
