@@ -78,9 +78,9 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     "one_hot": lambda labels, out, low, high: ([labels], [out]),
     "normalize": lambda weights: ([weights], [weights]),
     "matmul": lambda a, b, out, *, beta=0, **_: ([a, b, *([out] if beta else [])], [out]),
-    "layer_forward": lambda activation, x, weights, biases, z, a, precision=None: (
+    "layer_forward": lambda activation, x, weights, biases, z, a, precision=None, keep_z=True: (
         [x, weights, biases],
-        [z, a],
+        [z, a] if keep_z else [a],
     ),
     "layer_backward": lambda activation, delta, weights, v, product, out, precision=None: (
         [delta, weights, v],
@@ -91,7 +91,9 @@ ACCESSES: dict[str, Callable[..., Access]] = {
         [weights, biases],
     ),
     "add_bias": lambda z, biases: ([z, biases], [z]),
-    "bias_activate": lambda activation, z, biases, a: ([z, biases], [z, a]),
+    "bias_activate": lambda activation, z, biases, a, keep_z=True: (
+        [z, biases], [z, a] if keep_z else [a]
+    ),
     "dropout": lambda x, out, clock, *_: ([x, clock], [out]),
     "output_delta": lambda cost, activation, z, a, y, scale, delta, costs: (
         [z, y, scale] if cost.canonical == activation.name and activation.rowwise

@@ -99,9 +99,8 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
         if last and not block.outputs_read:
             backend.layer_forward(IDENTITY, block.a[k], weights, layer.biases, z, z, precision)
             return
-        backend.layer_forward(
-            layer.activation, block.a[k], weights, layer.biases, z, activated, precision
-        )
+        out = z, activated, precision, block.keeps_z[k]
+        backend.layer_forward(layer.activation, block.a[k], weights, layer.biases, *out)
         if last:
             return  # the outputs are no operands
         problem.round(activated)

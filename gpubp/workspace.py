@@ -21,8 +21,8 @@ from .layers import Layer, widths
 
 __all__ = ["Block", "Mode", "Workspace"]
 
-APART_ELEMENTS = 2**22
-"""Layers of more activations than this keep a GPU busy one after another."""
+APART_ELEMENTS = 2**18
+"""Products of larger layers keep a GPU busy one after another, and are slower beside each other."""
 
 Mode = Literal["train", "cost", "predict"]
 
@@ -37,6 +37,7 @@ class Block:
     a : the input x, then each layer's activations after dropout, (rows, n).
     activated : for each layer, σ(z) before dropout; the same array as a's where nothing is dropped.
     z : for each layer, (rows, n_out); the same array as `activated` where z is not needed again.
+    keeps_z : for each layer, whether anything reads z once a is there.
     deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory, unless
         they are to be kept `apart`.
     products : for each layer, where its δ is computed; the same array as `deltas` has, unless matmuls
@@ -55,6 +56,7 @@ class Block:
     a: list[Array]
     activated: list[Array]
     z: list[Array]
+    keeps_z: list[bool]
     deltas: list[Array]
     products: list[Array]
     input_gradient: Array
@@ -205,6 +207,7 @@ class Workspace:
             a=[self._operand(rows, n_in), *a],
             activated=activated,
             z=z,
+            keeps_z=[self._keeps_z(layer) for layer in self._layers],
             deltas=deltas,
             products=sums if rounds else deltas,
             input_gradient=self._empty(rows, n_in) if self._input_gradient else None,

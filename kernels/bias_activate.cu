@@ -1,10 +1,10 @@
-// a = activation(z + b), and z <- z + b where `a` is other memory than `z`. `biases` may be null.
+// a = activation(z + b), and z <- z + b if `keeps`; else `a` may be `z`. `biases` may be null.
 // `activation` is the text of the activation's table entry; T is the type of z and b, A that of a.
 //
 // By rows (launch.py), but with a loop of its own: a thread keeps the biases of its VECTOR columns in registers
 // while it goes down the rows; no index is divided, and a load or store moves up to 16 bytes.
-extern "C" __global__ void bias_activate(const T* __restrict__ biases, T* z, A* a, long long rows,
-                                         int columns) {
+extern "C" __global__ void bias_activate(const T* __restrict__ biases, T* z, A* a, bool keeps,
+                                         long long rows, int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * VECTOR;
     if (column >= columns) return;
     decltype(compute(T())) b[VECTOR];
@@ -19,7 +19,7 @@ extern "C" __global__ void bias_activate(const T* __restrict__ biases, T* z, A* 
             shifted.value[k] = T(compute(shifted.value[k]) + b[k]);
             activated.value[k] = A(activation(compute(shifted.value[k])));
         }
-        if ((void*)a != z) store(z + first, shifted);
+        if (keeps) store(z + first, shifted);
         store(a + first, activated);
     }
 }

@@ -50,13 +50,19 @@ def derivative_text(activation: Activation) -> str:
 
 
 def bias_activate_cuda(
-    cupy: Any, activation: Activation, z: Array, biases: Array | None, a: Array
+    cupy: Any,
+    activation: Activation,
+    z: Array,
+    biases: Array | None,
+    a: Array,
+    keep_z: bool = True,
 ) -> None:
-    """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` unless `a` is `z`."""
+    """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` if it is to be kept and `a` is not `z`."""
     types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
     text = activation_text(activation)
     kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
-    kernel(np.uintp(0) if biases is None else biases, z, a)
+    keeps = np.bool_(keep_z and a is not z)
+    kernel(np.uintp(0) if biases is None else biases, z, a, keeps)
 
 
 def bias_activate_numpy(

@@ -1,6 +1,6 @@
 // Products of small matrices with what follows them: sums = op(a) op(b), (rows, columns), and of each sum
 //   PRODUCT    out = alpha sum + beta out
-//   FORWARD    z = sum + b, out = activation(z); z is kept where it is other memory than `out`
+//   FORWARD    z = sum + b, out = activation(z); z is kept unless it is null
 //   BACKWARD   out = sum * derivative(v)
 //   GRADIENT   out = sum + beta out, and biases = the sums of op(a)'s rows + beta biases
 // `activation` and `derivative` are the text of the activation's table entry. Arrays are dense: op(a) is a,

@@ -29,14 +29,16 @@ __all__ = [
 
 Array = Any
 
-SMALL_WORK = 2**25
-"""The most multiply-adds of a small product."""
+SMALL_WORK, LEAST_WIDTH = 2**26, 4
+"""The most multiply-adds of a small product, and the fewest rows and columns of one: cuBLAS has kernels for
+the thin, and for those that nothing but arithmetic holds up."""
 
 WIDE_BLOCKS = 128
 """Tiles are 64 wide where there are so many of them, else 32."""
 
-BLOCKS, LEAST_STEP = 128, 64
-"""Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many."""
+BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
+"""Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many, and
+into so many parts at most, since one block adds them up."""
 
 STEPS = {64: 32, 32: 64}
 """How much of the inner dimension a block does at once, by its tile; half of it in float64."""
@@ -59,8 +61,9 @@ class Scratch(Protocol):
 
 def is_small(rows: int, columns: int, inner: int) -> bool:
     """Whether a product of these sizes is for `matmul_cuda` rather than cuBLAS."""
+    thin = min(rows, columns) < LEAST_WIDTH < inner
     fits = rows <= 32 * 65535  # as a grid can have blocks in its second dimension
-    return fits and rows * columns * inner <= SMALL_WORK
+    return fits and not thin and rows * columns * inner <= SMALL_WORK
 
 
 def _tile(rows: int, columns: int) -> int:
@@ -71,7 +74,7 @@ def parts_of(rows: int, columns: int, inner: int) -> int:
     """Into how many parts the inner dimension is cut."""
     tile = _tile(rows, columns)
     blocks = -(-rows // tile) * -(-columns // tile)
-    return max(1, min(BLOCKS // blocks, inner // LEAST_STEP))
+    return max(1, min(BLOCKS // blocks, inner // LEAST_STEP, MOST_PARTS))
 
 
 def matmul_cuda(
@@ -95,13 +98,13 @@ def layer_forward_cuda(
     x: Array,
     weights: Array,
     biases: Array | None,
-    z: Array,
+    z: Array | None,
     a: Array,
     scratch: Scratch,
 ) -> None:
-    """z = x wᵀ + b and a = σ(z), where `a` is `z` or other memory."""
-    text, kept = activation_text(activation), None if a is z else z
-    _launch(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=kept, biases=biases)
+    """a = σ(z), z = x wᵀ + b, which is kept in `z` unless that is None."""
+    text = activation_text(activation)
+    _launch(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=z, biases=biases)
 
 
 def layer_backward_cuda(

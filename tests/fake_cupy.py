@@ -262,10 +262,6 @@ def fake_cublas_library() -> types.SimpleNamespace:
         ctypes.c_void_p.from_address(address).value = id(handle)
         return 0
 
-    def destroy(handle: int) -> int:
-        del handles[handle]
-        return 0
-
     def set_stream(handle: int, stream: int) -> int:
         handles[handle].stream, handles[handle].workspace = stream, 0
         return 0
@@ -318,7 +314,6 @@ def fake_cublas_library() -> types.SimpleNamespace:
 
     return types.SimpleNamespace(
         cublasCreate_v2=create,
-        cublasDestroy_v2=destroy,
         cublasSetStream_v2=set_stream,
         cublasSetWorkspace_v2=set_workspace,
         cublasGemmEx=gemm,

@@ -170,9 +170,15 @@ class Backend(ABC):
 
     @abstractmethod
     def bias_activate(
-        self, activation: Activation, z: Array, biases: Array | None, a: Array
+        self,
+        activation: Activation,
+        z: Array,
+        biases: Array | None,
+        a: Array,
+        keep_z: bool = True,
     ) -> None:
-        """z ← z + b and a = σ(z); where `a` is `z`, z is not kept. Softmax goes by rows."""
+        """z ← z + b and a = σ(z); where `a` is `z`, z is not kept, and without `keep_z` it need not be.
+        Softmax goes by rows."""
 
     # A layer's three products, each with what follows it. A backend may do the two in one.
 
@@ -185,10 +191,11 @@ class Backend(ABC):
         z: Array,
         a: Array,
         precision: Precision | None = None,
+        keep_z: bool = True,
     ) -> None:
-        """z = x wᵀ + b and a = σ(z); where `a` is `z`, z is not kept. Softmax goes by rows."""
+        """z = x wᵀ + b and a = σ(z), as `bias_activate` has them."""
         self.matmul(x, weights, z, transpose_b=True, precision=precision)
-        self.bias_activate(activation, z, biases, a)
+        self.bias_activate(activation, z, biases, a, keep_z)
 
     def layer_backward(
         self,

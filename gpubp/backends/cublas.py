@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import sys
 import threading
 from functools import cache
 from typing import Any
@@ -22,7 +21,6 @@ Pointer, Int = ctypes.c_void_p, ctypes.c_int
 
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cublasCreate_v2": (Pointer,),
-    "cublasDestroy_v2": (Pointer,),
     "cublasSetStream_v2": (Pointer, Pointer),
     "cublasSetWorkspace_v2": (Pointer, Pointer, ctypes.c_size_t),
     "cublasGemmEx": (
@@ -42,6 +40,7 @@ class CublasError(RuntimeError):
     """cuBLAS could not do what it was asked for."""
 
 
+@cache
 def load_library() -> Any:
     """The cuBLAS that CuPy uses.
 
@@ -72,11 +71,15 @@ class Cublas:
             function.argtypes, function.restype = arguments, Int
         self._gemm = library.cublasGemmEx
         self._threads = threading.local()
+        # Handles that no thread uses any more, by device. They are never destroyed: that would wait for the
+        # device, and end whatever another thread captures.
+        self._idle: dict[int, list[int]] = vars(library).setdefault("idle_handles", {})
 
     def prepare(self) -> None:
         """Make this thread's handle, if it has none: a capture is no time for it."""
         if not hasattr(self._threads, "handle"):
-            self._threads.handle = _Handle(self._library)
+            device = self._cupy.cuda.runtime.getDevice()
+            self._threads.handle = _Handle(self._library, self._idle.setdefault(device, []))
 
     def matmul(
         self,
@@ -118,12 +121,16 @@ class Cublas:
 class _Handle:
     """A thread's cuBLAS handle, and what it has been told of stream and workspace."""
 
-    def __init__(self, library: Any) -> None:
-        self._library = library
+    def __init__(self, library: Any, idle: list[int]) -> None:
+        self._library, self._idle = library, idle
+        self._told: tuple[int, int] | None = None
+        if idle:
+            self.pointer = idle.pop()
+            return
         made = Pointer()
         _check("cublasCreate", library.cublasCreate_v2(ctypes.addressof(made)))
+        assert made.value is not None
         self.pointer = made.value
-        self._told: tuple[int, int] | None = None
 
     def use(self, stream: int, workspace: Array | None) -> None:
         """Matmuls go to this stream from now on."""
@@ -139,9 +146,8 @@ class _Handle:
         self._told = stream, place
 
     def __del__(self) -> None:
-        # When the process ends, so does the library; in which order, nobody says.
-        if not sys.is_finalizing() and hasattr(self, "pointer"):
-            self._library.cublasDestroy_v2(self.pointer)
+        if hasattr(self, "pointer"):
+            self._idle.append(self.pointer)
 
 
 def _check(name: str, status: int) -> None:

@@ -187,11 +187,16 @@ class CupyBackend(Backend):
         self.xp.add(z, biases, out=z)
 
     def bias_activate(
-        self, activation: Activation, z: Array, biases: Array | None, a: Array
+        self,
+        activation: Activation,
+        z: Array,
+        biases: Array | None,
+        a: Array,
+        keep_z: bool = True,
     ) -> None:
         own = activation.function is not None and not activation.cuda
         if not activation.rowwise and not own:
-            layers.bias_activate_cuda(self.xp, activation, z, biases, a)
+            layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z)
             return
         if biases is not None:
             self.add_bias(z, biases)
@@ -211,12 +216,14 @@ class CupyBackend(Backend):
         z: Array,
         a: Array,
         precision: Precision | None = None,
+        keep_z: bool = True,
     ) -> None:
         own = activation.function is not None and not activation.cuda
         if activation.rowwise or own or not _is_small(x, z, precision):
-            super().layer_forward(activation, x, weights, biases, z, a, precision)
+            super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
-            layer_forward_cuda(self.xp, activation, x, weights, biases, z, a, self)
+            kept = z if keep_z and a is not z else None
+            layer_forward_cuda(self.xp, activation, x, weights, biases, kept, a, self)
 
     def layer_backward(
         self,

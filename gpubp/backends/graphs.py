@@ -5,15 +5,16 @@ rows lie (`Rows`), which is the key that a graph is kept under; scratch memory, 
 and the memory that products count in and cuBLAS works in, which a step's graphs share. They share the
 step's buffers too, so no two of them run at the same time.
 
-What a step asks for `beside` what follows is captured on a second stream: a branch of the graph.
+What a step asks for `beside` what follows is captured on another stream: a branch of the graph.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,11 @@ __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
 GRAPHS_KEPT = 8
 """Graphs of one step, each for other places of its rows."""
 
-SIDE_WORKSPACE_BYTES = 4 * 2**20
-"""Only small products run beside others."""
+SIDES, SIDE_WORKSPACE_BYTES = 3, 4 * 2**20
+"""Branches of a graph beside the main one, and what cuBLAS has in each: small products run there."""
+
+CAPTURES_TRIED = 3
+"""What other threads do, or the collector of garbage, may end a capture; the next one may succeed."""
 
 Key = tuple[Any, ...]
 
@@ -52,19 +56,20 @@ class Recording(threading.local):
     ----------
     sources : the fields of `Rows` that gather has read, while they are collected.
     held : scratch memory, while a graph is captured that uses it.
-    memory, side_memory : what a graph keeps for its products, meanwhile; on the side, what it keeps for
-        those that run beside others.
+    memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
+        another, and for those that run on each side.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
     memory: ProductMemory | None = None
-    side_memory: ProductMemory | None = None
+    side_memories: Sequence[ProductMemory] = ()
 
     def __init__(self) -> None:
-        self._streams: tuple[Any, Any] | None = None
+        self._streams: list[Any] = []
         self._counters: dict[int, Array] = {}
-        self._parted = False
+        self._parted: set[int] = set()
+        self._next_side = 0
 
     @property
     def workspace(self) -> Array | None:
@@ -80,12 +85,11 @@ class Recording(threading.local):
             self._counters[stream] = cupy.zeros(COUNTERS, np.uint32)
         return self._counters[stream]
 
-    def streams(self, cupy: Any) -> tuple[Any, Any]:
-        """The thread's streams to capture on, the main one and that of its side. CuPy keeps freed memory
-        for the stream that it was used on, so that what one capture gives back the next one takes."""
-        if self._streams is None:
-            main, side = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-            self._streams = main, side
+    def streams(self, cupy: Any) -> list[Any]:
+        """The thread's streams to capture on: the main one, then those of its sides. CuPy keeps freed
+        memory for the stream that it was used on, so that what one capture gives back the next takes."""
+        if not self._streams:
+            self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(1 + SIDES)]
         return self._streams
 
     @contextlib.contextmanager
@@ -94,12 +98,13 @@ class Recording(threading.local):
         if self.held is None:
             yield
             return
-        main, side = self.streams(cupy)
-        side.wait_event(main.record())
-        self._parted, own = True, self.memory
-        self.memory = self.side_memory
+        main, *sides = self.streams(cupy)
+        number, self._next_side = self._next_side, (self._next_side + 1) % SIDES
+        sides[number].wait_event(main.record())
+        self._parted.add(number)
+        own, self.memory = self.memory, self.side_memories[number]
         try:
-            with side:
+            with sides[number]:
                 yield
         finally:
             self.memory = own
@@ -107,13 +112,17 @@ class Recording(threading.local):
     def meet(self, cupy: Any) -> None:
         """What follows waits for what was captured beside it."""
         if self._parted:
-            main, side = self.streams(cupy)
-            main.wait_event(side.record())
-            self._parted = False
+            main, *sides = self.streams(cupy)
+            for number in sorted(self._parted):
+                main.wait_event(sides[number].record())
+            self._parted.clear()
 
-    def forget_side(self) -> None:
+    def end(self) -> None:
         """A capture has ended, perhaps before its streams met."""
-        self._parted = False
+        self.held = self.memory = None
+        self.side_memories = ()
+        self._parted.clear()
+        self._next_side = 0
 
     def reads(self, rows: Rows, field: str) -> None:
         """gather reads this field."""
@@ -141,11 +150,11 @@ class CapturedStep:
     ) -> None:
         self._cupy, self._recording, self._step = cupy, recording, step
         self._prepare = prepare
-        self._memories: tuple[ProductMemory, ProductMemory] | None = None
+        self._memories: list[ProductMemory] = []
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
-        self._refused = False
+        self._refused, self._failures = False, 0
 
     def __call__(self) -> None:
         if self._sources is None or self._refused:
@@ -197,6 +206,9 @@ class CapturedStep:
             self._refused = True
             return
         except errors as error:
+            self._failures += 1
+            if self._failures < CAPTURES_TRIED:
+                return
             self._refused = True
             warnings.warn(
                 f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
@@ -213,15 +225,15 @@ class CapturedStep:
         """The step as a graph, and the scratch memory that it uses."""
         cupy, recording = self._cupy, self._recording
         self._prepare()
-        if self._memories is None:
-            sizes = _workspace_bytes(cupy), SIDE_WORKSPACE_BYTES
-            self._memories = ProductMemory(cupy, sizes[0]), ProductMemory(cupy, sizes[1])
+        if not self._memories:
+            sizes = _workspace_bytes(cupy), *[SIDE_WORKSPACE_BYTES] * SIDES
+            self._memories = [ProductMemory(cupy, size) for size in sizes]
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []
         recording.held = held
-        recording.memory, recording.side_memory = self._memories
+        recording.memory, *recording.side_memories = self._memories
         try:
-            with recording.streams(cupy)[0] as stream:
+            with recording.streams(cupy)[0] as stream, _no_collection():
                 stream.begin_capture()
                 try:
                     self._step()
@@ -231,8 +243,19 @@ class CapturedStep:
                     raise
                 return stream.end_capture(), held
         finally:
-            recording.held = recording.memory = recording.side_memory = None
-            recording.forget_side()
+            recording.end()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the collector of garbage: what it finds may wait for the device, which ends a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _workspace_bytes(cupy: Any) -> int:

@@ -242,7 +242,12 @@ class NumpyBackend(Backend):
         self._do(self._compiled.add_bias(z, biases) or (lambda: np.add(z, biases, out=z)))
 
     def bias_activate(
-        self, activation: Activation, z: Array, biases: Array | None, a: Array
+        self,
+        activation: Activation,
+        z: Array,
+        biases: Array | None,
+        a: Array,
+        keep_z: bool = True,
     ) -> None:
         scratch = self._scratch(z.dtype)
         if activation.rowwise:

@@ -1,7 +1,6 @@
 """The contenders: the same training step, prediction and epoch, as each library's users write them.
 
-A contender lives in a process of its own (worker.py). The CUDA contenders have not yet run on a GPU;
-until they have, their results are to be read with that in mind.
+A contender lives in a process of its own (worker.py).
 """
 
 from __future__ import annotations
@@ -150,11 +149,11 @@ class GpubpNumpy(Contender):
 
 
 class GpubpCupy(GpubpNumpy):
-    """gpubp on the first GPU, kernels launched one by one. Not yet run on one."""
+    """gpubp on the first GPU, each step a CUDA graph where it can be one."""
 
     name = "gpubp-cupy"
     device = "gpu"
-    graphs: ClassVar[bool] = False
+    graphs: ClassVar[bool] = True
 
     def open(self) -> str:
         require_cupy()
@@ -166,11 +165,11 @@ class GpubpCupy(GpubpNumpy):
         return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
 
 
-class GpubpCupyGraph(GpubpCupy):
-    """gpubp on the first GPU, each step a CUDA graph where it can be one. Not yet run on one."""
+class GpubpCupyLaunched(GpubpCupy):
+    """gpubp on the first GPU, without CUDA graphs: kernels launched one by one."""
 
-    name = "gpubp-cupy-graph"
-    graphs = True
+    name = "gpubp-cupy-launched"
+    graphs: ClassVar[bool] = False
 
 
 class Torch(Contender):
@@ -302,21 +301,21 @@ class TorchCompile(Torch):
 
 
 class TorchCuda(Torch):
-    """PyTorch, eager, on the GPU. Not yet run on one."""
+    """PyTorch, eager, on the GPU."""
 
     name = "torch-cuda"
     device = "gpu"
 
 
 class TorchCudaCompile(TorchCuda):
-    """PyTorch, compiled, on the GPU. Not yet run on one."""
+    """PyTorch, compiled, on the GPU."""
 
     name = "torch-cuda-compile"
     compiles = True
 
 
 class TorchCudaGraph(TorchCuda):
-    """PyTorch, eager, the whole step captured in a CUDA graph and replayed. Not yet run on a GPU."""
+    """PyTorch, eager, the whole step captured in a CUDA graph and replayed."""
 
     name = "torch-cuda-graph"
 
@@ -518,7 +517,7 @@ class Jax(Contender):
 
 
 class JaxCuda(Jax):
-    """JAX on the GPU. Not yet run on one."""
+    """JAX on the GPU."""
 
     name = "jax-cuda"
     device = "gpu"
@@ -634,7 +633,7 @@ CONTENDERS: Mapping[str, type[Contender]] = {
         Jax,
         ScikitLearn,
         GpubpCupy,
-        GpubpCupyGraph,
+        GpubpCupyLaunched,
         TorchCuda,
         TorchCudaCompile,
         TorchCudaGraph,

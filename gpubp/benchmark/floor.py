@@ -102,7 +102,7 @@ class FloorOneThread(Floor):
 
 
 class FloorGpu(Floor):
-    """The bare matmuls on the GPU, as gpubp makes them, in a CUDA graph. Not yet run on one."""
+    """The bare matmuls on the GPU, as gpubp makes them, in a CUDA graph."""
 
     name = "floor-gpu"
     device = "gpu"

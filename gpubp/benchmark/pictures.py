@@ -14,7 +14,7 @@ __all__ = ["draw"]
 COLORS = {
     "gpubp-numpy": "#c0392b",
     "gpubp-cupy": "#7b241c",
-    "gpubp-cupy-graph": "#ff6f61",
+    "gpubp-cupy-launched": "#ff6f61",
     "torch": "#e08e0b",
     "torch-compile": "#8a6d3b",
     "torch-cuda": "#f5b041",

@@ -71,10 +71,6 @@ def _head(results: Results) -> Table:
         f"other processes used {100 * others:.0f} % of a core while contenders measured"
         + (": repeat the run on a quieter machine" if others > 0.1 else "")
     )
-    if any(e.device == "gpu" and not e.absent for e in results.entrants):
-        table.notes.append(
-            "The CUDA contenders had not been run on a GPU when they were written: check their figures."
-        )
     return table
 
 

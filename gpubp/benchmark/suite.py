@@ -114,7 +114,7 @@ def gpu() -> Settings:
         batch_sizes=(512, 2048, 32, 8192),
         optimizers=("adam",),
         contenders=(
-            "gpubp-cupy", "gpubp-cupy-graph", "gpubp-numpy", "torch-cuda", "torch-cuda-graph",
+            "gpubp-cupy", "gpubp-cupy-launched", "gpubp-numpy", "torch-cuda", "torch-cuda-graph",
             "torch-cuda-compile", "jax-cuda",
         ),
         works=("step",),
