@@ -7,17 +7,18 @@
 // (rows, inner), or with TRANSPOSE_A a's transpose; op(b) is b, (inner, columns), or b's transpose. A, B, V and
 // C are the types of a, b, v and out; sums, z and biases are of type Sum.
 //
-// grid (ceil(columns / TILE), ceil(rows / TILE), parts), block 256. A block makes a TILE x TILE piece in steps of
-// STEP along k. While it multiplies one step's tiles, which lie in shared memory with k first, the next step's
-// numbers are on their way to registers. A thread makes 4 x 4 sums, so that two loads of 16 bytes feed sixteen
-// multiply-adds; where that takes fewer than 256 threads, GROUPS of them share a step's k, and their sums are
-// added at the end. Memory is read LOAD_A and LOAD_B numbers at once along its rows, and STORE written; the
-// launcher says how many divide and are aligned.
+// grid (ceil(columns / TILE_N), ceil(rows / TILE_M), parts), block 256. A block makes a TILE_M x TILE_N piece in steps
+// of STEP along k. While it multiplies one step's tiles, which lie in shared memory with k first, the next step's
+// numbers are on their way to registers. A thread makes EACH_M x EACH_N sums, in fours of neighbouring rows and
+// columns, so that few loads of 16 bytes feed many multiply-adds; where that takes fewer than 256 threads, GROUPS of
+// them share a step's k, and their sums are added at the end. Memory is read LOAD_A and LOAD_B numbers at once
+// along its rows, and STORE written; the launcher says how many divide and are aligned.
 //
 // Where there are several parts of k, each `step` long, every block leaves its sums in `partial`, and the last of
 // a piece's blocks to come adds them up in the order of the parts, so that the bits are always the same.
 // `counters`, one a piece, are zero before and after.
-constexpr int UNITS = TILE / 4, GROUPS = 256 / (UNITS * UNITS), OUT = GROUPS == 1 ? 4 : 1;
+constexpr int ACROSS = TILE_N / EACH_N, GROUP = TILE_M / EACH_M * ACROSS, GROUPS = 256 / GROUP;
+constexpr int OUT = TILE_M * TILE_N / 1024;  // fours of results of a thread
 typedef decltype(compute(A())) Sum;
 
 template <typename T, int SIZE> struct alignas(sizeof(T) * SIZE) Several { T value[SIZE]; };
@@ -26,19 +27,21 @@ template <int SIZE, typename T> __device__ __forceinline__ Several<T, SIZE> seve
 }
 typedef Several<Sum, 4> Four;
 
-// Where the tile has column x of row k. Fours of columns change places from row to row: numbers that come k by k
-// and are put down column by column would meet in the same banks.
-__device__ __forceinline__ int place(int k, int x) { return k * TILE + ((x / 4) ^ (k / 4 % UNITS)) * 4 + x % 4; }
+// Where a tile WIDTH wide has column x of row k. Fours of columns change places from row to row: numbers that
+// come k by k and are put down column by column would meet in the same banks.
+template <int WIDTH> __device__ __forceinline__ int place(int k, int x) {
+    return k * WIDTH + ((x / 4) ^ (k / 4 % (WIDTH / 4))) * 4 + x % 4;
+}
 
-// A TILE x STEP piece of an operand on its way: from memory to registers, then to shared memory. ALONG says
+// A WIDTH x STEP piece of an operand on its way: from memory to registers, then to shared memory. ALONG says
 // that k runs along the rows of memory, which are `width` long; `first` and `limit` are of the other index.
-template <typename T, int LOAD, bool ALONG> struct Piece {
-    static constexpr int CHUNKS = TILE * STEP / LOAD / 256, ACROSS = (ALONG ? STEP : TILE) / LOAD;
+template <typename T, int LOAD, bool ALONG, int WIDTH> struct Piece {
+    static constexpr int CHUNKS = WIDTH * STEP / LOAD / 256, IN_ROW = (ALONG ? STEP : WIDTH) / LOAD;
     Several<T, LOAD> chunks[CHUNKS];
 
     __device__ __forceinline__ void fetch(const T* from, int width, int k, int end, int first, int limit) {
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-            const int i = threadIdx.x + 256 * chunk, x = i % ACROSS * LOAD, y = i / ACROSS;
+            const int i = threadIdx.x + 256 * chunk, x = i % IN_ROW * LOAD, y = i / IN_ROW;
             const int at = k + (ALONG ? x : y), other = first + (ALONG ? y : x);
             if (at < end && other < limit)
                 chunks[chunk] = several<LOAD>(from + (size_t)(ALONG ? other : at) * width + (ALONG ? at : other));
@@ -49,14 +52,14 @@ template <typename T, int LOAD, bool ALONG> struct Piece {
 
     __device__ __forceinline__ void put(Sum* tile) const {
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-            const int i = threadIdx.x + 256 * chunk, x = i % ACROSS * LOAD, y = i / ACROSS;
+            const int i = threadIdx.x + 256 * chunk, x = i % IN_ROW * LOAD, y = i / IN_ROW;
             if constexpr (!ALONG && LOAD == 4) {
                 Four wide;
                 for (int j = 0; j < 4; ++j) wide.value[j] = compute(chunks[chunk].value[j]);
-                *reinterpret_cast<Four*>(&tile[place(y, x)]) = wide;
+                *reinterpret_cast<Four*>(&tile[place<WIDTH>(y, x)]) = wide;
             } else {
                 for (int j = 0; j < LOAD; ++j)
-                    tile[ALONG ? place(x + j, y) : place(y, x + j)] = compute(chunks[chunk].value[j]);
+                    tile[ALONG ? place<WIDTH>(x + j, y) : place<WIDTH>(y, x + j)] = compute(chunks[chunk].value[j]);
             }
         }
     }
@@ -69,26 +72,29 @@ __device__ __forceinline__ Four fresh(const Four* from) {
     return values;
 }
 
-extern "C" __launch_bounds__(256, 2) __global__
+extern "C" __launch_bounds__(256, EACH_M * EACH_N > 32 ? 1 : 2) __global__
     void matmul(const A* __restrict__ a, const B* __restrict__ b, C* out, Sum* z, const V* __restrict__ v,
                 Sum* biases, Four* partial, unsigned int* counters, int rows, int columns, int inner, int step,
                 double alpha, double beta) {
-    constexpr int SIZE = TILE * STEP, GATHERED = GROUPS == 1 ? 0 : GROUPS * TILE * TILE;
-    alignas(32) __shared__ Sum memory[4 * SIZE > GATHERED ? 4 * SIZE : GATHERED];
-    __shared__ Sum row_memory[GROUPS][TILE];
-    const int group = threadIdx.x / (UNITS * UNITS), within = threadIdx.x % (UNITS * UNITS);
-    const int x = within % UNITS * 4, y = within / UNITS * 4;
-    const int first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
+    constexpr int A_SIZE = TILE_M * STEP, B_SIZE = TILE_N * STEP, TILES = 2 * (A_SIZE + B_SIZE);
+    constexpr int GATHERED = GROUPS == 1 ? 0 : GROUPS * TILE_M * TILE_N;
+    alignas(32) __shared__ Sum memory[TILES > GATHERED ? TILES : GATHERED];
+    __shared__ Sum row_memory[GROUPS][TILE_M];
+    const int group = threadIdx.x / GROUP, within = threadIdx.x % GROUP;
+    // The thread's fours begin at columns x, x + TILE_N / (EACH_N / 4), ..., and its rows likewise.
+    const int x = within % ACROSS * 4, y = within / ACROSS * 4;
+    constexpr int NEXT_X = TILE_N / (EACH_N / 4), NEXT_Y = TILE_M / (EACH_M / 4);
+    const int first_row = blockIdx.y * TILE_M, first_column = blockIdx.x * TILE_N;
     const int begin = blockIdx.z * step, end = begin + step < inner ? begin + step : inner;
-    Piece<A, LOAD_A, !TRANSPOSE_A> a_next;
-    Piece<B, LOAD_B, TRANSPOSE_B> b_next;
+    Piece<A, LOAD_A, !TRANSPOSE_A, TILE_M> a_next;
+    Piece<B, LOAD_B, TRANSPOSE_B, TILE_N> b_next;
     const int a_width = TRANSPOSE_A ? rows : inner, b_width = TRANSPOSE_B ? inner : columns;
     a_next.fetch(a, a_width, begin, end, first_row, rows);
     b_next.fetch(b, b_width, begin, end, first_column, columns);
-    Sum sums[4][4] = {}, row_sums[4] = {};
+    Sum sums[EACH_M][EACH_N] = {}, row_sums[EACH_M] = {};
     int current = 0;
     for (int start = begin; start < end; start += STEP) {
-        Sum *a_tile = memory + current * SIZE, *b_tile = memory + (2 + current) * SIZE;
+        Sum *a_tile = memory + current * A_SIZE, *b_tile = memory + 2 * A_SIZE + current * B_SIZE;
         a_next.put(a_tile);
         b_next.put(b_tile);
         __syncthreads();  // one a step: who writes these tiles again has passed the next one
@@ -99,44 +105,52 @@ extern "C" __launch_bounds__(256, 2) __global__
 #pragma unroll 8
         for (int i = 0; i < STEP / GROUPS; ++i) {
             const int k = group * (STEP / GROUPS) + i;
-            const Four left = several<4>(&a_tile[place(k, y)]), right = several<4>(&b_tile[place(k, x)]);
-            for (int r = 0; r < 4; ++r) {
-                if (KIND == GRADIENT) row_sums[r] += left.value[r];
-                for (int c = 0; c < 4; ++c) sums[r][c] += left.value[r] * right.value[c];
+            Four left[EACH_M / 4], right[EACH_N / 4];
+            for (int m = 0; m < EACH_M / 4; ++m) left[m] = several<4>(&a_tile[place<TILE_M>(k, y + m * NEXT_Y)]);
+            for (int n = 0; n < EACH_N / 4; ++n) right[n] = several<4>(&b_tile[place<TILE_N>(k, x + n * NEXT_X)]);
+            for (int r = 0; r < EACH_M; ++r) {
+                const Sum value = left[r / 4].value[r % 4];
+                if (KIND == GRADIENT) row_sums[r] += value;
+                for (int c = 0; c < EACH_N; ++c) sums[r][c] += value * right[c / 4].value[c % 4];
             }
         }
         current ^= 1;
     }
 
-    // From here on a thread has OUT rows of four sums, from (row, column) on, and the first TILE threads a row
-    // sum each.
+    // From here on a thread has OUT fours of sums, the i-th from (row_of(i), column_of(i)) on, and the first
+    // TILE_M threads a row sum each.
+    constexpr int FOURS = EACH_N / 4, ROW = TILE_N / 4;
+    const auto row_of = [=](int i) {
+        return first_row + (GROUPS == 1 ? y + i / FOURS / 4 * NEXT_Y + i / FOURS % 4 : (threadIdx.x + 256 * i) / ROW);
+    };
+    const auto column_of = [=](int i) {
+        return first_column + (GROUPS == 1 ? x + i % FOURS * NEXT_X : (threadIdx.x + 256 * i) % ROW * 4);
+    };
     Four results[OUT];
-    int row = first_row + y, column = first_column + x;
     __syncthreads();
     if (KIND == GRADIENT && x == 0)
-        for (int r = 0; r < 4; ++r) row_memory[group][y + r] = row_sums[r];
-    if constexpr (GROUPS == 1) {
-        for (int r = 0; r < 4; ++r)
-            for (int c = 0; c < 4; ++c) results[r].value[c] = sums[r][c];
-        __syncthreads();
-    } else {
-        for (int r = 0; r < 4; ++r) {
+        for (int r = 0; r < EACH_M; ++r) row_memory[group][y + r / 4 * NEXT_Y + r % 4] = row_sums[r];
+    for (int r = 0; r < EACH_M; ++r)
+        for (int n = 0; n < FOURS; ++n) {
             Four four;
-            for (int c = 0; c < 4; ++c) four.value[c] = sums[r][c];
-            *reinterpret_cast<Four*>(&memory[(group * TILE + y + r) * TILE + x]) = four;
+            for (int c = 0; c < 4; ++c) four.value[c] = sums[r][4 * n + c];
+            if constexpr (GROUPS == 1)
+                results[r * FOURS + n] = four;
+            else
+                *reinterpret_cast<Four*>(&memory[(group * TILE_M + y + r / 4 * NEXT_Y + r % 4) * TILE_N + x +
+                                                 n * NEXT_X]) = four;
         }
-        __syncthreads();
-        const int own_x = threadIdx.x % UNITS * 4, own_y = threadIdx.x / UNITS;
-        row = first_row + own_y;
-        column = first_column + own_x;
-        results[0] = {};
-        for (int g = 0; g < GROUPS; ++g) {
-            const Four four = several<4>(&memory[(g * TILE + own_y) * TILE + own_x]);
-            for (int c = 0; c < 4; ++c) results[0].value[c] += four.value[c];
+    __syncthreads();
+    if constexpr (GROUPS > 1)
+        for (int i = 0; i < OUT; ++i) {
+            results[i] = {};
+            for (int g = 0; g < GROUPS; ++g) {
+                const Four four = several<4>(&memory[g * TILE_M * TILE_N + (threadIdx.x + 256 * i) * 4]);
+                for (int c = 0; c < 4; ++c) results[i].value[c] += four.value[c];
+            }
         }
-    }
     const bool adds_row =
-        KIND == GRADIENT && biases && first_column == 0 && threadIdx.x < TILE && first_row + threadIdx.x < rows;
+        KIND == GRADIENT && biases && first_column == 0 && threadIdx.x < TILE_M && first_row + threadIdx.x < rows;
     Sum row_sum = 0;
     if (adds_row)
         for (int g = 0; g < GROUPS; ++g) row_sum += row_memory[g][threadIdx.x];
@@ -145,9 +159,9 @@ extern "C" __launch_bounds__(256, 2) __global__
         const int piece = blockIdx.y * gridDim.x + blockIdx.x, pieces = gridDim.x * gridDim.y;
         Four* own = partial + (size_t)piece * gridDim.z * OUT * 256 + threadIdx.x;
         Sum* own_rows = reinterpret_cast<Sum*>(partial + (size_t)pieces * gridDim.z * OUT * 256) +
-                        (size_t)blockIdx.y * gridDim.z * TILE + threadIdx.x;
+                        (size_t)blockIdx.y * gridDim.z * TILE_M + threadIdx.x;
         for (int i = 0; i < OUT; ++i) own[(blockIdx.z * OUT + i) * 256] = results[i];
-        if (adds_row) own_rows[blockIdx.z * TILE] = row_sum;
+        if (adds_row) own_rows[blockIdx.z * TILE_M] = row_sum;
         __shared__ bool last;
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -166,7 +180,7 @@ extern "C" __launch_bounds__(256, 2) __global__
         if (adds_row) {
             double sum = 0;
 #pragma unroll 4
-            for (int part = 0; part < gridDim.z; ++part) sum += __ldcg(&own_rows[part * TILE]);
+            for (int part = 0; part < gridDim.z; ++part) sum += __ldcg(&own_rows[part * TILE_M]);
             row_sum = Sum(sum);
         }
     }
@@ -175,9 +189,11 @@ extern "C" __launch_bounds__(256, 2) __global__
         Sum* bias = biases + first_row + threadIdx.x;
         *bias = beta == 0 ? row_sum : row_sum + Sum(beta) * *bias;
     }
-    for (int i = 0; i < OUT && row + i < rows; ++i)
+    for (int i = 0; i < OUT; ++i) {
+        const int row = row_of(i), column = column_of(i);
+        if (row >= rows) continue;
         for (int c = 0; c < 4 && column + c < columns; c += STORE) {
-            const size_t at = (size_t)(row + i) * columns + column + c;
+            const size_t at = (size_t)row * columns + column + c;
             Several<C, STORE> result;
             Several<Sum, STORE> shifted;
             Several<V, STORE> reads;
@@ -198,4 +214,5 @@ extern "C" __launch_bounds__(256, 2) __global__
             if (KIND == FORWARD && z) *reinterpret_cast<Several<Sum, STORE>*>(z + at) = shifted;
             *reinterpret_cast<Several<C, STORE>*>(out + at) = result;
         }
+    }
 }

@@ -8,7 +8,7 @@ applies the activation is quicker than a matmul of cuBLAS and a kernel after it.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,19 +29,46 @@ __all__ = [
 
 Array = Any
 
-SMALL_WORK, LEAST_WIDTH = 2**26, 4
+SMALL_WORK, LEAST_WIDTH = 2**27, 4
 """The most multiply-adds of a small product, and the fewest rows and columns of one: cuBLAS has kernels for
 the thin, and for those that nothing but arithmetic holds up."""
 
+
+class Tiling(NamedTuple):
+    """The piece of a product that a block makes, and how.
+
+    Attributes
+    ----------
+    rows, columns : of the piece.
+    each_row, each_column : of what a thread makes of it.
+    step : how much of the inner dimension is done at once; half as much in float64.
+    """
+
+    rows: int
+    columns: int
+    each_row: int
+    each_column: int
+    step: int
+
+    def blocks(self, rows: int, columns: int) -> int:
+        """How many pieces a product of this size has."""
+        return -(-rows // self.rows) * -(-columns // self.columns)
+
+
+NARROW, NARROW_FORWARD, WIDE_FORWARD = (
+    Tiling(32, 32, 4, 4, 32),
+    Tiling(32, 32, 4, 4, 64),
+    Tiling(64, 64, 8, 4, 32),
+)
+"""Of several that were measured on an H100, the best for a layer's products. Both operands of the forward
+product lie with the inner dimension along memory; it gains by longer steps."""
+
 WIDE_BLOCKS = 128
-"""Tiles are 64 wide where there are so many of them, else 32."""
+"""The pieces of a forward product are wide where there are so many of them."""
 
 BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
 """Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many, and
 into so many parts at most, since one block adds them up."""
-
-STEPS = {64: 32, 32: 64}
-"""How much of the inner dimension a block does at once, by its tile; half of it in float64."""
 
 COUNTERS = 1024
 """What pieces of a product are counted with, where it is cut: more than there are pieces then."""
@@ -66,14 +93,16 @@ def is_small(rows: int, columns: int, inner: int) -> bool:
     return fits and not thin and rows * columns * inner <= SMALL_WORK
 
 
-def _tile(rows: int, columns: int) -> int:
-    return 64 if -(-rows // 64) * -(-columns // 64) >= WIDE_BLOCKS else 32
+def tiling_of(rows: int, columns: int, forward: bool, double: bool) -> Tiling:
+    """How a product of this size is cut into pieces."""
+    if not forward or double:  # wide pieces of float64 do not fit a block's memory
+        return NARROW
+    return WIDE_FORWARD if WIDE_FORWARD.blocks(rows, columns) >= WIDE_BLOCKS else NARROW_FORWARD
 
 
-def parts_of(rows: int, columns: int, inner: int) -> int:
+def parts_of(tiling: Tiling, rows: int, columns: int, inner: int) -> int:
     """Into how many parts the inner dimension is cut."""
-    tile = _tile(rows, columns)
-    blocks = -(-rows // tile) * -(-columns // tile)
+    blocks = tiling.blocks(rows, columns)
     return max(1, min(BLOCKS // blocks, inner // LEAST_STEP, MOST_PARTS))
 
 
@@ -153,9 +182,10 @@ def _launch(
 ) -> None:
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
-    tile, parts = _tile(rows, columns), parts_of(rows, columns, inner)
     double = a.dtype == np.float64
-    length = STEPS[tile] // 2 if double else STEPS[tile]
+    tiling = tiling_of(rows, columns, transpose_b and not transpose_a, double)
+    parts = parts_of(tiling, rows, columns, inner)
+    length = tiling.step // 2 if double else tiling.step
     # A part is a whole number of steps long, so that no load of several numbers runs over its end.
     step = -(-inner // (parts * length)) * length
     parts = -(-inner // step)
@@ -164,8 +194,8 @@ def _launch(
     if columns % store or any(m.data.ptr % (store * m.itemsize) for m in moved):
         store = 1
     constants = _constants(
-        *(kind, tile, length, transpose_a, transpose_b, _at_once(a, a.shape[1])),
-        *(_at_once(b, b.shape[1]), store),
+        *(kind, tiling, length, transpose_a, transpose_b),
+        *(_at_once(a, a.shape[1]), _at_once(b, b.shape[1]), store),
     )
     types = {
         "A": launch.operand_type(a),
@@ -176,13 +206,13 @@ def _launch(
     kernel = _kernel(cupy, constants, text, **types)
     null = np.uintp(0)
     partial = counters = null
+    down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
     if parts > 1:
-        down, across = -(-rows // tile), -(-columns // tile)
-        size = parts * down * tile * (across * tile + 1)
+        size = parts * down * tiling.rows * (across * tiling.columns + 1)
         partial = scratch.empty(size, np.float64 if double else np.float32)
         counters = scratch.counters()
     kernel(
-        (-(-columns // tile), -(-rows // tile), parts),
+        (across, down, parts),
         (256,),
         (
             *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
@@ -201,7 +231,7 @@ def _at_once(array: Array, width: int) -> int:
 @cache
 def _constants(
     kind: str,
-    tile: int,
+    tiling: Tiling,
     length: int,
     transpose_a: bool,
     transpose_b: bool,
@@ -210,7 +240,9 @@ def _constants(
     store: int,
 ) -> str:
     return (
-        f"{KINDS}{launch.ARRIVE}constexpr int KIND = {kind}, TILE = {tile}, STEP = {length};\n"
+        f"{KINDS}{launch.ARRIVE}constexpr int KIND = {kind}, STEP = {length};\n"
+        f"constexpr int TILE_M = {tiling.rows}, TILE_N = {tiling.columns};\n"
+        f"constexpr int EACH_M = {tiling.each_row}, EACH_N = {tiling.each_column};\n"
         f"constexpr int LOAD_A = {load_a}, LOAD_B = {load_b}, STORE = {store};\n"
         f"constexpr bool TRANSPOSE_A = {int(transpose_a)}, TRANSPOSE_B = {int(transpose_b)};\n"
     )

@@ -87,7 +87,7 @@ SANITIZER = ("compute-sanitizer", "--error-exitcode", "9", "--print-limit", "30"
 VERBS = ("{python}", str(HERE / "gpu_verbs.py"))
 BENCH = (
     "{python}", "-m", "gpubp.cli", "bench", "--gpu", "--budget", "{budget}", "--json", "{results}",
-    "--pictures", "{scratch}/pictures",
+    "--pictures", "{scratch}/pictures", "--contenders", "gpubp-cupy",
 )  # fmt: skip
 BREAKDOWN = ("{python}", str(ROOT / "benchmarks" / "breakdown.py"))
 SWEEP = ("{python}", str(ROOT / "benchmarks" / "gpu_sweep.py"))
@@ -106,14 +106,45 @@ STAGES: dict[str, Stage] = {
         },
     ),
     "bench": Stage(
-        150,
-        {"bench": BENCH},
+        110,
+        {
+            "bench": (
+                *BENCH,
+                "gpubp-cupy-launched",
+                "gpubp-numpy",
+                "torch-cuda",
+                "torch-cuda-graph",
+            )
+        },
     ),
     "breakdown": Stage(
         60,
         {
-            point: (*BREAKDOWN, point, "--backend", "cupy", "--rounds", "5", "--json", "{results}")
-            for point in ("narrow:512", "classifier:2048", "wide:8192")
+            "kernels": (
+                *(*BREAKDOWN, "narrow:32", "narrow:512", "narrow-6x64:512", "narrow:2048"),
+                *("classifier:512", "classifier:2048", "regression:2048", "wide:8192"),
+                *("--backend", "cupy", "--rounds", "5", "--json", "{results}"),
+            ),
+            "bfloat16": (
+                *(*BREAKDOWN, "wide:8192", "--precision", "bfloat16"),
+                *("--backend", "cupy", "--rounds", "5", "--json", "{results}"),
+            ),
+        },
+    ),
+    "compilers": Stage(  # which take longer to compile than all the others to be measured
+        70,
+        {
+            "compilers": (
+                *(
+                    *BENCH,
+                    "torch-cuda-compile",
+                    "jax-cuda",
+                    "--architectures",
+                    "narrow",
+                    "classifier",
+                ),
+                *("--batch-sizes", "512", "2048"),
+            )
         },
     ),
     "sweep": Stage(

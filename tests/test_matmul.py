@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 from gpubp.kernels import ACTIVATIONS, PRECISIONS
-from gpubp.kernels.matmul import matmul_cuda, parts_of
+from gpubp.kernels import matmul as matmul_module
+from gpubp.kernels.matmul import (
+    NARROW,
+    NARROW_FORWARD,
+    WIDE_FORWARD,
+    Tiling,
+    matmul_cuda,
+    parts_of,
+    tiling_of,
+)
 
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
@@ -46,11 +55,60 @@ def test_matmul(
         assert (np.abs(cuda_backend.to_numpy(out) - expected) <= bound).all()
 
 
+def test_forward_products_of_many_pieces_are_cut_into_wide_ones() -> None:
+    assert tiling_of(2048, 256, True, False) is WIDE_FORWARD
+    assert tiling_of(512, 64, True, False) is NARROW_FORWARD
+    assert tiling_of(2048, 256, False, False) is NARROW
+    assert tiling_of(2048, 256, True, True) is NARROW
+
+
 def test_long_inner_dimensions_are_cut_and_large_outputs_are_not() -> None:
-    assert parts_of(64, 64, 4096) == 16
-    assert parts_of(16, 16, 1000) == 15
-    assert parts_of(64, 64, 100) == 1
-    assert parts_of(4096, 4096, 4096) == 1
+    assert parts_of(NARROW, 64, 64, 4096) == 16
+    assert parts_of(NARROW, 16, 16, 1000) == 15
+    assert parts_of(NARROW, 64, 64, 100) == 1
+    assert parts_of(WIDE_FORWARD, 4096, 4096, 4096) == 1
+
+
+TILINGS = [
+    NARROW,
+    WIDE_FORWARD,
+    Tiling(64, 64, 4, 4, 32),
+    Tiling(128, 64, 8, 4, 16),
+    Tiling(128, 128, 8, 8, 16),
+]
+
+
+@pytest.mark.parametrize("tiling", TILINGS, ids=str)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_pieces_of_any_form(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, tiling: Tiling, parts: int
+) -> None:
+    monkeypatch.setattr(matmul_module, "tiling_of", lambda *_: tiling)
+    monkeypatch.setattr(matmul_module, "parts_of", lambda *_: parts)
+    monkeypatch.setattr(matmul_module, "SMALL_WORK", 2**30)
+    rng, backend = np.random.default_rng(5), cuda_backend
+    for rows, n_out, n_in in ((150, 72, 100), (33, 131, 68)):
+        x, w, delta = (
+            rng.normal(size=s).astype(np.float32)
+            for s in ((rows, n_in), (n_out, n_in), (rows, n_out))
+        )
+        z, a, out, g = (
+            backend.xp.empty(s, np.float32)
+            for s in ((rows, n_out), (rows, n_out), (rows, n_in), (n_out, n_in))
+        )
+        b, sums = backend.asarray(delta[0]), backend.xp.empty(n_out, np.float32)
+        dx, dw, dd = map(backend.asarray, (x, w, delta))
+        backend.layer_forward(ACTIVATIONS["relu"], dx, dw, b, z, a)
+        backend.layer_backward(ACTIVATIONS["relu"], dd, dw, dx, out, out)
+        backend.layer_gradients(dd, dx, g, sums, 0.0)
+        for here, there in (
+            (z, x @ w.T + delta[0]),
+            (a, np.maximum(x @ w.T + delta[0], 0)),
+            (out, (delta @ w) * (x > 0)),
+            (g, delta.T @ x),
+            (sums, delta.sum(0)),
+        ):
+            np.testing.assert_allclose(backend.to_numpy(here), there, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
