@@ -404,6 +404,7 @@ def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> No
             pointers.append(backend._cublas._threads.handle.pointer)
 
     pointers: list[int] = []
+    gc.collect()  # what earlier backends have left is there now
     for out in outs:
         thread = threading.Thread(target=multiply, args=(out,))
         thread.start()
