@@ -23,9 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from gpubp.kernels import ACTIVATIONS, launch, matmul, sums
 
-from gpubp.backends import Backend, Rows, get_backend
+import gpubp
+from gpubp import workspace
+from gpubp.backends import Backend, Rows, get_backend, graphs
 from gpubp.backends.cupy import open_cupy
-from gpubp.benchmark.timing import Timer, random_array
+from gpubp.benchmark.tasks import ARCHITECTURES
+from gpubp.benchmark.timing import Taken, Timer, random_array
 
 Array = Any
 Call = Callable[[], None]
@@ -44,12 +47,18 @@ OWN, CUBLAS = "own", "cuBLAS"
 
 
 class Constant(NamedTuple):
-    """A constant of a module, the values to try, and the calls that read it."""
+    """A constant of a module, the values to try, and the calls that read it.
+
+    Attributes
+    ----------
+    on_steps : the calls measure whole steps themselves.
+    """
 
     module: ModuleType
     name: str
     values: Sequence[Any]
-    cases: Callable[[Backend], Iterator[tuple[str, Call]]]
+    cases: Callable[[Backend], Iterator[tuple[str, Callable[[], Any]]]]
+    on_steps: bool = False
 
 
 def main() -> None:
@@ -78,8 +87,8 @@ def main() -> None:
 def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> None:
     """Time every case with every value, and print the table."""
     kept = getattr(constant.module, constant.name)
-    now = "" if constant.name == "SMALL_WORK" else kept
-    columns = [f"[{value}]" if value == now else f"{value}" for value in constant.values]
+    now = kept if isinstance(kept, int) and constant.name != "SMALL_WORK" else ""
+    columns = [f"[{told(v)}]" if v == now else told(v) for v in constant.values]
     print(f"\n{constant.name:36s}" + "".join(f"{column:>10s}" for column in columns))
     for case, call in constant.cases(timer.backend):
         if time.monotonic() > ends:
@@ -89,7 +98,7 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
         for value in constant.values:
             setattr(constant.module, constant.name, setting(value))
             try:
-                taken = timer.call(call)
+                taken = call() if constant.on_steps else timer.call(call)
                 found.append((taken.seconds, "~" if taken.how == "launched" else ""))
                 result = {"seconds": taken.seconds, "how": taken.how, "why": taken.why}
             except (
@@ -99,7 +108,7 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
                 result = {"error": f"{type(error).__name__}: {error}"}
             finally:
                 setattr(constant.module, constant.name, kept)
-            line = {"constant": constant.name, "value": value, "now": kept, "case": case}
+            line = {"constant": constant.name, "value": told(value), "now": now, "case": case}
             write(path, {**line, **result})
         best = min(seconds for seconds, _ in found)
         cells = [
@@ -110,8 +119,17 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
 
 
 def setting(value: Any) -> Any:
-    """Of SMALL_WORK, so large or so small that every product goes one way."""
+    """Of SMALL_WORK, so large or so small that every product goes one way; of tiling_of, that piece."""
+    if isinstance(value, matmul.Tiling):
+        return lambda *sizes: value
     return {OWN: 2**62, CUBLAS: -1}.get(value, value)
+
+
+def told(value: Any) -> str:
+    """A value as a column's title."""
+    return (
+        "{}x{}/{}".format(*value[:2], value[4]) if isinstance(value, matmul.Tiling) else str(value)
+    )
 
 
 def write(path: Path | None, line: dict[str, Any]) -> None:
@@ -198,6 +216,27 @@ def products(
             yield f"gradients {name}", gradients
 
 
+STEPS: Sequence[tuple[str, int]] = (
+    *(("narrow", 32), ("narrow", 512), ("narrow", 2048), ("classifier", 512), ("classifier", 2048)),
+    *(("regression", 512), ("regression", 2048)),
+)
+
+
+def step_seconds(network: str, rows: int, rounds: int) -> float:
+    """Seconds of an Adam step as training runs it, on a backend of its own."""
+    backend, architecture = open_cupy(graphs=True), ARCHITECTURES[network]
+    batch = architecture.batch(rows)
+    with backend.use():
+        x, y = backend.asarray(batch.x), backend.asarray(batch.targets[0])
+        trained = gpubp.Network(
+            architecture.sizes, output=architecture.output, backend=backend, seed=0
+        )
+        trainer = gpubp.Trainer(trained, gpubp.Adam(learning_rate=1e-6), batch_size=rows, seed=0)
+        for _ in range(3):
+            trainer.step(x, y)
+        return Timer(backend, rounds).by_events(lambda: trainer.step(x, y))
+
+
 def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
     """Small products, of which BLOCKS and LEAST_STEP decide how they are cut; by the own matmul."""
     for case, call in products(backend, FEW_LAYERS, FEW_ROWS):
@@ -213,8 +252,24 @@ def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
         yield case, own
 
 
+def steps(backend: Backend) -> Iterator[tuple[str, Callable[[], Taken]]]:
+    """Whole steps; what they are made of is made anew for each value."""
+    for network, rows in STEPS:
+
+        def measure(network: str = network, rows: int = rows) -> Taken:
+            return Taken(step_seconds(network, rows, 5), "graph")
+
+        yield f"step {network}, {rows} rows", measure
+
+
+TILINGS = (
+    *(matmul.NARROW, matmul.NARROW_FORWARD, matmul.WIDE_FORWARD, matmul.Tiling(64, 64, 4, 4, 32)),
+    matmul.Tiling(128, 64, 8, 4, 16),
+)
+
 CONSTANTS = (
     Constant(matmul, "SMALL_WORK", (OWN, CUBLAS), lambda backend: products(backend, LAYERS, ROWS)),
+    Constant(matmul, "tiling_of", TILINGS, few_products),
     Constant(matmul, "WIDE_BLOCKS", (1, 16, 64, 128, 2**30), few_products),
     Constant(matmul, "BLOCKS", (32, 64, 128, 256, 512), few_products),
     Constant(matmul, "LEAST_STEP", (64, 128, 256, 512), few_products),
@@ -222,6 +277,8 @@ CONSTANTS = (
     Constant(sums, "SEGMENT", (2048, 4096, 8192, 16384, 65536), weighted_sums),
     Constant(launch, "THREADS", (64, 128, 256, 512, 1024), by_rows),
     Constant(launch, "MOST_BLOCKS_DOWN", (64, 256, 1024, 4096, 65535), by_rows),
+    Constant(workspace, "APART_ELEMENTS", (0, 2**18, 2**22), steps, on_steps=True),
+    Constant(graphs, "SIDES", (1, 2, 3), steps, on_steps=True),
 )
 
 

@@ -476,6 +476,7 @@ def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
     small = {
         "BATCHES": ((3, 5),), "TALL": (70, 2), "LAYERS": ((4, 3),), "ROWS": (2,),
         "FEW_LAYERS": ((4, 3),), "FEW_ROWS": (2,), "WEIGHTED": (5,), "SQUARED": (2100,),
+        "STEPS": (("narrow", 2),),
     }  # fmt: skip
     for name, value in small.items():
         monkeypatch.setattr(sweep, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import gpubp
 from gpubp.benchmark.report import markdown, tables
-from gpubp.benchmark.results import Results, geometric_mean
+from gpubp.benchmark.results import Point, Results, geometric_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "docs/guide.md"]
@@ -104,3 +105,81 @@ def test_the_figures_in_the_text_are_those_of_the_committed_results(
     )
     assert f"a step is {torch} times as fast as PyTorch's and {jax} times as JAX's" in readme
     assert f"geometric means over {len(steps)} points" in readme
+
+
+GPU_RESULTS = ROOT / "benchmarks/results/2026-11-26-nvidia-h100"
+
+
+@pytest.fixture
+def gpu_document() -> str:
+    return (ROOT / "docs/gpu-performance.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["results.json", "compilers.json"])
+def test_the_tables_of_a_gpu_are_those_of_the_committed_results(
+    gpu_document: str, name: str
+) -> None:
+    for table in tables(Results.load(GPU_RESULTS / name)):
+        assert markdown(table).strip() in gpu_document, table.title
+
+
+def test_the_kernels_of_a_gpu_are_those_of_the_committed_results(gpu_document: str) -> None:
+    lines = (GPU_RESULTS / "kernels.jsonl").read_text(encoding="utf-8").splitlines()
+    _, _, part = gpu_document.partition("| step | kernel |")
+    cell = r"\| ([^|]*) "
+    rows = re.findall(rf"^{5 * cell}\|", part.partition("\n\n")[0], re.M)
+    shown, step = [], ""
+    for name, verb, _, microseconds, floor in rows:
+        step = name or step
+        shown.append((step, verb, microseconds, floor))
+    measured = set()
+    for record in map(json.loads, lines):
+        if "verb" in record:
+            step = f"{record['network']}, {record['rows']} rows"
+            step += f", {record['precision']}" if record["precision"] else ""
+            figures = (f"{1e6 * record[key]:.1f}" for key in ("seconds", "floor"))
+            measured.add((step, record["verb"], *figures))
+    assert len(shown) > 50 and [row for row in shown if row not in measured] == []
+
+
+def test_the_figures_of_a_gpu_in_the_text_are_those_of_the_committed_results(
+    gpu_document: str,
+) -> None:
+    found = Results.load(GPU_RESULTS / "results.json")
+
+    def figure(point: Point, name: str) -> str:
+        spread = point.spread(name)
+        assert spread is not None
+        microseconds = 1e6 * spread.median
+        return (
+            f"{microseconds:.1f}" if microseconds < 100 else f"{float(f'{microseconds:.3g}'):.0f}"
+        )
+
+    names = "gpubp-cupy", "torch-cuda-graph", "torch-cuda"
+    shown = 0
+    for point in found.points:
+        if point.rounds:
+            cells = " | ".join(figure(point, name) for name in names)
+            assert f"| {point.architecture} | {point.batch_size} | {cells} |" in gpu_document
+            shown += 1
+    assert shown == 9
+    (narrow,), (classifier,) = (
+        [p for p in found.points if (p.architecture, p.batch_size) == (name, 512)]
+        for name in ("narrow", "classifier")
+    )
+    ours, graph, eager = (figure(narrow, name) for name in names)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{float(ours):.0f} µs for a 64-64-64-64-64-16 network on 512 rows" in text
+    assert f"PyTorch's takes {graph} in a CUDA graph and {eager} without" in text
+    ours, graph, eager = (figure(classifier, name) for name in names)
+    assert f"{float(ours):.0f} µs for 784-256-256-10, where they take {graph} and {eager}" in text
+
+
+def test_the_report_of_a_gpu_is_told_as_it_is() -> None:
+    report = json.loads((GPU_RESULTS / "gpu-check.json").read_text(encoding="utf-8"))
+    text = " ".join((ROOT / "docs/gpu.md").read_text(encoding="utf-8").split())
+    outcomes = report["outcomes"]
+    assert report["failed"] == report["graphs"]["failed"] == [] and report["not_run"] == 0
+    assert f"the suite's {report['collected']} tests" in text
+    assert f"{outcomes['passed']} passed, {outcomes['skipped']} skipped, of those" in text
+    assert f"{report['skipped']['this machine has one GPU']} because it was one GPU" in text

@@ -69,6 +69,10 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
     points = [p for p in results.points if p.work == work and p.rounds]
     if not points:
         return False
+    # A line needs two batch sizes; where no architecture has them, the dots are drawn.
+    several = {p.architecture for p in points for q in points
+               if p.architecture == q.architecture and p.batch_size != q.batch_size}  # fmt: skip
+    points = [p for p in points if p.architecture in several] or points
     columns = list(dict.fromkeys(p.architecture for p in points))
     rows = list(dict.fromkeys(p.optimizer for p in points))
     figure = Figure(figsize=(3.9 * len(columns) + 0.6, 3.1 * len(rows) + 1.1), layout="constrained")
@@ -84,7 +88,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
                 _floor_line(axes, results, here)
             for entrant in results.present():
                 plot(axes, entrant, here)
-            sizes = [p.batch_size for p in here]
+            sizes = sorted({p.batch_size for p in points})
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [f"{n:,}" if n < 10000 else f"{n // 1024}k" for n in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
