@@ -16,6 +16,7 @@ RUN := PYTHONSAFEPATH=1 PYTHONPATH=$(TREE)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(P
 installed = $(TREE)
 else
 RUN := $(VENV)/bin/python
+IN_PARALLEL := -n auto
 installed = $(VENV)/$(1).installed
 endif
 
@@ -25,7 +26,7 @@ demo: $(call installed,sklearn-cli-plot)
 	@$(RUN) -m gpubp.cli demo $(ARGS)
 
 test: $(call installed,test)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(IN_PARALLEL) $(ARGS)
 
 bench: $(call installed,bench)
 	@$(RUN) -m gpubp.cli bench $(ARGS)

@@ -37,7 +37,8 @@ _EXTRAS = (
 LEAST_PARAMETERS = 100_000
 """Of a network that "auto" takes to a GPU; docs/gpu-performance.md has the measurements.
 
-To begin on a GPU takes a second or two; a thousand steps on 128 rows of so many parameters save as much.
+To begin on a GPU takes a second or more, ten where its kernels have not been compiled before; thousands of
+steps on 128 rows of so many parameters save as much.
 """
 
 
