@@ -84,7 +84,8 @@ def load(
     custom: Sequence[Activation | Cost],
 ) -> Network:
     """Read what `save` wrote."""
-    get_backend(backend)  # which says so where it cannot run, before anything is read
+    if backend != "auto":
+        get_backend(backend)  # which says so where it cannot run, before anything is read
     with _telling(path):
         metadata, tensors = _read(path)
         if "gpubp" not in metadata:

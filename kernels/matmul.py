@@ -29,9 +29,10 @@ __all__ = [
 
 Array = Any
 
-SMALL_WORK, LEAST_WIDTH = 2**27, 4
-"""The most multiply-adds of a small product, and the fewest rows and columns of one: cuBLAS has kernels for
-the thin, and for those that nothing but arithmetic holds up."""
+SMALL_WORK, LEAST_WIDTH, MOST_INNER = 2**27, 4, 8192
+"""The most multiply-adds of a small product, the fewest rows and columns of one, and its longest sums.
+cuBLAS has kernels for the thin and for those that nothing but arithmetic holds up; column_sums.cu keeps the
+digits of long sums."""
 
 
 class Tiling(NamedTuple):
@@ -90,7 +91,8 @@ def is_small(rows: int, columns: int, inner: int) -> bool:
     """Whether a product of these sizes is for `matmul_cuda` rather than cuBLAS."""
     thin = min(rows, columns) < LEAST_WIDTH < inner
     fits = rows <= 32 * 65535  # as a grid can have blocks in its second dimension
-    return fits and not thin and rows * columns * inner <= SMALL_WORK
+    short = inner <= MOST_INNER and rows * columns * inner <= SMALL_WORK
+    return fits and short and not thin
 
 
 def tiling_of(rows: int, columns: int, forward: bool, double: bool) -> Tiling:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -455,7 +456,21 @@ def test_a_cupy_without_cublas_says_so(
     message = "'cupy' cannot run here: cuBLAS does not load (libcublas.so.13: cannot open); pip"
     with pytest.raises(BackendUnavailableError, match=re.escape(message)):
         get_backend("cupy")
+    chosen, reason = backends.explain_auto()
+    assert chosen.name == "numpy" and message in reason
     backends._cupy.cache_clear()
+
+
+def test_to_load_a_small_network_does_not_begin_with_the_gpu(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Network((3, 2), backend="numpy").save(tmp_path / "small.safetensors")
+
+    def begin(device: int) -> None:
+        raise AssertionError("the GPU was asked for")
+
+    monkeypatch.setattr(backends, "_cupy", cache(begin))
+    assert Network.load(tmp_path / "small.safetensors").backend.name == "numpy"
 
 
 def test_a_device_that_is_not_there(without_cupy: Any) -> None:

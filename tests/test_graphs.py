@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from gpubp.kernels import PRECISIONS
 import gpubp
 from gpubp import backends
 from gpubp.backends import Backend, Rows
+from gpubp.backends.cublas import CublasError
 from gpubp.backends.cupy import CupyBackend, open_cupy
-from gpubp.backends.graphs import CAPTURES_TRIED, GRAPHS_KEPT, CapturedStep
+from gpubp.backends.graphs import CAPTURES_TRIED, GRAPHS_KEPT, SIDES, CapturedStep
 from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy
 from gpubp.benchmark.tasks import ARCHITECTURES, OPTIMIZERS
 
@@ -389,6 +391,82 @@ def test_a_capture_that_another_thread_ends_is_tried_again(graphs: CupyBackend) 
         captured()
     np.testing.assert_array_equal(graphs.to_numpy(values), 16)
     assert isinstance(captured, CapturedStep) and captured.captured == 1
+
+
+def test_transient_failures_do_not_add_up(graphs: CupyBackend) -> None:
+    """Each place of the rows fails once, and is captured the next time."""
+    rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
+    clock, failed = graphs.xp.zeros(2, np.int64), set[int]()
+
+    def step() -> None:
+        graphs.gather(rows, "x", clock, 0, out)
+        if graphs._recording.held is not None and id(rows.x) not in failed:
+            failed.add(id(rows.x))
+            raise graphs.xp.cuda.runtime.CUDARuntimeError(901)
+
+    captured = graphs.capture(step)
+    arrays = [graphs.asarray(np.full((4, 6), k, np.float32)) for k in range(2 * CAPTURES_TRIED)]
+    for _ in range(4):
+        for k, rows.x in enumerate(arrays):
+            captured()
+            np.testing.assert_array_equal(graphs.to_numpy(out), k)
+    assert isinstance(captured, CapturedStep) and captured.captured == len(arrays)
+
+
+def test_a_graph_that_has_no_room_is_done_without(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a graph keeps is more than the step needs without it."""
+
+    def no_room(*arguments: Any) -> None:
+        raise MemoryError("out of memory")
+
+    here = train("numpy")
+    monkeypatch.setattr("gpubp.backends.graphs.ProductMemory", no_room)
+    with pytest.warns(RuntimeWarning, match=r"captured in a CUDA graph \(out of memory\)"):
+        there = train(graphs)
+    assert graphs_of(there) == 0
+    parameters = graphs.to_numpy(there.network.parameters)
+    np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("small_work", [0, 2**28], ids=["cublas", "own matmul"])
+def test_only_steps_with_products_of_cublas_keep_memory_for_it(
+    graphs: CupyBackend, small_work: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
+    monkeypatch.setattr("gpubp.kernels.matmul.LEAST_WIDTH", 1)
+    steps: Any = train(graphs)._steps.values()
+    for step in steps:
+        assert len(step._memories) == 1 + SIDES
+        assert all((memory.workspace is None) == bool(small_work) for memory in step._memories)
+
+
+def test_a_stream_that_cublas_may_not_know_is_told_again(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the workspace is refused, the stream has been set."""
+    cublas, a = graphs._cublas, graphs.asarray(np.eye(3))
+    out = graphs.xp.empty((3, 3))
+    with graphs.use():
+        cublas.matmul(a, a, out, False, False, 1.0, 0.0)
+        handle = cublas._threads.handle
+        workspace = graphs.xp.empty(2**22, np.uint8)
+        told: list[int] = []
+        library = types.SimpleNamespace(
+            cublasSetStream_v2=lambda pointer, stream: told.append(stream) or 0,
+            cublasSetWorkspace_v2=lambda pointer, place, size: 1,
+        )
+        monkeypatch.setattr(handle, "_library", library)
+        with pytest.raises(CublasError, match="cublasSetWorkspace failed with status 1"):
+            handle.use(77, workspace)
+        handle.use(graphs.xp.cuda.get_current_stream().ptr, None)
+    assert told == [77, graphs.xp.cuda.get_current_stream().ptr]
+    monkeypatch.undo()
+    with graphs.use():
+        handle._told = None
+        cublas.matmul(a, a, out, False, False, 2.0, 0.0)
+    np.testing.assert_array_equal(graphs.to_numpy(out), 2 * np.eye(3))
 
 
 def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> None:

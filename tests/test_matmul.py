@@ -13,6 +13,7 @@ from gpubp.kernels.matmul import (
     NARROW_FORWARD,
     WIDE_FORWARD,
     Tiling,
+    is_small,
     matmul_cuda,
     parts_of,
     tiling_of,
@@ -209,3 +210,29 @@ def test_products_in_parts_leave_their_counters_at_zero(cuda_backend: Backend) -
     for weights, biases in results[1:]:
         np.testing.assert_array_equal(weights, results[0][0])
         np.testing.assert_array_equal(biases, results[0][1])
+
+
+def test_gradients_keep_their_digits_over_many_rows(cuda_backend: Backend) -> None:
+    """Equal numbers, whose sum in float32 drifts; small as these products are."""
+    backend, rows = cuda_backend, 50_000
+    delta = backend.asarray(np.full((rows, 4), 0.1, np.float32))
+    a = backend.asarray(np.ones((rows, 4), np.float32))
+    weights, biases = backend.xp.empty((4, 4), np.float32), backend.xp.empty(4, np.float32)
+    backend.layer_gradients(delta, a, weights, biases, 0.0)
+    np.testing.assert_allclose(backend.to_numpy(biases), rows * np.float64(np.float32(0.1)), 1e-6)
+    assert not is_small(4, 4, rows) and is_small(4, 4, 512)
+
+
+def test_what_changes_nothing_is_not_done(cuda_backend: Backend) -> None:
+    """A layer without biases, whose outputs nothing reads but the cost."""
+    asked: list[str] = []
+
+    class Watched(NumpyBackend):
+        def bias_activate(self, *arguments: Any, **options: Any) -> None:
+            asked.append("bias_activate")
+
+    z = np.empty((2, 3))
+    Watched(compile=False).layer_forward(
+        ACTIVATIONS["identity"], np.ones((2, 2)), np.ones((3, 2)), None, z, z
+    )
+    assert asked == [] and (z == 2).all()

@@ -94,9 +94,12 @@ def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
             f"CuPy finds a GPU, but a network of {parameters} parameters, fewer than {LEAST_PARAMETERS},"
             " is done sooner on the CPU; backend='cupy' takes the GPU all the same"
         )
-    return _cupy(
-        0
-    ), f"CuPy finds a GPU; networks of fewer than {LEAST_PARAMETERS} parameters stay on the CPU"
+    try:
+        backend = _cupy(0)
+    except BackendUnavailableError as error:
+        return _numpy(), f"CuPy finds a GPU, but {error}"
+    small = f"networks of fewer than {LEAST_PARAMETERS} parameters stay on the CPU"
+    return backend, f"CuPy finds a GPU; {small}"
 
 
 def backend_of(array: Any) -> Backend | None:

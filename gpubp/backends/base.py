@@ -6,8 +6,8 @@ C-contiguous and, but for labels, counters and float64 sums, of the network's dt
 
 What changes from one training step to the next is never an argument: it sits in arrays that a verb
 reads when it runs. `clock` is int64, (2,): the steps taken since training began, and the step within
-the epoch; `table` is float64, (steps, 3): learning rate and the update's factors of each step of the epoch.
-So a step that has been captured once can be replayed.
+the epoch (or those prepared at once); `table` is float64, (steps, 3): learning rate and the update's
+factors of each of these. So a step that has been captured once can be replayed.
 """
 
 from __future__ import annotations
@@ -195,7 +195,8 @@ class Backend(ABC):
     ) -> None:
         """z = x wᵀ + b and a = σ(z), as `bias_activate` has them."""
         self.matmul(x, weights, z, transpose_b=True, precision=precision)
-        self.bias_activate(activation, z, biases, a, keep_z)
+        if biases is not None or a is not z or activation.name != "identity":
+            self.bias_activate(activation, z, biases, a, keep_z)
 
     def layer_backward(
         self,

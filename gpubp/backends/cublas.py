@@ -1,12 +1,13 @@
 """cuBLAS's matmul, called so that a CUDA graph can capture it: CuPy's own wrapper refuses to.
 
-`cuda.pathfinder`, which CuPy brings, finds the library that CuPy uses. One of its functions,
+`cuda.pathfinder`, which CuPy uses too from version 14 on, finds the library. One of its functions,
 cublasGemmEx, does every type of number. Reference: NVIDIA, "cuBLAS", sections cublasGemmEx,
 cublasSetStream and cublasSetWorkspace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import threading
@@ -42,7 +43,7 @@ class CublasError(RuntimeError):
 
 @cache
 def load_library() -> Any:
-    """The cuBLAS that CuPy uses.
+    """The cuBLAS that CuPy uses, where it is loaded, else the one that is installed.
 
     Raises
     ------
@@ -124,7 +125,7 @@ class _Handle:
     def __init__(self, library: Any, idle: list[int]) -> None:
         self._library, self._idle = library, idle
         self._told: tuple[int, int] | None = None
-        if idle:
+        with contextlib.suppress(IndexError):  # another thread may take it first
             self.pointer = idle.pop()
             return
         made = Pointer()
@@ -137,6 +138,7 @@ class _Handle:
         place = 0 if workspace is None else workspace.data.ptr
         if self._told == (stream, place):
             return
+        self._told = None  # if one of these fails, nobody knows
         # To set a stream is also to forget the workspace.
         _check("cublasSetStream", self._library.cublasSetStream_v2(self.pointer, stream))
         if workspace is not None:

@@ -42,10 +42,11 @@ class CannotCaptureError(Exception):
 
 
 class ProductMemory:
-    """What products that run one after another share: cuBLAS's workspace, and zeros to count parts with."""
+    """What products that run one after another share: cuBLAS's workspace, if any of them is cuBLAS's, and
+    zeros to count parts with."""
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
-        self.workspace = cupy.empty(workspace_bytes, np.uint8)
+        self.workspace = cupy.empty(workspace_bytes, np.uint8) if workspace_bytes else None
         self.counters = cupy.zeros(COUNTERS, np.uint32)
 
 
@@ -58,23 +59,29 @@ class Recording(threading.local):
     held : scratch memory, while a graph is captured that uses it.
     memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
         another, and for those that run on each side.
+    asked : whether cuBLAS has been asked for products, and for some beside others, since `sources` began.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
     memory: ProductMemory | None = None
     side_memories: Sequence[ProductMemory] = ()
+    asked: tuple[bool, bool] = False, False
 
     def __init__(self) -> None:
         self._streams: list[Any] = []
         self._counters: dict[int, Array] = {}
         self._parted: set[int] = set()
         self._next_side = 0
+        self._is_beside = False
 
     @property
     def workspace(self) -> Array | None:
-        """What cuBLAS is to work in, or None where that is its own affair."""
-        return None if self.memory is None else self.memory.workspace
+        """What cuBLAS, which asks for it, is to work in, or None where that is its own affair."""
+        if self.memory is None:
+            self.asked = self.asked[0] or not self._is_beside, self.asked[1] or self._is_beside
+            return None
+        return self.memory.workspace
 
     def counters(self, cupy: Any) -> Array:
         """Zeros to count with, that no other stream counts with: those of the graph, or of the stream."""
@@ -96,7 +103,11 @@ class Recording(threading.local):
     def beside(self, cupy: Any) -> Iterator[None]:
         """What is captured within it may run at the same time as what follows, until `meet`."""
         if self.held is None:
-            yield
+            self._is_beside = True
+            try:
+                yield
+            finally:
+                self._is_beside = False
             return
         main, *sides = self.streams(cupy)
         number, self._next_side = self._next_side, (self._next_side + 1) % SIDES
@@ -151,18 +162,20 @@ class CapturedStep:
         self._cupy, self._recording, self._step = cupy, recording, step
         self._prepare = prepare
         self._memories: list[ProductMemory] = []
+        self._asked = False, False
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
-        self._refused, self._failures = False, 0
+        self._refused = False
+        self._failures: dict[Key, int] = {}
 
     def __call__(self) -> None:
-        if self._sources is None or self._refused:
+        if self._sources is None:
             self._run()
             return
         key = self._key()
         kept = self._graphs.get(key)
-        if kept is None and key in self._met:
+        if kept is None and not self._refused and key in self._met:
             self._capture(key)
             kept = self._graphs.get(key)
         if kept is None:
@@ -177,14 +190,16 @@ class CapturedStep:
 
     def _run(self) -> None:
         """Run the step as it is, which also compiles its kernels, and note where its rows lie."""
-        self._recording.sources = {}
+        recording = self._recording
+        recording.sources, recording.asked = {}, (False, False)
         try:
             self._step()
-            self._sources = tuple(self._recording.sources.values())
+            self._sources, self._asked = tuple(recording.sources.values()), recording.asked
         finally:
             self._recording.sources = None
         if len(self._met) >= 64 * GRAPHS_KEPT:  # rows that never lie in the same place twice
             self._met.clear()
+            self._failures.clear()
         self._met.add(self._key())
 
     def _key(self) -> Key:
@@ -205,9 +220,9 @@ class CapturedStep:
         except CannotCaptureError:
             self._refused = True
             return
-        except errors as error:
-            self._failures += 1
-            if self._failures < CAPTURES_TRIED:
+        except (*errors, MemoryError) as error:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            if failures < CAPTURES_TRIED and not isinstance(error, MemoryError):
                 return
             self._refused = True
             warnings.warn(
@@ -217,6 +232,7 @@ class CapturedStep:
                 stacklevel=2,
             )
             return
+        self._failures.clear()
         while len(self._graphs) >= GRAPHS_KEPT:
             del self._graphs[next(iter(self._graphs))]
         self._graphs[key] = graph, held
@@ -226,7 +242,9 @@ class CapturedStep:
         cupy, recording = self._cupy, self._recording
         self._prepare()
         if not self._memories:
-            sizes = _workspace_bytes(cupy), *[SIDE_WORKSPACE_BYTES] * SIDES
+            main, beside = self._asked
+            sides = [SIDE_WORKSPACE_BYTES if beside else 0] * SIDES
+            sizes = [_workspace_bytes(cupy) if main else 0, *sides]
             self._memories = [ProductMemory(cupy, size) for size in sizes]
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []
