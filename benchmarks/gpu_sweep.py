@@ -1,4 +1,4 @@
-"""The constants of the CUDA kernels that nobody has tuned: what their kernels take at other values.
+"""The constants of the CUDA kernels: what their kernels take at other values, on a GPU.
 
     python benchmarks/gpu_sweep.py --json sweep.jsonl
     python benchmarks/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20

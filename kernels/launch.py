@@ -84,7 +84,7 @@ template <typename Body> __device__ __forceinline__ void by_rows(long long rows,
 """
 VECTOR_BYTES = 16
 THREADS, MOST_BLOCKS_DOWN = 256, 4096
-"""Threads of a block, and the most blocks over a batch's rows; not yet tuned on a GPU."""
+"""Threads of a block, and the most blocks over a batch's rows; an H100 does as well with half."""
 
 
 # What blocks of one launch share: the last of them to arrive goes on with what all have left.
