@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["by_rows", "c_type", "device_function", "elementwise", "operand_type", "raw", "source"]
+__all__ = [
+    "by_rows",
+    "by_vectors",
+    "c_type",
+    "device_function",
+    "elementwise",
+    "operand_type",
+    "raw",
+    "source",
+    "vector_size",
+]
 
 Array = Any
 
@@ -172,15 +182,12 @@ def by_rows(
 ) -> Callable[..., None]:
     """The kernel of `name`.cu, whose threads go down the rows of a batch of this shape.
 
-    A thread has VECTOR neighbouring columns: as many as fit 16 bytes of each of the arrays that are
-    `moved`, where the columns divide by that and the addresses allow it, else one. The kernel's last
+    A thread has `vector_size` neighbouring columns of the arrays that are `moved`. The kernel's last
     arguments are the rows, a long long, and the columns, an int; they are added here.
     """
     rows, columns = shape
-    size = VECTOR_BYTES // max(array.itemsize for array in moved)
-    if columns % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
-        size = 1
-    kernel = _rows_kernel(cupy, name, size, text, **types)
+    size = vector_size(moved, columns)
+    kernel = by_vectors(cupy, name, size, text, **types)
     across = columns // size
     width = min(32, 1 << (across - 1).bit_length())
     height = THREADS // width
@@ -192,7 +199,17 @@ def by_rows(
     return launch
 
 
+def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:
+    """Neighbouring elements that a thread moves at once: as many as fit 16 bytes of each of the arrays, and
+    no more than `most`, where their rows, of `width` elements, and their addresses allow it; else one."""
+    size = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
+    if width % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
+        return 1
+    return size
+
+
 @cache
-def _rows_kernel(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
-    """The kernel, found without putting its text together: that takes longer than to launch it."""
+def by_vectors(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
+    """The kernel of `name`.cu whose VECTOR is `size`; found without putting its text together, which takes
+    longer than to launch it."""
     return raw(cupy, f"{name}.cu", name, VECTOR.format(size=size) + text, **types)

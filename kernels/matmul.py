@@ -197,7 +197,8 @@ def _launch(
         store = 1
     constants = _constants(
         *(kind, tiling, length, transpose_a, transpose_b),
-        *(_at_once(a, a.shape[1]), _at_once(b, b.shape[1]), store),
+        *(launch.vector_size((m,), m.shape[1], most=4) for m in (a, b)),
+        store,
     )
     types = {
         "A": launch.operand_type(a),
@@ -222,12 +223,6 @@ def _launch(
             *(np.int32(step), np.float64(alpha), np.float64(beta)),
         ),
     )
-
-
-def _at_once(array: Array, width: int) -> int:
-    """Numbers of an operand that are loaded at once: up to 16 bytes, where rows and address allow it."""
-    count = min(4, 16 // array.itemsize)
-    return 1 if width % count or array.data.ptr % (count * array.itemsize) else count
 
 
 @cache

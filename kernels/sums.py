@@ -44,9 +44,6 @@ SEGMENT, PART = 8192, 2048
 def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch: Scratch) -> None:
     """out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
     rows, columns = values.shape
-    size = launch.VECTOR_BYTES // values.itemsize
-    if columns % size or values.data.ptr % launch.VECTOR_BYTES:
-        size = 1
     tile = 32
     while tile * values.itemsize > 32 and -(-columns // tile) < TILES:
         tile //= 2
@@ -54,7 +51,9 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
     if rows > CHUNK_ROWS and tiles < BLOCKS:
         part_rows = -(-rows // min(BLOCKS // tiles, -(-rows // PART_ROWS)))
     parts = -(-rows // part_rows)
-    kernel = _column_sums(cupy, size, tile, launch.operand_type(values), launch.c_type(out))
+    types = {"INPUT": launch.operand_type(values), "OUTPUT": launch.c_type(out)}
+    size, text = launch.vector_size((values,), columns), _constants(COLUMNS=tile)
+    kernel = launch.by_vectors(cupy, "column_sums", size, text, **types)
     kernel(
         (tiles, parts),
         (THREADS,),
@@ -66,18 +65,10 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
 
 
 @cache
-def _column_sums(cupy: Any, size: int, tile: int, input_type: str, output_type: str) -> Any:
-    text = f"constexpr int THREADS = {THREADS}, COLUMNS = {tile};\n"
-    return launch.raw(
-        *(
-            cupy,
-            "column_sums.cu",
-            "column_sums",
-            launch.VECTOR.format(size=size) + launch.ARRIVE + text,
-        ),
-        INPUT=input_type,
-        OUTPUT=output_type,
-    )
+def _constants(**values: int) -> str:
+    """What both kernels share, and their constants."""
+    lines = (f"constexpr int {name} = {int(value)};\n" for name, value in values.items())
+    return f"{launch.ARRIVE}constexpr int THREADS = {THREADS};\n{''.join(lines)}"
 
 
 def _shared(scratch: Scratch, size: int, shares: bool) -> tuple[Any, Any]:
@@ -130,12 +121,10 @@ def weighted_sum_cuda(
 
     `squares` has no meaning where there are weights.
     """
-    arrays = (values,) if weights is None else (values, weights)
-    size = launch.VECTOR_BYTES // values.itemsize
-    if any(array.data.ptr % launch.VECTOR_BYTES for array in arrays):
-        size = 1
+    size = launch.vector_size((values,) if weights is None else (values, weights))
+    text = _constants(WEIGHTED=weights is not None, SQUARES=squares)
+    kernel = launch.by_vectors(cupy, "weighted_sum", size, text, T=launch.c_type(values))
     blocks = 1 if values.size <= SEGMENT else min(BLOCKS, -(-values.size // PART))
-    kernel = _weighted_sum(cupy, size, weights is not None, squares, launch.c_type(values))
     null = np.uintp(0)
     kernel(
         (blocks,),
@@ -144,23 +133,6 @@ def weighted_sum_cuda(
             *(values, null if weights is None else weights, out, null if slot is None else slot),
             *(np.int64(values.size), np.int32(add), *_shared(scratch, blocks, blocks > 1)),
         ),
-    )
-
-
-@cache
-def _weighted_sum(cupy: Any, size: int, weighted: bool, squares: bool, c_type: str) -> Any:
-    text = (
-        f"constexpr int THREADS = {THREADS};\n"
-        f"constexpr bool WEIGHTED = {int(weighted)}, SQUARES = {int(squares)};\n"
-    )
-    return launch.raw(
-        *(
-            cupy,
-            "weighted_sum.cu",
-            "weighted_sum",
-            launch.VECTOR.format(size=size) + launch.ARRIVE + text,
-        ),
-        T=c_type,
     )
 
 

@@ -344,7 +344,7 @@ def _update_kernel(cupy: Any, update: Update, size: int, c_type: str) -> Any:
         "prologue": PROLOGUE,
         "update": update.cuda,
     }
-    return launch.raw(cupy, "update.cu", "update", launch.VECTOR.format(size=size) + text, T=c_type)
+    return launch.by_vectors(cupy, "update", size, text, T=c_type)
 
 
 def update_cuda(
@@ -361,9 +361,7 @@ def update_cuda(
     squared_norm: Array,
 ) -> None:
     """Update `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
-    size = launch.VECTOR_BYTES // theta.itemsize
-    if any(array.data.ptr % launch.VECTOR_BYTES for array in (theta, gradient, *state)):
-        size = 1
+    size = launch.vector_size((theta, gradient, *state))
     kernel = _update_kernel(cupy, update, size, launch.c_type(theta))
     values = [float(hyperparameters[name]) for name in update.hyperparameters]
     kernel(
