@@ -94,13 +94,14 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
     backend = problem.backend
     for k, layer in enumerate(problem.layers):
         z, activated, a = block.z[k], block.activated[k], block.a[k + 1]
-        weights, precision = problem.weights(k), problem.precision
+        x, weights, biases = block.a[k], problem.weights(k), layer.biases
+        precision, keeps_z = problem.precision, block.keeps_z[k]
         last = layer is problem.layers[-1]
         if last and not block.outputs_read:
-            backend.layer_forward(IDENTITY, block.a[k], weights, layer.biases, z, z, precision)
+            backend.layer_forward(IDENTITY, x, weights, biases, z, z, precision)
             return
-        out = z, activated, precision, block.keeps_z[k]
-        backend.layer_forward(layer.activation, block.a[k], weights, layer.biases, *out)
+        activation = layer.activation
+        backend.layer_forward(activation, x, weights, biases, z, activated, precision, keeps_z)
         if last:
             return  # the outputs are no operands
         problem.round(activated)

@@ -202,7 +202,7 @@ def by_rows(
 def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:
     """Neighbouring elements that a thread moves at once: as many as fit 16 bytes of each of the arrays, and
     no more than `most`, where their rows, of `width` elements, and their addresses allow it; else one."""
-    size = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
+    size: int = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
     if width % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
         return 1
     return size

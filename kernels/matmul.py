@@ -195,11 +195,8 @@ def _launch(
     store = 4
     if columns % store or any(m.data.ptr % (store * m.itemsize) for m in moved):
         store = 1
-    constants = _constants(
-        *(kind, tiling, length, transpose_a, transpose_b),
-        *(launch.vector_size((m,), m.shape[1], most=4) for m in (a, b)),
-        store,
-    )
+    loads = (launch.vector_size((m,), m.shape[1], most=4) for m in (a, b))
+    constants = _constants(kind, tiling, length, transpose_a, transpose_b, *loads, store)
     types = {
         "A": launch.operand_type(a),
         "B": launch.operand_type(b),

@@ -72,8 +72,9 @@ class _Current(threading.local):
         return None
 
     def refuse(self, what: str) -> None:
-        """What CUDA does not allow while a stream captures."""
+        """What CUDA does not allow while a stream captures: it fails, and the capture with it."""
         if self.captured is not None:
+            self.captured.broken = True
             raise _FakeCUDARuntimeError(f"{what}: operation not permitted when stream is capturing")
 
     def wait(self, what: str) -> None:
@@ -262,6 +263,11 @@ def fake_cublas_library() -> types.SimpleNamespace:
         ctypes.c_void_p.from_address(address).value = id(handle)
         return 0
 
+    def destroy(handle: int) -> int:
+        _current.refuse("cublasDestroy, which waits for the device")
+        del handles[handle]
+        return 0
+
     def set_stream(handle: int, stream: int) -> int:
         handles[handle].stream, handles[handle].workspace = stream, 0
         return 0
@@ -314,6 +320,7 @@ def fake_cublas_library() -> types.SimpleNamespace:
 
     return types.SimpleNamespace(
         cublasCreate_v2=create,
+        cublasDestroy_v2=destroy,
         cublasSetStream_v2=set_stream,
         cublasSetWorkspace_v2=set_workspace,
         cublasGemmEx=gemm,
@@ -431,6 +438,10 @@ class _FakeStream:
     def end_capture(self) -> _FakeGraph:
         assert _current.captured is not None
         captured, _current.captured = _current.captured, None
+        if captured.broken:
+            raise _FakeCUDARuntimeError(
+                "end_capture: failed due to a previous error during capture"
+            )
         if captured.run(lambda work: None, first=self):
             raise _FakeCUDARuntimeError("end_capture: a stream's work is not waited for")
         return _FakeGraph(captured)
@@ -457,6 +468,7 @@ class _Capture:
     """What streams were asked for while they captured; one that waits for an event of another joins it."""
 
     def __init__(self, origin: _FakeStream) -> None:
+        self.broken = False
         self._work: dict[_FakeStream, list[Any]] = {origin: []}
 
     def add(self, stream: _FakeStream, work: Callable[[], object]) -> None:

@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,8 +20,8 @@ from gpu_cupy import ON_HOST, import_cupy, open_backend
 from gpu_report import last_lines, record
 
 NO_GPU = 2
-SIDE, COPIED, NODES = (64, 2**16, 10) if ON_HOST else (8192, 2**31, 1000)
-"""Of matrices; bytes of a copy, forty times an H100's cache; kernels of a graph."""
+SIDE, LAUNCHES = (64, 10) if ON_HOST else (8192, 1000)
+"""Of matrices; launches in a row."""
 PACKAGES = (
     "cupy-cuda12x", "cupy-cuda13x", "numpy", "scipy", "torch", "jax", "scikit-learn", "pytest",
     "pytest-xdist", "pytest-timeout", "hypothesis", "autograd", "safetensors", "threadpoolctl",
@@ -40,7 +39,7 @@ def main() -> int:
     if not count:
         return no_gpu("CuPy finds no GPU")
     facts = [host, device] if "--probe" in sys.argv else [
-        host, device, report_head, launches, graphs, copies, products,
+        host, device, report_head, launches, graphs, limits,
     ]  # fmt: skip
     for fact in facts:
         try:
@@ -108,92 +107,43 @@ def on_host(call: Callable[[], object], cupy: Any, count: int) -> float:
     return best
 
 
-def on_device(call: Callable[[], object], cupy: Any, count: int, stream: Any = None) -> float:
-    """Seconds that the device takes for a call, many in a row."""
-    call()
-    times = []
-    for _ in range(5):
-        if not hasattr(cupy.cuda, "get_elapsed_time"):  # the stand-in
-            times.append(on_host(call, cupy, count))
-            continue
-        stream = stream or cupy.cuda.get_current_stream()
-        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record(stream)
-        for _ in range(count):
-            call()
-        stop.record(stream)
-        stop.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(start, stop) / 1e3 / count)
-    return float(np.median(times))
-
-
 def launches(cupy: Any) -> Iterator[tuple[str, Any]]:
     empty = cupy.RawKernel(EMPTY, "empty")
     add = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "add_one", no_return=True)
     x, y = (cupy.zeros(1024, np.float32) for _ in range(2))
     empty((1,), (32,), ())
     add(x, y)
-    yield "RawKernel launch, µs", 1e6 * on_host(lambda: empty((1,), (32,), ()), cupy, NODES)
-    yield "elementwise launch, µs", 1e6 * on_host(lambda: add(x, y), cupy, NODES)
-    yield "ufunc launch with out, µs", 1e6 * on_host(lambda: cupy.add(x, y, out=y), cupy, NODES)
-    yield (
-        "RawKernel on the device, µs",
-        1e6 * on_device(lambda: empty((1,), (32,), ()), cupy, NODES),
-    )
+    yield "RawKernel launch, µs", 1e6 * on_host(lambda: empty((1,), (32,), ()), cupy, LAUNCHES)
+    yield "elementwise launch, µs", 1e6 * on_host(lambda: add(x, y), cupy, LAUNCHES)
+    yield "ufunc launch with out, µs", 1e6 * on_host(lambda: cupy.add(x, y, out=y), cupy, LAUNCHES)
 
 
 def graphs(cupy: Any) -> Iterator[tuple[str, Any]]:
     empty = cupy.RawKernel(EMPTY, "empty")
     empty((1,), (32,), ())
     stream = cupy.cuda.Stream(non_blocking=True)
-    made = {}
-    for nodes in (1, NODES):
-        with stream:
-            stream.begin_capture()
-            for _ in range(nodes):
-                empty((1,), (32,), ())
-            made[nodes] = stream.end_capture()
-    cupy.cuda.runtime.deviceSynchronize()
-    one, many = made[1], made[NODES]
-    one.launch(stream)
-    many.launch(stream)
+    with stream:
+        stream.begin_capture()
+        empty((1,), (32,), ())
+        graph = stream.end_capture()
+    graph.launch(stream)
     stream.synchronize()
-    yield "graph launch, µs", 1e6 * on_host(lambda: one.launch(stream), cupy, 100)
-    single = on_device(lambda: one.launch(stream), cupy, 100, stream)
-    yield "graph of one node on the device, µs", 1e6 * single
-    whole = on_device(lambda: many.launch(stream), cupy, 5, stream)
-    yield "graph node, µs", 1e6 * whole / NODES
+    yield "graph launch, µs", 1e6 * on_host(lambda: graph.launch(stream), cupy, 100)
 
 
-def copies(cupy: Any) -> Iterator[tuple[str, Any]]:
-    source, target = (cupy.zeros(COPIED // 4, np.float32) for _ in range(2))
-    seconds = on_device(lambda: cupy.copyto(target, source), cupy, 5)
-    yield "copy, GB/s read and written", 2 * COPIED / seconds / 1e9
-    small, held = (cupy.zeros(2**20, np.float32) for _ in range(2))
-    seconds = on_device(lambda: cupy.copyto(held, small), cupy, 100)
-    yield "copy within the cache, GB/s", 2 * small.nbytes / seconds / 1e9
-
-
-def products(cupy: Any) -> Iterator[tuple[str, Any]]:
+def limits(cupy: Any) -> Iterator[tuple[str, Any]]:
+    """What breakdown.py measures its floors with."""
     from gpubp.kernels import PRECISIONS
 
-    backend, rng = open_backend(), np.random.default_rng(0)
-    a, b = (backend.asarray(rng.standard_normal((SIDE, SIDE), np.float32)) for _ in range(2))
-    out = cupy.empty((SIDE, SIDE), np.float32)
-    flops = 2 * SIDE**3
+    from gpubp.benchmark.timing import Timer
 
-    def rate(call: Callable[[], object]) -> float:
-        return flops / on_device(call, cupy, 3) / 1e12
-
-    yield f"sgemm of {SIDE}, TFLOPS", rate(lambda: backend.matmul(a, b, out))
-    for precision in PRECISIONS.values():
-        left, right = (backend.operands(a.shape, precision) for _ in range(2))
-        backend.convert(a, left)
-        backend.convert(b, right)
-        yield (
-            f"{precision.name} matmul of {SIDE}, TFLOPS",
-            rate(partial(backend.matmul, left, right, out, precision=precision)),
-        )
+    timer = Timer(open_backend(graphs=True), rounds=3)
+    for precision in (None, *PRECISIONS):
+        found = timer.limits(precision, SIDE)
+        if precision is None:
+            yield "graph node, µs", 1e6 * found.node
+            yield "copy, GB/s read and written", found.bandwidth / 1e9
+        yield f"{precision or 'float32'} matmul of {SIDE}, TFLOPS", 2 * found.rate / 1e12
 
 
 if __name__ == "__main__":

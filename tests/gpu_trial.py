@@ -89,7 +89,17 @@ BENCH = (
     "{python}", "-m", "gpubp.cli", "bench", "--gpu", "--budget", "{budget}", "--json", "{results}",
     "--pictures", "{scratch}/pictures", "--contenders", "gpubp-cupy",
 )  # fmt: skip
-BREAKDOWN = ("{python}", str(ROOT / "benchmarks" / "breakdown.py"))
+LAUNCHED = "gpubp-cupy-launched gpubp-numpy torch-cuda torch-cuda-graph"
+COMPILED = "torch-cuda-compile jax-cuda --architectures narrow classifier --batch-sizes 512 2048"
+"""They take longer to compile than all the others to be measured."""
+BREAKDOWN = (
+    "{python}", str(ROOT / "benchmarks" / "breakdown.py"), "--backend", "cupy", "--rounds", "5",
+    "--json", "{results}",
+)  # fmt: skip
+POINTS = (
+    "narrow:32 narrow:512 narrow-6x64:512 narrow:2048 classifier:512 classifier:2048"
+    " regression:2048 wide:8192"
+)
 SWEEP = ("{python}", str(ROOT / "benchmarks" / "gpu_sweep.py"))
 
 STAGES: dict[str, Stage] = {
@@ -105,48 +115,15 @@ STAGES: dict[str, Stage] = {
             "racecheck": (*SANITIZER, "racecheck", *VERBS, "--no-pool", "--sharing"),
         },
     ),
-    "bench": Stage(
-        110,
-        {
-            "bench": (
-                *BENCH,
-                "gpubp-cupy-launched",
-                "gpubp-numpy",
-                "torch-cuda",
-                "torch-cuda-graph",
-            )
-        },
-    ),
+    "bench": Stage(110, {"bench": (*BENCH, *LAUNCHED.split())}),
     "breakdown": Stage(
         60,
         {
-            "kernels": (
-                *(*BREAKDOWN, "narrow:32", "narrow:512", "narrow-6x64:512", "narrow:2048"),
-                *("classifier:512", "classifier:2048", "regression:2048", "wide:8192"),
-                *("--backend", "cupy", "--rounds", "5", "--json", "{results}"),
-            ),
-            "bfloat16": (
-                *(*BREAKDOWN, "wide:8192", "--precision", "bfloat16"),
-                *("--backend", "cupy", "--rounds", "5", "--json", "{results}"),
-            ),
+            "kernels": (*BREAKDOWN, *POINTS.split()),
+            "bfloat16": (*BREAKDOWN, "wide:8192", "--precision", "bfloat16"),
         },
     ),
-    "compilers": Stage(  # which take longer to compile than all the others to be measured
-        70,
-        {
-            "compilers": (
-                *(
-                    *BENCH,
-                    "torch-cuda-compile",
-                    "jax-cuda",
-                    "--architectures",
-                    "narrow",
-                    "classifier",
-                ),
-                *("--batch-sizes", "512", "2048"),
-            )
-        },
-    ),
+    "compilers": Stage(70, {"compilers": (*BENCH, *COMPILED.split())}),
     "sweep": Stage(
         90, {"sweep": (*SWEEP, "--seconds", "{budget}", "--json", "{results}")}, by_default=False
     ),

@@ -469,6 +469,26 @@ def test_a_stream_that_cublas_may_not_know_is_told_again(
     np.testing.assert_array_equal(graphs.to_numpy(out), 2 * np.eye(3))
 
 
+def test_a_thread_that_ends_during_a_capture_does_not_end_it(graphs: CupyBackend) -> None:
+    """What it had of cuBLAS is let go of then."""
+    values, other = graphs.xp.ones(3, np.float32), open_cupy()
+    left = []
+    with other.use():
+        other._cublas.prepare()
+        left.append(other._cublas._threads.__dict__.pop("handle"))
+
+    def step() -> None:
+        graphs.add(values, values)
+        if graphs._recording.held is not None:
+            left.clear()
+
+    captured = graphs.capture(step)
+    for _ in range(3):
+        captured()
+    assert isinstance(captured, CapturedStep) and captured.captured == 1 and not captured._failures
+    np.testing.assert_array_equal(graphs.to_numpy(values), 8)
+
+
 def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> None:
     """To destroy a handle waits for the device, and ends what another thread captures."""
     backend = open_cupy()

@@ -223,7 +223,7 @@ def test_gradients_keep_their_digits_over_many_rows(cuda_backend: Backend) -> No
     assert not is_small(4, 4, rows) and is_small(4, 4, 512)
 
 
-def test_what_changes_nothing_is_not_done(cuda_backend: Backend) -> None:
+def test_what_changes_nothing_is_not_done() -> None:
     """A layer without biases, whose outputs nothing reads but the cost."""
     asked: list[str] = []
 

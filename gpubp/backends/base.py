@@ -92,7 +92,7 @@ class Backend(ABC):
     def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
         """Run the functions, one a lane, at the same time; return when all have run."""
 
-    overlaps = False
+    overlaps: bool = False
     """Whether verbs within `beside` may run at the same time as others."""
 
     def beside(self) -> AbstractContextManager[None]:

@@ -59,6 +59,7 @@ class CupyBackend(Backend):
 
     def __init__(self, cupy: Any, library: Any, device: int = 0, graphs: bool = True) -> None:
         self.xp, self._graphs, self._recording = cupy, graphs, Recording()
+        self.overlaps = graphs
         self._device, self._cublas = cupy.cuda.Device(device), Cublas(cupy, library)
         if device:
             self.name = f"cupy:{device}"
@@ -99,10 +100,6 @@ class CupyBackend(Backend):
     def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
         for function in functions:
             function()
-
-    @property
-    def overlaps(self) -> bool:  # type: ignore[override]
-        return self._graphs
 
     def beside(self) -> AbstractContextManager[None]:
         return self._recording.beside(self.xp)
@@ -171,7 +168,7 @@ class CupyBackend(Backend):
         if _is_small(a, out, precision):
             matmul_cuda(self.xp, a, b, out, *options, self)
         else:
-            workspace = self._recording.workspace
+            workspace = self._recording.workspace_for_cublas()
             self._cublas.matmul(a, b, out, *options, tf32=_is_tf32(precision), workspace=workspace)
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
@@ -194,8 +191,7 @@ class CupyBackend(Backend):
         a: Array,
         keep_z: bool = True,
     ) -> None:
-        own = activation.function is not None and not activation.cuda
-        if not activation.rowwise and not own:
+        if not activation.rowwise and not _is_own(activation):
             layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z)
             return
         if biases is not None:
@@ -218,8 +214,8 @@ class CupyBackend(Backend):
         precision: Precision | None = None,
         keep_z: bool = True,
     ) -> None:
-        own = activation.function is not None and not activation.cuda
-        if activation.rowwise or own or not _is_small(x, z, precision):
+        apart = activation.rowwise or _is_own(activation)
+        if apart or not _is_small(x, z, precision):
             super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
             kept = z if keep_z and a is not z else None
@@ -235,8 +231,7 @@ class CupyBackend(Backend):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        own = activation.function_derivative is not None and not activation.cuda_derivative
-        if own or not _is_small(delta, out, precision):
+        if _has_own_derivative(activation) or not _is_small(delta, out, precision):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
         else:
             layer_backward_cuda(self.xp, activation, delta, weights, v, out, self)
@@ -314,7 +309,8 @@ class CupyBackend(Backend):
     def multiply_by_derivative(
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
-        if activation.function_derivative is not None and not activation.cuda_derivative:
+        if _has_own_derivative(activation):
+            assert activation.function_derivative is not None
             self._recording.refuse(_OWN)
             derivative = activation.function_derivative(self.xp, self._wide(v))
             self._store(self.xp.multiply(product, derivative), delta)
@@ -389,6 +385,15 @@ class CupyBackend(Backend):
 
     def advance(self, clock: Array) -> None:
         self.xp.add(clock, 1, out=clock)
+
+
+def _is_own(activation: Activation) -> bool:
+    """Whether it is a Python function alone, which no kernel holds."""
+    return activation.function is not None and not activation.cuda
+
+
+def _has_own_derivative(activation: Activation) -> bool:
+    return activation.function_derivative is not None and not activation.cuda_derivative
 
 
 def _is_tf32(precision: Precision | None) -> bool:

@@ -59,27 +59,26 @@ class Recording(threading.local):
     held : scratch memory, while a graph is captured that uses it.
     memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
         another, and for those that run on each side.
-    asked : whether cuBLAS has been asked for products, and for some beside others, since `sources` began.
+    asked : where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
     memory: ProductMemory | None = None
     side_memories: Sequence[ProductMemory] = ()
-    asked: tuple[bool, bool] = False, False
 
     def __init__(self) -> None:
+        self.asked: set[str] = set()
         self._streams: list[Any] = []
         self._counters: dict[int, Array] = {}
         self._parted: set[int] = set()
         self._next_side = 0
         self._is_beside = False
 
-    @property
-    def workspace(self) -> Array | None:
-        """What cuBLAS, which asks for it, is to work in, or None where that is its own affair."""
+    def workspace_for_cublas(self) -> Array | None:
+        """What its next product is to work in, or None where that is its own affair."""
         if self.memory is None:
-            self.asked = self.asked[0] or not self._is_beside, self.asked[1] or self._is_beside
+            self.asked.add("beside" if self._is_beside else "main")
             return None
         return self.memory.workspace
 
@@ -162,7 +161,7 @@ class CapturedStep:
         self._cupy, self._recording, self._step = cupy, recording, step
         self._prepare = prepare
         self._memories: list[ProductMemory] = []
-        self._asked = False, False
+        self._asked: set[str] = set()
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
@@ -191,12 +190,12 @@ class CapturedStep:
     def _run(self) -> None:
         """Run the step as it is, which also compiles its kernels, and note where its rows lie."""
         recording = self._recording
-        recording.sources, recording.asked = {}, (False, False)
+        recording.sources, recording.asked = {}, set()
         try:
             self._step()
             self._sources, self._asked = tuple(recording.sources.values()), recording.asked
         finally:
-            self._recording.sources = None
+            recording.sources = None
         if len(self._met) >= 64 * GRAPHS_KEPT:  # rows that never lie in the same place twice
             self._met.clear()
             self._failures.clear()
@@ -242,9 +241,9 @@ class CapturedStep:
         cupy, recording = self._cupy, self._recording
         self._prepare()
         if not self._memories:
-            main, beside = self._asked
-            sides = [SIDE_WORKSPACE_BYTES if beside else 0] * SIDES
-            sizes = [_workspace_bytes(cupy) if main else 0, *sides]
+            main = _workspace_bytes(cupy) if "main" in self._asked else 0
+            side = SIDE_WORKSPACE_BYTES if "beside" in self._asked else 0
+            sizes = main, *[side] * SIDES
             self._memories = [ProductMemory(cupy, size) for size in sizes]
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []
