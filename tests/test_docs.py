@@ -155,12 +155,29 @@ def test_the_figures_of_a_gpu_in_the_text_are_those_of_the_committed_results(
             f"{microseconds:.1f}" if microseconds < 100 else f"{float(f'{microseconds:.3g}'):.0f}"
         )
 
+    def times(theirs: str, ours: str) -> str:
+        ratio = float(theirs) / float(ours)
+        return f"{ratio:.1f} ×" if ratio < 9.5 else f"{ratio:.0f} ×"
+
     names = "gpubp-cupy", "torch-cuda-graph", "torch-cuda"
+    compiled = {p.key: p for p in Results.load(GPU_RESULTS / "compilers.json").points}
     shown = 0
     for point in found.points:
         if point.rounds:
-            cells = " | ".join(figure(point, name) for name in names)
-            assert f"| {point.architecture} | {point.batch_size} | {cells} |" in gpu_document
+            ours, graph, eager = (figure(point, name) for name in names)
+            apart = compiled.get(point.key)
+            jax = (
+                "–"
+                if apart is None or "jax-cuda" not in apart.rounds
+                else figure(apart, "jax-cuda")
+            )
+            assert jax == "–" or float(jax) > float(graph)  # so that the graph is the best peer
+            cells = point.architecture, point.batch_size, ours, graph, eager, jax
+            row = " | ".join(map(str, (*cells, times(graph, ours), times(eager, ours))))
+            assert f"| {row} |" in gpu_document
+            if "gpubp-numpy" in point.rounds:
+                cells = f"| {point.batch_size} | {figure(point, 'gpubp-numpy')} | {ours} |"
+                assert cells in gpu_document
             shown += 1
     assert shown == 9
     (narrow,), (classifier,) = (
@@ -173,6 +190,29 @@ def test_the_figures_of_a_gpu_in_the_text_are_those_of_the_committed_results(
     assert f"PyTorch's takes {graph} in a CUDA graph and {eager} without" in text
     ours, graph, eager = (figure(classifier, name) for name in names)
     assert f"{float(ours):.0f} µs for 784-256-256-10, where they take {graph} and {eager}" in text
+
+
+def test_what_was_aimed_at_on_a_gpu_is_told_as_it_came_out(gpu_document: str) -> None:
+    lines = (GPU_RESULTS / "kernels.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [record for record in map(json.loads, lines) if "verb" in record]
+    shares = [
+        call["floor"] / call["seconds"]
+        for record in records
+        for call in record.get("each", [])
+        if not call["work"] and call["read"] + call["written"] >= 64e6
+    ]
+    assert f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %, call by call" in gpu_document
+    seconds = {
+        (record["precision"], record["verb"]): record["seconds"]
+        for record in records
+        if record["network"] == "wide"
+    }
+    narrow, wide = (
+        seconds[precision, "its matmuls in a row"] / seconds[precision, "the step's graph"]
+        for precision in ("bfloat16", None)
+    )
+    assert f"85 % of its matmuls bare | {100 * narrow:.0f} % | missed" in gpu_document
+    assert f"its matmuls bare 50.2: {100 * wide:.0f} %" in gpu_document
 
 
 def test_the_report_of_a_gpu_is_told_as_it_is() -> None:
