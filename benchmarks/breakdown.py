@@ -39,7 +39,7 @@ from gpubp.benchmark.timing import Limits, Timer
 
 LAYER_VERBS = ("layer_forward", "layer_backward", "layer_gradients")
 VERBS = (
-    "gather", "one_hot", "normalize", *LAYER_VERBS, "matmul", "add_bias", "bias_activate", "dropout",
+    "gather", "one_hot", "normalize", *LAYER_VERBS, "matmul", "bias_activate", "dropout",
     "output_delta", "multiply_by_derivative", "column_sums", "weighted_sum", "add", "convert", "round",
     "multiply", "adapt_loss_scale", "update", "advance",
 )  # fmt: skip
@@ -90,7 +90,6 @@ ACCESSES: dict[str, Callable[..., Access]] = {
         [delta, a, *([weights, biases] if beta else [])],
         [weights, biases],
     ),
-    "add_bias": lambda z, biases: ([z, biases], [z]),
     "bias_activate": lambda activation, z, biases, a, keep_z=True: (
         [z, biases], [z, a] if keep_z else [a]
     ),

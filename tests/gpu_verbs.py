@@ -160,13 +160,6 @@ def bias_activate(backend: Backend, dtype: str) -> Iterator[Array]:
             yield from (z, a)
 
 
-def add_bias(backend: Backend, dtype: str) -> Iterator[Array]:
-    for shape in SHAPES:
-        z = numbers(backend, shape, dtype)
-        backend.add_bias(z, numbers(backend, shape[1], dtype, 5))
-        yield z
-
-
 def dropout(backend: Backend, dtype: str) -> Iterator[Array]:
     for shape in SHAPES:
         x = numbers(backend, shape, dtype)
@@ -285,7 +278,7 @@ CASES: dict[str, Case] = {
     case.__name__: case
     for case in (
         matmul, layers, train, column_sums, weighted_sum, softmax, gather, one_hot, normalize, convert,
-        add_bias, bias_activate, dropout, output_delta, multiply_by_derivative, loss_scale, update,
+        bias_activate, dropout, output_delta, multiply_by_derivative, loss_scale, update,
         add_and_advance, matmul_large, matmul_rounded,
     )
 }  # fmt: skip

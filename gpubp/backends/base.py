@@ -165,10 +165,6 @@ class Backend(ABC):
         """out = values, where one of them or both may be `operands`."""
 
     @abstractmethod
-    def add_bias(self, z: Array, biases: Array) -> None:
-        """z ← z + b, where nothing reads σ(z)."""
-
-    @abstractmethod
     def bias_activate(
         self,
         activation: Activation,

@@ -180,9 +180,6 @@ class CupyBackend(Backend):
     def convert(self, values: Array, out: Array) -> None:
         convert_cuda(self.xp, values, out)
 
-    def add_bias(self, z: Array, biases: Array) -> None:
-        self.xp.add(z, biases, out=z)
-
     def bias_activate(
         self,
         activation: Activation,
@@ -195,7 +192,7 @@ class CupyBackend(Backend):
             layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z)
             return
         if biases is not None:
-            self.add_bias(z, biases)
+            self.xp.add(z, biases, out=z)
         if activation.rowwise:
             softmax.softmax_cuda(self.xp, z, a)
         else:

@@ -238,9 +238,6 @@ class NumpyBackend(Backend):
     def convert(self, values: Array, out: Array) -> None:
         self._do(lambda: np.copyto(out, values))
 
-    def add_bias(self, z: Array, biases: Array) -> None:
-        self._do(self._compiled.add_bias(z, biases) or (lambda: np.add(z, biases, out=z)))
-
     def bias_activate(
         self,
         activation: Activation,
@@ -252,7 +249,8 @@ class NumpyBackend(Backend):
         scratch = self._scratch(z.dtype)
         if activation.rowwise:
             if biases is not None:
-                self.add_bias(z, biases)
+                add = self._compiled.add_bias(z, biases)
+                self._do(add or (lambda: np.add(z, biases, out=z)))
             self._do(
                 self._compiled.bias_activate(activation, z, None, a)
                 or softmax.softmax_numpy(z, a, scratch)

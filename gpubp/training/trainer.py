@@ -278,13 +278,12 @@ class Trainer:
         ------
         ValueError : x, y or sample_weight has a shape or type the network does not take.
         """
-        given = (x, y) if sample_weight is None else (x, y, sample_weight)
+        given = x, y, sample_weight
         forms = [self._form(array) for array in given]
         if forms != self._forms:
-            x, y, sample_weight = self._checked(x, y, sample_weight)
-            taken = (x, y) if sample_weight is None else (x, y, sample_weight)
-            unchanged = None not in forms and all(map(is_, given, taken))
-            self._forms = forms if unchanged else []
+            x, y, sample_weight = taken = self._checked(*given)
+            as_it_is = None not in forms and all(map(is_, given, taken))
+            self._forms = forms if as_it_is else []
         rows = self._rows
         rows.x, rows.y, rows.weights, rows.order, rows.stride = x, y, sample_weight, None, 0
         try:
@@ -455,8 +454,11 @@ class Trainer:
     # A step.
 
     def _form(self, array: Any) -> Form | None:
-        """The form of an array that lies dense where the network computes; None for anything else."""
+        """The form of an array that lies dense where the network computes, or of none; None for anything
+        else."""
         backend = self.backend
+        if array is None:
+            return (), None
         if type(array) is not backend.xp.ndarray or not backend.owns(array):
             return None
         return (array.shape, array.dtype) if array.flags.c_contiguous else None
