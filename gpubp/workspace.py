@@ -22,7 +22,8 @@ from .layers import Layer, widths
 __all__ = ["Block", "Mode", "Workspace"]
 
 APART_ELEMENTS = 2**18
-"""Products of larger layers keep a GPU busy one after another, and are slower beside each other."""
+"""The most activations of a layer whose gradients are computed beside the propagation of its error; larger
+products are slower beside each other."""
 
 Mode = Literal["train", "cost", "predict"]
 

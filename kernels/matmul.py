@@ -72,7 +72,7 @@ BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
 into so many parts at most, since one block adds them up."""
 
 COUNTERS = 1024
-"""What pieces of a product are counted with, where it is cut: more than there are pieces then."""
+"""One for each piece of a product whose inner dimension is cut; such a product never has so many pieces."""
 
 KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
 

@@ -35,7 +35,7 @@ _EXTRAS = (
 
 
 LEAST_PARAMETERS = 100_000
-"""Of a network that "auto" takes to a GPU; docs/gpu-performance.md has the measurements.
+"""The fewest parameters of a network that "auto" takes to a GPU; docs/gpu-performance.md tells why.
 
 To begin on a GPU takes a second or more, ten where its kernels have not been compiled before; thousands of
 steps on 128 rows of so many parameters save as much.

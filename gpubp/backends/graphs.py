@@ -29,10 +29,10 @@ GRAPHS_KEPT = 8
 """Graphs of one step, each for other places of its rows."""
 
 SIDES, SIDE_WORKSPACE_BYTES = 3, 4 * 2**20
-"""Branches of a graph beside the main one, and what cuBLAS has in each: small products run there."""
+"""Branches of a graph beside the main one, and the size of cuBLAS's workspace on each."""
 
 CAPTURES_TRIED = 3
-"""What other threads do, or the collector of garbage, may end a capture; the next one may succeed."""
+"""Another thread may end a capture by what it does; the next try may succeed."""
 
 Key = tuple[Any, ...]
 
@@ -265,7 +265,7 @@ class CapturedStep:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the collector of garbage: what it finds may wait for the device, which ends a capture."""
+    """The garbage collector is off: what it destroys may wait for the device, and that ends a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -41,7 +41,7 @@ STEPS_KEPT = 8
 """Batch sizes whose captured step, with its buffers, is kept."""
 
 STEPS_AHEAD = 256
-"""Steps on their own that are prepared at once: what that launches takes longer than a small step."""
+"""Steps on their own are prepared so many at once: to prepare takes longer than a small step."""
 
 LEAST_LOSS_SCALE = 2.0**-24
 """Below it, it is not for their size that gradients do not fit float16."""
