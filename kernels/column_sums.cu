@@ -34,7 +34,7 @@ template <int SIZE> __device__ __forceinline__ double over_block(double* sums, d
     return in_pairs<WARPS>(column);
 }
 
-extern "C" __launch_bounds__(THREADS, 2) __global__
+extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     void column_sums(const INPUT* __restrict__ in, OUTPUT* out, double beta, unsigned int rows, int columns,
                      unsigned int part_rows, double* partial, unsigned int* counters) {
     typedef decltype(compute(INPUT())) Sum;

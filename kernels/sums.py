@@ -27,6 +27,16 @@ PRODUCT_ROWS = 1024
 THREADS = 512
 """Of a block."""
 
+BLOCKS_AT_ONCE = """
+// Blocks of a multiprocessor. Two leave a thread 64 registers, which are too few on Blackwell: the compiler
+// would store some in memory.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int BLOCKS_AT_ONCE = 1;
+#else
+constexpr int BLOCKS_AT_ONCE = 2;
+#endif
+"""
+
 BLOCKS = 264
 """The most blocks that share sums: two for each of an H100's 132 multiprocessors. Counters are more."""
 
@@ -68,7 +78,7 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
 def _constants(**values: int) -> str:
     """What both kernels share, and their constants."""
     lines = (f"constexpr int {name} = {int(value)};\n" for name, value in values.items())
-    return f"{launch.ARRIVE}constexpr int THREADS = {THREADS};\n{''.join(lines)}"
+    return f"{launch.ARRIVE}constexpr int THREADS = {THREADS};\n{BLOCKS_AT_ONCE}{''.join(lines)}"
 
 
 def _shared(scratch: Scratch, size: int, shares: bool) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ __device__ __forceinline__ double over_block(double sum, double* of_warps) {
     return sum;
 }
 
-extern "C" __launch_bounds__(THREADS, 2) __global__
+extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     void weighted_sum(const T* __restrict__ values, const T* __restrict__ weights, double* out,
                       const long long* __restrict__ slot, long long n, int add, double* partial,
                       unsigned int* counter) {

@@ -2,9 +2,14 @@
 tries.
 
 `backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
-compiler; NumPy with the NumPy twins alone ("numpy-twins"); the CuPy backend with its kernels on
-the host's compiler ("cupy-on-host"); and CuPy itself where a GPU is found. With GPUBP_TEST_BACKENDS=cupy
-(or cupy-on-host) it runs them on that one alone, and no test that has no backend.
+compiler; NumPy with the NumPy twins alone ("numpy-twins"); and CuPy, on GPUs where there are any, else on
+emulated devices ("cupy-on-host"). With GPUBP_TEST_BACKENDS=cupy (or cupy-on-host) it runs tests on that one
+alone, and no test that has no backend.
+
+GPUBP_TEST_EXACT=1 examines every launch on an emulated device: an array is a piece of memory of its own,
+with pages around it that nobody may touch; a kernel runs twice, the second time with its threads in
+falling order; and one operation of its text is one IEEE operation. Otherwise arrays come from CuPy's
+pool, and a multiplication and an addition are fused, as on a GPU.
 
 Without hypothesis, the tests of examples it draws are skipped; so are other tests without what they need.
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
@@ -13,15 +18,15 @@ Without hypothesis, the tests of examples it draws are skipped; so are other tes
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from cuda_on_host import host_compiler
-from fake_cupy import fake_cublas_library, fake_cupy_modules
+from support import cupy_on_host
+from support.compiling import host_compiler
+from support.cublas_on_host import cublas_on_host
 
 from gpubp import backends
 from gpubp.backends import Backend
@@ -51,12 +56,29 @@ else:
 # What the documents' examples import and this installation lacks.
 EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
 
-GPUS, NO_GPU_BECAUSE = backends.device_count()
 ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
 if ONLY not in ("", "cupy", "cupy-on-host"):
     raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
-CUDA_BACKENDS = [ONLY] if ONLY else ["cupy-on-host", *(["cupy"] if GPUS else [])]
+EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
+
+
+def _gpus() -> tuple[int, str]:
+    """How many there are, and why there are none; without importing cupy, which comes later."""
+    try:
+        from cupy_backends.cuda.api import runtime
+
+        return runtime.getDeviceCount(), ""
+    except (ImportError, RuntimeError) as error:
+        return 0, str(error)
+
+
+GPUS, NO_GPU_BECAUSE = _gpus()
+CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
 BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
+try:
+    ON_HOST = None if GPUS or host_compiler() is None else cupy_on_host.install()
+except ImportError as error:
+    ON_HOST, NO_GPU_BECAUSE = None, str(error)
 
 
 def pytest_report_header() -> str:
@@ -65,16 +87,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the documents' examples without a package they import, and tests of CuPy beside its stand-in."""
+    """Skip the documents' examples without a package they import."""
     if ONLY:
         without = [item for item in items if not _has_a_backend(item)]
         items[:] = [item for item in items if _has_a_backend(item)]
         config.hook.pytest_deselected(items=without)
     reason = f"the documents' examples need what is not installed: {', '.join(EXAMPLES_MISS)}"
     for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if {parameters.get("backend"), parameters.get("cuda_backend")} == {"cupy", "cupy-on-host"}:
-            item.add_marker(pytest.mark.skip(reason="only one module can be called cupy at a time"))
         if EXAMPLES_MISS and item.path.name == "test_docs.py" and "block" in item.name:
             item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -114,24 +133,20 @@ def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         return
     if host_compiler() is None:
         pytest.skip("no C++ compiler to run CUDA text on the host: install g++ or set CXX")
-    replace_cupy(monkeypatch, _fake_modules())
-    yield backends.get_backend("cupy")
+    if ON_HOST is None:
+        pytest.skip(f"CuPy cannot run on the host: {NO_GPU_BECAUSE or 'there is a GPU'}")
+    with ON_HOST.devices(exact=EXACT):
+        library = _cublas()
+        monkeypatch.setattr("gpubp.backends.cublas.load_library", lambda: library)
+        forget_cupy()
+        yield backends.get_backend("cupy")
     forget_cupy()
 
 
 @cache
-def _fake_modules() -> dict[str, Any]:
-    return fake_cupy_modules()
-
-
-def replace_cupy(monkeypatch: pytest.MonkeyPatch, modules: dict[str, Any]) -> None:
-    """Let `import cupy` find `modules`, or nothing, until the test ends."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
-        monkeypatch.delitem(sys.modules, name)
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr("gpubp.backends.cublas.load_library", fake_cublas_library)
-    forget_cupy()
+def _cublas() -> Any:
+    assert ON_HOST is not None
+    return cublas_on_host(ON_HOST.runtime)
 
 
 def forget_cupy() -> None:

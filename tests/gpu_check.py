@@ -77,7 +77,7 @@ def facts() -> dict[str, Any]:
 
 def missing_oracles() -> list[str]:
     """What tests compare with and this installation lacks; the tests are skipped then."""
-    from cuda_on_host import nvrtc_version
+    from support.nvidia import nvrtc_version
 
     missing = [name for name in ORACLES if find_spec(name) is None]
     return missing if nvrtc_version() else [*missing, "NVRTC"]

@@ -1,28 +1,38 @@
-"""CuPy for the GPU checks: the real one, or in a rehearsal, with GPUBP_TEST_BACKENDS=cupy-on-host, its
-stand-in."""
+"""CuPy for the GPU checks: on a GPU, or in a rehearsal, with GPUBP_TEST_BACKENDS=cupy-on-host, on emulated
+devices."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import sys
+from functools import cache
 from typing import Any
 
 __all__ = ["ON_HOST", "import_cupy", "open_backend"]
 
+_until_the_end = contextlib.ExitStack()
 ON_HOST = os.environ.get("GPUBP_TEST_BACKENDS") == "cupy-on-host"
 
 
 def import_cupy() -> Any:
-    """The module."""
-    if ON_HOST and "fake_cupy" not in sys.modules:
-        from fake_cupy import fake_cublas_library, fake_cupy_modules
-
-        from gpubp.backends import cublas
-
-        sys.modules.update(fake_cupy_modules())
-        cublas.load_library = fake_cublas_library
+    """The module, which finds devices."""
+    if ON_HOST:
+        _put_on_host()
     return importlib.import_module("cupy")
+
+
+@cache
+def _put_on_host() -> None:
+    from support.cublas_on_host import cublas_on_host
+    from support.cupy_on_host import install
+
+    from gpubp.backends import cublas
+
+    cuda = install()
+    _until_the_end.enter_context(cuda.devices())
+    library = cublas_on_host(cuda.runtime)
+    cublas.load_library = lambda: library
 
 
 def open_backend(graphs: bool = False) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from gpu_cupy import ON_HOST, import_cupy, open_backend
+from gpu_cupy import import_cupy, open_backend
 from gpu_report import last_lines, record
 from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, Shared
 from gpubp.kernels import matmul as small
@@ -316,7 +316,7 @@ def main() -> int:
     if "--sharing" in sys.argv:
         names = list(SHARING)
     watched = "--no-pool" in sys.argv
-    if watched and not ON_HOST:
+    if watched:
         cupy.cuda.set_allocator(None)
         cupy.cuda.set_pinned_memory_allocator(None)
     backend, twin = open_backend(), NumpyBackend(compile=False)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import cuda_on_host
 import gpu_check
 import pytest
 
@@ -62,7 +61,7 @@ def test_demo_without_rich_prints_an_epoch_once(
 
 def test_gpu_check_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == "autograd" else name)
-    monkeypatch.setattr(cuda_on_host, "nvrtc_version", lambda: None)
+    monkeypatch.setattr("support.nvidia.nvrtc_version", lambda: None)
     assert gpu_check.missing_oracles() == ["autograd", "NVRTC"]
 
 

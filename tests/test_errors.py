@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import replace_cupy
+from conftest import forget_cupy
 
 import gpubp
 from gpubp import (
@@ -421,11 +422,14 @@ NOT_HERE: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.fixture
 def without_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     def replace(modules: dict[str, Any]) -> None:
-        replace_cupy(monkeypatch, modules)
+        for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+            monkeypatch.delitem(sys.modules, name)
+        for name, module in modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        forget_cupy()
 
     yield replace
-    backends.device_count.cache_clear()
-    backends._cupy.cache_clear()
+    forget_cupy()
 
 
 @pytest.mark.parametrize("kind", NOT_HERE)

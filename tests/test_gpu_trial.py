@@ -13,8 +13,8 @@ from typing import Any
 import gpu_report
 import gpu_trial
 import pytest
-from cuda_on_host import host_compiler
 from gpu_trial import Stage
+from support.compiling import host_compiler
 
 PYTHON = ("{python}", "-c")
 HERE = Path(__file__).resolve().parent
@@ -140,9 +140,7 @@ def test_takes_the_device_with_it():
     def fail():
         raise RuntimeError("an illegal access")
     runtime = types.SimpleNamespace(deviceSynchronize=fail)
-    sys.modules["cupy"] = types.SimpleNamespace(
-        cuda=types.SimpleNamespace(runtime=runtime), __version__="emulation"
-    )
+    sys.modules["cupy"] = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
 
 def test_comes_after(): pass
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fake_cupy
+import conftest
 import numpy as np
 import pytest
 from gpubp.kernels import PRECISIONS
@@ -130,30 +130,23 @@ def test_a_replay_launches_nothing_but_the_graph(
     assert trainer.network.cost(X, LABELS) != before
 
 
-def test_on_the_stand_in_a_loop_of_steps_asks_for_nothing_but_graphs(
+def test_a_loop_of_steps_asks_for_nothing_but_graphs(
     graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not hasattr(graphs.xp.cuda.Stream, "late"):
-        pytest.skip("CuPy does not tell what is launched")
+    if conftest.ON_HOST is None:
+        pytest.skip("a GPU does not tell what it was asked for")
     monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", 4)
     trainer = train(graphs)
     x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
     asked: list[str] = []
-
-    def note(owner: Any, name: str) -> None:
-        do = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args: asked.append(name) or do(*args))
-
-    note(fake_cupy._FakeGraph, "launch")
-    note(fake_cupy._Current, "do")
-    note(fake_cupy._Current, "wait")
+    monkeypatch.setattr(conftest.ON_HOST.runtime, "asked", asked)
     for _ in range(3):
         trainer.step(x, y)
     per_step = []
     for _ in range(9):
         asked.clear()
         trainer.step(x, y)
-        per_step.append(asked == ["launch"])
+        per_step.append(asked == ["replay"])
     # A run of four steps had three of them; then come two runs whose first steps prepare them.
     assert per_step == [True, *[False, True, True, True] * 2]
 
@@ -208,10 +201,10 @@ def test_copies_and_steps_wait_for_each_other(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On the stand-in, streams do what they are asked for as late as events allow."""
+    """On the host, streams do what they are asked for as late as events allow."""
     X.tofile(tmp_path / "x")
-    if hasattr(cuda_backend.xp.cuda.Stream, "late"):
-        monkeypatch.setattr(cuda_backend.xp.cuda.Stream, "late", late)
+    if conftest.ON_HOST is not None:
+        monkeypatch.setattr(conftest.ON_HOST.runtime, "late", late)
 
     def data() -> tuple[Array, Array]:
         return np.memmap(tmp_path / "x", np.float32, "r", shape=X.shape), LABELS

@@ -1,7 +1,7 @@
 """The CuPy backend: the kernels' CUDA text through CuPy, matmuls through cuBLAS.
 
 The whole suite has passed on a GPU (docs/gpu.md says on which). Where there is none, the tests run the
-kernels' text and this file on the host's compiler.
+kernels' text and this file on CuPy with emulated devices.
 """
 
 from __future__ import annotations

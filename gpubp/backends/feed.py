@@ -1,6 +1,6 @@
 """Batches on their way to the GPU: copied from page-locked memory while the step before runs.
 
-The tests run it also on a stand-in whose streams do their work as late as they may.
+The tests run it on emulated devices too, whose streams do their work as late as they may.
 """
 
 from __future__ import annotations

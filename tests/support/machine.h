@@ -3,12 +3,10 @@
 // Two parts: the language (qualifiers, vector types, intrinsics, maths), and the machine, which runs
 // the threads of a block as fibers, one block after another. A fiber runs until it meets a barrier
 // or a warp intrinsic, so every run is the same; how far CUDA itself would let threads race ahead of
-// each other is not modelled.
+// each other is not modelled. Nor is the lower precision of the fast intrinsics: __expf is expf here.
 //
-// Not modelled either: fused multiply-add, flushing of subnormals and the lower precision of the
-// fast intrinsics (__expf is expf here).
-#pragma once
-
+// Where a launch asks for it, subnormal numbers count as zero, as floats do under CuPy's option -ftz=true. A
+// host cannot treat doubles in another way, so a kernel with doubles is not asked to.
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,6 +21,10 @@
 #include <type_traits>
 #include <utility>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 // ---------------------------------------------------------------------------------------------
 // Qualifiers. These come after the system's headers, which use some of the names themselves.
 
@@ -35,8 +37,6 @@
 #define __launch_bounds__(...)
 // A section of its own, so that each block can begin with shared memory that holds nothing useful.
 #define __shared__ static __attribute__((section("cuda_shared")))
-
-typedef _Float16 float16;
 
 struct uint3 { unsigned x, y, z; };
 struct dim3 {
@@ -125,6 +125,13 @@ template <class T> T normcdf(T x) { return T(0.5) * erfc(-x * T(0.70710678118654
 #define __float2int_rz(x) int(float(x))
 #define __float2int_rn(x) int(lrintf(x))
 
+// What CuPy's own float16 is made of; `half` is CuPy's too.
+struct half;
+template <class T = half> T __ushort_as_half(unsigned short bits) { return cuda_on_host::bits<T>(bits); }
+template <class T> unsigned short __half_as_ushort(T x) { return cuda_on_host::bits<unsigned short>(x); }
+inline unsigned short __float2half_rn(float x) { return cuda_on_host::bits<unsigned short>(_Float16(x)); }
+inline float __half2float(unsigned short x) { return cuda_on_host::bits<_Float16>(x); }
+
 inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)((unsigned __int128)a * b >> 64);
@@ -165,62 +172,6 @@ inline unsigned atomicInc(unsigned *address, unsigned limit) {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Arrays of an elementwise kernel.
-
-namespace cuda_on_host {
-
-static char error[512];  // what went wrong in this launch; empty: nothing
-
-struct ArrayArgument {  // filled in by Python
-    char *data;
-    int64_t size, ndim;
-    const int64_t *shape, *strides;  // strides in bytes
-    int64_t contiguous;
-};
-
-// The methods that CuPy's CArray offers to a raw parameter. T is const for an input.
-template <class T> class Array {
-public:
-    const int64_t ndim;
-    explicit Array(const ArrayArgument &a) : ndim(a.ndim), a(a) {}
-    ptrdiff_t size() const { return a.size; }
-    const int64_t *shape() const { return a.shape; }
-    const int64_t *strides() const { return a.strides; }
-    T &operator[](ptrdiff_t i) const {
-        if (i < 0 || i >= a.size) {
-            snprintf(error, sizeof error, "index %td is out of bounds for an array of size %td", i,
-                     size());
-            static std::remove_const_t<T> nowhere;
-            memset(&nowhere, 0xFE, sizeof nowhere);
-            return nowhere;
-        }
-        return at(i);
-    }
-    template <class I, int N> T &operator[](const I (&index)[N]) const {
-        ptrdiff_t flat = 0;
-        for (int d = 0; d < N; ++d) flat = flat * a.shape[d] + index[d];
-        return (*this)[flat];
-    }
-    T &at(ptrdiff_t i) const {
-        if (a.contiguous) return reinterpret_cast<T *>(a.data)[i];
-        ptrdiff_t offset = 0;
-        for (int64_t d = a.ndim - 1; d > 0; i /= a.shape[d], --d)
-            offset += i % a.shape[d] * a.strides[d];
-        return *reinterpret_cast<T *>(a.data + offset + (a.ndim ? i * a.strides[0] : 0));
-    }
-
-private:
-    const ArrayArgument &a;
-};
-
-struct Indexer {
-    ptrdiff_t n;
-    ptrdiff_t size() const { return n; }
-};
-
-}  // namespace cuda_on_host
-
-// ---------------------------------------------------------------------------------------------
 // The machine: threads of a block as fibers.
 
 static uint3 threadIdx, blockIdx;
@@ -231,6 +182,8 @@ extern "C" __attribute__((weak, visibility("hidden"))) char __start_cuda_shared[
 extern "C" __attribute__((weak, visibility("hidden"))) char __stop_cuda_shared[];
 
 namespace cuda_on_host {
+
+static char error[512];  // what went wrong in this launch; empty: nothing
 
 enum State { RUNNABLE, AT_BARRIER, IN_WARP, LEFT };
 
@@ -258,7 +211,7 @@ struct Thread {
 
 constexpr int max_threads = 1024;
 constexpr size_t stack_bytes = 128 << 10, stack_gap = 256 << 10, max_dynamic_shared = 227 << 10, guard = 4096;
-constexpr unsigned char nothing = 0xFE;  // as float: -1.7e38, as double: -5e303, as int: -16843010
+constexpr unsigned char nothing = 0xFF;  // as a floating-point number: NaN; as an integer: -1
 
 // Stacks for as many fibers as a block can have. Every kernel is a library of its own, and the system gives a
 // process only so many mappings: they share these, and so run one at a time.
@@ -439,11 +392,13 @@ inline bool run_block(bool reversed) {
     }
 }
 
-// A fault far from any array ends the launch, not the process.
-static void on_fault(int) {
-    snprintf(error, sizeof error,
-             "illegal access or integer division by thread (%u, %u, %u) of block (%u, %u, %u)", threadIdx.x,
-             threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z);
+// A fault ends the launch, not the process. The compiler's checks of alignment end in SIGILL.
+static void on_fault(int signal) {
+    snprintf(error, sizeof error, "%s by thread (%u, %u, %u) of block (%u, %u, %u)",
+             signal == SIGILL   ? "misaligned address"
+             : signal == SIGFPE ? "integer division by zero"
+                                : "illegal access",
+             threadIdx.x, threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z);
     _longjmp(scheduler, 1);
 }
 
@@ -458,24 +413,65 @@ public:
         struct sigaction action = {};
         action.sa_handler = on_fault;
         action.sa_flags = SA_ONSTACK | SA_NODEFER;
-        for (int k = 0; k < 3; ++k) sigaction(signals[k], &action, &old_actions[k]);
+        for (int k = 0; k < 4; ++k) sigaction(signals[k], &action, &old_actions[k]);
     }
     ~FaultGuard() {
-        for (int k = 0; k < 3; ++k) sigaction(signals[k], &old_actions[k], nullptr);
+        for (int k = 0; k < 4; ++k) sigaction(signals[k], &old_actions[k], nullptr);
         sigaltstack(&old_stack, nullptr);
     }
 
 private:
-    static constexpr int signals[3] = {SIGSEGV, SIGBUS, SIGFPE};
+    static constexpr int signals[4] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     stack_t old_stack = {};
-    struct sigaction old_actions[3] = {};
+    struct sigaction old_actions[4] = {};
 };
 
-inline const char *launch(const unsigned *grid, const unsigned *block, size_t shared_bytes,
-                          int reversed, void *own_stacks, void (*kernel)(void **), void **arguments) {
-    stacks = static_cast<char *>(own_stacks);
+// While it lives, and if it is asked to, numbers too small for a normal one are zero.
+class Arithmetic {
+public:
+#if defined(__x86_64__)
+    explicit Arithmetic(bool flushes) : before(_mm_getcsr()) { if (flushes) _mm_setcsr(before | 0x8040); }
+    ~Arithmetic() { _mm_setcsr(before); }
+
+private:
+    unsigned before;
+#elif defined(__aarch64__)
+    explicit Arithmetic(bool flushes) {
+        asm volatile("mrs %0, fpcr" : "=r"(before));
+        if (flushes) asm volatile("msr fpcr, %0" : : "r"(before | 1u << 24));
+    }
+    ~Arithmetic() { asm volatile("msr fpcr, %0" : : "r"(before)); }
+
+private:
+    uint64_t before;
+#else
+    explicit Arithmetic(bool) {}
+#endif
+};
+
+// A block whose threads never wait for each other needs no fibers.
+static __attribute__((noinline)) bool run_threads(bool reversed) {
+    if (_setjmp(scheduler) != 0) return false;  // on_fault comes back here
+    for (int k = 0; k < n_threads; ++k) {
+        threadIdx = threads[reversed ? n_threads - 1 - k : k].index;
+        body(body_arguments);
+    }
+    return true;
+}
+
+struct Launch {  // filled in by Python
+    unsigned grid[3], block[3];
+    uint64_t shared_bytes;
+    int32_t reversed;  // whether threads and blocks come in falling order
+    int32_t waits;     // whether a block's threads wait for each other
+    int32_t flushes;   // whether subnormal numbers are zero
+    void *stacks;
+};
+
+inline const char *launch(const Launch &what, void (*kernel)(void **), void **arguments) {
+    const unsigned *const grid = what.grid, *const block = what.block;
+    stacks = static_cast<char *>(what.stacks);
     n_stacks = n_idle_fibers = 0;  // another kernel's fibers have been there since
-    for (Thread &thread : threads) thread.fiber = {};
     gridDim = dim3(grid[0], grid[1], grid[2]);
     blockDim = dim3(block[0], block[1], block[2]);
     n_threads = block[0] * block[1] * block[2];
@@ -483,24 +479,30 @@ inline const char *launch(const unsigned *grid, const unsigned *block, size_t sh
     body_arguments = arguments;
     error[0] = 0;
     const FaultGuard fault_guard;
+    const Arithmetic arithmetic(what.flushes);
     for (int t = 0; t < n_threads; ++t) {
         const unsigned x = t % block[0], y = t / block[0] % block[1], z = t / block[0] / block[1];
         threads[t].index = {x, y, z};
+        threads[t].fiber = {};
     }
     const uint64_t n_blocks = uint64_t(grid[0]) * grid[1] * grid[2];
     for (uint64_t k = 0; k < n_blocks && !error[0]; ++k) {
-        const uint64_t b = reversed ? n_blocks - 1 - k : k;
+        const uint64_t b = what.reversed ? n_blocks - 1 - k : k;
         blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]),
                     unsigned(b / grid[0] / grid[1])};
-        memset(dynamic_shared, nothing, shared_bytes + guard);
+        if (!what.waits) {
+            run_threads(what.reversed);
+            continue;
+        }
+        memset(dynamic_shared, nothing, what.shared_bytes + guard);
         if (__start_cuda_shared)
             memset(__start_cuda_shared, nothing, __stop_cuda_shared - __start_cuda_shared);
-        if (!run_block(reversed)) break;
-        for (size_t byte = shared_bytes; byte < shared_bytes + guard; ++byte)
+        if (!run_block(what.reversed)) break;
+        for (size_t byte = what.shared_bytes; byte < what.shared_bytes + guard; ++byte)
             if (dynamic_shared[byte] != nothing) {
                 snprintf(error, sizeof error,
                          "block (%u, %u, %u) wrote past its %zu bytes of dynamic shared memory",
-                         blockIdx.x, blockIdx.y, blockIdx.z, shared_bytes);
+                         blockIdx.x, blockIdx.y, blockIdx.z, size_t(what.shared_bytes));
                 break;
             }
     }
@@ -514,26 +516,24 @@ void call(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
     kernel(*static_cast<A *>(arguments[I])...);
 }
 
-// One code a parameter for Python: "f4" is float, "*f4" a pointer to it, "*V16" to something else.
-template <class T> void describe(char *text) {
-    using Value = std::remove_cv_t<std::remove_pointer_t<T>>;
-    size_t size = 1;
-    if constexpr (!std::is_void_v<Value>) size = sizeof(Value);
-    const char kind = std::is_same_v<Value, bool>         ? 'b'
-                      : std::is_floating_point_v<Value>   ? 'f'
-                      : std::is_same_v<Value, float16>    ? 'f'
-                      : !std::is_integral_v<Value>        ? 'V'
-                      : std::is_signed_v<Value>           ? 'i'
-                                                          : 'u';
-    sprintf(text + strlen(text), "%s%c%zu ", std::is_pointer_v<T> ? "*" : "", kind, size);
+// A kernel as Python sees it: its parameters' sizes, and how to call it.
+struct Kernel {
+    const char *name;
+    int32_t n_parameters;
+    const int32_t *sizes;
+    void (*call)(void **arguments);
+};
+
+template <class... A> const int32_t *sizes_of(void (*)(A...)) {
+    static const int32_t sizes[] = {int32_t(sizeof(A))..., 0};
+    return sizes;
 }
 
-template <class... A> const char *signature(void (*)(A...)) {
-    static char text[16 * (sizeof...(A) + 1)];
-    text[0] = 0;
-    (describe<A>(text), ...);
-    return text;
-}
+#define CUDA_ON_HOST_KERNEL(NAME)                                                                  \
+    {#NAME, int(count_parameters(&::NAME)), sizes_of(&::NAME), [](void **arguments) {              \
+         call(&::NAME, arguments,                                                                  \
+              std::make_index_sequence<count_parameters(decltype(&::NAME)(nullptr))>());           \
+     }}
 
 }  // namespace cuda_on_host
 

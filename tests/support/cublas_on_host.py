@@ -1,0 +1,126 @@
+"""The functions of libcublas that gpubp calls, as ctypes calls them: with numbers and addresses."""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from typing import Any
+
+import numpy as np
+
+from .runtime import CudaError, Runtime
+
+__all__ = ["cublas_on_host"]
+
+Array = np.ndarray[Any, Any]
+
+_NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}  # 14: a bfloat16's bits
+_COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
+_FAILED = 13  # CUBLAS_STATUS_EXECUTION_FAILED
+
+
+class _Handle:
+    """What cuBLAS knows of a handle; to set a stream is to forget the workspace."""
+
+    def __init__(self, device: int) -> None:
+        self.device, self.stream, self.workspace = device, 0, 0
+
+
+def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
+    """A library whose products are NumPy's, on the streams of these devices."""
+    handles: dict[int, _Handle] = {}
+
+    def create(address: int) -> int:
+        try:
+            runtime.synchronize()  # it allocates, and waits for the device
+        except CudaError:
+            return _FAILED
+        handle = _Handle(runtime.device)
+        handles[id(handle)] = handle
+        ctypes.c_void_p.from_address(address).value = id(handle)
+        return 0
+
+    def destroy(handle: int) -> int:
+        try:
+            runtime.synchronize()
+        except CudaError:
+            return _FAILED
+        del handles[handle]
+        return 0
+
+    def set_stream(handle: int, stream: int) -> int:
+        handles[handle].stream, handles[handle].workspace = stream, 0
+        return 0
+
+    def set_workspace(handle: int, workspace: int, size: int) -> int:
+        assert runtime.memory.find(workspace, size) and size >= 2**22
+        handles[handle].workspace = workspace
+        return 0
+
+    def gemm(
+        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+        a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int, beta: int,
+        c: int, c_type: int, ldc: int, compute_type: int, algo: int,
+    ) -> int:  # fmt: skip
+        """Column-major c = alpha op(a) op(b) + beta c."""
+        known = handles[handle]
+        stream = runtime.stream(known.stream)
+        assert known.device == runtime.device == stream.device
+        assert bool(known.workspace) == (stream.capture is not None), (
+            "a graph would hold memory of cuBLAS's own"
+        )
+        assert algo == -1 and a_type == b_type
+        assert c_type == (1 if a_type == 1 else 0)
+        assert compute_type in (
+            {1: (_COMPUTE_64F,), 0: (_COMPUTE_32F, _COMPUTE_32F_FAST_TF32)}.get(
+                a_type, (_COMPUTE_32F,)
+            )
+        )
+        real: Any = ctypes.c_double if compute_type == _COMPUTE_64F else ctypes.c_float
+        factor, kept = real.from_address(alpha).value, real.from_address(beta).value
+
+        def columns(pointer: int, kind: int, rows: int, width: int, leading: int) -> Array:
+            """What lies at an address, column after column, as BLAS counts."""
+            assert leading >= rows
+            dtype = np.dtype(_NUMBERS[kind])
+            size = (leading * (width - 1) + rows) * dtype.itemsize
+            piece = runtime.memory.find(pointer, size)
+            assert piece is not None and piece.device == known.device, (
+                "a matmul uses memory that is not there, or has been given back"
+            )
+            memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
+            strides = dtype.itemsize, leading * dtype.itemsize
+            return np.lib.stride_tricks.as_strided(memory, (rows, width), strides)
+
+        def operand(at: int, kind: int, transposed: int, shape: tuple[int, int], ld: int) -> Array:
+            stored = columns(at, kind, *(shape[::-1] if transposed else shape), ld)
+            numbers = stored.T if transposed else stored
+            if kind == 14:
+                return (numbers.astype(np.uint32) << 16).view(np.float32)
+            numbers = numbers.astype(np.float64 if kind == 1 else np.float32)
+            if compute_type == _COMPUTE_32F_FAST_TF32:  # cut off, as tensor cores may
+                numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+            return numbers
+
+        def multiply() -> None:
+            left = operand(a, a_type, transa, (m, k), lda)
+            with np.errstate(all="ignore"):
+                product = left @ operand(b, b_type, transb, (k, n), ldb)
+                out = columns(c, c_type, m, n, ldc)
+                scalar = out.dtype.type
+                out[...] = scalar(factor) * product + (scalar(kept) * out if kept else 0)
+
+        try:
+            with runtime.lock:
+                runtime.ask(stream, multiply)
+        except CudaError:
+            return _FAILED
+        return 0
+
+    return types.SimpleNamespace(
+        cublasCreate_v2=create,
+        cublasDestroy_v2=destroy,
+        cublasSetStream_v2=set_stream,
+        cublasSetWorkspace_v2=set_workspace,
+        cublasGemmEx=gemm,
+    )

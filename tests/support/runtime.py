@@ -1,0 +1,570 @@
+"""What a CUDA runtime keeps: devices, memory, streams, events, captures, graphs and errors.
+
+Streams are queues. Work is done as late as it may be: when the host waits for it, or waits for something
+that needs it. Faults come to light then; after a fault, a device refuses everything. What is forbidden
+during a capture ends it. Reference: NVIDIA, "CUDA Runtime API" and "CUDA C++ Programming Guide", sections
+"Streams", "CUDA Graphs" and "Implicit Synchronization"."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from .kernels import Kernel
+from .memory import HOST, Allocation, Memory
+
+__all__ = ["CudaError", "Launch", "Runtime", "Status", "Stream"]
+
+DEVICES = 2
+DEVICE_BYTES = 4 * 2**30
+MOST_ASKED = 1024
+"""Pieces of work in a stream's queue; the host waits when there are more, as it does for a GPU's."""
+
+MOST_COMPARED = 2**22
+"""Bytes of a launch's arrays, up to which it is done twice to find what depends on the order of threads."""
+
+
+class Status:
+    """Some of cudaError_t."""
+
+    INVALID_VALUE = 1
+    MEMORY_ALLOCATION = 2
+    INSUFFICIENT_DRIVER = 35
+    INVALID_DEVICE = 101
+    INVALID_RESOURCE_HANDLE = 400
+    NOT_READY = 600
+    ILLEGAL_ADDRESS = 700
+    PEER_ACCESS_ALREADY_ENABLED = 704
+    MISALIGNED_ADDRESS = 716
+    LAUNCH_FAILURE = 719
+    CAPTURE_UNSUPPORTED = 900
+    CAPTURE_INVALIDATED = 901
+    CAPTURE_UNMATCHED = 903
+    CAPTURE_UNJOINED = 904
+    CAPTURE_ISOLATION = 905
+    CAPTURE_IMPLICIT = 906
+    CAPTURED_EVENT = 907
+
+
+class CudaError(Exception):
+    """What a function of the runtime returns in place of success; `status` is its number."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Fault(Exception):
+    """What a device met while it worked: a status, and what CUDA would not tell."""
+
+    def __init__(self, status: int, report: str) -> None:
+        super().__init__(report)
+        self.status = status
+
+
+T = TypeVar("T")
+Work = Callable[[], None]
+
+
+class Stream:
+    """A queue of work; `blocking` ones wait for the device's null stream, and it for them."""
+
+    def __init__(self, handle: int, device: int, blocking: bool) -> None:
+        self.handle, self.device, self.blocking = handle, device, blocking
+        self.queue: deque[Work] = deque()
+        self.asked = self.done = 0
+        self.capture: _Capture | None = None
+        self.tails: frozenset[int] = (
+            frozenset()
+        )  # in a capture: what the next piece of work waits for
+
+
+class _Event:
+    """A place in a stream, or in a capture."""
+
+    def __init__(self) -> None:
+        self.stream: Stream | None = None
+        self.position = 0
+        self.capture: _Capture | None = None
+        self.tails: frozenset[int] = frozenset()
+        self.time = 0.0
+
+
+class _Capture:
+    """Work that streams were asked for while they captured: each piece, and the pieces it waits for."""
+
+    def __init__(self, origin: Stream) -> None:
+        self.origin, self.members = origin, {origin}
+        self.broken = self.ended = False
+        self.nodes: list[tuple[Work, frozenset[int]]] = []
+        origin.capture, origin.tails = self, frozenset()
+
+    def add(self, stream: Stream, work: Work) -> None:
+        self.nodes.append((work, stream.tails))
+        stream.tails = frozenset({len(self.nodes) - 1})
+
+    def join(self, stream: Stream, tails: frozenset[int]) -> None:
+        """The stream's next work waits for these too; the stream captures from now on."""
+        self.members.add(stream)
+        stream.capture, stream.tails = self, stream.tails | tails
+
+    def end(self) -> None:
+        """No stream captures any more.
+
+        Raises
+        ------
+        CudaError : it was broken, or a stream's work is not waited for.
+        """
+        left = set().union(*(stream.tails for stream in self.members))
+        reached = self._before(self.origin.tails)
+        for stream in self.members:
+            stream.capture, stream.tails = None, frozenset()
+        self.ended = True
+        if self.broken:
+            raise CudaError(Status.CAPTURE_INVALIDATED)
+        if not left <= reached:
+            raise CudaError(Status.CAPTURE_UNJOINED)
+
+    def _before(self, tails: Iterable[int]) -> set[int]:
+        reached: set[int] = set()
+        ahead = list(tails)
+        while ahead:
+            node = ahead.pop()
+            if node not in reached:
+                reached.add(node)
+                ahead.extend(self.nodes[node][1])
+        return reached
+
+
+class _Graph:
+    """Captured work in two orders that its edges allow: as it was captured, and what came last first.
+    Launches take them in turn, so that a branch runs before and after what it runs beside."""
+
+    def __init__(self, nodes: Sequence[tuple[Work, frozenset[int]]]) -> None:
+        done: set[int] = set()
+        late: list[Work] = []
+        while len(late) < len(nodes):
+            node = max(k for k, (_, tails) in enumerate(nodes) if k not in done and tails <= done)
+            done.add(node)
+            late.append(nodes[node][0])
+        self.orders = itertools.cycle(([work for work, _ in nodes], late))
+        self.size = len(nodes)
+
+
+class Launch(NamedTuple):
+    """A kernel on its way to a device."""
+
+    runtime: Runtime
+    device: int
+    kernel: Kernel
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    shared_bytes: int
+    parameters: bytes
+
+    def __call__(self) -> None:
+        pieces = self._pieces()
+        for piece in pieces:
+            if piece.device not in (self.device, HOST):
+                self._fail(Status.ILLEGAL_ADDRESS, f"an array of device {piece.device}")
+        exact = self.runtime.exact and sum(piece.size for piece in pieces) <= MOST_COMPARED
+        before = [piece.contents.copy() for piece in pieces] if exact else []
+        self._run()
+        if not self.runtime.exact:
+            return
+        for piece in pieces:
+            if piece.is_damaged:
+                what = f"out-of-bounds write beside an array of {piece.size} bytes"
+                self._fail(Status.ILLEGAL_ADDRESS, what)
+        if not exact or self.kernel.is_atomic:
+            return
+        forwards = [piece.contents.copy() for piece in pieces]
+        for piece, contents in zip(pieces, before, strict=True):
+            piece.contents[:] = contents
+        self._run(backwards=True)
+        for piece, contents in zip(pieces, forwards, strict=True):
+            if not np.array_equal(piece.contents, contents):
+                what = f"race: an array of {piece.size} bytes depends on the order of threads or blocks"
+                self._fail(Status.LAUNCH_FAILURE, what)
+
+    def _run(self, backwards: bool = False) -> None:
+        error = self.kernel.run(
+            *(self.grid, self.block, self.shared_bytes, self.parameters), backwards=backwards
+        )
+        if error:
+            status = {
+                "illegal": Status.ILLEGAL_ADDRESS,
+                "misaligned": Status.MISALIGNED_ADDRESS,
+            }.get(error.split()[0], Status.LAUNCH_FAILURE)
+            self._fail(status, error)
+
+    def _fail(self, status: int, what: str) -> None:
+        raise _Fault(status, f"{self.kernel.name}: {what}")
+
+    def _pieces(self) -> list[Allocation]:
+        """The memory that its parameters point to."""
+        found = {}
+        for address in self.kernel.first_words(self.parameters):
+            piece = self.runtime.memory.find(address)
+            if piece is not None:
+                found[piece.address] = piece
+        return list(found.values())
+
+
+class Runtime:
+    """All devices of the process.
+
+    Attributes
+    ----------
+    late : which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
+    exact : whether each launch is examined: for writes beside its arrays, and for results that depend on
+        the order of its threads.
+    reports : more about each fault than CUDA tells.
+    asked : the names of what streams were asked for, where a test wants to know.
+    """
+
+    def __init__(self) -> None:
+        self.late, self.exact = "both", False
+        self.reports: list[str] = []
+        self.asked: list[str] | None = None
+        self.memory = Memory([DEVICE_BYTES] * DEVICES)
+        self.lock = threading.RLock()
+        self._thread = threading.local()
+        self._handles = itertools.count(0x1000, 0x10)
+        self._null = [Stream(0, device, True) for device in range(DEVICES)]
+        self._streams: dict[int, Stream] = {}
+        self._events: dict[int, _Event] = {}
+        self._graphs: dict[int, _Graph] = {}
+        self._errors: dict[int, int] = {}
+        # Greater than zero while work is done. What Python's garbage collector gives back meanwhile comes
+        # later.
+        self._works = 0
+        self._later: list[Work] = []
+
+    # Devices.
+
+    @property
+    def device(self) -> int:
+        """The calling thread's current device."""
+        return getattr(self._thread, "device", 0)
+
+    @device.setter
+    def device(self, number: int) -> None:
+        if not 0 <= number < DEVICES:
+            raise CudaError(Status.INVALID_DEVICE)
+        self._thread.device = number
+
+    def check(self) -> None:
+        """
+        Raises
+        ------
+        CudaError : the current device has met a fault.
+        """
+        status = self._errors.get(self.device)
+        if status:
+            raise CudaError(status)
+
+    def forgive(self) -> list[str]:
+        """Forget faults, captures and what is still asked for, as no real device does; returns the
+        reports."""
+        reports, self.reports = self.reports, []
+        self._errors.clear()
+        for stream in (*self._null, *self._streams.values()):
+            stream.queue.clear()
+            stream.done, stream.capture, stream.tails = stream.asked, None, frozenset()
+        return reports
+
+    def finish(self) -> None:
+        """Let all devices do what they were asked for; faults are reported."""
+        with self.lock:
+            self._finish([*self._null, *self._streams.values()])
+
+    def synchronize(self) -> None:
+        """Wait for all that the current device was asked for."""
+        streams = self._of_device()
+        captures = {stream.capture for stream in streams if stream.capture is not None}
+        for capture in captures:
+            capture.broken = True
+        if captures:
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        self._finish(streams)
+        self.check()
+
+    def _of_device(self) -> list[Stream]:
+        own = [stream for stream in self._streams.values() if stream.device == self.device]
+        return [self._null[self.device], *own]
+
+    # Memory.
+
+    def allocate(self, size: int, device: int) -> int:
+        """On a device, or page-locked on the host."""
+        self.check()
+        address = self.memory.allocate(size, device)
+        if address is None:
+            raise CudaError(Status.MEMORY_ALLOCATION)
+        return address
+
+    def free(self, address: int) -> None:
+        """Give memory back, when nothing that a stream was asked for before can use it any more."""
+        if address == 0:
+            return
+        if self._works:
+            self._later.append(lambda: self.free(address))
+            return
+        self._finish([*self._null, *self._streams.values()])
+        if not self.memory.free(address):
+            raise CudaError(Status.INVALID_VALUE)
+
+    def copy(self, to: int, source: int, size: int, stream: Stream, wait: bool) -> None:
+        """Copy between any two places. What is not page-locked is read before the call returns, and written
+        before it too."""
+        if size == 0:
+            return
+        target, origin = self.memory.find(to, size), self.memory.find(source, size)
+        if stream.capture is not None and (target is None or origin is None):
+            stream.capture.broken = True
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        if origin is None:
+            kept = ctypes.string_at(source, size)
+            self.ask(stream, lambda: self._write(to, kept))
+        else:
+            self.ask(stream, lambda: self._copy(to, source, size))
+        if target is None or wait:
+            self.wait_for(stream)
+
+    def fill(self, address: int, value: int, size: int, stream: Stream, wait: bool) -> None:
+        """Write the same byte everywhere."""
+        if size == 0:
+            return
+        kept = bytes([value & 0xFF]) * size
+        self.ask(stream, lambda: self._write(address, kept))
+        if wait:
+            self.wait_for(stream)
+
+    def _write(self, address: int, contents: bytes) -> None:
+        self._expect(address, len(contents))
+        ctypes.memmove(address, contents, len(contents))
+
+    def _copy(self, to: int, source: int, size: int) -> None:
+        self._expect(source, size)
+        if self.memory.find(to) is not None:
+            self._expect(to, size)
+        ctypes.memmove(to, source, size)
+
+    def _expect(self, address: int, size: int) -> None:
+        if self.memory.find(address, size) is None:
+            raise _Fault(Status.ILLEGAL_ADDRESS, f"a copy of {size} bytes is not within memory")
+
+    # Streams.
+
+    def stream(self, handle: int) -> Stream:
+        """The stream of this handle; 0 and 1 are the current device's null stream."""
+        if handle in (0, 1):
+            return self._null[self.device]
+        return self._known(self._streams, handle)
+
+    def new_stream(self, blocking: bool) -> int:
+        self.check()
+        handle = next(self._handles)
+        self._streams[handle] = Stream(handle, self.device, blocking)
+        return handle
+
+    def destroy_stream(self, handle: int) -> None:
+        stream = self._known(self._streams, handle)
+        if self._works:
+            self._later.append(lambda: self.destroy_stream(handle))
+            return
+        if stream.capture is not None:
+            stream.capture.broken = True
+        self._finish([stream])
+        del self._streams[handle]
+
+    def ask(self, stream: Stream, work: Work) -> None:
+        """Do it after what the stream was asked for before."""
+        self.check()
+        if self.asked is not None:
+            self.asked.append(getattr(work, "__name__", "launch"))
+        if stream.capture is not None:
+            stream.capture.add(stream, work)
+            return
+        if stream.device != self.device:
+            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
+        null = self._null[stream.device]
+        if stream is null:
+            for other in self._of_device()[1:]:
+                if other.blocking and other.capture is not None:
+                    other.capture.broken = True
+                    raise CudaError(Status.CAPTURE_IMPLICIT)
+                if other.blocking:
+                    self._put(stream, self._reaching(other, other.asked))
+        elif stream.blocking:
+            self._put(stream, self._reaching(null, null.asked))
+        self._put(stream, work)
+        if self._works:
+            return
+        if self.late not in ("both", "steps" if stream is null else "copies"):
+            self._until(stream, stream.asked)
+        elif stream.asked - stream.done > MOST_ASKED:
+            self._until(stream, stream.asked - MOST_ASKED // 2)
+
+    def launch(
+        self, stream: Stream, kernel: Kernel, shape: Sequence[int], parameters: bytes
+    ) -> None:
+        """Run a kernel on (grid, block, bytes of dynamic shared memory)."""
+        *grid_and_block, shared_bytes = shape
+        grid, block = tuple(grid_and_block[:3]), tuple(grid_and_block[3:])
+        self.ask(stream, Launch(self, stream.device, kernel, grid, block, shared_bytes, parameters))
+
+    def wait_for(self, stream: Stream) -> None:
+        """Return when the stream has done all it was asked for."""
+        if stream.capture is not None:
+            stream.capture.broken = True
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        self._finish([stream])
+        self.check()
+
+    def _finish(self, streams: Iterable[Stream]) -> None:
+        for stream in streams:
+            if stream.capture is None:
+                self._until(stream, stream.asked)
+
+    def _until(self, stream: Stream, position: int) -> None:
+        """Let the stream do what it has been asked for up to there, and what that waits for."""
+        self._works += 1
+        try:
+            self._reach(stream, position)
+        finally:
+            self._works -= 1
+        if not self._works:
+            later, self._later = self._later, []
+            for work in later:
+                work()
+
+    def _put(self, stream: Stream, work: Work) -> None:
+        stream.queue.append(work)
+        stream.asked += 1
+
+    def _reaching(self, stream: Stream, position: int) -> Work:
+        return lambda: self._reach(stream, position)
+
+    def _reach(self, stream: Stream, position: int) -> None:
+        """Do what the stream has been asked for up to there; nothing, once its device has met a fault."""
+        while stream.done < position:
+            work = stream.queue.popleft()
+            stream.done += 1
+            if stream.device in self._errors:
+                continue
+            try:
+                work()
+            except _Fault as fault:
+                self._errors[stream.device] = fault.status
+                self.reports.append(str(fault))
+
+    # Events.
+
+    def new_event(self) -> int:
+        self.check()
+        handle = next(self._handles)
+        self._events[handle] = _Event()
+        return handle
+
+    def destroy_event(self, handle: int) -> None:
+        self._known(self._events, handle)
+        del self._events[handle]
+
+    def record(self, handle: int, stream: Stream) -> None:
+        event = self._known(self._events, handle)
+        event.capture, event.tails = stream.capture, stream.tails
+        if stream.capture is None:
+
+            def stamp() -> None:
+                event.time = time.perf_counter()
+
+            self.ask(stream, stamp)
+            event.stream, event.position = stream, stream.asked
+
+    def wait_for_event(self, handle: int) -> None:
+        event = self._known(self._events, handle)
+        if event.capture is not None:
+            event.capture.broken = True
+            raise CudaError(Status.CAPTURED_EVENT)
+        if event.stream is not None:
+            self._until(event.stream, event.position)
+        self.check()
+
+    def elapsed_time(self, start: int, end: int) -> float:
+        """Milliseconds between two events that have happened."""
+        events = [self._known(self._events, handle) for handle in (start, end)]
+        for event in events:
+            if event.stream is None:
+                raise CudaError(Status.INVALID_RESOURCE_HANDLE)
+            if event.stream.done < event.position:
+                raise CudaError(Status.NOT_READY)
+        return (events[1].time - events[0].time) * 1e3
+
+    def make_wait(self, stream: Stream, handle: int) -> None:
+        """The stream's next work waits for the event."""
+        event = self._known(self._events, handle)
+        if event.capture is not None:
+            if event.capture.ended or stream.capture not in (None, event.capture):
+                event.capture.broken = True
+                raise CudaError(Status.CAPTURE_ISOLATION)
+            event.capture.join(stream, event.tails)
+        elif stream.capture is not None:
+            stream.capture.broken = True
+            raise CudaError(Status.CAPTURE_ISOLATION)
+        elif event.stream is not None:
+            self.check()
+            self._put(stream, self._reaching(event.stream, event.position))
+
+    # Captures and graphs.
+
+    def begin_capture(self, stream: Stream) -> None:
+        if stream.handle == 0 or stream.capture is not None:
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        self.check()
+        _Capture(stream)
+
+    def end_capture(self, stream: Stream) -> int:
+        capture = stream.capture
+        if capture is None or capture.origin is not stream:
+            raise CudaError(Status.CAPTURE_UNMATCHED)
+        capture.end()
+        return self._new_graph(_Graph(capture.nodes))
+
+    def instantiate(self, handle: int) -> int:
+        return self._new_graph(self._known(self._graphs, handle))
+
+    def destroy_graph(self, handle: int) -> None:
+        self._known(self._graphs, handle)
+        del self._graphs[handle]
+
+    def launch_graph(self, handle: int, stream: Stream) -> None:
+        graph = self._known(self._graphs, handle)
+        if stream.capture is not None:  # a graph within a graph is not modelled
+            stream.capture.broken = True
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+
+        def replay() -> None:
+            for work in next(graph.orders):
+                work()
+
+        self.ask(stream, replay)
+
+    def _new_graph(self, graph: _Graph) -> int:
+        handle = next(self._handles)
+        self._graphs[handle] = graph
+        return handle
+
+    @staticmethod
+    def _known(kept: dict[int, T], handle: int) -> T:
+        if handle not in kept:
+            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
+        return kept[handle]
