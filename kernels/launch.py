@@ -1,13 +1,13 @@
 """How CUDA text becomes a kernel; the same for every entry of every table.
 
 `cupy` is passed in, never imported: a machine without it can import every kernel file, and a test can
-pass a stand-in that runs the same text on the host. Kernels are built once per text and type.
-"""
+pass a stand-in that runs the same text on the host. Kernels are built once per text and type, and bound
+to their arrays: what is left of a launch is then one call of CuPy's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Array = Any
+Bound = Callable[[], None]
 
 # Arithmetic is done in `compute`'s result type: a type narrower than float widens here and nowhere else.
 COMPUTE = """
@@ -179,8 +180,9 @@ def by_rows(
     moved: Sequence[Array],
     text: str = "",
     **types: str,
-) -> Callable[..., None]:
-    """The kernel of `name`.cu, whose threads go down the rows of a batch of this shape.
+) -> Callable[..., Bound]:
+    """Binds the kernel of `name`.cu, whose threads go down the rows of a batch of this shape, to its
+    arguments.
 
     A thread has `vector_size` neighbouring columns of the arrays that are `moved`. The kernel's last
     arguments are the rows, a long long, and the columns, an int; they are added here.
@@ -193,10 +195,11 @@ def by_rows(
     height = THREADS // width
     grid = -(-across // width), min(-(-rows // height), MOST_BLOCKS_DOWN)
 
-    def launch(*arguments: Any) -> None:
-        kernel(grid, (width, height), (*arguments, np.int64(rows), np.int32(columns)))
+    def bind(*arguments: Any) -> Bound:
+        numbers = np.int64(rows), np.int32(columns)
+        return partial(kernel, grid, (width, height), (*arguments, *numbers))
 
-    return launch
+    return bind
 
 
 def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:

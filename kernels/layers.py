@@ -1,9 +1,8 @@
 """The elementwise kernels of a layer: bias and activation, derivative, output delta.
 
-Each is a pair: `*_cuda(cupy, ...)` gives the CuPy kernel, or launches it where it has a .cu file, and
-`*_numpy(..., scratch)` binds the NumPy twin to its arrays (see blocks.py). Arrays are C-contiguous; a
-batch is (rows, n).
-"""
+Each is a pair: `*_cuda(cupy, ...)` binds the CUDA kernel to its arrays, and `*_numpy(..., scratch)` the
+NumPy twin (see blocks.py). What is bound is a call without arguments. Arrays are C-contiguous; a batch is
+(rows, n)."""
 
 from __future__ import annotations
 
@@ -56,13 +55,14 @@ def bias_activate_cuda(
     biases: Array | None,
     a: Array,
     keep_z: bool = True,
-) -> None:
-    """a = σ(z + b), by bias_activate.cu, leaving z + b in `z` if it is to be kept and `a` is not `z`."""
+) -> Bound:
+    """Bind a = σ(z + b), by bias_activate.cu, leaving z + b in `z` if it is to be kept and `a` is not
+    `z`."""
     types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
     text = activation_text(activation)
     kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
     keeps = np.bool_(keep_z and a is not z)
-    kernel(np.uintp(0) if biases is None else biases, z, a, keeps)
+    return kernel(np.uintp(0) if biases is None else biases, z, a, keeps)
 
 
 def bias_activate_numpy(
@@ -91,12 +91,12 @@ def bias_activate_numpy(
 
 def multiply_by_derivative_cuda(
     cupy: Any, activation: Activation, v: Array, product: Array, delta: Array
-) -> None:
-    """delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is what the derivative reads."""
+) -> Bound:
+    """Bind delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is what the derivative reads."""
     arrays = v, product, delta
     types = dict(zip("VPD", map(launch.operand_type, arrays), strict=True))
     text = derivative_text(activation)
-    launch.by_rows(cupy, "multiply_by_derivative", v.shape, arrays, text, **types)(*arrays)
+    return launch.by_rows(cupy, "multiply_by_derivative", v.shape, arrays, text, **types)(*arrays)
 
 
 def multiply_by_derivative_numpy(
@@ -148,12 +148,12 @@ def output_delta_cuda(
     scale: Array,
     v: Array,
     delta: Array,
-) -> None:
-    """δ^L by output_delta.cu; scale is (rows,), v what the activation's derivative reads."""
+) -> Bound:
+    """Bind δ^L by output_delta.cu; scale is (rows,), v what the activation's derivative reads."""
     text = delta_text(cost, activation)
     arrays = a, y, v, delta
     kernel = launch.by_rows(cupy, "output_delta", a.shape, arrays, text, T=launch.c_type(a))
-    kernel(a, y, scale, v, delta)
+    return kernel(a, y, scale, v, delta)
 
 
 def output_delta_numpy(

@@ -7,7 +7,8 @@ applies the activation is quicker than a matmul of cuBLAS and a kernel after it.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 Array = Any
+Bound = Callable[[], None]
 
 SMALL_WORK, LEAST_WIDTH, MOST_INNER = 2**27, 4, 8192
 """The most multiply-adds of a small product, the fewest rows and columns of one, and its longest sums.
@@ -118,9 +120,9 @@ def matmul_cuda(
     alpha: float,
     beta: float,
     scratch: Scratch,
-) -> None:
-    """out = alpha op(a) op(b) + beta out."""
-    _launch(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, scratch, alpha, beta)
+) -> Bound:
+    """Bind out = alpha op(a) op(b) + beta out."""
+    return _bind(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, scratch, alpha, beta)
 
 
 def layer_forward_cuda(
@@ -132,10 +134,10 @@ def layer_forward_cuda(
     z: Array | None,
     a: Array,
     scratch: Scratch,
-) -> None:
-    """a = σ(z), z = x wᵀ + b, which is kept in `z` unless that is None."""
+) -> Bound:
+    """Bind a = σ(z), z = x wᵀ + b, which is kept in `z` unless that is None."""
     text = activation_text(activation)
-    _launch(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=z, biases=biases)
+    return _bind(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=z, biases=biases)
 
 
 def layer_backward_cuda(
@@ -146,10 +148,10 @@ def layer_backward_cuda(
     v: Array,
     out: Array,
     scratch: Scratch,
-) -> None:
-    """out = (δ w) ⊙ σ′, from `v`, the a or z that the derivative reads."""
+) -> Bound:
+    """Bind out = (δ w) ⊙ σ′, from `v`, the a or z that the derivative reads."""
     text = derivative_text(activation)
-    _launch(cupy, "BACKWARD", text, delta, weights, out, False, False, scratch, v=v)
+    return _bind(cupy, "BACKWARD", text, delta, weights, out, False, False, scratch, v=v)
 
 
 def layer_gradients_cuda(
@@ -160,12 +162,13 @@ def layer_gradients_cuda(
     biases: Array | None,
     beta: float,
     scratch: Scratch,
-) -> None:
-    """weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
-    _launch(cupy, "GRADIENT", "", delta, a, weights, True, False, scratch, 1.0, beta, biases=biases)
+) -> Bound:
+    """Bind weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
+    options = True, False, scratch, 1.0, beta
+    return _bind(cupy, "GRADIENT", "", delta, a, weights, *options, biases=biases)
 
 
-def _launch(
+def _bind(
     cupy: Any,
     kind: str,
     text: str,
@@ -181,7 +184,7 @@ def _launch(
     z: Array | None = None,
     v: Array | None = None,
     biases: Array | None = None,
-) -> None:
+) -> Bound:
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
     double = a.dtype == np.float64
@@ -205,18 +208,19 @@ def _launch(
     }
     kernel = _kernel(cupy, constants, text, **types)
     null = np.uintp(0)
-    partial = counters = null
+    of_parts = counters = null
     down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
     if parts > 1:
         size = parts * down * tiling.rows * (across * tiling.columns + 1)
-        partial = scratch.empty(size, np.float64 if double else np.float32)
+        of_parts = scratch.empty(size, np.float64 if double else np.float32)
         counters = scratch.counters()
-    kernel(
+    return partial(
+        kernel,
         (across, down, parts),
         (256,),
         (
             *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
-            *(partial, counters, np.int32(rows), np.int32(columns), np.int32(inner)),
+            *(of_parts, counters, np.int32(rows), np.int32(columns), np.int32(inner)),
             *(np.int32(step), np.float64(alpha), np.float64(beta)),
         ),
     )

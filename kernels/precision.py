@@ -59,12 +59,12 @@ PRECISIONS: Mapping[str, Precision] = {p.name: p for p in (TF32, BFLOAT16, FLOAT
 # out = values, rounded.
 
 
-def convert_cuda(cupy: Any, values: Array, out: Array) -> None:
-    """out, an operand's storage or float32, = values, which is the other or the same."""
+def convert_cuda(cupy: Any, values: Array, out: Array) -> Bound:
+    """Bind out, an operand's storage or float32, = values, which is the other or the same."""
     columns = math.gcd(out.size, 1024)
     shape = out.size // columns, columns
     types = {"S": launch.operand_type(values), "T": launch.operand_type(out)}
-    launch.by_rows(cupy, "convert", shape, (values, out), **types)(values, out)
+    return launch.by_rows(cupy, "convert", shape, (values, out), **types)(values, out)
 
 
 def round_numpy(precision: Precision, values: Array, scratch: Scratch) -> Bound:

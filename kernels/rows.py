@@ -6,6 +6,7 @@ Each is a pair, as in layers.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,9 @@ def gather_cuda(
     out: Array,
     scale: float,
     shift: float,
-) -> None:
-    """out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of `gpubp.backends.Rows`."""
+) -> Bound:
+    """Bind out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of
+    `gpubp.backends.Rows`."""
     source = getattr(rows, field)
     if source.dtype == np.float16:
         source = source.astype(np.float32)
@@ -47,7 +49,7 @@ def gather_cuda(
     kernel = launch.by_rows(cupy, "gather", shape, (source, out), **types)
     order = np.uintp(0) if rows.order is None else rows.order
     step = np.int64(rows.stride), np.int64(first)
-    kernel(source, clock, order, *step, np.float64(scale), np.float64(shift), out)
+    return kernel(source, clock, order, *step, np.float64(scale), np.float64(shift), out)
 
 
 def gather_numpy(
@@ -81,10 +83,11 @@ def gather_numpy(
 # weights / Σ weights, in float64: the sum, and its inverse, need not fit a smaller type.
 
 
-def normalize_cuda(cupy: Any) -> Any:
-    """kernel(total, weights), total a float64 array of one element."""
+def normalize_cuda(cupy: Any, total: Array, weights: Array) -> Bound:
+    """Bind weights ← weights / total, total a float64 array of one element."""
     operation = "w = total[0] != 0 ? T(w / total[0]) : T(0);"
-    return launch.elementwise(cupy, "raw float64 total", "T w", operation, "normalize")
+    kernel = launch.elementwise(cupy, "raw float64 total", "T w", operation, "normalize")
+    return partial(kernel, total, weights)
 
 
 def normalize_numpy(weights: Array) -> Bound:
@@ -103,10 +106,10 @@ def normalize_numpy(weights: Array) -> Bound:
 # Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
 
 
-def one_hot_cuda(cupy: Any, labels: Array, y: Array, low: float, high: float) -> None:
-    """y, (rows, columns), by one_hot.cu; labels, (rows,), are int64."""
+def one_hot_cuda(cupy: Any, labels: Array, y: Array, low: float, high: float) -> Bound:
+    """Bind y, (rows, columns), by one_hot.cu; labels, (rows,), are int64."""
     kernel = launch.by_rows(cupy, "one_hot", y.shape, (y,), T=launch.c_type(y))
-    kernel(labels, np.float64(low), np.float64(high), y)
+    return kernel(labels, np.float64(low), np.float64(high), y)
 
 
 def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,11 @@ def fresh_loss_scale(scale: float = FIRST) -> Any:
     return np.array([scale, 1 / scale, 0.0])
 
 
-def adapt_loss_scale_cuda(cupy: Any, loss_scale: Array, squared_norm: Array) -> None:
-    """Adapt the loss scale to a gradient of this squared norm, by adapt_loss_scale.cu."""
+def adapt_loss_scale_cuda(cupy: Any, loss_scale: Array, squared_norm: Array) -> Bound:
+    """Bind: adapt the loss scale to a gradient of this squared norm, by adapt_loss_scale.cu."""
     kernel = launch.raw(cupy, "adapt_loss_scale.cu", "adapt_loss_scale")
     limits = np.float64(STEPS), np.float64(LEAST), np.float64(LARGEST)
-    kernel((1,), (1,), (loss_scale, squared_norm, *limits))
+    return partial(kernel, (1,), (1,), (loss_scale, squared_norm, *limits))
 
 
 def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
@@ -67,11 +68,12 @@ def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
 # out = factor values, the factor read from an array when the step runs.
 
 
-def multiply_cuda(cupy: Any) -> Any:
-    """kernel(values, factor, out); factor is float64 and has one element."""
-    return launch.elementwise(
+def multiply_cuda(cupy: Any, values: Array, factor: Array, out: Array) -> Bound:
+    """Bind out = factor values; factor is float64 and has one element."""
+    kernel = launch.elementwise(
         cupy, "T values, raw float64 factor", "T out", "out = values * T(factor[0]);", "multiply"
     )
+    return partial(kernel, values, factor, out)
 
 
 def multiply_numpy(values: Array, factor: Array, out: Array) -> Bound:

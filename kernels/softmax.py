@@ -8,7 +8,7 @@ along memory instead of a short loop for every row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -34,25 +34,26 @@ Bound = Callable[[], None]
 WARPS = 8  # rows, and so warps, of a block
 
 
-def _launch(kernel: Any, shape: tuple[int, int], *arrays: Any) -> None:
+def _bind(kernel: Any, shape: tuple[int, int], *arrays: Any) -> Bound:
     rows, columns = shape
-    kernel((-(-rows // WARPS),), (32, WARPS), (*arrays, np.int32(rows), np.int32(columns)))
+    arguments = *arrays, np.int32(rows), np.int32(columns)
+    return partial(kernel, (-(-rows // WARPS),), (32, WARPS), arguments)
 
 
-def softmax_cuda(cupy: Any, z: Array, a: Array) -> None:
-    """a = softmax of each row of z, (rows, columns); `a` may be `z`."""
-    _launch(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
+def softmax_cuda(cupy: Any, z: Array, a: Array) -> Bound:
+    """Bind a = softmax of each row of z, (rows, columns); `a` may be `z`."""
+    return _bind(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
 
 
 def softmax_cross_entropy_cuda(
     cupy: Any, z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
-) -> None:
-    """delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); either may be None."""
+) -> Bound:
+    """Bind delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); either may be None."""
     kernel = launch.raw(
         cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=launch.c_type(z)
     )
     null = np.uintp(0)
-    _launch(
+    return _bind(
         kernel,
         z.shape,
         z,
@@ -63,19 +64,19 @@ def softmax_cross_entropy_cuda(
     )
 
 
-def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> None:
-    """delta ← a ⊙ (delta - Σ delta a), row by row."""
+def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> Bound:
+    """Bind delta ← a ⊙ (delta - Σ delta a), row by row."""
     kernel = launch.raw(cupy, "softmax_jacobian.cu", "softmax_jacobian", T=launch.c_type(a))
-    _launch(kernel, a.shape, a, delta)
+    return _bind(kernel, a.shape, a, delta)
 
 
 def row_costs_cuda(
     cupy: Any, cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array
-) -> None:
-    """out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
+) -> Bound:
+    """Bind out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
     text = _cost_text(cost, canonical)
     kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=launch.c_type(a))
-    _launch(kernel, a.shape, z, a, y, out)
+    return _bind(kernel, a.shape, z, a, y, out)
 
 
 @cache

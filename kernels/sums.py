@@ -7,7 +7,7 @@ their sums in float64. Each is one launch: where blocks share a sum, the last of
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ SEGMENT, PART = 8192, 2048
 """The most terms of a weighted sum that one block adds up, and about how many each takes of more."""
 
 
-def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch: Scratch) -> None:
-    """out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
+def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch: Scratch) -> Bound:
+    """Bind out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
     rows, columns = values.shape
     tile = 32
     while tile * values.itemsize > 32 and -(-columns // tile) < TILES:
@@ -64,7 +64,8 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
     types = {"INPUT": launch.operand_type(values), "OUTPUT": launch.c_type(out)}
     size, text = launch.vector_size((values,), columns), _constants(COLUMNS=tile)
     kernel = launch.by_vectors(cupy, "column_sums", size, text, **types)
-    kernel(
+    return partial(
+        kernel,
         (tiles, parts),
         (THREADS,),
         (
@@ -126,17 +127,16 @@ def weighted_sum_cuda(
     add: bool,
     scratch: Scratch,
     squares: bool = False,
-) -> None:
-    """out[slot[0]] (+)= Σ weights values in float64; without weights Σ values, or with `squares` Σ values².
-
-    `squares` has no meaning where there are weights.
-    """
+) -> Bound:
+    """Bind out[slot[0]] (+)= Σ weights values in float64; without weights Σ values, or with `squares` Σ
+    values².  `squares` has no meaning where there are weights."""
     size = launch.vector_size((values,) if weights is None else (values, weights))
     text = _constants(WEIGHTED=weights is not None, SQUARES=squares)
     kernel = launch.by_vectors(cupy, "weighted_sum", size, text, T=launch.c_type(values))
     blocks = 1 if values.size <= SEGMENT else min(BLOCKS, -(-values.size // PART))
     null = np.uintp(0)
-    kernel(
+    return partial(
+        kernel,
         (blocks,),
         (THREADS,),
         (

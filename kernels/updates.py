@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -359,12 +359,13 @@ def update_cuda(
     table: Array,
     clock: Array,
     squared_norm: Array,
-) -> None:
-    """Update `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
+) -> Bound:
+    """Bind the update of `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
     size = launch.vector_size((theta, gradient, *state))
     kernel = _update_kernel(cupy, update, size, launch.c_type(theta))
     values = [float(hyperparameters[name]) for name in update.hyperparameters]
-    kernel(
+    return partial(
+        kernel,
         (-(-theta.size // (size * THREADS)),),
         (THREADS,),
         (

@@ -62,17 +62,7 @@ if ONLY not in ("", "cupy", "cupy-on-host"):
 EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
 
 
-def _gpus() -> tuple[int, str]:
-    """How many there are, and why there are none; without importing cupy, which comes later."""
-    try:
-        from cupy_backends.cuda.api import runtime
-
-        return runtime.getDeviceCount(), ""
-    except (ImportError, RuntimeError) as error:
-        return 0, str(error)
-
-
-GPUS, NO_GPU_BECAUSE = _gpus()
+GPUS, NO_GPU_BECAUSE = cupy_on_host.gpus()
 CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
 BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
 try:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import conftest
 import numpy as np
 import pytest
 
@@ -420,6 +421,20 @@ def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
     assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
+
+
+def test_launches_are_counted_and_timed() -> None:
+    if not conftest.GPUS and conftest.ON_HOST is None:
+        pytest.skip(f"CuPy does not run here: {conftest.NO_GPU_BECAUSE}")
+    done = run_script("launches.py", "--rounds", "3")
+    title, _, head, narrow, _, bare = done.stdout.splitlines()
+    assert done.stderr == "" and title.endswith("; 2 rows, µs a launch")
+    assert head.split() == ["launches", "verbs", "bound", "the", "step,", "bound"]
+    name, count, verbs, bound, step = narrow.split()
+    assert name == "narrow" and int(count) > 15
+    assert float(verbs) > 0 and float(bound) > 0
+    assert float(step) == pytest.approx(int(count) * float(bound), rel=0.05)
+    assert float(bare.removeprefix("bare RawKernel")) > 0
 
 
 def load_script(name: str) -> Any:

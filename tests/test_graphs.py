@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs."""
+"""Steps as CUDA graphs, and as lists of launches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import conftest
 import numpy as np
 import pytest
 from gpubp.kernels import PRECISIONS
+from support.runtime import CudaError
 
 import gpubp
 from gpubp import backends
@@ -31,6 +32,12 @@ Array = Any
 def graphs(cuda_backend: Backend) -> CupyBackend:
     """The CuPy backend with graphs."""
     return open_cupy(graphs=True)
+
+
+@pytest.fixture(params=["graphs", "launches"])
+def replaying(cuda_backend: Backend, request: pytest.FixtureRequest) -> CupyBackend:
+    """The CuPy backend with graphs, and without."""
+    return open_cupy(graphs=request.param == "graphs")
 
 
 # Steps
@@ -60,6 +67,14 @@ def graphs_of(trainer: gpubp.Trainer) -> int:
     return sum(step.captured for step in steps)
 
 
+def replays_of(trainer: gpubp.Trainer) -> int:
+    """Graphs or lists of launches, whichever its backend makes."""
+    steps: Any = trainer._steps.values()
+    launches = sum(step.written_down for step in steps)
+    assert not graphs_of(trainer) or not launches
+    return graphs_of(trainer) or launches
+
+
 CASES: dict[str, dict[str, Any]] = {
     "adam": {},
     "momentum": {"optimizer": gpubp.SGD(momentum=0.9)},
@@ -82,48 +97,48 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("small_work", [0, 2**28], ids=["cublas", "own matmul"])
 @pytest.mark.parametrize("case", CASES)
-def test_training_by_graphs_is_training(
-    graphs: CupyBackend, case: str, small_work: int, monkeypatch: pytest.MonkeyPatch
+def test_training_by_replays_is_training(
+    replaying: CupyBackend, case: str, small_work: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
-    here, there = train("numpy", **CASES[case]), train(graphs, **CASES[case])
-    assert graphs_of(there) >= 1
-    parameters = graphs.to_numpy(there.network.parameters)
+    here, there = train("numpy", **CASES[case]), train(replaying, **CASES[case])
+    assert replays_of(there) >= 1
+    parameters = replaying.to_numpy(there.network.parameters)
     np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
     assert there.step_cost == pytest.approx(here.step_cost, rel=1e-3)
 
 
 @pytest.mark.parametrize("small_work", [0, 2**28], ids=["cublas", "own matmul"])
 @pytest.mark.parametrize("name", PRECISIONS)
-def test_rounded_steps_are_captured(
-    graphs: CupyBackend, name: str, small_work: int, monkeypatch: pytest.MonkeyPatch
+def test_rounded_steps_are_replayed(
+    replaying: CupyBackend, name: str, small_work: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
     options = {"network": {"precision": name}}
-    here, there = train("numpy", **options), train(graphs, **options)
-    assert graphs_of(there) >= 1
+    here, there = train("numpy", **options), train(replaying, **options)
+    assert replays_of(there) >= 1
     assert there.loss_scale == here.loss_scale
-    difference = graphs.to_numpy(there.network.parameters) - here.network.parameters
+    difference = replaying.to_numpy(there.network.parameters) - here.network.parameters
     assert np.abs(difference).max() < 16 * PRECISIONS[name].unit_roundoff
 
 
-def test_a_replay_launches_nothing_but_the_graph(
-    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+def test_a_replay_goes_through_no_verb(
+    replaying: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = train(graphs)
-    x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
+    trainer = train(replaying)
+    x, y = replaying.asarray(X[:16]), replaying.asarray(LABELS[:16])
     for _ in range(3):
         trainer.step(x, y)
     before = trainer.network.cost(X, LABELS)
 
     def unexpected(*arguments: object, **options: object) -> None:
-        raise AssertionError("the host launched a kernel")
+        raise AssertionError("a verb was called")
 
     names = ("gather", "matmul", "bias_activate", "output_delta", "update", "advance", "asarray")
     for name in names:
         monkeypatch.setattr(CupyBackend, name, unexpected)
     for name in ("_clock", "_costs", "_table", "_gradients", "_state", "_squared_norm"):
-        monkeypatch.setattr(trainer, name, None)  # the graph knows where they lie
+        monkeypatch.setattr(trainer, name, None)  # the replay knows where they lie
     for _ in range(5):
         trainer.step(x, y)
     monkeypatch.undo()
@@ -151,34 +166,53 @@ def test_a_loop_of_steps_asks_for_nothing_but_graphs(
     assert per_step == [True, *[False, True, True, True] * 2]
 
 
-def test_steps_on_other_arrays_get_graphs_of_their_own(graphs: CupyBackend) -> None:
+def test_steps_on_other_arrays_get_replays_of_their_own(replaying: CupyBackend) -> None:
     batches = [
-        (graphs.asarray(X[k : k + 16]), graphs.asarray(LABELS[k : k + 16])) for k in (0, 16, 32)
+        (replaying.asarray(X[k : k + 16]), replaying.asarray(LABELS[k : k + 16]))
+        for k in (0, 16, 32)
     ]
     here, there = (
         gpubp.Trainer(
             gpubp.Network((6, 8, 3), output="softmax", backend=backend, seed=0), "sgd", seed=0
         )
-        for backend in ("numpy", graphs)
+        for backend in ("numpy", replaying)
     )
     for k in (0, 1, 0, 1, 2, 0, 2, 2, 1):
         there.step(*batches[k])
         here.step(X[16 * k : 16 * k + 16], LABELS[16 * k : 16 * k + 16])
         assert there.step_cost == pytest.approx(here.step_cost, rel=1e-5)
-    assert graphs_of(there) == 3
+    assert replays_of(there) == 3
 
 
-def test_predictions_are_captured_and_follow_the_parameters(graphs: CupyBackend) -> None:
-    network = gpubp.Network((6, 8, 3), backend=graphs, seed=0)
+def test_predictions_are_replayed_and_follow_the_parameters(replaying: CupyBackend) -> None:
+    network = gpubp.Network((6, 8, 3), backend=replaying, seed=0)
     twin = gpubp.Network((6, 8, 3), backend="numpy", seed=0)
-    x = graphs.asarray(X)
+    x = replaying.asarray(X)
     for factor in (1, 2, 1, 0.5, 1):
         network.parameters *= factor
         twin.parameters *= factor
-        result = graphs.to_numpy(network.predict(x))
+        result = replaying.to_numpy(network.predict(x))
         np.testing.assert_allclose(result, twin.predict(X), rtol=1e-4, atol=1e-5)
     (replay,) = [replay for _, _, replay in network._predictors.values()]
-    assert isinstance(replay, CapturedStep) and replay.captured == 1
+    assert isinstance(replay, CapturedStep) and replay.captured + replay.written_down == 1
+
+
+def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend) -> None:
+    """They count in memory of the stream's own."""
+    backend = open_cupy(graphs=False)
+    values, stream = backend.xp.ones(3, np.float32), backend.xp.cuda.Stream(non_blocking=True)
+    step = backend.capture(lambda: backend.add(values, values))
+    assert isinstance(step, CapturedStep)
+    for _ in range(3):
+        step()
+    assert step.written_down == 1
+    backend.synchronize()
+    with stream:
+        for _ in range(3):
+            step()
+        backend.synchronize()
+    assert step.written_down == 2
+    np.testing.assert_array_equal(backend.to_numpy(values), 64)
 
 
 def test_data_read_batch_by_batch_train_alike(graphs: CupyBackend, tmp_path: Path) -> None:
@@ -222,36 +256,36 @@ OWN = gpubp.Activation.from_functions(
 
 
 @pytest.mark.parametrize("reason", ["own function", "float16 rows"])
-def test_what_cannot_be_captured_runs_all_the_same(graphs: CupyBackend, reason: str) -> None:
+def test_what_cannot_be_replayed_runs_all_the_same(replaying: CupyBackend, reason: str) -> None:
     options: dict[str, Any] = {}
     if reason == "own function":
         options["network"] = {"hidden": OWN, "initializer": "glorot_uniform"}
     here = train("numpy", **options)
     if reason == "float16 rows":
-        network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=graphs)
+        network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=replaying)
         there = gpubp.Trainer(network, batch_size=16, seed=0)
-        half = graphs.xp.asarray(X[:16].astype(np.float16))
+        half = replaying.xp.asarray(X[:16].astype(np.float16))
         for _ in range(4):
-            there.step(half, graphs.asarray(LABELS[:16]))
+            there.step(half, replaying.asarray(LABELS[:16]))
         assert math.isfinite(there.step_cost)
     else:
-        there = train(graphs, **options)
-        parameters = graphs.to_numpy(there.network.parameters)
+        there = train(replaying, **options)
+        parameters = replaying.to_numpy(there.network.parameters)
         np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
-    assert graphs_of(there) == 0
+    assert replays_of(there) == 0
 
 
-def test_only_the_latest_graphs_are_kept(graphs: CupyBackend) -> None:
-    rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
-    clock = graphs.xp.zeros(2, np.int64)
-    step = graphs.capture(lambda: graphs.gather(rows, "x", clock, 0, out))
+def test_only_the_latest_replays_are_kept(replaying: CupyBackend) -> None:
+    rows, out = Rows(None), replaying.xp.empty((4, 6), np.float32)
+    clock = replaying.xp.zeros(2, np.int64)
+    step = replaying.capture(lambda: replaying.gather(rows, "x", clock, 0, out))
     assert isinstance(step, CapturedStep)
-    arrays = [graphs.asarray(np.full((4, 6), k, np.float32)) for k in range(GRAPHS_KEPT + 3)]
+    arrays = [replaying.asarray(np.full((4, 6), k, np.float32)) for k in range(GRAPHS_KEPT + 3)]
     for _ in range(3):
         for k, rows.x in enumerate(arrays):
             step()
-            np.testing.assert_array_equal(graphs.to_numpy(out), k)
-    assert step.captured == GRAPHS_KEPT
+            np.testing.assert_array_equal(replaying.to_numpy(out), k)
+    assert step.captured + step.written_down == GRAPHS_KEPT
 
 
 def test_a_step_that_fails_during_capture_says_so_and_ends_the_capture(
@@ -291,9 +325,30 @@ def test_a_step_that_cuda_does_not_capture_is_launched_and_a_warning_says_why(
         captured()
     captured()
     calls = CAPTURES_TRIED + 2
-    assert len(counts) == calls + CAPTURES_TRIED  # captures run the step, and launch nothing
+    # Captures run the step too, and launch nothing; the last call replays what was written down.
+    assert len(counts) == calls - 1 + CAPTURES_TRIED
+    assert isinstance(captured, CapturedStep)
+    assert (captured.captured, captured.written_down) == (0, 1)
     np.testing.assert_array_equal(graphs.to_numpy(values), 2**calls)
     graphs.synchronize()
+
+
+def test_a_graph_that_cannot_be_instantiated_is_done_without(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if conftest.ON_HOST is None:
+        pytest.skip("a GPU does not fail when it is asked to")
+
+    def fail(handle: int) -> int:
+        raise CudaError(2)
+
+    here = train("numpy")
+    monkeypatch.setattr(conftest.ON_HOST.runtime, "instantiate", fail)
+    with pytest.warns(RuntimeWarning, match=r"in a CUDA graph \(cudaErrorMemoryAllocation"):
+        there = train(graphs)
+    assert graphs_of(there) == 0 < replays_of(there)
+    parameters = graphs.to_numpy(there.network.parameters)
+    np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
 
 
 def test_a_failed_end_of_capture_does_not_hide_why_the_step_failed(
@@ -418,7 +473,7 @@ def test_a_graph_that_has_no_room_is_done_without(
     monkeypatch.setattr("gpubp.backends.graphs.ProductMemory", no_room)
     with pytest.warns(RuntimeWarning, match=r"captured in a CUDA graph \(out of memory\)"):
         there = train(graphs)
-    assert graphs_of(there) == 0
+    assert graphs_of(there) == 0 < replays_of(there)
     parameters = graphs.to_numpy(there.network.parameters)
     np.testing.assert_allclose(parameters, here.network.parameters, rtol=2e-3, atol=2e-5)
 
@@ -442,7 +497,7 @@ def test_a_stream_that_cublas_may_not_know_is_told_again(
     cublas, a = graphs._cublas, graphs.asarray(np.eye(3))
     out = graphs.xp.empty((3, 3))
     with graphs.use():
-        cublas.matmul(a, a, out, False, False, 1.0, 0.0)
+        cublas.bind(a, a, out, False, False, 1.0, 0.0)()
         handle = cublas._threads.handle
         workspace = graphs.xp.empty(2**22, np.uint8)
         told: list[int] = []
@@ -458,7 +513,7 @@ def test_a_stream_that_cublas_may_not_know_is_told_again(
     monkeypatch.undo()
     with graphs.use():
         handle._told = None
-        cublas.matmul(a, a, out, False, False, 2.0, 0.0)
+        cublas.bind(a, a, out, False, False, 2.0, 0.0)()
     np.testing.assert_array_equal(graphs.to_numpy(out), 2 * np.eye(3))
 
 
@@ -490,7 +545,7 @@ def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> No
 
     def multiply(out: Array) -> None:
         with backend.use():
-            backend._cublas.matmul(a, a, out, False, False, 2.0, 0.0)
+            backend._cublas.bind(a, a, out, False, False, 2.0, 0.0)()
             backend.synchronize()
             pointers.append(backend._cublas._threads.handle.pointer)
 
@@ -541,7 +596,11 @@ def test_graphs_are_on_unless_the_environment_refuses_them(
         pass
 
     backends._cupy.cache_clear()
-    assert isinstance(backends.get_backend("cupy").capture(step), CapturedStep) == graphs
+    captured = backends.get_backend("cupy").capture(step)
+    for _ in range(3):
+        captured()
+    assert isinstance(captured, CapturedStep)
+    assert (captured.captured, captured.written_down) == (int(graphs), int(not graphs))
     backends._cupy.cache_clear()
 
 

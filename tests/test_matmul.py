@@ -49,7 +49,7 @@ def test_matmul(
     ]
     for alpha, beta in ((1.0, 0.0), (0.5, 2.0)):
         out = cuda_backend.asarray(start.copy() if beta else np.full_like(start, np.nan))
-        matmul_cuda(xp, *given, out, *transposes, alpha, beta, cuda_backend)
+        matmul_cuda(xp, *given, out, *transposes, alpha, beta, cuda_backend)()
         expected = alpha * a.astype(dtype).astype(float) @ b.astype(dtype)
         expected += beta * start if beta else 0
         bound = 4 * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(start))
@@ -124,7 +124,7 @@ def test_matmul_of_narrow_numbers_adds_in_float32(cuda_backend: Backend, name: s
         cuda_backend.convert(operands[-1], wide)
         exact.append(cuda_backend.to_numpy(wide).astype(float))
     out = cuda_backend.xp.empty((9, 12), np.float32)
-    matmul_cuda(cuda_backend.xp, *operands, out, False, False, 1.0, 0.0, cuda_backend)
+    matmul_cuda(cuda_backend.xp, *operands, out, False, False, 1.0, 0.0, cuda_backend)()
     bound = 4 * np.finfo(np.float32).eps * (np.abs(exact[0]) @ np.abs(exact[1]))
     assert (np.abs(cuda_backend.to_numpy(out) - exact[0] @ exact[1]) <= bound).all()
 

@@ -77,12 +77,12 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     square, tall = recorder.array(8, 8, dtype=dtype), recorder.array(2000, 8, dtype=dtype)
     odd = recorder.array(3, 3, dtype=dtype)
     for options in ((False, False), (True, False), (False, True)):
-        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend)
+        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend)()
     for matrix in (square, odd):
         backend.layer_gradients(matrix, matrix, matrix, matrix[0], 0.0)
     large = recorder.array(800, 800, dtype=dtype)
-    matmul_cuda(backend.xp, large, large, large, False, False, 1.0, 0.0, backend)
-    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend)
+    matmul_cuda(backend.xp, large, large, large, False, False, 1.0, 0.0, backend)()
+    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend)()
     for activation in ACTIVATIONS.values():
         backend.bias_activate(activation, wide, None, wide)
         for b in (None, biases):
@@ -127,7 +127,7 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend.convert(z, operands)
     backend.convert(operands, z)
     square = recorder.array(8, 8, dtype="float32")
-    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend)
+    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend)()
     narrow = recorder.array(8, 8, dtype=storage)
     relu, gelu = ACTIVATIONS["relu"], ACTIVATIONS["gelu"]
     backend.layer_forward(relu, narrow, narrow, square[0], square, narrow)

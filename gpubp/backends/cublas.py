@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -82,7 +83,7 @@ class Cublas:
             device = self._cupy.cuda.runtime.getDevice()
             self._threads.handle = _Handle(self._library, self._idle.setdefault(device, []))
 
-    def matmul(
+    def bind(
         self,
         a: Array,
         b: Array,
@@ -94,29 +95,34 @@ class Cublas:
         *,
         tf32: bool = False,
         workspace: Array | None = None,
-    ) -> None:
-        """out = alpha op(a) op(b) + beta out; all C-contiguous, and sums at least float32.
+    ) -> Callable[[], None]:
+        """Bind out = alpha op(a) op(b) + beta out; all C-contiguous, and sums at least float32.
 
         cuBLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. `tf32` lets it round float32
         operands so. `workspace` is memory for it to use while a graph is captured, which keeps it; without,
         cuBLAS has its own.
         """
-        self.prepare()
-        handle = self._threads.handle
-        handle.use(self._cupy.cuda.get_current_stream().ptr, workspace)
         kind = a.dtype.char
         compute = _COMPUTE_64F if kind == "d" else _COMPUTE_32F_FAST_TF32 if tf32 else _COMPUTE_32F
         inner = a.shape[0] if transpose_a else a.shape[1]
         rows, columns = out.shape
-        status = self._gemm(
-            *(handle.pointer, transpose_b, transpose_a, columns, rows, inner),
+        arguments = (
+            *(int(transpose_b), int(transpose_a), columns, rows, inner),
             *(_scalar(kind, alpha)[1], b.data.ptr, _NUMBERS[kind], b.shape[1]),
             *(a.data.ptr, _NUMBERS[kind], a.shape[1], _scalar(kind, beta)[1]),
             *(out.data.ptr, _NUMBERS[out.dtype.char], columns, compute, _DEFAULT_ALGORITHM),
         )
-        if status:
-            what = f"{kind} {tuple(a.shape)} by {tuple(b.shape)} into {tuple(out.shape)}"
-            raise CublasError(f"cublasGemmEx failed with status {status} at {what}")
+
+        def multiply() -> None:
+            self.prepare()
+            handle = self._threads.handle
+            handle.use(self._cupy.cuda.get_current_stream().ptr, workspace)
+            status = self._gemm(handle.pointer, *arguments)
+            if status:
+                what = f"{kind} {tuple(a.shape)} by {tuple(b.shape)} into {tuple(out.shape)}"
+                raise CublasError(f"cublasGemmEx failed with status {status} at {what}")
+
+        return multiply
 
 
 class _Handle:

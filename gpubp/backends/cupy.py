@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -52,7 +53,7 @@ def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
 class CupyBackend(Backend):
     """The verbs on device number `device`, through `cupy` and cuBLAS's `library`, or stand-ins for them.
 
-    With `graphs`, steps become CUDA graphs where all they do can be captured.
+    With `graphs`, steps become CUDA graphs where all they do can be captured; without, lists of launches.
     """
 
     name = "cupy"
@@ -108,9 +109,7 @@ class CupyBackend(Backend):
         self._recording.meet(self.xp)
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
-        if not self._graphs:
-            return step
-        return CapturedStep(self.xp, self._recording, self._cublas.prepare, step)
+        return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
 
     def empty(self, shape: Any, dtype: Any) -> Array:
         """Scratch memory, which a graph that is being captured holds on to."""
@@ -122,6 +121,12 @@ class CupyBackend(Backend):
     def counters(self) -> Array:
         """Zeros for a product in parts to count with, and to leave as zeros."""
         return self._recording.counters(self.xp)
+
+    def _do(self, call: Callable[[], None]) -> None:
+        """Make a call that a step's replays may make again: all it uses is bound to it."""
+        if self._recording.calls is not None:
+            self._recording.calls.append(call)
+        call()
 
     def synchronize(self) -> None:
         with self.use():
@@ -142,15 +147,15 @@ class CupyBackend(Backend):
         self._recording.reads(rows, field)
         if getattr(rows, field).dtype == np.float16:
             self._recording.refuse("float16 rows are widened whole first")
-        rows_kernels.gather_cuda(self.xp, rows, field, clock, first, out, scale, shift)
+        self._do(rows_kernels.gather_cuda(self.xp, rows, field, clock, first, out, scale, shift))
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        rows_kernels.one_hot_cuda(self.xp, labels, out, low, high)
+        self._do(rows_kernels.one_hot_cuda(self.xp, labels, out, low, high))
 
     def normalize(self, weights: Array) -> None:
         total = self.empty(1, np.float64)
-        sums.weighted_sum_cuda(self.xp, weights, None, total, None, False, self)
-        rows_kernels.normalize_cuda(self.xp)(total, weights)
+        self._do(sums.weighted_sum_cuda(self.xp, weights, None, total, None, False, self))
+        self._do(rows_kernels.normalize_cuda(self.xp, total, weights))
 
     def matmul(
         self,
@@ -166,10 +171,11 @@ class CupyBackend(Backend):
     ) -> None:
         options = transpose_a, transpose_b, alpha, beta
         if _is_small(a, out, precision):
-            matmul_cuda(self.xp, a, b, out, *options, self)
+            self._do(matmul_cuda(self.xp, a, b, out, *options, self))
         else:
             workspace = self._recording.workspace_for_cublas()
-            self._cublas.matmul(a, b, out, *options, tf32=_is_tf32(precision), workspace=workspace)
+            tf32 = _is_tf32(precision)
+            self._do(self._cublas.bind(a, b, out, *options, tf32=tf32, workspace=workspace))
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
         return self.xp.empty(shape, precision.storage)
@@ -178,7 +184,7 @@ class CupyBackend(Backend):
         """Storing has rounded bfloat16 and float16; tf32 is rounded where it is multiplied."""
 
     def convert(self, values: Array, out: Array) -> None:
-        convert_cuda(self.xp, values, out)
+        self._do(convert_cuda(self.xp, values, out))
 
     def bias_activate(
         self,
@@ -189,12 +195,12 @@ class CupyBackend(Backend):
         keep_z: bool = True,
     ) -> None:
         if not activation.rowwise and not _is_own(activation):
-            layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z)
+            self._do(layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z))
             return
         if biases is not None:
-            self.xp.add(z, biases, out=z)
+            self._do(partial(self.xp.add, z, biases, out=z))
         if activation.rowwise:
-            softmax.softmax_cuda(self.xp, z, a)
+            self._do(softmax.softmax_cuda(self.xp, z, a))
         else:
             assert activation.function is not None
             self._recording.refuse(_OWN)
@@ -216,7 +222,8 @@ class CupyBackend(Backend):
             super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
             kept = z if keep_z and a is not z else None
-            layer_forward_cuda(self.xp, activation, x, weights, biases, kept, a, self)
+            layer = x, weights, biases, kept, a
+            self._do(layer_forward_cuda(self.xp, activation, *layer, self))
 
     def layer_backward(
         self,
@@ -231,7 +238,7 @@ class CupyBackend(Backend):
         if _has_own_derivative(activation) or not _is_small(delta, out, precision):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
         else:
-            layer_backward_cuda(self.xp, activation, delta, weights, v, out, self)
+            self._do(layer_backward_cuda(self.xp, activation, delta, weights, v, out, self))
 
     def layer_gradients(
         self,
@@ -243,14 +250,14 @@ class CupyBackend(Backend):
         precision: Precision | None = None,
     ) -> None:
         if _is_small(delta, weights, precision):
-            layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self)
+            self._do(layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self))
         else:
             super().layer_gradients(delta, a, weights, biases, beta, precision)
 
     def dropout(
         self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        dropout_cuda(self.xp, x, out, clock, seed, layer, first, rate)
+        self._do(dropout_cuda(self.xp, x, out, clock, seed, layer, first, rate))
 
     def output_delta(
         self,
@@ -265,18 +272,18 @@ class CupyBackend(Backend):
     ) -> None:
         canonical = cost.canonical == activation.name
         if canonical and activation.rowwise:
-            softmax.softmax_cross_entropy_cuda(self.xp, z, y, scale, delta, costs)
+            self._do(softmax.softmax_cross_entropy_cuda(self.xp, z, y, scale, delta, costs))
             return
         if costs is not None:
             if cost.function is not None and not cost.cuda:
                 self._recording.refuse(_OWN)
                 self.xp.sum(cost.function(self.xp, a, y), axis=1, out=costs)
             else:
-                softmax.row_costs_cuda(self.xp, cost, canonical, z, a, y, costs)
+                self._do(softmax.row_costs_cuda(self.xp, cost, canonical, z, a, y, costs))
         if delta is not None:
             self._output_delta(cost, activation, z, a, y, scale, delta)
             if activation.rowwise:
-                softmax.softmax_jacobian_cuda(self.xp, a, delta)
+                self._do(softmax.softmax_jacobian_cuda(self.xp, a, delta))
 
     def _output_delta(
         self,
@@ -292,14 +299,16 @@ class CupyBackend(Backend):
         own_cost = cost.function_derivative is not None and not cost.cuda_derivative
         own_activation = activation.function is not None and not activation.cuda_derivative
         if not own_cost and not own_activation:
-            layers.output_delta_cuda(self.xp, cost, activation, a, y, scale, v, delta)
+            arrays = a, y, scale, v, delta
+            self._do(layers.output_delta_cuda(self.xp, cost, activation, *arrays))
             return
         if own_cost:
             assert cost.function_derivative is not None
             self._recording.refuse(_OWN)
             self.xp.multiply(cost.function_derivative(self.xp, a, y), scale[:, None], out=delta)
         else:
-            layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE, a, y, scale, v, delta)
+            arrays = a, y, scale, v, delta
+            self._do(layers.output_delta_cuda(self.xp, cost, _UNIT_DERIVATIVE, *arrays))
         if not activation.rowwise:
             self.multiply_by_derivative(activation, v, delta, delta)
 
@@ -312,7 +321,8 @@ class CupyBackend(Backend):
             derivative = activation.function_derivative(self.xp, self._wide(v))
             self._store(self.xp.multiply(product, derivative), delta)
         elif activation.name != "identity":
-            layers.multiply_by_derivative_cuda(self.xp, activation, v, product, delta)
+            arrays = v, product, delta
+            self._do(layers.multiply_by_derivative_cuda(self.xp, activation, *arrays))
         elif product is not delta:
             self.convert(product, delta)
 
@@ -332,23 +342,23 @@ class CupyBackend(Backend):
             self.convert(self.xp.ascontiguousarray(values, np.float32), out)
 
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
-        sums.column_sums_cuda(self.xp, values, out, beta, self)
+        self._do(sums.column_sums_cuda(self.xp, values, out, beta, self))
 
     def weighted_sum(
         self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
     ) -> None:
         slot = None if clock is None else clock[1:]
-        add, squares = clock is not None, weights is None
-        sums.weighted_sum_cuda(self.xp, values, weights, out, slot, add, self, squares)
+        options = slot, clock is not None, self, weights is None
+        self._do(sums.weighted_sum_cuda(self.xp, values, weights, out, *options))
 
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
-        multiply_cuda(self.xp)(values, factor, out)
+        self._do(multiply_cuda(self.xp, values, factor, out))
 
     def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
-        adapt_loss_scale_cuda(self.xp, loss_scale, squared_norm)
+        self._do(adapt_loss_scale_cuda(self.xp, loss_scale, squared_norm))
 
     def add(self, values: Array, out: Array) -> None:
-        self.xp.add(out, values, out=out)
+        self._do(partial(self.xp.add, out, values, out=out))
 
     def update(
         self,
@@ -366,22 +376,11 @@ class CupyBackend(Backend):
     ) -> None:
         for other in others:
             self.add(other, gradient)
-        update_cuda(
-            self.xp,
-            update,
-            hyperparameters,
-            shared,
-            theta,
-            gradient,
-            state,
-            n_weights,
-            table,
-            clock,
-            squared_norm,
-        )
+        arrays = theta, gradient, state, n_weights, table, clock, squared_norm
+        self._do(update_cuda(self.xp, update, hyperparameters, shared, *arrays))
 
     def advance(self, clock: Array) -> None:
-        self.xp.add(clock, 1, out=clock)
+        self._do(partial(self.xp.add, clock, 1, out=clock))
 
 
 def _is_own(activation: Activation) -> bool:

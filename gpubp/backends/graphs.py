@@ -1,5 +1,8 @@
 """A step as a CUDA graph: captured when it is met for the second time, then replayed by one launch.
 
+Where there are to be no graphs, or CUDA refuses, it is replayed launch by launch: each is bound to its
+arrays, and none goes through the verbs again.
+
 What a step computes must then depend on the contents of arrays alone. Three things do not: where a step's
 rows lie (`Rows`), which is the key that a graph is kept under; scratch memory, which a graph holds on to;
 and the memory that products count in and cuBLAS works in, which a step's graphs share. They share the
@@ -60,12 +63,16 @@ class Recording(threading.local):
     memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
         another, and for those that run on each side.
     asked : where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
+    calls : what the verbs do, while it is written down.
+    refused : whether a verb did what may not be replayed, since `calls` began.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
     held: list[Array] | None = None
     memory: ProductMemory | None = None
     side_memories: Sequence[ProductMemory] = ()
+    calls: list[Callable[[], None]] | None = None
+    refused = False
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -140,15 +147,28 @@ class Recording(threading.local):
             self.sources[id(rows), field] = rows, field
 
     def refuse(self, what: str) -> None:
-        """End a capture, if there is one: what comes is nothing for a graph."""
+        """End a capture, if there is one: what comes may not be replayed."""
+        self.refused = True
         if self.held is not None:
             raise CannotCaptureError(what)
+
+
+class Launches:
+    """A step's launches, one by one, on the stream that is current."""
+
+    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
+        self._calls = tuple(calls)
+
+    def launch(self) -> None:
+        for call in self._calls:
+            call()
 
 
 class CapturedStep:
     """`step`, to be called again and again; its first calls run it, later ones launch a graph.
 
-    Where CUDA refuses to capture it, which a warning tells, and where a verb does, it is run every time.
+    Without `graphs`, and where CUDA refuses to capture it, which a warning tells, later calls make its
+    launches one by one. Where a verb refuses, it is run every time.
 
     Parameters
     ----------
@@ -156,15 +176,20 @@ class CapturedStep:
     """
 
     def __init__(
-        self, cupy: Any, recording: Recording, prepare: Callable[[], None], step: Callable[[], None]
+        self,
+        cupy: Any,
+        recording: Recording,
+        prepare: Callable[[], None],
+        step: Callable[[], None],
+        graphs: bool = True,
     ) -> None:
         self._cupy, self._recording, self._step = cupy, recording, step
-        self._prepare = prepare
+        self._prepare, self._makes_graphs = prepare, graphs
         self._memories: list[ProductMemory] = []
         self._asked: set[str] = set()
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._met: set[Key] = set()
-        self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
+        self._kept: dict[Key, tuple[Any, list[Array]]] = {}
         self._refused = False
         self._failures: dict[Key, int] = {}
 
@@ -173,10 +198,14 @@ class CapturedStep:
             self._run()
             return
         key = self._key()
-        kept = self._graphs.get(key)
+        kept = self._kept.get(key)
         if kept is None and not self._refused and key in self._met:
-            self._capture(key)
-            kept = self._graphs.get(key)
+            if self._makes_graphs:
+                self._capture(key)
+                kept = self._kept.get(key)
+            if not self._makes_graphs:  # or no more
+                self._write_down(self._key())
+                return
         if kept is None:
             self._run()
         else:
@@ -185,7 +214,12 @@ class CapturedStep:
     @property
     def captured(self) -> int:
         """How many graphs it has."""
-        return len(self._graphs)
+        return sum(not isinstance(kept, Launches) for kept, _ in self._kept.values())
+
+    @property
+    def written_down(self) -> int:
+        """How many lists of launches it has."""
+        return len(self._kept) - self.captured
 
     def _run(self) -> None:
         """Run the step as it is, which also compiles its kernels, and note where its rows lie."""
@@ -202,9 +236,12 @@ class CapturedStep:
         self._met.add(self._key())
 
     def _key(self) -> Key:
-        """Where the rows lie, of what type they are, and which of them a step takes."""
+        """Where the rows lie, of what type they are, and which of them a step takes; and the stream, where
+        launches count in memory of its own."""
         assert self._sources is not None
-        places = []
+        places: list[Any] = []
+        if not self._makes_graphs:
+            places.append(self._cupy.cuda.get_current_stream().ptr)
         for rows, field in self._sources:
             array, order = getattr(rows, field), rows.order
             place = (array.data.ptr, array.dtype) if array is not None else None
@@ -223,7 +260,7 @@ class CapturedStep:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             if failures < CAPTURES_TRIED and not isinstance(error, MemoryError):
                 return
-            self._refused = True
+            self._makes_graphs = False
             warnings.warn(
                 f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
                 " one, which gives the same result more slowly",
@@ -232,9 +269,25 @@ class CapturedStep:
             )
             return
         self._failures.clear()
-        while len(self._graphs) >= GRAPHS_KEPT:
-            del self._graphs[next(iter(self._graphs))]
-        self._graphs[key] = graph, held
+        self._keep(key, graph, held)
+
+    def _keep(self, key: Key, replay: Any, held: list[Array]) -> None:
+        while len(self._kept) >= GRAPHS_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = replay, held
+
+    def _write_down(self, key: Key) -> None:
+        """Run the step, and keep its launches if all of them may be replayed."""
+        recording = self._recording
+        recording.calls, recording.refused = [], False
+        try:
+            self._step()
+            if recording.refused:
+                self._refused = True
+            else:
+                self._keep(key, Launches(recording.calls), [])
+        finally:
+            recording.calls = None
 
     def _record(self) -> tuple[Any, list[Array]]:
         """The step as a graph, and the scratch memory that it uses."""

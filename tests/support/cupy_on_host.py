@@ -25,7 +25,7 @@ from .kernels import Kernel, compile_text, names_in
 from .memory import HOST, NOTHING
 from .runtime import DEVICES, CudaError, Runtime, Status, Stream
 
-__all__ = ["CudaOnHost", "install"]
+__all__ = ["CudaOnHost", "gpus", "install"]
 
 ARCHITECTURE = 9, 0
 """The compute capability that the devices claim."""
@@ -45,6 +45,16 @@ ATTRIBUTES = {
 MOST_SHARED_BYTES, MOST_THREADS = 227 * 1024, 1024
 _DYNAMIC_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _TO_HOST_MEMORY_TYPE, _DEVICE_MEMORY_TYPE = 1, 2
+
+
+def gpus() -> tuple[int, str]:
+    """How many GPUs there are, and why there are none; without importing cupy, which `install` forbids."""
+    try:
+        from cupy_backends.cuda.api import runtime
+
+        return runtime.getDeviceCount(), ""
+    except (ImportError, RuntimeError) as error:
+        return 0, str(error)
 
 
 def install() -> CudaOnHost:
