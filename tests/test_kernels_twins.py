@@ -671,6 +671,24 @@ def test_dropout_has_the_same_mask_in_both_twins(
     assert abs(1 - masks[0].mean() - rate) < 5 * deviation
 
 
+@pytest.mark.parametrize("size", [1, 4, 7, 8, 11, 16, 263])
+@pytest.mark.parametrize(("start", "first"), [(0, 0), (0, 16), (0, 3), (1, 0)])
+def test_dropout_of_any_part_of_an_array_is_that_of_its_twin(
+    cuda_backend: Backend, size: int, start: int, first: int, dtype: str
+) -> None:
+    """A kernel that moves 16 bytes at once takes what is aligned, and leaves the rest alone."""
+    x = np.random.default_rng(13).uniform(1, 2, 300).astype(dtype)
+    results = []
+    for backend in both(cuda_backend):
+        clock, values = on(backend, [3, 0], np.int64), on(backend, x)
+        out = on(backend, np.full(300, -1.0, dtype))
+        part = slice(start, start + size)
+        backend.dropout(values[part], out[part], clock, 5, 1, first, 0.4)
+        results.append(backend.to_numpy(out))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6 if dtype == "float32" else 1e-15)
+    assert np.count_nonzero(results[0] == -1) == 300 - size
+
+
 def test_dropout_masks_depend_on_seed_step_layer_and_position_alone(cuda_backend: Backend) -> None:
     for backend in both(cuda_backend):
 
