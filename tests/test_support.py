@@ -513,6 +513,23 @@ def test_the_null_stream_ends_the_capture_of_a_stream_that_waits_for_it(cuda: Cu
         cupy().cuda.Stream.null.begin_capture()
 
 
+@pytest.mark.parametrize(("mode", "is_allowed"), [(None, True), (0, False), (1, False)])
+def test_memory_may_be_allocated_while_a_relaxed_stream_captures(
+    exact: CudaOnHost, mode: int | None, is_allowed: bool
+) -> None:
+    """CuPy's captures are relaxed unless it is told otherwise."""
+    stream = cupy().cuda.Stream(non_blocking=True)
+    stream.begin_capture(mode)
+    if is_allowed:
+        cupy().empty(3)
+        stream.end_capture()
+        return
+    with pytest.raises(errors(), match="StreamCaptureUnsupported"):
+        cupy().empty(3)
+    with pytest.raises(errors(), match="StreamCaptureInvalidated"):
+        stream.end_capture()
+
+
 def test_a_branch_that_nobody_waits_for_is_an_error(cuda: CudaOnHost) -> None:
     main, side = (cupy().cuda.Stream(non_blocking=True) for _ in range(2))
     x = cupy().zeros(1, np.float32)

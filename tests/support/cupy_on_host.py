@@ -148,7 +148,6 @@ class CudaOnHost:
         if self.as_a_gpu == exact:
             self.as_a_gpu = not exact
             cupy.clear_memo()  # which holds kernels
-        pool = cupy.cuda.set_allocator, cupy.get_default_memory_pool().malloc
         try:
             if exact:
                 cupy.cuda.set_allocator(None)
@@ -158,7 +157,7 @@ class CudaOnHost:
                     yield
             self.runtime.finish()
         finally:
-            pool[0](pool[1])
+            cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)
             reports = self.runtime.forgive()
             self.present = False
         assert not reports, f"a device met a fault: {'; '.join(reports)}"
@@ -329,7 +328,7 @@ class RuntimeAnswers:
         self._runtime.wait_for(self._runtime.stream(stream))
         return 0
 
-    def streamWaitEvent(self, stream: int, event: int, flags: int | None = None) -> None:
+    def streamWaitEvent(self, stream: int, event: int, flags: int = 0) -> None:
         self._runtime.make_wait(self._runtime.stream(stream), event)
 
     def eventCreate(self) -> int:
@@ -356,8 +355,9 @@ class RuntimeAnswers:
 
     # Captures and graphs.
 
-    def streamBeginCapture(self, stream: int, mode: int | None = None) -> None:
-        self._runtime.begin_capture(self._runtime.stream(stream))
+    def streamBeginCapture(self, stream: int, mode: int = 0) -> None:
+        names = "global", "thread local", "relaxed"
+        self._runtime.begin_capture(self._runtime.stream(stream), names[mode])
 
     def streamEndCapture(self, stream: int) -> int:
         return self._runtime.end_capture(self._runtime.stream(stream))

@@ -98,10 +98,17 @@ class _Event:
 
 
 class _Capture:
-    """Work that streams were asked for while they captured: each piece, and the pieces it waits for."""
+    """Work that streams were asked for while they captured: each piece, and the pieces it waits for.
 
-    def __init__(self, origin: Stream) -> None:
+    Parameters
+    ----------
+    mode : whether memory may be allocated meanwhile ("relaxed"), not in the thread that captures ("thread
+        local"), or in no thread ("global").
+    """
+
+    def __init__(self, origin: Stream, mode: str) -> None:
         self.origin, self.members = origin, {origin}
+        self.mode, self.thread = mode, threading.get_ident()
         self.broken = self.ended = False
         self.nodes: list[tuple[Work, frozenset[int]]] = []
         origin.capture, origin.tails = self, frozenset()
@@ -155,7 +162,6 @@ class _Graph:
             done.add(node)
             late.append(nodes[node][0])
         self.orders = itertools.cycle(([work for work, _ in nodes], late))
-        self.size = len(nodes)
 
 
 class Launch(NamedTuple):
@@ -306,6 +312,7 @@ class Runtime:
     def allocate(self, size: int, device: int) -> int:
         """On a device, or page-locked on the host."""
         self.check()
+        self._refuse_in_captures()
         address = self.memory.allocate(size, device)
         if address is None:
             raise CudaError(Status.MEMORY_ALLOCATION)
@@ -315,12 +322,24 @@ class Runtime:
         """Give memory back, when nothing that a stream was asked for before can use it any more."""
         if address == 0:
             return
+        self._refuse_in_captures()
         if self._works:
             self._later.append(lambda: self.free(address))
             return
         self._finish([*self._null, *self._streams.values()])
         if not self.memory.free(address):
             raise CudaError(Status.INVALID_VALUE)
+
+    def _refuse_in_captures(self) -> None:
+        """End the captures during which memory may not be allocated or given back."""
+        for stream in self._streams.values():
+            capture = stream.capture
+            if capture is not None and (
+                capture.mode == "global"
+                or (capture.mode == "thread local" and capture.thread == threading.get_ident())
+            ):
+                capture.broken = True
+                raise CudaError(Status.CAPTURE_UNSUPPORTED)
 
     def copy(self, to: int, source: int, size: int, stream: Stream, wait: bool) -> None:
         """Copy between any two places. What is not page-locked is read before the call returns, and written
@@ -331,6 +350,9 @@ class Runtime:
         if stream.capture is not None and (target is None or origin is None):
             stream.capture.broken = True
             raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        if target is None and origin is None:
+            ctypes.memmove(to, source, size)
+            return
         if origin is None:
             kept = ctypes.string_at(source, size)
             self.ask(stream, lambda: self._write(to, kept))
@@ -526,11 +548,11 @@ class Runtime:
 
     # Captures and graphs.
 
-    def begin_capture(self, stream: Stream) -> None:
+    def begin_capture(self, stream: Stream, mode: str) -> None:
         if stream.handle == 0 or stream.capture is not None:
             raise CudaError(Status.CAPTURE_UNSUPPORTED)
         self.check()
-        _Capture(stream)
+        _Capture(stream, mode)
 
     def end_capture(self, stream: Stream) -> int:
         capture = stream.capture
