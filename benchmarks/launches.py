@@ -4,7 +4,7 @@
     python benchmarks/launches.py narrow 512
 
 Three ways: through the verbs, which look at their arrays and choose a kernel; as the step is replayed
-from its second time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six arguments. On
+from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six arguments. On
 a GPU the device works meanwhile. Without one, CuPy runs on emulated devices (tests/support), which are
 told of a launch and do nothing: then the time of a launch is CuPy's own and a microsecond or two of the
 emulation's."""

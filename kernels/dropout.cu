@@ -2,18 +2,18 @@
 // the position of x's first element, n how many elements there are. `out` may be `x`.
 //
 // A thread makes the random bits of the eight positions that share a counter: these cost far more than the rest.
-// Where `first` is a whole number of counters and the arrays are aligned (WHOLE), an access is of 16 bytes, and
-// those of a warp cover whole sectors of 32: of elements of four bytes, a thread's eight fill a sector, and two
-// threads share each, after they have exchanged the bits of four elements. Accesses of 16 bytes that each thread
-// makes to its own eight would touch every sector twice.
-constexpr int PACK = sizeof(T) == 2 ? 8 : 4;
+// Where `first` is a whole number of counters and the arrays are aligned (WHOLE), an access is of 16 bytes, PACK
+// elements, and two neighbouring threads take the two halves of a sector of 32 bytes: those of both their counters,
+// one sector after the other. For that they exchange half of their bits. (Elements of two bytes need none of this:
+// the eight of a thread are 16 bytes.) If each thread moved its own eight, every access would touch half sectors.
+constexpr int PACK = 16 / sizeof(T);
 struct alignas(16) Pack { T value[PACK]; };
 
 __device__ __forceinline__ T dropped(T value, bool kept, double scale) {
     return kept ? T(compute(value) * decltype(compute(value))(scale)) : T(0);
 }
 
-// PACK neighbouring elements from i on, as far as there are any; `words` hold the bits of the first and the others.
+// The PACK elements from i on, as far as there are so many; `words` are their random bits.
 __device__ __forceinline__ void drop(const T* x, T* out, long long i, long long n, const unsigned long long* words,
                                      float rate, double scale) {
     if (i + PACK <= n) {
@@ -41,17 +41,21 @@ extern "C" __global__ void dropout(const T* x, const long long* __restrict__ clo
     } else if (PACK == 8) {
         drop(x, out, i, n, words, rate, scale);
     } else {
-        // The even thread of two takes the first four of both counters, the odd one the last four.
+        // A sector takes the bits of 2 SHARE words: of each sector, the even thread has the first SHARE.
+        constexpr int SHARE = sizeof(T) == 8 ? 1 : 2;
         const bool odd = threadIdx.x % 2;
-        unsigned long long lower[2], upper[2];
+        unsigned long long lower[2], upper[2];  // this thread's share of the even thread's words, of the odd one's
         for (int k = 0; k < 2; ++k) {
-            const unsigned long long own = odd ? words[k + 2] : words[k], sent = odd ? words[k] : words[k + 2];
-            const unsigned long long others = __shfl_xor_sync(0xffffffff, sent, 1);
-            lower[k] = odd ? others : own;
-            upper[k] = odd ? own : others;
+            const int word = k / SHARE * 2 * SHARE + k % SHARE;
+            const unsigned long long for_even = words[word], for_odd = words[word + SHARE];
+            const unsigned long long others = __shfl_xor_sync(0xffffffff, odd ? for_even : for_odd, 1);
+            lower[k] = odd ? others : for_even;
+            upper[k] = odd ? for_odd : others;
         }
-        const long long at = odd ? i - 4 : i;
-        drop(x, out, at, n, lower, rate, scale);
-        drop(x, out, at + 8, n, upper, rate, scale);
+        const long long at = odd ? i - 8 + PACK : i;
+        for (int k = 0; k < 2; k += SHARE) {
+            drop(x, out, at + 4 * k, n, lower + k, rate, scale);
+            drop(x, out, at + 8 + 4 * k, n, upper + k, rate, scale);
+        }
     }
 }

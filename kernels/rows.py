@@ -39,17 +39,19 @@ def gather_cuda(
     scale: float,
     shift: float,
 ) -> Bound:
-    """Bind out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of
-    `gpubp.backends.Rows`."""
-    source = getattr(rows, field)
-    if source.dtype == np.float16:
-        source = source.astype(np.float32)
+    """Bind out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of `gpubp.backends.Rows`.
+
+    What is bound is the place of the rows: a call that is kept does not keep users' data.
+    """
+    given = getattr(rows, field)
+    source = given.astype(np.float32) if given.dtype == np.float16 else given
     shape = len(out), out.size // len(out)
     types = {"S": launch.c_type(source), "T": launch.operand_type(out)}
     kernel = launch.by_rows(cupy, "gather", shape, (source, out), **types)
-    order = np.uintp(0) if rows.order is None else rows.order
+    place = np.uintp(source.data.ptr) if source is given else source
+    order = np.uintp(0 if rows.order is None else rows.order.data.ptr)
     step = np.int64(rows.stride), np.int64(first)
-    return kernel(source, clock, order, *step, np.float64(scale), np.float64(shift), out)
+    return kernel(place, clock, order, *step, np.float64(scale), np.float64(shift), out)
 
 
 def gather_numpy(

@@ -7,7 +7,7 @@ emulated devices ("cupy-on-host"). With GPUBP_TEST_BACKENDS=cupy (or cupy-on-hos
 alone, and no test that has no backend.
 
 GPUBP_TEST_EXACT=1 examines every launch on an emulated device: an array is a piece of memory of its own,
-with pages around it that nobody may touch; a kernel runs twice, the second time with its threads in
+with a page behind it that nobody may touch; a kernel runs twice, the second time with its threads in
 falling order; and one operation of its text is one IEEE operation. Otherwise arrays come from CuPy's
 pool, and a multiplication and an addition are fused, as on a GPU.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 from support import cupy_on_host
-from support.compiling import host_compiler
+from support.compiling import HostCompileError, host_compiler
 from support.cublas_on_host import cublas_on_host
 
 from gpubp import backends
@@ -67,7 +67,7 @@ CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
 BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
 try:
     ON_HOST = None if GPUS or host_compiler() is None else cupy_on_host.install()
-except ImportError as error:
+except (ImportError, HostCompileError) as error:
     ON_HOST, NO_GPU_BECAUSE = None, str(error)
 
 

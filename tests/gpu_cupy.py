@@ -25,10 +25,12 @@ def import_cupy() -> Any:
 @cache
 def _put_on_host() -> None:
     from support.cublas_on_host import cublas_on_host
-    from support.cupy_on_host import install
+    from support.cupy_on_host import gpus, install
 
     from gpubp.backends import cublas
 
+    if gpus()[0]:
+        raise RuntimeError("GPUBP_TEST_BACKENDS is cupy-on-host, but there is a GPU")
     cuda = install()
     _until_the_end.enter_context(cuda.devices())
     library = cublas_on_host(cuda.runtime)

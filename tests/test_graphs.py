@@ -197,6 +197,50 @@ def test_predictions_are_replayed_and_follow_the_parameters(replaying: CupyBacke
     assert isinstance(replay, CapturedStep) and replay.captured + replay.written_down == 1
 
 
+def verbs_called(backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is called from now on of those that every step and prediction begins with."""
+    called: list[str] = []
+    gather = CupyBackend.gather
+
+    def watched(self: CupyBackend, rows: Rows, *rest: Any) -> None:
+        called.append("gather")
+        gather(self, rows, *rest)
+
+    monkeypatch.setattr(CupyBackend, "gather", watched)
+    return called
+
+
+def test_rows_that_come_from_numpy_again_and_again_are_replayed(
+    replaying: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy's pool gives their copies the memory of the ones before: nothing else may hold it."""
+    if conftest.EXACT:
+        pytest.skip("without CuPy's pool no two arrays lie in the same place")
+    trainer = train(replaying)
+    for _ in range(4):
+        trainer.step(X[:16], LABELS[:16])
+        trainer.network.predict(X)
+    called = verbs_called(replaying, monkeypatch)
+    for _ in range(5):
+        trainer.step(X[:16], LABELS[:16])
+        trainer.network.predict(X)
+    assert not called
+
+
+def test_what_is_kept_to_be_replayed_holds_no_data(replaying: CupyBackend) -> None:
+    x, y = np.tile(X, (20, 1)), np.tile(LABELS, 20)
+    network = gpubp.Network((6, 8, 3), output="softmax", backend=replaying, seed=0)
+    trainer = gpubp.Trainer(network, batch_size=512, seed=0)
+    used: list[int] = []
+    for _ in range(6):
+        trainer.fit(x, y, epochs=2)
+        network.predict(x)
+        gc.collect()
+        replaying.synchronize()
+        used.append(replaying.xp.get_default_memory_pool().used_bytes())
+    assert used[-1] - used[-3] < x.nbytes // 2
+
+
 def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend) -> None:
     """They count in memory of the stream's own."""
     backend = open_cupy(graphs=False)

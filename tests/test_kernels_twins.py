@@ -689,6 +689,17 @@ def test_dropout_of_any_part_of_an_array_is_that_of_its_twin(
     assert np.count_nonzero(results[0] == -1) == 300 - size
 
 
+@pytest.mark.parametrize("size", [1, 7, 8, 20, 264])
+def test_dropout_of_half_precision_is_its_twins_rounded(cuda_backend: Backend, size: int) -> None:
+    x = np.random.default_rng(14).uniform(1, 2, 300).astype(np.float16)
+    there, clock = cuda_backend.xp.asarray(x), on(cuda_backend, [3, 0], np.int64)
+    cuda_backend.dropout(there[:size], there[:size], clock, 5, 1, 0, 0.4)
+    twin = NumpyBackend(compile=False)
+    wide = x.astype(np.float32)
+    twin.dropout(wide[:size], wide[:size], np.array([3, 0]), 5, 1, 0, 0.4)
+    np.testing.assert_array_equal(there.get(), wide.astype(np.float16))
+
+
 def test_dropout_masks_depend_on_seed_step_layer_and_position_alone(cuda_backend: Backend) -> None:
     for backend in both(cuda_backend):
 

@@ -11,9 +11,9 @@ import conftest
 import numpy as np
 import pytest
 from support.cupy_on_host import CudaOnHost
-from support.kernels import compile_text, names_in
+from support.kernels import Kernel, compile_text, names_in
 from support.nvidia import NvrtcError, nvrtc_compile, nvrtc_version, resources
-from support.runtime import MOST_ASKED
+from support.runtime import MOST_ASKED, CudaError
 
 pytestmark = pytest.mark.skipif(
     conftest.ON_HOST is None, reason=f"CuPy does not run on the host: {conftest.NO_GPU_BECAUSE}"
@@ -151,6 +151,23 @@ def transpose(barrier: str, shared_mem: int = 256) -> tuple[Any, Any]:
 def test_two_dimensional_blocks_and_dynamic_shared_memory(cuda: CudaOnHost) -> None:
     x, y = transpose("__syncthreads();")
     np.testing.assert_array_equal(y.get(), x.get().T)
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("int", True), ("float", False)])
+def test_races_are_told_beside_counting_but_not_beside_sums_of_floats(
+    exact: CudaOnHost, kind: str, is_told: bool
+) -> None:
+    """Such sums depend on the order of threads anyway."""
+    code = f"""extern "C" __global__ void race({kind} *count, int *last) {{
+        atomicAdd(count, ({kind})1);
+        *last = threadIdx.x;
+    }}"""
+    arguments = cupy().zeros(1, "i4" if kind == "int" else "f4"), cupy().zeros(1, "i4")
+    if is_told:
+        assert "race: " in fault(exact, lambda: raw(code)((1,), (8,), arguments))
+    else:
+        raw(code)((1,), (8,), arguments)
+        assert [array.item() for array in arguments] == [8, 7]
 
 
 def test_a_missing_barrier_is_reported_as_a_race(exact: CudaOnHost) -> None:
@@ -321,6 +338,19 @@ def test_fresh_memory_holds_nothing_useful(cuda: CudaOnHost) -> None:
         x[...] = 1
 
 
+def test_fresh_memory_holds_nothing_useful_in_other_threads_either(pooled: CudaOnHost) -> None:
+    seen = []
+
+    def look() -> None:
+        cupy().full(100, 5, np.float32)  # given back at once
+        seen.append(cupy().empty(100, np.float32).get())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert np.isnan(seen[0]).all()
+
+
 def test_memory_of_its_own_faults_once_it_is_given_back(exact: CudaOnHost) -> None:
     x, kernel = cupy().zeros(10, np.float32), raw(FILL)
     address = np.uintp(x.data.ptr)
@@ -432,6 +462,30 @@ def test_events_tell_the_time_between_them(cuda: CudaOnHost) -> None:
     assert cupy().cuda.get_elapsed_time(start, end) >= 0
 
 
+def test_what_is_asked_whether_it_is_done_gets_there(cuda: CudaOnHost) -> None:
+    stream, x = cupy().cuda.Stream(non_blocking=True), cupy().zeros(1, np.float32)
+    cupy().cuda.Device().synchronize()
+    with stream:
+        for _ in range(3):
+            raw(SLOW)((1,), (1,), (x, np.float32(1)))
+        event = stream.record()
+    assert not event.done and not stream.done
+    for _ in range(10):
+        assert event.done or not stream.done
+    assert stream.done and x.item() == 3
+
+
+def test_events_and_launches_are_for_streams_of_their_device(cuda: CudaOnHost) -> None:
+    with cupy().cuda.Device(1):
+        stream = cupy().cuda.Stream(non_blocking=True)
+    handle = cuda.runtime.new_event()
+    with pytest.raises(errors(), match="InvalidResourceHandle"):
+        cupy().cuda.runtime.eventRecord(handle, stream.ptr)
+    kernel, shape = Kernel("add", SLOW, ()), (1, 1, 1, 1, 1, 1, 0)
+    with pytest.raises(CudaError, match="400"):
+        cuda.runtime.launch(cuda.runtime.stream(stream.ptr), kernel, shape, b"")
+
+
 def test_threads_have_a_current_device_each(cuda: CudaOnHost) -> None:
     seen = []
     with cupy().cuda.Device(1):
@@ -486,6 +540,10 @@ FORBIDDEN: dict[str, tuple[Callable[[Any, Any], object], str]] = {
     ),
     "waiting for an event": (lambda s, o: s.record().synchronize(), "CapturedEvent"),
     "an event from outside": (lambda s, o: s.wait_event(o.record()), "StreamCaptureIsolation"),
+    "the null stream": (
+        lambda s, o: cupy().cuda.Stream.null.wait_event(s.record()),
+        "StreamCaptureImplicit",
+    ),
 }
 
 
@@ -497,8 +555,9 @@ def test_what_is_forbidden_ends_a_capture(cuda: CudaOnHost, what: str) -> None:
         stream.begin_capture()
         with pytest.raises(errors(), match=error):
             forbidden(stream, other)
-        with pytest.raises(errors(), match="StreamCaptureInvalidated"):
-            stream.end_capture()
+        for use in (stream.record, stream.end_capture):
+            with pytest.raises(errors(), match="StreamCaptureInvalidated"):
+                use()
         stream.synchronize()
 
 

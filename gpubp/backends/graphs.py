@@ -261,6 +261,8 @@ class CapturedStep:
             if failures < CAPTURES_TRIED and not isinstance(error, MemoryError):
                 return
             self._makes_graphs = False
+            self._kept.clear()
+            self._memories.clear()
             warnings.warn(
                 f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
                 " one, which gives the same result more slowly",

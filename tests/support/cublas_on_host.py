@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime import CudaError, Runtime
+from .runtime import CudaError, Fault, Runtime, Status
 
 __all__ = ["cublas_on_host"]
 
@@ -32,7 +32,8 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
 
     def create(address: int) -> int:
         try:
-            runtime.synchronize()  # it allocates, and waits for the device
+            with runtime.lock:
+                runtime.synchronize()  # it allocates, and waits for the device
         except CudaError:
             return _FAILED
         handle = _Handle(runtime.device)
@@ -42,7 +43,8 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
 
     def destroy(handle: int) -> int:
         try:
-            runtime.synchronize()
+            with runtime.lock:
+                runtime.synchronize()
         except CudaError:
             return _FAILED
         del handles[handle]
@@ -85,9 +87,9 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
             dtype = np.dtype(_NUMBERS[kind])
             size = (leading * (width - 1) + rows) * dtype.itemsize
             piece = runtime.memory.find(pointer, size)
-            assert piece is not None and piece.device == known.device, (
-                "a matmul uses memory that is not there, or has been given back"
-            )
+            if piece is None or piece.device != known.device:
+                what = "a matmul uses memory that is not there, or has been given back"
+                raise Fault(Status.ILLEGAL_ADDRESS, what)
             memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
             strides = dtype.itemsize, leading * dtype.itemsize
             return np.lib.stride_tricks.as_strided(memory, (rows, width), strides)

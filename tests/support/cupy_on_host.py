@@ -16,6 +16,7 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -62,7 +63,9 @@ def install() -> CudaOnHost:
 
     Raises
     ------
-    ImportError : CuPy is not installed, or NVRTC, which it needs to be imported.
+    ImportError : CuPy is not installed, or NVRTC, which it needs to be imported; or it is a CuPy whose
+        functions are unknown here.
+    HostCompileError : the host's compiler does not work.
     """
     return _install()
 
@@ -114,13 +117,11 @@ class CudaOnHost:
     Attributes
     ----------
     present : whether CuPy finds devices.
-    as_a_gpu : whether kernels multiply and add as a GPU does; without, one operation of their text is one
-        IEEE operation.
     noted : where kernels are written down instead of being compiled and run, if anywhere.
     """
 
     def __init__(self, error: type[Exception], pointer_attributes: Any) -> None:
-        self.present, self.as_a_gpu = False, True
+        self.present = False
         self.noted: list[Kernel] | None = None
         self.runtime = Runtime()
         self.error, self.pointer_attributes = error, pointer_attributes
@@ -140,31 +141,34 @@ class CudaOnHost:
         AssertionError : a device has met a fault that the test did not expect; it says which.
         """
         if self.present:
+            assert exact == self.runtime.exact, "devices of another kind are there already"
             yield
             return
         self.present, self.runtime.exact = True, exact
         import cupy
 
-        if self.as_a_gpu == exact:
-            self.as_a_gpu = not exact
-            cupy.clear_memo()  # which holds kernels
+        pool = cupy.get_default_memory_pool()
+        spoil = _spoil(self.runtime)
+
+        def allocate(size: int) -> Any:
+            spoil.follow()
+            return pool.malloc(size)
+
+        cupy.cuda.set_allocator(None if exact else allocate)
         try:
-            if exact:
-                cupy.cuda.set_allocator(None)
-                yield
-            else:
-                with _spoil(self.runtime):
-                    yield
+            yield
             self.runtime.finish()
         finally:
-            cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)
+            cupy.cuda.set_allocator(pool.malloc)
             reports = self.runtime.forgive()
             self.present = False
         assert not reports, f"a device met a fault: {'; '.join(reports)}"
 
 
+@functools.cache
 def _spoil(runtime: Runtime) -> Any:
-    """A hook of CuPy's pool that fills memory with NaN when it comes and goes, on the stream it is for."""
+    """A hook of CuPy's pool that fills memory with NaN when it comes and goes, on the stream it is for.
+    Threads call `follow` to have it."""
     import cupy
 
     class Spoil(cupy.cuda.MemoryHook):
@@ -172,6 +176,11 @@ def _spoil(runtime: Runtime) -> Any:
 
         def __init__(self) -> None:
             self.streams: dict[int, tuple[Stream, int]] = {}
+            self.here = threading.local()
+
+        def follow(self) -> None:
+            if not hasattr(self.here, "follows"):
+                self.here.follows = self.__enter__()
 
         def malloc_postprocess(self, **what: int) -> None:
             if what["mem_ptr"] == 0:  # there was no room
@@ -187,7 +196,7 @@ def _spoil(runtime: Runtime) -> Any:
             stream, size = self.streams.get(address, (None, 0))
             if stream is not None and stream.capture is None and stream.device == runtime.device:
                 with contextlib.suppress(CudaError), runtime.lock:
-                    runtime.fill(address, NOTHING, size, stream, False)
+                    runtime.fill(address, NOTHING, size, stream)
 
     return Spoil()
 
@@ -280,10 +289,10 @@ class RuntimeAnswers:
         self._runtime.copy(to, source, size, self._runtime.stream(stream), False)
 
     def memset(self, address: int, value: int, size: int) -> None:
-        self._runtime.fill(address, value, size, self._runtime.stream(0), True)
+        self._runtime.fill(address, value, size, self._runtime.stream(0))
 
     def memsetAsync(self, address: int, value: int, size: int, stream: int) -> None:
-        self._runtime.fill(address, value, size, self._runtime.stream(stream), False)
+        self._runtime.fill(address, value, size, self._runtime.stream(stream))
 
     def pointerGetAttributes(self, address: int) -> Any:
         piece = self._runtime.memory.find(address)
@@ -325,8 +334,7 @@ class RuntimeAnswers:
         self._runtime.wait_for(self._runtime.stream(stream))
 
     def streamQuery(self, stream: int) -> int:
-        self._runtime.wait_for(self._runtime.stream(stream))
-        return 0
+        return self._runtime.query_stream(self._runtime.stream(stream))
 
     def streamWaitEvent(self, stream: int, event: int, flags: int = 0) -> None:
         self._runtime.make_wait(self._runtime.stream(stream), event)
@@ -347,8 +355,7 @@ class RuntimeAnswers:
         self._runtime.wait_for_event(event)
 
     def eventQuery(self, event: int) -> int:
-        self._runtime.wait_for_event(event)
-        return 0
+        return self._runtime.query_event(event)
 
     def eventElapsedTime(self, start: int, end: int) -> float:
         return self._runtime.elapsed_time(start, end)
@@ -400,10 +407,8 @@ class DriverAnswers:
         return self._error(error.status)
 
     def moduleLoadData(self, image: bytes) -> int:
-        arithmetic, code, *options = image.decode().rstrip("\0").split("\0")
-        self._modules.append(
-            {name: Kernel(name, code, options, arithmetic == _AS_A_GPU) for name in names_in(code)}
-        )
+        code, *options = image.decode().rstrip("\0").split("\0")
+        self._modules.append({name: Kernel(name, code, options) for name in names_in(code)})
         return len(self._modules)
 
     def moduleUnload(self, module: int) -> None:
@@ -494,12 +499,11 @@ class NvrtcAnswers:
         own = self._programs[program]
         try:
             if self._cuda.noted is None:
-                compile_text(own.code, options, as_a_gpu=self._cuda.as_a_gpu)
+                compile_text(own.code, options, as_a_gpu=not self._cuda.runtime.exact)
         except HostCompileError as error:
             own.log = str(error)
             raise self._error(6) from None  # NVRTC_ERROR_COMPILATION
-        arithmetic = _AS_A_GPU if self._cuda.as_a_gpu else _STRICT
-        own.image = "\0".join((arithmetic, own.code, *options)).encode()
+        own.image = "\0".join((own.code, *options)).encode()
 
     def getPTX(self, program: int) -> bytes:
         own = self._programs.get(program)
@@ -514,11 +518,8 @@ class NvrtcAnswers:
         return own.log if own else self._nvrtc["getProgramLog"](program)
 
 
-_AS_A_GPU, _STRICT = "// as a GPU", "// strict"
-
-
 class _Program:
-    """A text, and what stands in a compiled program's place: how to calculate, the text, the options."""
+    """A text, and what stands in a compiled program's place: the text and the options."""
 
     def __init__(self, code: str) -> None:
         self.code, self.log, self.image = code, "", b""

@@ -134,6 +134,8 @@ def _c_type(declaration: str) -> str:
     declaration = declaration.replace("__pyx_skip_dispatch", "").strip()
     if declaration.startswith("struct ") and declaration.endswith("*"):
         return "PyObject *"
+    if declaration not in _TYPES:
+        raise ImportError(f"a function of CuPy's has the unknown type {declaration}")
     return _TYPES[declaration]
 
 

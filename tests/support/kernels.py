@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import platform
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .compiling import library, load, precompiled
 
-__all__ = ["Kernel", "compile_text", "names_in"]
+__all__ = ["Kernel", "Ran", "compile_text", "names_in"]
 
 MACHINE = Path(__file__).with_name("machine.h")
 
@@ -60,8 +62,18 @@ def compile_text(code: str, options: Sequence[str], *, as_a_gpu: bool) -> ctypes
     """
     flags = (*FLAGS, *(AS_A_GPU if as_a_gpu else STRICT), *_include_options(options))
     headers = tuple(_INCLUDE.findall(code))
-    first = MACHINE.read_text() + "".join(f"#include <{header}>\n" for header in headers)
+    first = MACHINE.read_text() + "".join(map(_inclusion, headers, itertools.repeat(flags)))
     return load(library(_host_text(code, options), precompiled(first, flags), flags))
+
+
+@functools.cache
+def _inclusion(header: str, flags: tuple[str, ...]) -> str:
+    """The line that includes a header, and which one it is: another has another precompiled form."""
+    paths = [Path(flag[2:], header) for flag in flags if flag.startswith("-I")]
+    found = next((path for path in paths if path.exists()), None)
+    state = found.stat() if found else None
+    version = f"{state.st_size} bytes of {state.st_mtime_ns}" if state else "not found"
+    return f"#include <{header}>  // {version}\n"
 
 
 def _host_text(code: str, options: Sequence[str]) -> str:
@@ -79,7 +91,7 @@ def _host_text(code: str, options: Sequence[str]) -> str:
 namespace cuda_on_host {{
 extern "C" const Kernel cuda_on_host_kernels[] = {{
 {rows}    {{}}}};
-extern "C" const char *cuda_on_host_launch(const Launch *what, const Kernel *kernel, void **arguments) {{
+extern "C" const char *cuda_on_host_launch(Launch *what, const Kernel *kernel, void **arguments) {{
     return launch(*what, kernel->call, arguments);
 }}
 extern "C" void *cuda_on_host_stacks() {{ return make_stacks(); }}
@@ -140,8 +152,17 @@ class _Launch(ctypes.Structure):
         ("reversed", ctypes.c_int32),
         ("waits", ctypes.c_int32),
         ("flushes", ctypes.c_int32),
+        ("order_matters", ctypes.c_int32),
         ("stacks", ctypes.c_void_p),
     )
+
+
+class Ran(NamedTuple):
+    """How a launch went: what went wrong, or nothing; and whether its results may depend on the order of
+    its threads, because they add floating-point numbers or exchange values."""
+
+    error: str
+    order_matters: bool
 
 
 class Kernel:
@@ -150,32 +171,30 @@ class Kernel:
     Attributes
     ----------
     code, options : what NVRTC is given.
-    waits : whether a block's threads wait for each other, or share memory.
-    is_atomic : whether the order of threads may change its results.
     """
 
-    def __init__(self, name: str, code: str, options: Sequence[str], as_a_gpu: bool) -> None:
+    def __init__(self, name: str, code: str, options: Sequence[str]) -> None:
         self.name, self.code, self.options = name, code, tuple(options)
-        self._as_a_gpu = as_a_gpu
-        self.waits, self.is_atomic = bool(_WAITS.search(code)), "atomic" in _INCLUDE.sub("", code)
-        self._flushes = as_a_gpu and not _DOUBLES.search(code)
+        self._waits = bool(
+            _WAITS.search(code)
+        )  # a block's threads for each other, or they share memory
+        self._has_doubles = bool(_DOUBLES.search(code))
+        self._built: dict[bool, tuple[ctypes.CDLL, _KernelRow]] = {}
 
-    @functools.cached_property
-    def _library(self) -> ctypes.CDLL:
-        loaded = compile_text(self.code, self.options, as_a_gpu=self._as_a_gpu)
-        loaded.cuda_on_host_launch.restype = ctypes.c_char_p
-        return loaded
-
-    @functools.cached_property
-    def _row(self) -> _KernelRow:
-        names = names_in(self.code)
-        table = (_KernelRow * len(names)).in_dll(self._library, "cuda_on_host_kernels")
-        return table[names.index(self.name)]
+    def _build(self, exact: bool) -> tuple[ctypes.CDLL, _KernelRow]:
+        if exact not in self._built:
+            loaded = compile_text(self.code, self.options, as_a_gpu=not exact)
+            loaded.cuda_on_host_launch.restype = ctypes.c_char_p
+            names = names_in(self.code)
+            table = (_KernelRow * len(names)).in_dll(loaded, "cuda_on_host_kernels")
+            self._built[exact] = loaded, table[names.index(self.name)]
+        return self._built[exact]
 
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         """Of its parameters, in bytes."""
-        return tuple(self._row.sizes[: self._row.n_parameters])
+        _, row = self._build(next(iter(self._built), False))
+        return tuple(row.sizes[: row.n_parameters])
 
     def run(
         self,
@@ -184,26 +203,32 @@ class Kernel:
         shared_bytes: int,
         parameters: bytes,
         *,
+        exact: bool,
         backwards: bool = False,
-    ) -> str:
-        """Run it on parameters that stand one behind the other; what went wrong, or nothing.
+    ) -> Ran:
+        """Run it on parameters that stand one behind the other.
 
-        `backwards` runs blocks and threads in falling order. Kernels run one at a time: they share the
-        stacks of their threads, and the caller sees to it.
+        Kernels run one at a time: they share the stacks of their threads, and the caller sees to it.
+
+        Parameters
+        ----------
+        exact : one operation of the text is one IEEE operation. Otherwise multiplications and additions are
+            fused, and without doubles subnormal numbers are zero.
+        backwards : blocks and threads come in falling order.
         """
+        loaded, row = self._build(exact)
         buffer = ctypes.create_string_buffer(parameters, max(1, len(parameters)))
         pointers, offset = (ctypes.c_void_p * max(1, len(self.sizes)))(), 0
         for k, size in enumerate(self.sizes):
             pointers[k] = ctypes.addressof(buffer) + offset
             offset += _padded(size)
+        flushes = not exact and not self._has_doubles
         launch = _Launch(
             *((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), shared_bytes),
-            *(backwards, self.waits, bool(self._flushes), _stacks(self._library)),
+            *(backwards, self._waits, flushes, False, _stacks(loaded)),
         )
-        error = self._library.cuda_on_host_launch(
-            ctypes.byref(launch), ctypes.byref(self._row), pointers
-        )
-        return str(error.decode())
+        error = loaded.cuda_on_host_launch(ctypes.byref(launch), ctypes.byref(row), pointers)
+        return Ran(error.decode(), bool(launch.order_matters))
 
     def pack(self, addresses: Sequence[int]) -> bytes:
         """The parameters' values, read where the addresses say, as `run` takes them."""

@@ -146,11 +146,15 @@ template <class T> T __ldcg(const T *address) { return *address; }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Fibers do not interrupt each other, so a plain read and write is atomic.
+// Fibers do not interrupt each other, so a plain read and write is atomic. Sums of floating-point numbers depend
+// on the order of threads, and so does what they exchange; sums, minima and maxima of integers do not.
+static int order_matters;
 template <class T> T atomicExch(T *address, typename cuda_on_host::Identity<T>::type value) {
+    order_matters = 1;
     return std::exchange(*address, value);
 }
 template <class T> T atomicAdd(T *address, typename cuda_on_host::Identity<T>::type value) {
+    order_matters |= std::is_floating_point_v<T>;
     return std::exchange(*address, T(*address + value));
 }
 template <class T> T atomicMax(T *address, typename cuda_on_host::Identity<T>::type value) {
@@ -165,6 +169,7 @@ template <class T>
 T atomicCAS(T *address, typename cuda_on_host::Identity<T>::type compare,
             typename cuda_on_host::Identity<T>::type value) {
     static_assert(std::is_integral_v<T>, "CUDA has atomicCAS for integers alone");
+    order_matters = 1;
     return std::exchange(*address, *address == compare ? value : *address);
 }
 inline unsigned atomicInc(unsigned *address, unsigned limit) {
@@ -392,12 +397,12 @@ inline bool run_block(bool reversed) {
     }
 }
 
-// A fault ends the launch, not the process. The compiler's checks of alignment end in SIGILL.
+// A fault ends the launch, not the process. The compiler's checks of alignment end in SIGILL, on ARM in SIGTRAP.
 static void on_fault(int signal) {
     snprintf(error, sizeof error, "%s by thread (%u, %u, %u) of block (%u, %u, %u)",
-             signal == SIGILL   ? "misaligned address"
-             : signal == SIGFPE ? "integer division by zero"
-                                : "illegal access",
+             signal == SIGILL || signal == SIGTRAP ? "misaligned address"
+             : signal == SIGFPE                    ? "integer division by zero"
+                                                   : "illegal access",
              threadIdx.x, threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z);
     _longjmp(scheduler, 1);
 }
@@ -413,17 +418,17 @@ public:
         struct sigaction action = {};
         action.sa_handler = on_fault;
         action.sa_flags = SA_ONSTACK | SA_NODEFER;
-        for (int k = 0; k < 4; ++k) sigaction(signals[k], &action, &old_actions[k]);
+        for (int k = 0; k < 5; ++k) sigaction(signals[k], &action, &old_actions[k]);
     }
     ~FaultGuard() {
-        for (int k = 0; k < 4; ++k) sigaction(signals[k], &old_actions[k], nullptr);
+        for (int k = 0; k < 5; ++k) sigaction(signals[k], &old_actions[k], nullptr);
         sigaltstack(&old_stack, nullptr);
     }
 
 private:
-    static constexpr int signals[4] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    static constexpr int signals[5] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     stack_t old_stack = {};
-    struct sigaction old_actions[4] = {};
+    struct sigaction old_actions[5] = {};
 };
 
 // While it lives, and if it is asked to, numbers too small for a normal one are zero.
@@ -465,10 +470,11 @@ struct Launch {  // filled in by Python
     int32_t reversed;  // whether threads and blocks come in falling order
     int32_t waits;     // whether a block's threads wait for each other
     int32_t flushes;   // whether subnormal numbers are zero
+    int32_t order_matters;  // set by the launch: whether results may depend on the order of threads
     void *stacks;
 };
 
-inline const char *launch(const Launch &what, void (*kernel)(void **), void **arguments) {
+inline const char *launch(Launch &what, void (*kernel)(void **), void **arguments) {
     const unsigned *const grid = what.grid, *const block = what.block;
     stacks = static_cast<char *>(what.stacks);
     n_stacks = n_idle_fibers = 0;  // another kernel's fibers have been there since
@@ -478,6 +484,7 @@ inline const char *launch(const Launch &what, void (*kernel)(void **), void **ar
     body = kernel;
     body_arguments = arguments;
     error[0] = 0;
+    order_matters = 0;
     const FaultGuard fault_guard;
     const Arithmetic arithmetic(what.flushes);
     for (int t = 0; t < n_threads; ++t) {
@@ -506,6 +513,7 @@ inline const char *launch(const Launch &what, void (*kernel)(void **), void **ar
                 break;
             }
     }
+    what.order_matters = order_matters;
     return error;
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 from .kernels import Kernel
 from .memory import HOST, Allocation, Memory
 
-__all__ = ["CudaError", "Launch", "Runtime", "Status", "Stream"]
+__all__ = ["CudaError", "Fault", "Launch", "Runtime", "Status", "Stream"]
 
 DEVICES = 2
 DEVICE_BYTES = 4 * 2**30
@@ -61,7 +61,7 @@ class CudaError(Exception):
         self.status = status
 
 
-class _Fault(Exception):
+class Fault(Exception):
     """What a device met while it worked: a status, and what CUDA would not tell."""
 
     def __init__(self, status: int, report: str) -> None:
@@ -81,15 +81,20 @@ class Stream:
         self.queue: deque[Work] = deque()
         self.asked = self.done = 0
         self.capture: _Capture | None = None
-        self.tails: frozenset[int] = (
-            frozenset()
-        )  # in a capture: what the next piece of work waits for
+        # In a capture: what the next piece of work waits for.
+        self.tails: frozenset[int] = frozenset()
+
+    def refuse_if_broken(self) -> None:
+        """Nothing goes into a capture that was broken."""
+        if self.capture is not None and self.capture.broken:
+            raise CudaError(Status.CAPTURE_INVALIDATED)
 
 
 class _Event:
     """A place in a stream, or in a capture."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: int) -> None:
+        self.device = device
         self.stream: Stream | None = None
         self.position = 0
         self.capture: _Capture | None = None
@@ -180,16 +185,17 @@ class Launch(NamedTuple):
         for piece in pieces:
             if piece.device not in (self.device, HOST):
                 self._fail(Status.ILLEGAL_ADDRESS, f"an array of device {piece.device}")
-        exact = self.runtime.exact and sum(piece.size for piece in pieces) <= MOST_COMPARED
-        before = [piece.contents.copy() for piece in pieces] if exact else []
-        self._run()
         if not self.runtime.exact:
+            self._run()
             return
+        compares = sum(piece.size for piece in pieces) <= MOST_COMPARED
+        before = [piece.contents.copy() for piece in pieces] if compares else []
+        order_matters = self._run()
         for piece in pieces:
             if piece.is_damaged:
                 what = f"out-of-bounds write beside an array of {piece.size} bytes"
                 self._fail(Status.ILLEGAL_ADDRESS, what)
-        if not exact or self.kernel.is_atomic:
+        if not compares or order_matters:
             return
         forwards = [piece.contents.copy() for piece in pieces]
         for piece, contents in zip(pieces, before, strict=True):
@@ -200,9 +206,12 @@ class Launch(NamedTuple):
                 what = f"race: an array of {piece.size} bytes depends on the order of threads or blocks"
                 self._fail(Status.LAUNCH_FAILURE, what)
 
-    def _run(self, backwards: bool = False) -> None:
-        error = self.kernel.run(
-            *(self.grid, self.block, self.shared_bytes, self.parameters), backwards=backwards
+    def _run(self, backwards: bool = False) -> bool:
+        """Whether the order of threads may matter."""
+        error, order_matters = self.kernel.run(
+            *(self.grid, self.block, self.shared_bytes, self.parameters),
+            exact=self.runtime.exact,
+            backwards=backwards,
         )
         if error:
             status = {
@@ -210,9 +219,10 @@ class Launch(NamedTuple):
                 "misaligned": Status.MISALIGNED_ADDRESS,
             }.get(error.split()[0], Status.LAUNCH_FAILURE)
             self._fail(status, error)
+        return order_matters
 
     def _fail(self, status: int, what: str) -> None:
-        raise _Fault(status, f"{self.kernel.name}: {what}")
+        raise Fault(status, f"{self.kernel.name}: {what}")
 
     def _pieces(self) -> list[Allocation]:
         """The memory that its parameters point to."""
@@ -230,8 +240,8 @@ class Runtime:
     Attributes
     ----------
     late : which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
-    exact : whether each launch is examined: for writes beside its arrays, and for results that depend on
-        the order of its threads.
+    exact : whether arithmetic is that of the text, and each launch is examined: for writes beside its
+        arrays, and for results that depend on the order of its threads.
     reports : more about each fault than CUDA tells.
     asked : the names of what streams were asked for, where a test wants to know.
     """
@@ -278,14 +288,14 @@ class Runtime:
             raise CudaError(status)
 
     def forgive(self) -> list[str]:
-        """Forget faults, captures and what is still asked for, as no real device does; returns the
-        reports."""
-        reports, self.reports = self.reports, []
-        self._errors.clear()
-        for stream in (*self._null, *self._streams.values()):
-            stream.queue.clear()
-            stream.done, stream.capture, stream.tails = stream.asked, None, frozenset()
-        return reports
+        """Forget faults, captures and what is still to be done, as no real device does; returns reports."""
+        with self.lock:
+            reports, self.reports = self.reports, []
+            self._errors.clear()
+            for stream in (*self._null, *self._streams.values()):
+                stream.queue.clear()
+                stream.done, stream.capture, stream.tails = stream.asked, None, frozenset()
+            return reports
 
     def finish(self) -> None:
         """Let all devices do what they were asked for; faults are reported."""
@@ -304,7 +314,7 @@ class Runtime:
         self.check()
 
     def _of_device(self) -> list[Stream]:
-        own = [stream for stream in self._streams.values() if stream.device == self.device]
+        own = [stream for stream in list(self._streams.values()) if stream.device == self.device]
         return [self._null[self.device], *own]
 
     # Memory.
@@ -332,7 +342,7 @@ class Runtime:
 
     def _refuse_in_captures(self) -> None:
         """End the captures during which memory may not be allocated or given back."""
-        for stream in self._streams.values():
+        for stream in list(self._streams.values()):
             capture = stream.capture
             if capture is not None and (
                 capture.mode == "global"
@@ -358,17 +368,16 @@ class Runtime:
             self.ask(stream, lambda: self._write(to, kept))
         else:
             self.ask(stream, lambda: self._copy(to, source, size))
-        if target is None or wait:
+        on_host = any(piece is None or piece.device == HOST for piece in (target, origin))
+        if target is None or (wait and on_host):
             self.wait_for(stream)
 
-    def fill(self, address: int, value: int, size: int, stream: Stream, wait: bool) -> None:
+    def fill(self, address: int, value: int, size: int, stream: Stream) -> None:
         """Write the same byte everywhere."""
         if size == 0:
             return
         kept = bytes([value & 0xFF]) * size
         self.ask(stream, lambda: self._write(address, kept))
-        if wait:
-            self.wait_for(stream)
 
     def _write(self, address: int, contents: bytes) -> None:
         self._expect(address, len(contents))
@@ -382,7 +391,7 @@ class Runtime:
 
     def _expect(self, address: int, size: int) -> None:
         if self.memory.find(address, size) is None:
-            raise _Fault(Status.ILLEGAL_ADDRESS, f"a copy of {size} bytes is not within memory")
+            raise Fault(Status.ILLEGAL_ADDRESS, f"a copy of {size} bytes is not within memory")
 
     # Streams.
 
@@ -413,11 +422,10 @@ class Runtime:
         self.check()
         if self.asked is not None:
             self.asked.append(getattr(work, "__name__", "launch"))
+        stream.refuse_if_broken()
         if stream.capture is not None:
             stream.capture.add(stream, work)
             return
-        if stream.device != self.device:
-            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         null = self._null[stream.device]
         if stream is null:
             for other in self._of_device()[1:]:
@@ -440,9 +448,19 @@ class Runtime:
         self, stream: Stream, kernel: Kernel, shape: Sequence[int], parameters: bytes
     ) -> None:
         """Run a kernel on (grid, block, bytes of dynamic shared memory)."""
+        if stream.device != self.device:
+            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         *grid_and_block, shared_bytes = shape
         grid, block = tuple(grid_and_block[:3]), tuple(grid_and_block[3:])
         self.ask(stream, Launch(self, stream.device, kernel, grid, block, shared_bytes, parameters))
+
+    def query(self, stream: Stream, position: int) -> int:
+        """Whether the stream has got so far; if not, it goes one piece of work further meanwhile."""
+        self.check()
+        if stream.done >= position:
+            return 0
+        self._until(stream, stream.done + 1)
+        return Status.NOT_READY
 
     def wait_for(self, stream: Stream) -> None:
         """Return when the stream has done all it was asked for."""
@@ -485,7 +503,7 @@ class Runtime:
                 continue
             try:
                 work()
-            except _Fault as fault:
+            except Fault as fault:
                 self._errors[stream.device] = fault.status
                 self.reports.append(str(fault))
 
@@ -494,7 +512,7 @@ class Runtime:
     def new_event(self) -> int:
         self.check()
         handle = next(self._handles)
-        self._events[handle] = _Event()
+        self._events[handle] = _Event(self.device)
         return handle
 
     def destroy_event(self, handle: int) -> None:
@@ -503,6 +521,9 @@ class Runtime:
 
     def record(self, handle: int, stream: Stream) -> None:
         event = self._known(self._events, handle)
+        if event.device != stream.device:
+            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
+        stream.refuse_if_broken()
         event.capture, event.tails = stream.capture, stream.tails
         if stream.capture is None:
 
@@ -521,6 +542,19 @@ class Runtime:
             self._until(event.stream, event.position)
         self.check()
 
+    def query_event(self, handle: int) -> int:
+        event = self._known(self._events, handle)
+        if event.capture is not None:
+            event.capture.broken = True
+            raise CudaError(Status.CAPTURED_EVENT)
+        return 0 if event.stream is None else self.query(event.stream, event.position)
+
+    def query_stream(self, stream: Stream) -> int:
+        if stream.capture is not None:
+            stream.capture.broken = True
+            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+        return self.query(stream, stream.asked)
+
     def elapsed_time(self, start: int, end: int) -> float:
         """Milliseconds between two events that have happened."""
         events = [self._known(self._events, handle) for handle in (start, end)]
@@ -534,7 +568,11 @@ class Runtime:
     def make_wait(self, stream: Stream, handle: int) -> None:
         """The stream's next work waits for the event."""
         event = self._known(self._events, handle)
+        stream.refuse_if_broken()
         if event.capture is not None:
+            if stream.handle == 0:  # which no capture can have
+                event.capture.broken = True
+                raise CudaError(Status.CAPTURE_IMPLICIT)
             if event.capture.ended or stream.capture not in (None, event.capture):
                 event.capture.broken = True
                 raise CudaError(Status.CAPTURE_ISOLATION)
@@ -570,6 +608,8 @@ class Runtime:
 
     def launch_graph(self, handle: int, stream: Stream) -> None:
         graph = self._known(self._graphs, handle)
+        if stream.device != self.device:
+            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         if stream.capture is not None:  # a graph within a graph is not modelled
             stream.capture.broken = True
             raise CudaError(Status.CAPTURE_UNSUPPORTED)
