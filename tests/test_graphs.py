@@ -217,7 +217,7 @@ def test_rows_that_come_from_numpy_again_and_again_are_replayed(
     if conftest.EXACT:
         pytest.skip("without CuPy's pool no two arrays lie in the same place")
     trainer = train(replaying)
-    for _ in range(4):
+    for _ in range(12):
         trainer.step(X[:16], LABELS[:16])
         trainer.network.predict(X)
     called = verbs_called(replaying, monkeypatch)

@@ -31,6 +31,9 @@ __all__ = ["CudaOnHost", "gpus", "install"]
 ARCHITECTURE = 9, 0
 """The compute capability that the devices claim."""
 
+VERSION = 12, 9
+"""The version of CUDA that the driver claims."""
+
 ATTRIBUTES = {
     1: 1024,  # threads of a block
     8: 48 * 1024,  # shared memory of a block
@@ -213,7 +216,7 @@ class RuntimeAnswers:
     # Devices.
 
     def driverGetVersion(self) -> int:
-        return 13000 if self._cuda.present else 0
+        return VERSION[0] * 1000 + VERSION[1] * 10 if self._cuda.present else 0
 
     def getDeviceCount(self) -> int:
         if not self._cuda.present:
@@ -296,8 +299,8 @@ class RuntimeAnswers:
 
     def pointerGetAttributes(self, address: int) -> Any:
         piece = self._runtime.memory.find(address)
-        if piece is None:
-            raise CudaError(Status.INVALID_VALUE)
+        if piece is None:  # memory that CUDA does not know
+            return self._cuda.pointer_attributes(-2, 0, 0, 0)
         on_host = piece.device == HOST
         kind = _TO_HOST_MEMORY_TYPE if on_host else _DEVICE_MEMORY_TYPE
         return self._cuda.pointer_attributes(
@@ -466,18 +469,19 @@ class NvrtcAnswers:
 
     def __init__(self, cuda: CudaOnHost, nvrtc: Any) -> None:
         self._cuda, self.lock = cuda, cuda.runtime.lock
-        names = (
-            "createProgram",
-            "destroyProgram",
-            "compileProgram",
-            "getPTX",
-            "getCUBIN",
-            "getProgramLog",
-        )
+        names = [name for name in vars(type(self)) if not name.startswith("_")]
         self._nvrtc = {name: getattr(nvrtc, name) for name in names}
         self._error = nvrtc.NVRTCError
         self._programs: dict[int, _Program] = {}
         self._last = 0
+
+    def getVersion(self) -> tuple[int, int]:
+        try:
+            return self._nvrtc["getVersion"]()
+        except RuntimeError:  # CuPy 13 does not find it everywhere
+            if not self._cuda.present:
+                raise
+            return VERSION
 
     def createProgram(self, code: str, name: str, headers: Any, include_names: Any) -> int:
         if not self._cuda.present:
