@@ -14,7 +14,7 @@ import conftest
 import numpy as np
 import pytest
 from gpubp.kernels import PRECISIONS
-from support.runtime import CudaError
+from support.streams import CudaError
 
 import gpubp
 from gpubp import backends

@@ -13,7 +13,8 @@ import pytest
 from support.cupy_on_host import CudaOnHost
 from support.kernels import Kernel, compile_text, names_in
 from support.nvidia import NvrtcError, nvrtc_compile, nvrtc_version, resources
-from support.runtime import MOST_ASKED, CudaError
+from support.runtime import MOST_ASKED
+from support.streams import CudaError
 
 pytestmark = pytest.mark.skipif(
     conftest.ON_HOST is None, reason=f"CuPy does not run on the host: {conftest.NO_GPU_BECAUSE}"

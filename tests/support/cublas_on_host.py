@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .runtime import CudaError, Fault, Runtime, Status
+from .runtime import Runtime
+from .streams import CudaError, Fault, Status
 
 __all__ = ["cublas_on_host"]
 

@@ -1,0 +1,150 @@
+"""Streams, events, captures and graphs: queues of work, and what is known of it.
+
+Reference: NVIDIA, "CUDA Runtime API", and "CUDA C++ Programming Guide", sections "Streams" and "CUDA
+Graphs"."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+__all__ = ["Capture", "CudaError", "Event", "Fault", "Graph", "Status", "Stream", "Work"]
+
+
+class Status:
+    """Some of cudaError_t."""
+
+    INVALID_VALUE = 1
+    MEMORY_ALLOCATION = 2
+    INSUFFICIENT_DRIVER = 35
+    INVALID_DEVICE = 101
+    INVALID_RESOURCE_HANDLE = 400
+    NOT_READY = 600
+    ILLEGAL_ADDRESS = 700
+    PEER_ACCESS_ALREADY_ENABLED = 704
+    MISALIGNED_ADDRESS = 716
+    LAUNCH_FAILURE = 719
+    CAPTURE_UNSUPPORTED = 900
+    CAPTURE_INVALIDATED = 901
+    CAPTURE_UNMATCHED = 903
+    CAPTURE_UNJOINED = 904
+    CAPTURE_ISOLATION = 905
+    CAPTURE_IMPLICIT = 906
+    CAPTURED_EVENT = 907
+
+
+class CudaError(Exception):
+    """What a function of the runtime returns in place of success; `status` is its number."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Fault(Exception):
+    """What a device met while it worked: a status, and what CUDA would not tell."""
+
+    def __init__(self, status: int, report: str) -> None:
+        super().__init__(report)
+        self.status = status
+
+
+Work = Callable[[], None]
+
+
+class Stream:
+    """A queue of work; `blocking` ones wait for the device's null stream, and it for them."""
+
+    def __init__(self, handle: int, device: int, blocking: bool) -> None:
+        self.handle, self.device, self.blocking = handle, device, blocking
+        self.queue: deque[Work] = deque()
+        self.asked = self.done = 0
+        self.capture: Capture | None = None
+        # In a capture: what the next piece of work waits for.
+        self.tails: frozenset[int] = frozenset()
+
+    def refuse_if_broken(self) -> None:
+        """Nothing goes into a capture that was broken."""
+        if self.capture is not None and self.capture.broken:
+            raise CudaError(Status.CAPTURE_INVALIDATED)
+
+
+class Event:
+    """A place in a stream, or in a capture."""
+
+    def __init__(self, device: int) -> None:
+        self.device = device
+        self.stream: Stream | None = None
+        self.position = 0
+        self.capture: Capture | None = None
+        self.tails: frozenset[int] = frozenset()
+        self.time = 0.0
+
+
+class Capture:
+    """Work that streams were asked for while they captured: each piece, and the pieces it waits for.
+
+    Parameters
+    ----------
+    mode : whether memory may be allocated meanwhile ("relaxed"), not in the thread that captures ("thread
+        local"), or in no thread ("global").
+    """
+
+    def __init__(self, origin: Stream, mode: str) -> None:
+        self.origin, self.members = origin, {origin}
+        self.mode, self.thread = mode, threading.get_ident()
+        self.broken = self.ended = False
+        self.nodes: list[tuple[Work, frozenset[int]]] = []
+        origin.capture, origin.tails = self, frozenset()
+
+    def add(self, stream: Stream, work: Work) -> None:
+        self.nodes.append((work, stream.tails))
+        stream.tails = frozenset({len(self.nodes) - 1})
+
+    def join(self, stream: Stream, tails: frozenset[int]) -> None:
+        """The stream's next work waits for these too; the stream captures from now on."""
+        self.members.add(stream)
+        stream.capture, stream.tails = self, stream.tails | tails
+
+    def end(self) -> None:
+        """No stream captures any more.
+
+        Raises
+        ------
+        CudaError : it was broken, or a stream's work is not waited for.
+        """
+        left = set().union(*(stream.tails for stream in self.members))
+        reached = self._before(self.origin.tails)
+        for stream in self.members:
+            stream.capture, stream.tails = None, frozenset()
+        self.ended = True
+        if self.broken:
+            raise CudaError(Status.CAPTURE_INVALIDATED)
+        if not left <= reached:
+            raise CudaError(Status.CAPTURE_UNJOINED)
+
+    def _before(self, tails: Iterable[int]) -> set[int]:
+        reached: set[int] = set()
+        ahead = list(tails)
+        while ahead:
+            node = ahead.pop()
+            if node not in reached:
+                reached.add(node)
+                ahead.extend(self.nodes[node][1])
+        return reached
+
+
+class Graph:
+    """Captured work in two orders that its edges allow: as it was captured, and what came last first.
+    Launches take them in turn, so that a branch runs before and after what it runs beside."""
+
+    def __init__(self, nodes: Sequence[tuple[Work, frozenset[int]]]) -> None:
+        done: set[int] = set()
+        late: list[Work] = []
+        while len(late) < len(nodes):
+            node = max(k for k, (_, tails) in enumerate(nodes) if k not in done and tails <= done)
+            done.add(node)
+            late.append(nodes[node][0])
+        self.orders = itertools.cycle(([work for work, _ in nodes], late))
