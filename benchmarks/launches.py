@@ -1,13 +1,12 @@
-"""What the host does in `Trainer.step` where it launches kernel by kernel: microseconds a launch.
+"""Time on the host for each launch of `Trainer.step` without CUDA graphs, in microseconds.
 
     python benchmarks/launches.py
     python benchmarks/launches.py narrow 512
 
-Three ways: through the verbs, which look at their arrays and choose a kernel; as the step is replayed
-from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six arguments. On
-a GPU the device works meanwhile. Without one, CuPy runs on emulated devices (tests/support), which are
-told of a launch and do nothing: then the time of a launch is CuPy's own and a microsecond or two of the
-emulation's."""
+Three ways are timed: through the verbs, which look at their arrays and choose a kernel; as the step is
+replayed from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six
+arguments. On a GPU the device works meanwhile. Without one, CuPy runs on emulated devices
+(tests/support). They do not run the kernels; their own cost is one or two microseconds a launch."""
 
 from __future__ import annotations
 
@@ -68,11 +67,11 @@ def main(networks: Sequence[str], rows: int, rounds: int) -> None:
         for _ in range(3):
             step_once()
         (step,) = trainer._steps.values()
-        ((replay, _),) = step._kept.values()
-        count = len(replay._calls)
+        (launches,) = step._lists.values()
+        count = len(launches)
         bound = measure(step_once)
-        step._kept.clear()
-        step._refused = True  # so that it goes through the verbs every time
+        step._lists.clear()
+        step._refused = step._met  # so that it goes through the verbs every time
         verbs = measure(step_once)
         print(f"{name:12}{count:10}{verbs / count:8.1f}{bound / count:8.1f}{bound:20.0f}")
     print(f"\nbare RawKernel{measure(launch_bare):15.1f}")

@@ -1,8 +1,8 @@
 """How CUDA text becomes a kernel; the same for every entry of every table.
 
-`cupy` is passed in, never imported: a machine without it can import every kernel file, and a test can
-pass a stand-in that runs the same text on the host. Kernels are built once per text and type, and bound
-to their arrays: what is left of a launch is then one call of CuPy's."""
+`cupy` is passed in, never imported: a machine without it can import every kernel file. Kernels are built
+once per text and type. A launcher binds one to its arrays: a launch is then one call of CuPy's.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Each is a pair: `*_cuda(cupy, ...)` binds the CUDA kernel to its arrays, and `*_numpy(..., scratch)` the
 NumPy twin (see blocks.py). What is bound is a call without arguments. Arrays are C-contiguous; a batch is
-(rows, n)."""
+(rows, n).
+"""
 
 from __future__ import annotations
 

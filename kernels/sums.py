@@ -128,8 +128,10 @@ def weighted_sum_cuda(
     scratch: Scratch,
     squares: bool = False,
 ) -> Bound:
-    """Bind out[slot[0]] (+)= Σ weights values in float64; without weights Σ values, or with `squares` Σ
-    values².  `squares` has no meaning where there are weights."""
+    """Bind out[slot[0]] (+)= Σ weights values in float64.
+
+    Without weights it is Σ values, or with `squares` Σ values². With weights, `squares` has no meaning.
+    """
     size = launch.vector_size((values,) if weights is None else (values, weights))
     text = _constants(WEIGHTED=weights is not None, SQUARES=squares)
     kernel = launch.by_vectors(cupy, "weighted_sum", size, text, T=launch.c_type(values))

@@ -9,7 +9,7 @@ alone, and no test that has no backend.
 GPUBP_TEST_EXACT=1 examines every launch on an emulated device: an array is a piece of memory of its own,
 with a page behind it that nobody may touch; a kernel runs twice, the second time with its threads in
 falling order; and one operation of its text is one IEEE operation. Otherwise arrays come from CuPy's
-pool, and a multiplication and an addition are fused, as on a GPU.
+pool. A multiplication and an addition are then fused, as on a GPU.
 
 Without hypothesis, the tests of examples it draws are skipped; so are other tests without what they need.
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.

@@ -6,6 +6,7 @@ import gc
 import math
 import threading
 import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,88 @@ def test_what_is_kept_to_be_replayed_holds_no_data(replaying: CupyBackend) -> No
         replaying.synchronize()
         used.append(replaying.xp.get_default_memory_pool().used_bytes())
     assert used[-1] - used[-3] < x.nbytes // 2
+
+
+def test_a_captured_step_within_another_is_part_of_it(replaying: CupyBackend) -> None:
+    ones, values = replaying.xp.ones(3, np.float32), replaying.xp.zeros(3, np.float32)
+    inner = replaying.capture(lambda: replaying.add(ones, values))
+
+    def step() -> None:
+        inner()
+        replaying.add(values, values)
+
+    outer, expected = replaying.capture(step), 0.0
+    for k in range(6):
+        outer()
+        expected = 2 * (expected + 1)
+        if k % 2:  # and on its own too
+            inner()
+            expected += 1
+        np.testing.assert_array_equal(replaying.to_numpy(values), expected)
+
+
+def test_a_step_without_room_for_all_its_scratch_memory_goes_on_through_the_verbs(
+    replaying: CupyBackend,
+) -> None:
+    """What is replayed keeps the memory of all its launches; verbs give it back one after the other."""
+    if conftest.EXACT:
+        pytest.skip("the limit is that of CuPy's pool")
+    xp, size = replaying.xp, 2**22
+    ones, values = xp.ones(size, np.float32), xp.zeros(size, np.float32)
+
+    def step() -> None:
+        for _ in range(4):
+            scratch = replaying.empty(size, np.float32)
+            replaying.convert(ones, scratch)
+            replaying.add(scratch, values)
+
+    captured, pool = replaying.capture(step), xp.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.used_bytes() + 3 * 4 * size)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of the graph that has no room
+            for _ in range(5):
+                captured()
+    finally:
+        pool.set_limit(size=0)
+    np.testing.assert_array_equal(replaying.to_numpy(values), 20)
+    assert isinstance(captured, CapturedStep) and captured.captured + captured.written_down == 0
+
+
+def test_rows_that_cannot_be_captured_leave_the_graphs_of_others_alone(
+    graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
+    clock = graphs.xp.zeros(2, np.int64)
+    bad, *good = (graphs.asarray(np.full((4, 6), k, np.float32)) for k in range(3))
+
+    def step() -> None:
+        graphs.gather(rows, "x", clock, 0, out)
+        if graphs._recording.held is not None and rows.x is bad:
+            raise graphs.xp.cuda.runtime.CUDARuntimeError(901)
+
+    captured = graphs.capture(step)
+    with pytest.warns(RuntimeWarning, match="cannot be captured"):
+        for _ in range(CAPTURES_TRIED + 2):
+            for rows.x in (*good, bad):
+                captured()
+                np.testing.assert_array_equal(graphs.to_numpy(out), graphs.to_numpy(rows.x))
+    assert isinstance(captured, CapturedStep)
+    assert (captured.captured, captured.written_down) == (2, 1)
+
+
+def test_rows_that_cannot_be_replayed_leave_those_of_other_types_alone(
+    replaying: CupyBackend,
+) -> None:
+    rows, out = Rows(None), replaying.xp.empty((4, 6), np.float32)
+    clock = replaying.xp.zeros(2, np.int64)
+    step = replaying.capture(lambda: replaying.gather(rows, "x", clock, 0, out))
+    for dtype in (np.float16, np.float32):
+        rows.x = replaying.xp.ones((4, 6), dtype)
+        for _ in range(4):
+            step()
+    assert isinstance(step, CapturedStep) and step.captured + step.written_down == 1
 
 
 def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend) -> None:

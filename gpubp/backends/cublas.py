@@ -107,11 +107,12 @@ class Cublas:
         inner = a.shape[0] if transpose_a else a.shape[1]
         rows, columns = out.shape
         arguments = (
-            *(int(transpose_b), int(transpose_a), columns, rows, inner),
+            *(transpose_b, transpose_a, columns, rows, inner),
             *(_scalar(kind, alpha)[1], b.data.ptr, _NUMBERS[kind], b.shape[1]),
             *(a.data.ptr, _NUMBERS[kind], a.shape[1], _scalar(kind, beta)[1]),
             *(out.data.ptr, _NUMBERS[out.dtype.char], columns, compute, _DEFAULT_ALGORITHM),
         )
+        arrays = a, b, out  # the arguments are addresses alone, which these keep
 
         def multiply() -> None:
             self.prepare()
@@ -119,7 +120,8 @@ class Cublas:
             handle.use(self._cupy.cuda.get_current_stream().ptr, workspace)
             status = self._gemm(handle.pointer, *arguments)
             if status:
-                what = f"{kind} {tuple(a.shape)} by {tuple(b.shape)} into {tuple(out.shape)}"
+                left, right, into = (tuple(array.shape) for array in arrays)
+                what = f"{kind} {left} by {right} into {into}"
                 raise CublasError(f"cublasGemmEx failed with status {status} at {what}")
 
         return multiply

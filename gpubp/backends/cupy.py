@@ -51,7 +51,7 @@ def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
 
 
 class CupyBackend(Backend):
-    """The verbs on device number `device`, through `cupy` and cuBLAS's `library`, or stand-ins for them.
+    """The verbs on device number `device`, through `cupy` and cuBLAS's `library`.
 
     With `graphs`, steps become CUDA graphs where all they do can be captured; without, lists of launches.
     """
@@ -123,10 +123,11 @@ class CupyBackend(Backend):
         return self._recording.counters(self.xp)
 
     def _do(self, call: Callable[[], None]) -> None:
-        """Make a call that a step's replays may make again: all it uses is bound to it."""
-        if self._recording.calls is not None:
+        """Make a call, or write it down for a step's replays: all it uses is bound to it."""
+        if self._recording.calls is None:
+            call()
+        else:
             self._recording.calls.append(call)
-        call()
 
     def synchronize(self) -> None:
         with self.use():

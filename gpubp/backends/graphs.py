@@ -1,12 +1,13 @@
 """A step as a CUDA graph: captured when it is met for the second time, then replayed by one launch.
 
-Where there are to be no graphs, or CUDA refuses, it is replayed launch by launch: each is bound to its
-arrays, and none goes through the verbs again.
+Without graphs, or where CUDA refuses, its launches are written down instead, each bound to its arrays.
+They are then made again and again, without the verbs.
 
-What a step computes must then depend on the contents of arrays alone. Three things do not: where a step's
-rows lie (`Rows`), which is the key that a graph is kept under; scratch memory, which a graph holds on to;
-and the memory that products count in and cuBLAS works in, which a step's graphs share. They share the
-step's buffers too, so no two of them run at the same time.
+A step must do its work by verbs alone: a list of launches holds nothing else. What it computes must
+depend on the contents of arrays alone. Three things do not: where a step's rows lie (`Rows`), which is
+the key that a graph is kept under; scratch memory, which a graph holds on to; and the memory that
+products count in and cuBLAS works in, which a step's graphs share. They share the step's buffers too, so
+no two of them run at the same time.
 
 What a step asks for `beside` what follows is captured on another stream: a branch of the graph.
 """
@@ -29,7 +30,7 @@ from .cublas import CublasError
 __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
 
 GRAPHS_KEPT = 8
-"""Graphs of one step, each for other places of its rows."""
+"""Graphs, or lists of launches, of one step, each for other places of its rows."""
 
 SIDES, SIDE_WORKSPACE_BYTES = 3, 4 * 2**20
 """Branches of a graph beside the main one, and the size of cuBLAS's workspace on each."""
@@ -63,8 +64,7 @@ class Recording(threading.local):
     memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
         another, and for those that run on each side.
     asked : where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
-    calls : what the verbs do, while it is written down.
-    refused : whether a verb did what may not be replayed, since `calls` began.
+    calls : what the verbs would do, while that is written down.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
@@ -72,7 +72,6 @@ class Recording(threading.local):
     memory: ProductMemory | None = None
     side_memories: Sequence[ProductMemory] = ()
     calls: list[Callable[[], None]] | None = None
-    refused = False
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -146,29 +145,22 @@ class Recording(threading.local):
         if self.sources is not None:
             self.sources[id(rows), field] = rows, field
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step runs that is to be replayed: what it calls is part of it."""
+        return any(kept is not None for kept in (self.sources, self.held, self.calls))
+
     def refuse(self, what: str) -> None:
         """End a capture, if there is one: what comes may not be replayed."""
-        self.refused = True
-        if self.held is not None:
+        if self.held is not None or self.calls is not None:
             raise CannotCaptureError(what)
-
-
-class Launches:
-    """A step's launches, one by one, on the stream that is current."""
-
-    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
-        self._calls = tuple(calls)
-
-    def launch(self) -> None:
-        for call in self._calls:
-            call()
 
 
 class CapturedStep:
     """`step`, to be called again and again; its first calls run it, later ones launch a graph.
 
     Without `graphs`, and where CUDA refuses to capture it, which a warning tells, later calls make its
-    launches one by one. Where a verb refuses, it is run every time.
+    launches one by one. Where a verb refuses, or memory is short, it is run every time.
 
     Parameters
     ----------
@@ -188,38 +180,42 @@ class CapturedStep:
         self._memories: list[ProductMemory] = []
         self._asked: set[str] = set()
         self._sources: tuple[tuple[Rows, str], ...] | None = None
+        self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
+        # Launches count in memory of their stream's own: a list is for one stream.
+        self._lists: dict[tuple[Key, int], tuple[Callable[[], None], ...]] = {}
         self._met: set[Key] = set()
-        self._kept: dict[Key, tuple[Any, list[Array]]] = {}
-        self._refused = False
+        self._refused: set[Key] = set()
+        self._without_graph: set[Key] = set()
         self._failures: dict[Key, int] = {}
 
     def __call__(self) -> None:
+        if self._recording.is_busy:
+            self._step()
+            return
         if self._sources is None:
             self._run()
             return
         key = self._key()
-        kept = self._kept.get(key)
-        if kept is None and not self._refused and key in self._met:
-            if self._makes_graphs:
+        if key not in self._graphs and key in self._met and key not in self._refused:
+            if self._makes_graphs and key not in self._without_graph:
                 self._capture(key)
-                kept = self._kept.get(key)
-            if not self._makes_graphs:  # or no more
-                self._write_down(self._key())
+            if not self._makes_graphs or key in self._without_graph:
+                self._launch(key)
                 return
-        if kept is None:
-            self._run()
+        if key in self._graphs:
+            self._graphs[key][0].launch()
         else:
-            kept[0].launch()
+            self._run()
 
     @property
     def captured(self) -> int:
         """How many graphs it has."""
-        return sum(not isinstance(kept, Launches) for kept, _ in self._kept.values())
+        return len(self._graphs)
 
     @property
     def written_down(self) -> int:
         """How many lists of launches it has."""
-        return len(self._kept) - self.captured
+        return len(self._lists)
 
     def _run(self) -> None:
         """Run the step as it is, which also compiles its kernels, and note where its rows lie."""
@@ -231,17 +227,14 @@ class CapturedStep:
         finally:
             recording.sources = None
         if len(self._met) >= 64 * GRAPHS_KEPT:  # rows that never lie in the same place twice
-            self._met.clear()
-            self._failures.clear()
+            for known in (self._met, self._refused, self._without_graph, self._failures):
+                known.clear()
         self._met.add(self._key())
 
     def _key(self) -> Key:
-        """Where the rows lie, of what type they are, and which of them a step takes; and the stream, where
-        launches count in memory of its own."""
+        """Where the rows lie, of what type they are, and which of them a step takes."""
         assert self._sources is not None
-        places: list[Any] = []
-        if not self._makes_graphs:
-            places.append(self._cupy.cuda.get_current_stream().ptr)
+        places = []
         for rows, field in self._sources:
             array, order = getattr(rows, field), rows.order
             place = (array.data.ptr, array.dtype) if array is not None else None
@@ -249,20 +242,22 @@ class CapturedStep:
         return tuple(places)
 
     def _capture(self, key: Key) -> None:
+        """Make a graph for this key, or note why there is none."""
         cupy = self._cupy
         errors = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError, CublasError
         try:
-            graph, held = self._record()
+            graph = self._record()
         except CannotCaptureError:
-            self._refused = True
+            self._refused.add(key)
             return
         except (*errors, MemoryError) as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             if failures < CAPTURES_TRIED and not isinstance(error, MemoryError):
                 return
-            self._makes_graphs = False
-            self._kept.clear()
-            self._memories.clear()
+            self._without_graph.add(key)
+            if not self._graphs:  # it is not these rows
+                self._makes_graphs = False
+                self._memories.clear()
             warnings.warn(
                 f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
                 " one, which gives the same result more slowly",
@@ -271,23 +266,28 @@ class CapturedStep:
             )
             return
         self._failures.clear()
-        self._keep(key, graph, held)
+        _keep(self._graphs, key, graph)
 
-    def _keep(self, key: Key, replay: Any, held: list[Array]) -> None:
-        while len(self._kept) >= GRAPHS_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[key] = replay, held
+    def _launch(self, key: Key) -> None:
+        """Make the step's launches one by one, or run it where they cannot be written down."""
+        place = key, self._cupy.cuda.get_current_stream().ptr
+        if place not in self._lists:
+            try:
+                _keep(self._lists, place, self._write_down())
+            except (CannotCaptureError, MemoryError):  # scratch memory of all its launches at once
+                self._refused.add(key)
+                self._run()
+                return
+        for call in self._lists[place]:
+            call()
 
-    def _write_down(self, key: Key) -> None:
-        """Run the step, and keep its launches if all of them may be replayed."""
+    def _write_down(self) -> tuple[Callable[[], None], ...]:
+        """The step's launches, none of which is made."""
         recording = self._recording
-        recording.calls, recording.refused = [], False
+        recording.calls = []
         try:
             self._step()
-            if recording.refused:
-                self._refused = True
-            else:
-                self._keep(key, Launches(recording.calls), [])
+            return tuple(recording.calls)
         finally:
             recording.calls = None
 
@@ -316,6 +316,13 @@ class CapturedStep:
                 return stream.end_capture(), held
         finally:
             recording.end()
+
+
+def _keep(kept: dict[Any, Any], key: Any, replay: Any) -> None:
+    """Keep it, and of the others the latest."""
+    while len(kept) >= GRAPHS_KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = replay
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
-"""What CuPy's lowest modules are answered: one class a module, whose methods have the names and arguments
-of the module's functions."""
+"""The functions that replace those of CuPy's lowest modules: one class for each module, whose methods
+have the names and arguments of the functions."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def cache_directory() -> Path:
 
 @functools.cache
 def precompiled(text: str, flags: Sequence[str]) -> Path:
-    """Folder of a header `first.h` and its compiled form, which spares a text that begins with it most of
-    the time. What the header includes is found by `flags`."""
+    """Folder of a header `first.h` and its compiled form: a text that begins with it compiles in a fraction
+    of the time. What the header includes is found by `flags`."""
     version = subprocess.run([_compiler(), "--version"], capture_output=True, check=True).stdout
     key = hashlib.sha256(text.encode() + version + " ".join(flags).encode()).hexdigest()
     folder = cache_directory() / key[:16]

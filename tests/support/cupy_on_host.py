@@ -2,9 +2,8 @@
 
 CuPy's Python and Cython run as they are: its layouts, casts, checks of arguments, memory pool, streams
 and graphs. Only its three lowest modules, which call NVIDIA's libraries, are answered from here:
-`runtime`, `driver` and `nvrtc` of `cupy_backends.cuda` (how: `interposing.py`). A libcuda in the driver's
-place would not do: the CUDA runtime that CuPy's wheel contains asks the driver to prove that it is
-NVIDIA's.
+`runtime`, `driver` and `nvrtc` of `cupy_backends.cuda` (how: `interposing.py`). Replacing libcuda would not
+work: the CUDA runtime in CuPy's wheel checks that the driver is NVIDIA's.
 
 On a machine with a GPU, CuPy runs on that: `install` must not be called there.
 """
@@ -91,8 +90,8 @@ class CudaOnHost:
         Parameters
         ----------
         exact : every array is a piece of memory of its own, every launch is examined, and arithmetic is
-            that of the text. Otherwise arrays come from CuPy's pool, filled with NaN when they come and go,
-            and arithmetic is that of a GPU.
+            that of the text. Otherwise arrays come from CuPy's pool, filled with NaN when they are
+            allocated and freed, and multiplications and additions are fused.
 
         Raises
         ------

@@ -1,6 +1,6 @@
-"""Functions of Cython modules, replaced by Python's.
+"""Replace functions of Cython modules by Python functions.
 
-Cython modules call each other through pointers, which a module offers in `__pyx_capi__` with the
+Cython modules call each other through pointers, which each module lists in `__pyx_capi__` with the
 signature of each. `interpose` writes a C function of the same signature for each, which calls a Python
 function, and puts its pointer there. Modules that are imported later use it.
 """
@@ -82,7 +82,7 @@ _kept: list[Any] = []  # what other modules have pointers to
 
 def interpose(module: Any, functions: Mapping[str, Callable[..., Any]]) -> None:
     """Let these functions stand in the place of the module's functions of the same names, for callers in
-    Python and in Cython. Those of other names are left out."""
+    Python and in Cython. Functions that the module does not have are ignored."""
     offered: dict[str, Any] = getattr(module, "__pyx_capi__", {})
     names = [name for name in functions if name in offered]
     signatures = {name: _capsule_name(offered[name]) for name in names}

@@ -1,7 +1,7 @@
 """The text of CUDA kernels, compiled and run by the host.
 
-The text is what CuPy gives to NVRTC, CuPy's own headers with it; `machine.h` supplies what CUDA C++ has and
-C++ has not. Not supported: spinning on another block, dynamic parallelism, cooperative groups, textures,
+The text is what CuPy gives to NVRTC, CuPy's own headers with it; `machine.h` supplies what CUDA C++ adds to
+C++. Not supported: spinning on another block, dynamic parallelism, cooperative groups, textures,
 half and bfloat16 intrinsics, inline PTX, `#include` of CUDA's headers, `__shared__` variables in function
 templates.
 """

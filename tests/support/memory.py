@@ -1,4 +1,4 @@
-"""The memory of emulated devices: to use what lies outside of it, or was given back, is a fault."""
+"""The memory of emulated devices. Access outside it, or after it was freed, is a fault."""
 
 from __future__ import annotations
 

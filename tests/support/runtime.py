@@ -30,7 +30,7 @@ MOST_ASKED = 1024
 """Pieces of work in a stream's queue; the host waits when there are more, as it does for a GPU's."""
 
 MOST_COMPARED = 2**22
-"""Bytes of a launch's arrays, up to which it is done twice to find what depends on the order of threads."""
+"""A launch on at most so many bytes runs twice, to find results that depend on the order of threads."""
 
 
 class Launch(NamedTuple):
@@ -142,17 +142,13 @@ class Runtime:
         self._thread.device = number
 
     def check(self) -> None:
-        """
-        Raises
-        ------
-        CudaError : the current device has met a fault.
-        """
+        """Raise the fault of the current device, if it has one."""
         status = self._errors.get(self.device)
         if status:
             raise CudaError(status)
 
     def forgive(self) -> list[str]:
-        """Forget faults, captures and what is still to be done, as no real device does; returns reports."""
+        """Reset all devices, which real ones cannot do, and return the reports of faults."""
         with self.lock:
             reports, self.reports = self.reports, []
             self._errors.clear()
@@ -216,8 +212,7 @@ class Runtime:
                 raise CudaError(Status.CAPTURE_UNSUPPORTED)
 
     def copy(self, to: int, source: int, size: int, stream: Stream, wait: bool) -> None:
-        """Copy between any two places. What is not page-locked is read before the call returns, and written
-        before it too."""
+        """Copy between any two places. Ordinary host memory is read or written before the call returns."""
         if size == 0:
             return
         target, origin = self.memory.find(to, size), self.memory.find(source, size)

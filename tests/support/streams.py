@@ -1,7 +1,8 @@
 """Streams, events, captures and graphs: queues of work, and what is known of it.
 
 Reference: NVIDIA, "CUDA Runtime API", and "CUDA C++ Programming Guide", sections "Streams" and "CUDA
-Graphs"."""
+Graphs".
+"""
 
 from __future__ import annotations
 
