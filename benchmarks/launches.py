@@ -6,7 +6,8 @@
 Three ways are timed: through the verbs, which look at their arrays and choose a kernel; as the step is
 replayed from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six
 arguments. On a GPU the device works meanwhile. Without one, CuPy runs on emulated devices
-(tests/support). They do not run the kernels; their own cost is one or two microseconds a launch."""
+(tests/support). They do not run the kernels; their own cost is one or two microseconds a launch.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,6 @@ from gpubp.benchmark.tasks import ARCHITECTURES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support import cupy_on_host
-from support.cublas_on_host import cublas_on_host
 
 SMALL, CALLS = ("narrow", "classifier", "regression"), 50
 BARE = (
@@ -82,9 +82,8 @@ def open_backend() -> tuple[CupyBackend, list[Any]]:
     note: list[Any] = []
     if not cupy_on_host.gpus()[0]:
         cuda = cupy_on_host.install()
-        cuda.present, cuda.noted = True, note
-        library = cublas_on_host(cuda.runtime)
-        cublas.load_library = lambda: library
+        cuda.runtime.present, cuda.runtime.noted = True, note
+        cublas.load_library = lambda: cuda.cublas
     return open_cupy(graphs=False), note
 
 

@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from support import cupy_on_host
 from support.compiling import HostCompileError, host_compiler
-from support.cublas_on_host import cublas_on_host
 
 from gpubp import backends
 from gpubp.backends import Backend
@@ -126,17 +124,10 @@ def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     if ON_HOST is None:
         pytest.skip(f"CuPy cannot run on the host: {NO_GPU_BECAUSE or 'there is a GPU'}")
     with ON_HOST.devices(exact=EXACT):
-        library = _cublas()
-        monkeypatch.setattr("gpubp.backends.cublas.load_library", lambda: library)
+        monkeypatch.setattr("gpubp.backends.cublas.load_library", lambda: ON_HOST.cublas)
         forget_cupy()
         yield backends.get_backend("cupy")
     forget_cupy()
-
-
-@cache
-def _cublas() -> Any:
-    assert ON_HOST is not None
-    return cublas_on_host(ON_HOST.runtime)
 
 
 def forget_cupy() -> None:

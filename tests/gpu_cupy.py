@@ -24,7 +24,6 @@ def import_cupy() -> Any:
 
 @cache
 def _put_on_host() -> None:
-    from support.cublas_on_host import cublas_on_host
     from support.cupy_on_host import gpus, install
 
     from gpubp.backends import cublas
@@ -33,8 +32,7 @@ def _put_on_host() -> None:
         raise RuntimeError("GPUBP_TEST_BACKENDS is cupy-on-host, but there is a GPU")
     cuda = install()
     _until_the_end.enter_context(cuda.devices())
-    library = cublas_on_host(cuda.runtime)
-    cublas.load_library = lambda: library
+    cublas.load_library = lambda: cuda.cublas
 
 
 def open_backend(graphs: bool = False) -> Any:

@@ -11,7 +11,6 @@ import conftest
 import pytest
 from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
 from gpubp.kernels.matmul import matmul_cuda
-from support.cublas_on_host import cublas_on_host
 from support.kernels import Kernel
 from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
 
@@ -41,12 +40,12 @@ class Recorder:
         self._devices.__enter__()
         import cupy
 
-        self.backend = CupyBackend(cupy, cublas_on_host(self.cuda.runtime))
-        self.cuda.noted = []
+        self.backend = CupyBackend(cupy, self.cuda.cublas)
+        self.cuda.runtime.noted = []
         return self
 
     def __exit__(self, *error: Any) -> None:
-        noted, self.cuda.noted = self.cuda.noted or [], None
+        noted, self.cuda.runtime.noted = self.cuda.runtime.noted or [], None
         self._devices.__exit__(*error)
         own = [kernel for kernel in noted if not kernel.name.startswith("cupy_")]
         self.kernels = {(kernel.code, kernel.name): kernel for kernel in own}

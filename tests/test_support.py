@@ -293,7 +293,7 @@ def test_unknown_options_are_errors_and_broken_texts_have_the_compilers_log(
 ) -> None:
     for option, message in (("--no-such", "is not known"), ("-DT=float", "use the name T")):
         with pytest.raises(ValueError, match=message):
-            compile_text(FILL, (option,), as_a_gpu=False)
+            compile_text(FILL, (option,), exact=True)
     x = cupy().zeros(1, np.float32)
     with pytest.raises(cupy().cuda.compiler.CompileException, match=r"kernel.cu:1:.*undeclared"):
         raw(FILL.replace("1.0f", "undeclared"))((1,), (1,), (x, np.int32(0)))

@@ -148,7 +148,7 @@ class Recording(threading.local):
     @property
     def is_busy(self) -> bool:
         """Whether a step runs that is to be replayed: what it calls is part of it."""
-        return any(kept is not None for kept in (self.sources, self.held, self.calls))
+        return not (self.sources is None and self.held is None and self.calls is None)
 
     def refuse(self, what: str) -> None:
         """End a capture, if there is one: what comes may not be replayed."""
@@ -196,16 +196,24 @@ class CapturedStep:
             self._run()
             return
         key = self._key()
-        if key not in self._graphs and key in self._met and key not in self._refused:
-            if self._makes_graphs and key not in self._without_graph:
-                self._capture(key)
-            if not self._makes_graphs or key in self._without_graph:
-                self._launch(key)
-                return
-        if key in self._graphs:
-            self._graphs[key][0].launch()
-        else:
+        graph = self._graphs.get(key)
+        if graph is not None:
+            graph[0].launch()
+        elif key not in self._met or key in self._refused:
             self._run()
+        elif self._may_capture(key):
+            self._capture(key)
+            if key in self._graphs:
+                self._graphs[key][0].launch()
+            elif self._may_capture(key):  # later, or a verb has refused
+                self._run()
+            else:
+                self._launch(key)
+        else:
+            self._launch(key)
+
+    def _may_capture(self, key: Key) -> bool:
+        return self._makes_graphs and key not in self._without_graph
 
     @property
     def captured(self) -> int:
@@ -271,14 +279,16 @@ class CapturedStep:
     def _launch(self, key: Key) -> None:
         """Make the step's launches one by one, or run it where they cannot be written down."""
         place = key, self._cupy.cuda.get_current_stream().ptr
-        if place not in self._lists:
+        calls = self._lists.get(place)
+        if calls is None:
             try:
-                _keep(self._lists, place, self._write_down())
+                calls = self._write_down()
             except (CannotCaptureError, MemoryError):  # scratch memory of all its launches at once
                 self._refused.add(key)
                 self._run()
                 return
-        for call in self._lists[place]:
+            _keep(self._lists, place, calls)
+        for call in calls:
             call()
 
     def _write_down(self) -> tuple[Callable[[], None], ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from .compiling import HostCompileError
 from .kernels import Kernel, compile_text, names_in
@@ -14,21 +14,7 @@ from .memory import HOST
 from .runtime import DEVICES, Runtime
 from .streams import CudaError, Status
 
-__all__ = ["Cuda", "DriverAnswers", "NvrtcAnswers", "RuntimeAnswers", "functions_of"]
-
-
-class Cuda(Protocol):
-    """What the answers depend on.
-
-    Attributes
-    ----------
-    present : whether CuPy finds devices.
-    noted : where kernels are written down instead of being compiled and run, if anywhere.
-    """
-
-    present: bool
-    noted: list[Kernel] | None
-    runtime: Runtime
+__all__ = ["DriverAnswers", "NvrtcAnswers", "RuntimeAnswers", "functions_of"]
 
 
 ARCHITECTURE = 9, 0
@@ -56,8 +42,8 @@ _TO_HOST_MEMORY_TYPE, _DEVICE_MEMORY_TYPE = 1, 2
 
 def functions_of(answers: Any) -> dict[str, Callable[..., Any]]:
     """The methods of `answers`, for one thread at a time and with CuPy's exceptions."""
-    names = [name for name in vars(type(answers)) if name not in ("__init__", "translate")]
-    return {name: _answer(getattr(answers, name), answers) for name in names if name[:2] != "__"}
+    names = [name for name in vars(type(answers)) if not name.startswith("__")]
+    return {name: _answer(getattr(answers, name), answers) for name in names}
 
 
 def _answer(method: Callable[..., Any], answers: Any) -> Callable[..., Any]:
@@ -70,7 +56,7 @@ def _answer(method: Callable[..., Any], answers: Any) -> Callable[..., Any]:
             with answers.lock:
                 return method(*arguments)
         except CudaError as error:
-            raise answers.translate(error) from None
+            raise answers.error(error.status) from None
 
     return answer
 
@@ -78,20 +64,17 @@ def _answer(method: Callable[..., Any], answers: Any) -> Callable[..., Any]:
 class RuntimeAnswers:
     """`cupy_backends.cuda.api.runtime`: each method has the name and arguments of the function there."""
 
-    def __init__(self, cuda: Cuda, runtime: Any) -> None:
-        self._cuda, self._runtime, self.lock = cuda, cuda.runtime, cuda.runtime.lock
-        self._error, self._pointer_attributes = runtime.CUDARuntimeError, runtime.PointerAttributes
-
-    def translate(self, error: CudaError) -> Exception:
-        return self._error(error.status)
+    def __init__(self, runtime: Runtime, module: Any) -> None:
+        self._runtime, self.lock, self.error = runtime, runtime.lock, module.CUDARuntimeError
+        self._pointer_attributes = module.PointerAttributes
 
     # Devices.
 
     def driverGetVersion(self) -> int:
-        return VERSION[0] * 1000 + VERSION[1] * 10 if self._cuda.present else 0
+        return VERSION[0] * 1000 + VERSION[1] * 10 if self._runtime.present else 0
 
     def getDeviceCount(self) -> int:
-        if not self._cuda.present:
+        if not self._runtime.present:
             raise CudaError(Status.INSUFFICIENT_DRIVER)
         return DEVICES
 
@@ -272,14 +255,11 @@ def _driver_error(self: Any, status: int) -> None:
 class DriverAnswers:
     """`cupy_backends.cuda.api.driver`, what modules and kernels need of it."""
 
-    def __init__(self, cuda: Cuda, error: type[Exception]) -> None:
-        self._cuda, self._runtime, self.lock = cuda, cuda.runtime, cuda.runtime.lock
-        self._error = type("DriverError", (error,), {"__init__": _driver_error})
+    def __init__(self, runtime: Runtime, module: Any) -> None:
+        self._runtime, self.lock = runtime, runtime.lock
+        self.error = type("DriverError", (module.CUDADriverError,), {"__init__": _driver_error})
         self._modules: list[dict[str, Kernel]] = []
         self._functions: list[tuple[Kernel, dict[int, int]]] = []
-
-    def translate(self, error: CudaError) -> Exception:
-        return self._error(error.status)
 
     def moduleLoadData(self, image: bytes) -> int:
         code, *options = image.decode().rstrip("\0").split("\0")
@@ -325,8 +305,8 @@ class DriverAnswers:
             raise CudaError(Status.INVALID_VALUE)
         if shared_bytes > attributes[_DYNAMIC_SHARED_BYTES]:
             raise CudaError(Status.INVALID_VALUE)
-        if self._cuda.noted is not None:
-            self._cuda.noted.append(kernel)
+        if self._runtime.noted is not None:
+            self._runtime.noted.append(kernel)
             return
         addresses = (
             (ctypes.c_size_t * len(kernel.sizes)).from_address(parameters) if parameters else ()
@@ -339,11 +319,11 @@ class NvrtcAnswers:
     """`cupy_backends.cuda.libs.nvrtc`: programs are for the host's compiler while devices are present,
     and for NVRTC itself otherwise."""
 
-    def __init__(self, cuda: Cuda, nvrtc: Any) -> None:
-        self._cuda, self.lock = cuda, cuda.runtime.lock
+    def __init__(self, runtime: Runtime, module: Any) -> None:
+        self._runtime = runtime
         names = [name for name in vars(type(self)) if not name.startswith("_")]
-        self._nvrtc = {name: getattr(nvrtc, name) for name in names}
-        self._error = nvrtc.NVRTCError
+        self._nvrtc = {name: getattr(module, name) for name in names}
+        self._error = module.NVRTCError
         self._programs: dict[int, _Program] = {}
         self._last = 0
 
@@ -351,12 +331,12 @@ class NvrtcAnswers:
         try:
             return self._nvrtc["getVersion"]()
         except RuntimeError:  # CuPy 13 does not find it everywhere
-            if not self._cuda.present:
+            if not self._runtime.present:
                 raise
             return VERSION
 
     def createProgram(self, code: str, name: str, headers: Any, include_names: Any) -> int:
-        if not self._cuda.present:
+        if not self._runtime.present:
             return self._nvrtc["createProgram"](code, name, headers, include_names)
         self._last -= 1  # no address of NVRTC's
         self._programs[self._last] = _Program(code)
@@ -374,8 +354,8 @@ class NvrtcAnswers:
             return
         own = self._programs[program]
         try:
-            if self._cuda.noted is None:
-                compile_text(own.code, options, as_a_gpu=not self._cuda.runtime.exact)
+            if self._runtime.noted is None:
+                compile_text(own.code, options, exact=self._runtime.exact)
         except HostCompileError as error:
             own.log = str(error)
             raise self._error(6) from None  # NVRTC_ERROR_COMPILATION

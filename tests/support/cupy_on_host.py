@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .answers import DriverAnswers, NvrtcAnswers, RuntimeAnswers, functions_of
+from .cublas_on_host import cublas_on_host
 from .interposing import interpose
-from .kernels import Kernel
 from .memory import NOTHING
 from .runtime import Runtime
 from .streams import CudaError, Stream
@@ -39,7 +39,7 @@ def gpus() -> tuple[int, str]:
 
 
 def install() -> CudaOnHost:
-    """Let CuPy run on the host from now on; devices are there while `present` is true.
+    """Let CuPy run on the host from now on; devices are there within `CudaOnHost.devices`.
 
     Raises
     ------
@@ -62,26 +62,20 @@ def _install() -> CudaOnHost:
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # libraries are kept by `compiling`
     cuda = CudaOnHost()
     for module, answers in (
-        (runtime, RuntimeAnswers(cuda, runtime)),
-        (driver, DriverAnswers(cuda, driver.CUDADriverError)),
-        (nvrtc, NvrtcAnswers(cuda, nvrtc)),
+        (runtime, RuntimeAnswers),
+        (driver, DriverAnswers),
+        (nvrtc, NvrtcAnswers),
     ):
-        interpose(module, functions_of(answers))
+        interpose(module, functions_of(answers(cuda.runtime, module)))
     return cuda
 
 
 class CudaOnHost:
-    """The devices, and what their compiler is to do.
-
-    Attributes
-    ----------
-    present : whether CuPy finds devices.
-    noted : where kernels are written down instead of being compiled and run, if anywhere.
-    """
+    """The devices, and a cuBLAS for them."""
 
     def __init__(self) -> None:
-        self.present, self.runtime = False, Runtime()
-        self.noted: list[Kernel] | None = None
+        self.runtime = Runtime()
+        self.cublas = cublas_on_host(self.runtime)
 
     @contextlib.contextmanager
     def devices(self, *, exact: bool = False) -> Iterator[None]:
@@ -97,11 +91,11 @@ class CudaOnHost:
         ------
         AssertionError : a device has met a fault that the test did not expect; it says which.
         """
-        if self.present:
+        if self.runtime.present:
             assert exact == self.runtime.exact, "devices of another kind are there already"
             yield
             return
-        self.present, self.runtime.exact = True, exact
+        self.runtime.present, self.runtime.exact = True, exact
         import cupy
 
         pool = cupy.get_default_memory_pool()
@@ -118,7 +112,7 @@ class CudaOnHost:
         finally:
             cupy.cuda.set_allocator(pool.malloc)
             reports = self.runtime.forgive()
-            self.present = False
+            self.runtime.present = False
         assert not reports, f"a device met a fault: {'; '.join(reports)}"
 
 

@@ -126,8 +126,8 @@ def _trampoline(k: int, name: str, signature: str) -> str:
     values = "".join(f", {argument}" for argument in arguments)
     return (
         f'extern "C" {result} answer_{name}({", ".join(parameters)}) {{\n'
-        f"    return call<{result}>({k}, {result}({on_error}){values});\n}}\n"
-    ).replace("PyObject *(nullptr)", "nullptr")
+        f"    return call<{result}>({k}, static_cast<{result}>({on_error}){values});\n}}\n"
+    )
 
 
 def _c_type(declaration: str) -> str:

@@ -52,7 +52,7 @@ _DOUBLES = re.compile(r"typedef\s+double\b|<double\b")
 _WAITS = re.compile(r"__sync|_sync\s*\(|__shared__")
 
 
-def compile_text(code: str, options: Sequence[str], *, as_a_gpu: bool) -> ctypes.CDLL:
+def compile_text(code: str, options: Sequence[str], *, exact: bool) -> ctypes.CDLL:
     """The library of a CUDA text, which NVRTC would take with these options.
 
     Raises
@@ -60,7 +60,7 @@ def compile_text(code: str, options: Sequence[str], *, as_a_gpu: bool) -> ctypes
     HostCompileError : the compiler rejects it, with the compiler's log.
     ValueError : an option that is not known.
     """
-    flags = (*FLAGS, *(AS_A_GPU if as_a_gpu else STRICT), *_include_options(options))
+    flags = (*FLAGS, *(STRICT if exact else AS_A_GPU), *_include_options(options))
     headers = tuple(_INCLUDE.findall(code))
     first = MACHINE.read_text() + "".join(map(_inclusion, headers, itertools.repeat(flags)))
     return load(library(_host_text(code, options), precompiled(first, flags), flags))
@@ -183,7 +183,7 @@ class Kernel:
 
     def _build(self, exact: bool) -> tuple[ctypes.CDLL, _KernelRow]:
         if exact not in self._built:
-            loaded = compile_text(self.code, self.options, as_a_gpu=not exact)
+            loaded = compile_text(self.code, self.options, exact=exact)
             loaded.cuda_on_host_launch.restype = ctypes.c_char_p
             names = names_in(self.code)
             table = (_KernelRow * len(names)).in_dll(loaded, "cuda_on_host_kernels")
@@ -257,17 +257,15 @@ def names_in(code: str) -> list[str]:
     return _KERNEL.findall(code)
 
 
-@functools.cache
-def _made_stacks() -> list[int]:
-    return []
+_made_stacks: list[int] = []
 
 
 def _stacks(loaded: ctypes.CDLL) -> int:
     """The stacks that all kernels' threads run on, one kernel at a time."""
-    if not _made_stacks():
+    if not _made_stacks:
         loaded.cuda_on_host_stacks.restype = ctypes.c_void_p
         address = loaded.cuda_on_host_stacks()
         if address is None:
             raise MemoryError("no memory for the stacks of a block's threads")
-        _made_stacks().append(address)
-    return _made_stacks()[0]
+        _made_stacks.append(address)
+    return _made_stacks[0]

@@ -106,12 +106,15 @@ class Runtime:
     late : which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
     exact : whether arithmetic is that of the text, and each launch is examined: for writes beside its
         arrays, and for results that depend on the order of its threads.
+    present : whether CuPy finds the devices.
+    noted : where kernels are written down instead of being compiled and run, if anywhere.
     reports : more about each fault than CUDA tells.
     asked : the names of what streams were asked for, where a test wants to know.
     """
 
     def __init__(self) -> None:
-        self.late, self.exact = "both", False
+        self.late, self.exact, self.present = "both", False, False
+        self.noted: list[Kernel] | None = None
         self.reports: list[str] = []
         self.asked: list[str] | None = None
         self.memory = Memory([DEVICE_BYTES] * DEVICES)
@@ -208,8 +211,7 @@ class Runtime:
                 capture.mode == "global"
                 or (capture.mode == "thread local" and capture.thread == threading.get_ident())
             ):
-                capture.broken = True
-                raise CudaError(Status.CAPTURE_UNSUPPORTED)
+                capture.fail(Status.CAPTURE_UNSUPPORTED)
 
     def copy(self, to: int, source: int, size: int, stream: Stream, wait: bool) -> None:
         """Copy between any two places. Ordinary host memory is read or written before the call returns."""
@@ -217,8 +219,7 @@ class Runtime:
             return
         target, origin = self.memory.find(to, size), self.memory.find(source, size)
         if stream.capture is not None and (target is None or origin is None):
-            stream.capture.broken = True
-            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+            stream.capture.fail(Status.CAPTURE_UNSUPPORTED)
         if target is None and origin is None:
             ctypes.memmove(to, source, size)
             return
@@ -289,8 +290,7 @@ class Runtime:
         if stream is null:
             for other in self._of_device()[1:]:
                 if other.blocking and other.capture is not None:
-                    other.capture.broken = True
-                    raise CudaError(Status.CAPTURE_IMPLICIT)
+                    other.capture.fail(Status.CAPTURE_IMPLICIT)
                 if other.blocking:
                     self._put(stream, self._reaching(other, other.asked))
         elif stream.blocking:
@@ -324,8 +324,7 @@ class Runtime:
     def wait_for(self, stream: Stream) -> None:
         """Return when the stream has done all it was asked for."""
         if stream.capture is not None:
-            stream.capture.broken = True
-            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+            stream.capture.fail(Status.CAPTURE_UNSUPPORTED)
         self._finish([stream])
         self.check()
 
@@ -392,26 +391,26 @@ class Runtime:
             self.ask(stream, stamp)
             event.stream, event.position = stream, stream.asked
 
-    def wait_for_event(self, handle: int) -> None:
+    def _event(self, handle: int) -> Event:
+        """The event of this handle, which is in no capture."""
         event = self._known(self._events, handle)
         if event.capture is not None:
-            event.capture.broken = True
-            raise CudaError(Status.CAPTURED_EVENT)
+            event.capture.fail(Status.CAPTURED_EVENT)
+        return event
+
+    def wait_for_event(self, handle: int) -> None:
+        event = self._event(handle)
         if event.stream is not None:
             self._until(event.stream, event.position)
         self.check()
 
     def query_event(self, handle: int) -> int:
-        event = self._known(self._events, handle)
-        if event.capture is not None:
-            event.capture.broken = True
-            raise CudaError(Status.CAPTURED_EVENT)
+        event = self._event(handle)
         return 0 if event.stream is None else self.query(event.stream, event.position)
 
     def query_stream(self, stream: Stream) -> int:
         if stream.capture is not None:
-            stream.capture.broken = True
-            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+            stream.capture.fail(Status.CAPTURE_UNSUPPORTED)
         return self.query(stream, stream.asked)
 
     def elapsed_time(self, start: int, end: int) -> float:
@@ -430,15 +429,12 @@ class Runtime:
         stream.refuse_if_broken()
         if event.capture is not None:
             if stream.handle == 0:  # which no capture can have
-                event.capture.broken = True
-                raise CudaError(Status.CAPTURE_IMPLICIT)
+                event.capture.fail(Status.CAPTURE_IMPLICIT)
             if event.capture.ended or stream.capture not in (None, event.capture):
-                event.capture.broken = True
-                raise CudaError(Status.CAPTURE_ISOLATION)
+                event.capture.fail(Status.CAPTURE_ISOLATION)
             event.capture.join(stream, event.tails)
         elif stream.capture is not None:
-            stream.capture.broken = True
-            raise CudaError(Status.CAPTURE_ISOLATION)
+            stream.capture.fail(Status.CAPTURE_ISOLATION)
         elif event.stream is not None:
             self.check()
             self._put(stream, self._reaching(event.stream, event.position))
@@ -470,8 +466,7 @@ class Runtime:
         if stream.device != self.device:
             raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         if stream.capture is not None:  # a graph within a graph is not modelled
-            stream.capture.broken = True
-            raise CudaError(Status.CAPTURE_UNSUPPORTED)
+            stream.capture.fail(Status.CAPTURE_UNSUPPORTED)
 
         def replay() -> None:
             for work in next(graph.orders):

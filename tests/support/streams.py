@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 __all__ = ["Capture", "CudaError", "Event", "Fault", "Graph", "Status", "Stream", "Work"]
 
@@ -24,7 +25,6 @@ class Status:
     INVALID_RESOURCE_HANDLE = 400
     NOT_READY = 600
     ILLEGAL_ADDRESS = 700
-    PEER_ACCESS_ALREADY_ENABLED = 704
     MISALIGNED_ADDRESS = 716
     LAUNCH_FAILURE = 719
     CAPTURE_UNSUPPORTED = 900
@@ -108,6 +108,11 @@ class Capture:
         """The stream's next work waits for these too; the stream captures from now on."""
         self.members.add(stream)
         stream.capture, stream.tails = self, stream.tails | tails
+
+    def fail(self, status: int) -> NoReturn:
+        """What is forbidden has happened: end the capture, and say so."""
+        self.broken = True
+        raise CudaError(status)
 
     def end(self) -> None:
         """No stream captures any more.
