@@ -2,27 +2,25 @@
 // the position of x's first element, n how many elements there are. `out` may be `x`.
 //
 // A thread makes the random bits of the eight positions that share a counter: these cost far more than the rest.
-// Where `first` is a whole number of counters and the arrays are aligned (WHOLE), an access is of 16 bytes, PACK
-// elements, and two neighbouring threads take the two halves of a sector of 32 bytes: those of both their counters,
-// one sector after the other. For that they exchange half of their bits. (Elements of two bytes need none of this:
-// the eight of a thread are 16 bytes.) If each thread moved its own eight, every access would touch half sectors.
-constexpr int PACK = 16 / sizeof(T);
-struct alignas(16) Pack { T value[PACK]; };
-
+// Where `first` is a whole number of counters and the arrays are aligned, an access is of 16 bytes, VECTOR elements,
+// and two neighbouring threads take the two halves of a sector of 32 bytes: those of both their counters, one
+// sector after the other. For that they exchange half of their bits. (Elements of two bytes need none of this: the
+// eight of a thread are 16 bytes.) If each thread moved its own eight, every access would touch half sectors.
+// Elsewhere VECTOR is one.
 __device__ __forceinline__ T dropped(T value, bool kept, double scale) {
     return kept ? T(compute(value) * decltype(compute(value))(scale)) : T(0);
 }
 
-// The PACK elements from i on, as far as there are so many; `words` are their random bits.
+// The VECTOR elements from i on, as far as there are so many; `words` are their random bits.
 __device__ __forceinline__ void drop(const T* x, T* out, long long i, long long n, const unsigned long long* words,
                                      float rate, double scale) {
-    if (i + PACK <= n) {
-        Pack pack = *reinterpret_cast<const Pack*>(x + i);
-        for (int k = 0; k < PACK; ++k)
-            pack.value[k] = dropped(pack.value[k], philox_uniform(words, k) >= rate, scale);
-        *reinterpret_cast<Pack*>(out + i) = pack;
+    if (i + VECTOR <= n) {
+        Vector<T> values = load(x + i);
+        for (int k = 0; k < VECTOR; ++k)
+            values.value[k] = dropped(values.value[k], philox_uniform(words, k) >= rate, scale);
+        store(out + i, values);
     } else {
-        for (int k = 0; k < PACK; ++k)
+        for (int k = 0; k < VECTOR; ++k)
             if (i + k < n) out[i + k] = dropped(x[i + k], philox_uniform(words, k) >= rate, scale);
     }
 }
@@ -34,11 +32,11 @@ extern "C" __global__ void dropout(const T* x, const long long* __restrict__ clo
     const long long i = counter * 8 - first;  // of the counter's first position; before x, perhaps
     unsigned long long words[4];
     philox(seed, clock[0], layer, counter, words);
-    if (!WHOLE) {
+    if (VECTOR == 1) {
         for (int k = 0; k < 8; ++k)
             if (i + k >= 0 && i + k < n)
                 out[i + k] = dropped(x[i + k], philox_uniform(words, k) >= rate, scale);
-    } else if (PACK == 8) {
+    } else if (VECTOR == 8) {
         drop(x, out, i, n, words, rate, scale);
     } else {
         // A sector takes the bits of 2 SHARE words: of each sector, the even thread has the first SHARE.
@@ -52,7 +50,7 @@ extern "C" __global__ void dropout(const T* x, const long long* __restrict__ clo
             lower[k] = odd ? others : for_even;
             upper[k] = odd ? for_odd : others;
         }
-        const long long at = odd ? i - 8 + PACK : i;
+        const long long at = odd ? i - 8 + VECTOR : i;
         for (int k = 0; k < 2; k += SHARE) {
             drop(x, out, at + 4 * k, n, lower + k, rate, scale);
             drop(x, out, at + 8 + 4 * k, n, upper + k, rate, scale);

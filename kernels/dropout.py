@@ -10,7 +10,7 @@ from its upper 24 bits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,18 +69,13 @@ def dropout_cuda(
 ) -> Bound:
     """Bind out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
     clock[0] is the step; `first` the position of x's first element. `out` may be `x`."""
-    whole = first % ELEMENTS_PER_COUNTER == 0 and not (x.data.ptr | out.data.ptr) % 16
-    kernel = launch.raw(cupy, "dropout.cu", "dropout", _text(whole), T=launch.operand_type(x))
+    size = 1 if first % ELEMENTS_PER_COUNTER else launch.vector_size((x, out))
+    kernel = launch.by_vectors(cupy, "dropout", size, PHILOX, T=launch.operand_type(x))
     counters = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
     place = np.uint64(seed), np.uint64(layer), np.int64(first), np.int64(x.size)
     factors = np.float32(rate), np.float64(keep_scale(rate))
     arguments = x, clock, *place, *factors, out
     return partial(kernel, (-(-counters // 128),), (128,), arguments)
-
-
-@cache
-def _text(whole: bool) -> str:
-    return f"{PHILOX}constexpr bool WHOLE = {int(whole)};\n"
 
 
 def dropout_numpy(
