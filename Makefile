@@ -8,12 +8,10 @@
 # used as it is, and nothing is installed.
 
 VENV := .venv
-TREE := build/tree
 
 ifdef PYTHON
-# The checkout is not an importable package until kernels/ stands inside gpubp/; links make it one.
-RUN := PYTHONSAFEPATH=1 PYTHONPATH=$(TREE)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON)
-installed = $(TREE)
+RUN := PYTHONPATH=$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON)
+installed =
 else
 RUN := $(VENV)/bin/python
 IN_PARALLEL := -n auto
@@ -23,21 +21,21 @@ endif
 .PHONY: demo test check bench gpu-check clean
 
 demo: $(call installed,sklearn-cli-plot)
-	@$(RUN) -m gpubp.cli demo $(ARGS)
+	@$(RUN) -m gpubp demo $(ARGS)
 
 test: $(call installed,test)
 	@$(RUN) -m pytest $(IN_PARALLEL) $(ARGS)
 
 bench: $(call installed,bench)
-	@$(RUN) -m gpubp.cli bench $(ARGS)
+	@$(RUN) -m gpubp bench $(ARGS)
 
 gpu-check: $(call installed,test-cuda12)
 	@$(RUN) tests/gpu_check.py $(ARGS)
 
-check: $(VENV)/test.installed $(TREE)
+check: $(VENV)/test.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	MYPYPATH=$(TREE) $(VENV)/bin/mypy --strict -p gpubp
+	$(VENV)/bin/mypy --strict -p gpubp
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -47,11 +45,6 @@ comma := ,
 $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(subst -,$(comma),$*)]'
 	@touch $@
-
-.PHONY: $(TREE)
-$(TREE):
-	@rm -rf $(TREE) && mkdir -p $(TREE)/gpubp
-	@ln -s $(CURDIR)/gpubp/* $(TREE)/gpubp/ && ln -s $(CURDIR)/kernels $(TREE)/gpubp/kernels
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if find_spec(f"{__name__}.kernels") is None:
     raise ImportError(
-        "gpubp is imported from its source folder, where kernels/ lies beside it: install it with"
-        " `pip install -e .`, or start Python in another folder"
+        "gpubp/kernels is not a folder, expected a link to kernels/: git has checked out links as text,"
+        " which `git config core.symlinks true` and a new checkout mend"
     )
 
 from .backends import available_backends, get_backend

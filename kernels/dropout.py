@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import Scratch, flat_blocks
+from .cuda import launch
 
 __all__ = ["dropout_cuda", "dropout_numpy", "keep_scale"]
 

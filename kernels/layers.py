@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .activations import Activation
 from .blocks import Scratch, flat_blocks, row_blocks
 from .costs import Cost
+from .cuda import launch
 
 __all__ = [
     "bias_activate_cuda",

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from . import launch
 from .activations import Activation
+from .cuda import launch
 from .layers import activation_text, derivative_text
 
 __all__ = [

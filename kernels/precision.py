@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import Scratch, flat_blocks
+from .cuda import launch
 
 __all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
+from .cuda import launch
 
 __all__ = [
     "gather_cuda",

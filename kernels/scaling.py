@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import flat_blocks
+from .cuda import launch
 
 __all__ = [
     "adapt_loss_scale_cuda",

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import Scratch, row_blocks
 from .costs import Cost
+from .cuda import launch
 
 __all__ = [
     "row_costs_cuda",

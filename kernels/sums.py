@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import flat_blocks
+from .cuda import launch
 from .matmul import Scratch
 
 __all__ = ["column_sums_cuda", "column_sums_numpy", "weighted_sum_cuda", "weighted_sum_numpy"]

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from . import launch
 from .blocks import Scratch, flat_blocks
+from .cuda import launch
 
 __all__ = ["UPDATES", "Shared", "Update", "update_cuda", "update_numpy"]
 

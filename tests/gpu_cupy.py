@@ -26,7 +26,7 @@ def import_cupy() -> Any:
 def _put_on_host() -> None:
     from support.cupy_on_host import gpus, install
 
-    from gpubp.backends import cublas
+    from gpubp.backends.cupy import cublas
 
     if gpus()[0]:
         raise RuntimeError("GPUBP_TEST_BACKENDS is cupy-on-host, but there is a GPU")

@@ -133,9 +133,8 @@ def graphs(cupy: Any) -> Iterator[tuple[str, Any]]:
 
 def limits(cupy: Any) -> Iterator[tuple[str, Any]]:
     """What breakdown.py measures its floors with."""
+    from gpubp.benchmarks.timing import Timer
     from gpubp.kernels import PRECISIONS
-
-    from gpubp.benchmark.timing import Timer
 
     timer = Timer(open_backend(graphs=True), rounds=3)
     for precision in (None, *PRECISIONS):

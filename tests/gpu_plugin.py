@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _note_kernels() -> None:
     """Note which kernels are asked for. Elementwise ones may be kept by who asked, and are seen once."""
-    from gpubp.kernels import launch
+    from gpubp.kernels.cuda import launch
 
     def noting(function: Any, name_of: Any) -> Any:
         @functools.wraps(function)

@@ -22,7 +22,7 @@ from gpu_verbs import compare
 
 import gpubp
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.benchmark.tasks import ARCHITECTURES
+from gpubp.benchmarks.tasks import ARCHITECTURES
 
 CASE_SECONDS, MOST_AGAIN = 15, 8
 LOST = 4

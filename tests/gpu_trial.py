@@ -86,21 +86,21 @@ SUITE = (
 SANITIZER = ("compute-sanitizer", "--error-exitcode", "9", "--print-limit", "30", "--tool")
 VERBS = ("{python}", str(HERE / "gpu_verbs.py"))
 BENCH = (
-    "{python}", "-m", "gpubp.cli", "bench", "--gpu", "--budget", "{budget}", "--json", "{results}",
+    "{python}", "-m", "gpubp", "bench", "--gpu", "--budget", "{budget}", "--json", "{results}",
     "--pictures", "{scratch}/pictures", "--contenders", "gpubp-cupy",
 )  # fmt: skip
 LAUNCHED = "gpubp-cupy-launched gpubp-numpy torch-cuda torch-cuda-graph"
 COMPILED = "torch-cuda-compile jax-cuda --architectures narrow classifier --batch-sizes 512 2048"
 """They take longer to compile than all the others to be measured."""
 BREAKDOWN = (
-    "{python}", str(ROOT / "benchmarks" / "breakdown.py"), "--backend", "cupy", "--rounds", "5",
+    "{python}", str(ROOT / "benchmarks/tools/breakdown.py"), "--backend", "cupy", "--rounds", "5",
     "--json", "{results}",
 )  # fmt: skip
 POINTS = (
     "narrow:32 narrow:512 narrow-6x64:512 narrow:2048 classifier:512 classifier:2048"
     " regression:2048 wide:8192"
 )
-SWEEP = ("{python}", str(ROOT / "benchmarks" / "gpu_sweep.py"))
+SWEEP = ("{python}", str(ROOT / "benchmarks/tools/gpu_sweep.py"))
 
 STAGES: dict[str, Stage] = {
     "facts": Stage(20, {"facts": ("{python}", str(HERE / "gpu_facts.py"))}),
@@ -178,7 +178,6 @@ class Trial:
         self.out, self._seconds = out, seconds
         self._begun = time.monotonic()
         self._scratch = Path(tempfile.mkdtemp(prefix="gpu-trial-"))
-        self._tree = link_tree(self._scratch / "tree")
         self._failed = failed_tests(failures) if failures else None
         self._mark = f"{os.getpid()}-{time.time_ns()}"
         self._running: subprocess.Popen[bytes] | None = None
@@ -273,7 +272,7 @@ class Trial:
         return code
 
     def _environment(self, name: str, stage: Stage) -> dict[str, str]:
-        paths = [str(self._tree), str(HERE), os.environ.get("PYTHONPATH", "")]
+        paths = [str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
             "GPUBP_TEST_BACKENDS": os.environ.get("GPUBP_TEST_BACKENDS", "cupy"),
@@ -430,16 +429,6 @@ def append(path: Path, fields: Record) -> None:
         return
     with open(path, "a", encoding="utf-8") as file:
         file.write(line)
-
-
-def link_tree(tree: Path) -> Path:
-    """The package as links, because kernels/ has to stand inside gpubp/; as the Makefile does it."""
-    (tree / "gpubp").mkdir(parents=True)
-    for path in (ROOT / "gpubp").iterdir():
-        if path.name != "kernels":
-            (tree / "gpubp" / path.name).symlink_to(path)
-    (tree / "gpubp" / "kernels").symlink_to(ROOT / "kernels")
-    return tree
 
 
 def cuda_folders() -> list[str]:
@@ -641,7 +630,7 @@ def kernels_part(out: Path) -> str:
             sums[kernel].update(tally)
     if not sums:
         return ""
-    files = sorted(path.name for path in (ROOT / "kernels").glob("*.cu"))
+    files = sorted(path.name for path in (ROOT / "kernels/cuda").glob("*.cu"))
     shown = [
         f"{file} {sums[file]['passed']}/{sums[file].total()}" for file in files if file in sums
     ]

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from gpu_cupy import import_cupy, open_backend
 from gpu_report import last_lines, record
-from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, Shared
-from gpubp.kernels import matmul as small
 
 import gpubp
 from gpubp.backends import Backend, Rows
 from gpubp.backends.numpy import NumpyBackend
+from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, Shared
+from gpubp.kernels import matmul as small
 
 Array = Any
 Case = Callable[[Backend, str], Iterator[Array]]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import given, st
-from gpubp.kernels import ACTIVATIONS, COSTS, Activation, Cost
 from scipy import special
 
 import gpubp
 from gpubp.backends import Backend, Rows
-from gpubp.backends.cublas import Cublas
+from gpubp.backends.cupy.cublas import Cublas
 from gpubp.backprop import Dropping, backpropagate
+from gpubp.kernels import ACTIVATIONS, COSTS, Activation, Cost
 from gpubp.workspace import Workspace
 
 Array = Any

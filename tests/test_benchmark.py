@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 
 from gpubp.backends import Backend
-from gpubp.benchmark import agreement, results, suite, timing, worker
-from gpubp.benchmark.compare import compare
-from gpubp.benchmark.contenders import (
+from gpubp.benchmarks import agreement, results, suite, timing, worker
+from gpubp.benchmarks.compare import compare
+from gpubp.benchmarks.contenders import (
     CONTENDERS,
     GpubpCupy,
     GpubpCupyLaunched,
     GpubpNumpy,
     ScikitLearn,
 )
-from gpubp.benchmark.floor import FloorGpu
-from gpubp.benchmark.report import comparison_tables, duration, markdown, plain, show, tables
-from gpubp.benchmark.results import Entrant, Memory, Point, Results
-from gpubp.benchmark.tasks import ARCHITECTURES, Architecture, Batch
+from gpubp.benchmarks.floor import FloorGpu
+from gpubp.benchmarks.report import comparison_tables, duration, markdown, plain, show, tables
+from gpubp.benchmarks.results import Entrant, Memory, Point, Results
+from gpubp.benchmarks.tasks import ARCHITECTURES, Architecture, Batch
 from gpubp.cli import main
 
 SMALL = Architecture("small", (6, 5, 4), "softmax")
@@ -391,7 +391,7 @@ def test_contenders_that_are_not_installed_are_absent_and_the_others_are_measure
 
 
 def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = Path(__file__).resolve().parent.parent / "benchmarks" / name
+    script = Path(__file__).resolve().parent.parent / "benchmarks/tools" / name
     command = [sys.executable, script, "narrow", "2", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
@@ -437,8 +437,8 @@ def test_launches_are_counted_and_timed() -> None:
 
 
 def load_script(name: str) -> Any:
-    """A script of benchmarks/ as a module, to be run in this process."""
-    path = Path(__file__).resolve().parent.parent / "benchmarks" / name
+    """A script of benchmarks/tools/ as a module, to be run in this process."""
+    path = Path(__file__).resolve().parent.parent / "benchmarks/tools" / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

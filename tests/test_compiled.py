@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, Shared, compiled
 from threadpoolctl import threadpool_limits
 
 from gpubp import SGD, Activation, Adam, Network, Trainer
-from gpubp.backends import Backend, blas
-from gpubp.backends.numpy import NumpyBackend
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend, blas
+from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, Shared
+from gpubp.kernels.cpu import compiled
 
 pytestmark = pytest.mark.skipif(
     not compiled.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
@@ -249,7 +250,7 @@ def test_without_a_home_kernels_are_kept_for_the_process(
 def test_a_child_forked_during_a_step_has_all_of_its_threads() -> None:
     code = (
         "import os, sys\n"
-        "from gpubp.backends import blas\n"
+        "from gpubp.backends.numpy import blas\n"
         "before = blas.get_threads()\n"
         "with blas.single_threaded:\n"
         "    child = os.fork()\n"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpubp.kernels import ACTIVATIONS
 
 import gpubp
 from gpubp.backends import Backend
+from gpubp.kernels import ACTIVATIONS
 
 X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 3, 40)

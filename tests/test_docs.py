@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import gpubp
-from gpubp.benchmark.report import markdown, tables
-from gpubp.benchmark.results import Point, Results, geometric_mean
+from gpubp.benchmarks.report import markdown, tables
+from gpubp.benchmarks.results import Point, Results, geometric_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "docs/guide.md"]

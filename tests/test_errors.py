@@ -455,7 +455,7 @@ def test_a_cupy_without_cublas_says_so(
     def load_library() -> None:
         raise ImportError("libcublas.so.13: cannot open\nnor anything else")
 
-    monkeypatch.setattr("gpubp.backends.cublas.load_library", load_library)
+    monkeypatch.setattr("gpubp.backends.cupy.cublas.load_library", load_library)
     backends._cupy.cache_clear()
     message = "'cupy' cannot run here: cuBLAS does not load (libcublas.so.13: cannot open); pip"
     with pytest.raises(BackendUnavailableError, match=re.escape(message)):

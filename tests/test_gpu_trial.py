@@ -115,7 +115,7 @@ def test_what_is_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 TESTS = """
 import sys, types, warnings
 import pytest
-from gpubp.kernels import launch
+from gpubp.kernels.cuda import launch
 
 def test_passes():
     class Cupy:
@@ -149,10 +149,11 @@ def test_comes_after(): pass
 def run_pytest(folder: Path, *options: str) -> list[dict[str, Any]]:
     (folder / "test_it.py").write_text(TESTS)
     path = folder / "tests.jsonl"
-    tree = gpu_trial.link_tree(folder / "tree")
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tree), str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+        ),
         "GPUBP_TRIAL_RECORDS": str(path),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "gpu_plugin", "-p", "no:cacheprovider"]

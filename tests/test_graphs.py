@@ -14,17 +14,17 @@ from typing import Any
 import conftest
 import numpy as np
 import pytest
-from gpubp.kernels import PRECISIONS
 from support.streams import CudaError
 
 import gpubp
 from gpubp import backends
 from gpubp.backends import Backend, Rows
-from gpubp.backends.cublas import CublasError
 from gpubp.backends.cupy import CupyBackend, open_cupy
-from gpubp.backends.graphs import CAPTURES_TRIED, GRAPHS_KEPT, SIDES, CapturedStep
-from gpubp.benchmark.contenders import CONTENDERS, GpubpNumpy
-from gpubp.benchmark.tasks import ARCHITECTURES, OPTIMIZERS
+from gpubp.backends.cupy.cublas import CublasError
+from gpubp.backends.cupy.graphs import CAPTURES_TRIED, GRAPHS_KEPT, SIDES, CapturedStep
+from gpubp.benchmarks.contenders import CONTENDERS, GpubpNumpy
+from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
+from gpubp.kernels import PRECISIONS
 
 Array = Any
 
@@ -597,7 +597,7 @@ def test_a_graph_that_has_no_room_is_done_without(
         raise MemoryError("out of memory")
 
     here = train("numpy")
-    monkeypatch.setattr("gpubp.backends.graphs.ProductMemory", no_room)
+    monkeypatch.setattr("gpubp.backends.cupy.graphs.ProductMemory", no_room)
     with pytest.warns(RuntimeWarning, match=r"captured in a CUDA graph \(out of memory\)"):
         there = train(graphs)
     assert graphs_of(there) == 0 < replays_of(there)

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
+
+from gpubp.backends import Backend, Rows
+from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import (
     ACTIVATIONS,
     COSTS,
@@ -20,10 +24,6 @@ from gpubp.kernels import (
     blocks,
     sums,
 )
-from scipy import special
-
-from gpubp.backends import Backend, Rows
-from gpubp.backends.numpy import NumpyBackend
 
 Array = Any
 DTYPES = ["float32", "float64"]

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import ACTIVATIONS, PRECISIONS
 from gpubp.kernels import matmul as matmul_module
 from gpubp.kernels.matmul import (
@@ -18,9 +21,6 @@ from gpubp.kernels.matmul import (
     parts_of,
     tiling_of,
 )
-
-from gpubp.backends import Backend
-from gpubp.backends.numpy import NumpyBackend
 
 Array = Any
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpubp.kernels import ACTIVATIONS, Activation, Cost
 from safetensors.numpy import load_file, save_file
 
 import gpubp
 from gpubp import Network
 from gpubp.backends import Backend
+from gpubp.kernels import ACTIVATIONS, Activation, Cost
 
 Array = Any
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import conftest
 import pytest
-from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
-from gpubp.kernels.matmul import matmul_cuda
 from support.kernels import Kernel
 from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
 
 from gpubp.backends import Rows
 from gpubp.backends.cupy import CupyBackend
+from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
+from gpubp.kernels.matmul import matmul_cuda
 
 pytestmark = [
     pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed"),
@@ -192,7 +192,7 @@ def translation_unit() -> tuple[str, int]:
 
 def test_the_check_sees_every_cu_file_and_table_entry() -> None:
     codes = [kernel.code for kernel in launches()]
-    files = [f for f in files_of.files("gpubp.kernels").iterdir() if f.name.endswith(".cu")]
+    files = [f for f in files_of.files("gpubp.kernels.cuda").iterdir() if f.name.endswith(".cu")]
     assert len(files) >= 7
     only = {"convert.cu": (r"float S",), "adapt_loss_scale.cu": ("",)}  # never in double
     for file in files:

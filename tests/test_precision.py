@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpubp.kernels import ACTIVATIONS, PRECISIONS
-from gpubp.kernels.scaling import FIRST, LARGEST, STEPS, fresh_loss_scale
 
 import gpubp
 from gpubp.backends import Backend, Rows
+from gpubp.kernels import ACTIVATIONS, PRECISIONS
+from gpubp.kernels.scaling import FIRST, LARGEST, STEPS, fresh_loss_scale
 
 NAMES = tuple(PRECISIONS)
 HALVES = ("bfloat16", "float16")

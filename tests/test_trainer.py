@@ -33,7 +33,8 @@ from gpubp import (
     Trainer,
     get_cost,
 )
-from gpubp.backends import Backend, blas, get_backend
+from gpubp.backends import Backend, get_backend
+from gpubp.backends.numpy import blas
 from gpubp.training import evaluation
 from gpubp.training.callbacks import as_callbacks
 

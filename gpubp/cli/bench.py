@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..benchmark import Results, Settings, run_suite
-from ..benchmark.compare import compare
-from ..benchmark.contenders import CONTENDERS
-from ..benchmark.pictures import draw
-from ..benchmark.report import comparison_tables, markdown, show, tables
-from ..benchmark.suite import default_architectures, gpu, quick
-from ..benchmark.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
+from ..benchmarks.compare import compare
+from ..benchmarks.contenders import CONTENDERS
+from ..benchmarks.pictures import draw
+from ..benchmarks.report import comparison_tables, markdown, show, tables
+from ..benchmarks.results import Results
+from ..benchmarks.suite import Settings, default_architectures, gpu, quick, run_suite
+from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
 
 __all__ = ["add_arguments", "run"]

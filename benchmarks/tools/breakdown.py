@@ -1,8 +1,8 @@
 """Where the time of a training step goes: each of its kernels alone, beside what memory and matmuls allow.
 
-    python benchmarks/breakdown.py classifier 512
-    python benchmarks/breakdown.py narrow:512 classifier:2048 wide:8192 --backend cupy --json kernels.jsonl
-    python benchmarks/breakdown.py wide:8192 --backend cupy --precision bfloat16 --calls
+    python benchmarks/tools/breakdown.py classifier 512
+    python benchmarks/tools/breakdown.py narrow:512 classifier:2048 --backend cupy --json kernels.jsonl
+    python benchmarks/tools/breakdown.py wide:8192 --backend cupy --precision bfloat16 --calls
 
 A step is run once, on random rows, to see what the engine asks of the backend; then each of these calls
 is timed by itself, on the arrays as that step left them: on CUDA in a graph of fifty copies, by events, so
@@ -29,13 +29,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpubp.kernels import PRECISIONS
-
 import gpubp
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cupy import open_cupy
-from gpubp.benchmark.tasks import ARCHITECTURES
-from gpubp.benchmark.timing import Limits, Timer
+from gpubp.benchmarks.tasks import ARCHITECTURES
+from gpubp.benchmarks.timing import Limits, Timer
+from gpubp.kernels import PRECISIONS
 
 LAYER_VERBS = ("layer_forward", "layer_backward", "layer_gradients")
 VERBS = (

@@ -1,7 +1,7 @@
 """The constants of the CUDA kernels: what their kernels take at other values, on a GPU.
 
-    python benchmarks/gpu_sweep.py --json sweep.jsonl
-    python benchmarks/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
+    python benchmarks/tools/gpu_sweep.py --json sweep.jsonl
+    python benchmarks/tools/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
 
 Each constant is set to a few values, and the calls that read it are timed at a few shapes as breakdown.py
 does: fifty copies in a graph, between events. Each figure is a line of JSON as soon as it is measured; a
@@ -21,14 +21,15 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpubp.kernels import ACTIVATIONS, launch, matmul, sums
 
 import gpubp
 from gpubp import workspace
-from gpubp.backends import Backend, Rows, get_backend, graphs
-from gpubp.backends.cupy import open_cupy
-from gpubp.benchmark.tasks import ARCHITECTURES
-from gpubp.benchmark.timing import Taken, Timer, random_array
+from gpubp.backends import Backend, Rows, get_backend
+from gpubp.backends.cupy import graphs, open_cupy
+from gpubp.benchmarks.tasks import ARCHITECTURES
+from gpubp.benchmarks.timing import Taken, Timer, random_array
+from gpubp.kernels import ACTIVATIONS, matmul, sums
+from gpubp.kernels.cuda import launch
 
 Array = Any
 Call = Callable[[], None]

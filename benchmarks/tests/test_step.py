@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gpubp.benchmark.contenders import AbsentError, GpubpCupy, GpubpNumpy
-from gpubp.benchmark.tasks import ARCHITECTURES, BATCH_SIZES, OPTIMIZERS
+from gpubp.benchmarks.contenders import AbsentError, GpubpCupy, GpubpNumpy
+from gpubp.benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, OPTIMIZERS
 
 NAMES = [name for name, architecture in ARCHITECTURES.items() if not architecture.for_gpu]
 
@@ -22,7 +22,7 @@ def contender(request: pytest.FixtureRequest) -> GpubpNumpy:
     try:
         opened.open()
     except AbsentError as error:
-        pytest.skip(f"backend {opened.backend} is absent: {error}")
+        pytest.skip(f"{opened.name} is absent: {error}")
     return opened
 
 

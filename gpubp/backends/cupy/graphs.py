@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.matmul import COUNTERS
-from .base import Array, Rows
+from ...kernels.matmul import COUNTERS
+from ..base import Array, Rows
 from .cublas import CublasError
 
 __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]

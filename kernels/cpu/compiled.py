@@ -25,17 +25,18 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import launch
-from .activations import Activation
-from .costs import Cost
-from .dropout import PHILOX
-from .layers import activation_text, delta_text, derivative_text
-from .updates import ONCE, PROLOGUE, SKIPPED, Shared, Update
+from ..activations import Activation
+from ..costs import Cost
+from ..cuda import launch
+from ..dropout import PHILOX
+from ..layers import activation_text, delta_text, derivative_text
+from ..updates import ONCE, PROLOGUE, SKIPPED, Shared, Update
 
 __all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
 
@@ -77,7 +78,7 @@ def _library(macro: str, text: str = "") -> Any:
     """compiled.cpp followed by `text`, as a loaded library; None if that cannot be had here."""
     if _compiler() is None:
         return None
-    code = f"#define {macro}\n" + launch.source("compiled.cpp") + text
+    code = f"#define {macro}\n{_source()}{text}"
     try:
         return ctypes.CDLL(str(_build(code)))
     except (OSError, subprocess.CalledProcessError) as error:
@@ -89,6 +90,11 @@ def _library(macro: str, text: str = "") -> Any:
             stacklevel=2,
         )
         return None
+
+
+@cache
+def _source() -> str:
+    return (resources.files(__package__) / "compiled.cpp").read_text(encoding="utf-8")
 
 
 def _build(code: str) -> Path:
@@ -327,7 +333,7 @@ def normalize(weights: Array) -> Call | None:
 
 
 def matmul(matmul: Any) -> Call | None:
-    """A matmul that says what it is (gpubp.backends.blas.Matmul), done in its steps."""
+    """A matmul that says what it is (gpubp.backends.numpy.blas.Matmul), done in its steps."""
     a, b, out = matmul.arrays
     transposed = int(matmul.transposed[0]) + 2 * int(matmul.transposed[1])
     sizes = np.array([*matmul.shape, *matmul.steps, *matmul.leading], np.int64)

@@ -1,9 +1,9 @@
 """What a constant of the CPU backend is worth: training steps without and with it, taking turns.
 
-    python benchmarks/variants.py classifier 32 LANE_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
+    python benchmarks/tools/variants.py classifier 32 LANE_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
 
-compares the constants as they are with each variant: constants of `gpubp.backends.numpy` and
-`gpubp.backends.blas` set to other numbers, or `twins`, the NumPy twins instead of compiled kernels.
+compares the constants as they are with each variant: constants of `gpubp.backends.numpy.backend` and
+`gpubp.backends.numpy.blas` set to other numbers, or `twins`, the NumPy twins instead of compiled kernels.
 docs/benchmarks.md tells what came of it.
 """
 
@@ -15,10 +15,9 @@ from types import ModuleType
 
 import numpy as np
 
-from gpubp.backends import blas
-from gpubp.backends import numpy as backend
-from gpubp.benchmark.contenders import GpubpNumpy
-from gpubp.benchmark.tasks import ARCHITECTURES, OPTIMIZERS
+from gpubp.backends.numpy import backend, blas
+from gpubp.benchmarks.contenders import GpubpNumpy
+from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 
 TURN = 0.05  # seconds
 

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Precision, Shared, Update, compiled, layers, softmax, sums
-from ..kernels import rows as rows_kernels
-from ..kernels.blocks import Scratch
-from ..kernels.dropout import dropout_numpy, keep_scale
-from ..kernels.precision import round_numpy
-from ..kernels.scaling import adapt_loss_scale_numpy, multiply_numpy
-from ..kernels.updates import update_numpy
+from ...kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
+from ...kernels import rows as rows_kernels
+from ...kernels.blocks import Scratch
+from ...kernels.cpu import compiled
+from ...kernels.dropout import dropout_numpy, keep_scale
+from ...kernels.precision import round_numpy
+from ...kernels.scaling import adapt_loss_scale_numpy, multiply_numpy
+from ...kernels.updates import update_numpy
+from ..base import Array, Backend, Rows
 from . import blas
-from .base import Array, Backend, Rows
 from .lanes import run_together
 
 __all__ = ["NumpyBackend"]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from .base import Array
+from ..base import Array
 
 __all__ = ["Cublas", "CublasError", "load_library"]
 

@@ -1,7 +1,7 @@
 """Time on the host for each launch of `Trainer.step` without CUDA graphs, in microseconds.
 
-    python benchmarks/launches.py
-    python benchmarks/launches.py narrow 512
+    python benchmarks/tools/launches.py
+    python benchmarks/tools/launches.py narrow 512
 
 Three ways are timed: through the verbs, which look at their arrays and choose a kernel; as the step is
 replayed from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six
@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 
 import gpubp
-from gpubp.backends import cublas
-from gpubp.backends.cupy import CupyBackend, open_cupy
-from gpubp.benchmark.tasks import ARCHITECTURES
+from gpubp.backends.cupy import CupyBackend, cublas, open_cupy
+from gpubp.benchmarks.tasks import ARCHITECTURES
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from support import cupy_on_host
 
 SMALL, CALLS = ("narrow", "classifier", "regression"), 50

@@ -17,8 +17,9 @@ import numpy as np
 
 import gpubp
 
-from ..backends import Backend, blas
+from ..backends import Backend
 from ..backends.cupy import open_cupy
+from ..backends.numpy import blas
 from .contenders import require_cupy
 from .tasks import Architecture
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array
+from ..base import Array
 
 __all__ = ["PinnedFeed"]
 

@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
-from ..kernels import rows as rows_kernels
-from ..kernels.dropout import dropout_cuda
-from ..kernels.matmul import (
+from ...kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
+from ...kernels import rows as rows_kernels
+from ...kernels.dropout import dropout_cuda
+from ...kernels.matmul import (
     is_small,
     layer_backward_cuda,
     layer_forward_cuda,
     layer_gradients_cuda,
     matmul_cuda,
 )
-from ..kernels.precision import convert_cuda
-from ..kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
-from ..kernels.updates import update_cuda
+from ...kernels.precision import convert_cuda
+from ...kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
+from ...kernels.updates import update_cuda
+from ..base import Array, Backend, Rows
 from . import cublas
-from .base import Array, Backend, Rows
 from .cublas import Cublas
 from .feed import PinnedFeed
 from .graphs import CapturedStep, Recording

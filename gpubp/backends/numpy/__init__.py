@@ -1,0 +1,5 @@
+"""The backend for the CPU."""
+
+from .backend import NumpyBackend
+
+__all__ = ["NumpyBackend"]

@@ -1,5 +1,0 @@
-"""python -m gpubp.cli"""
-
-from . import main
-
-raise SystemExit(main())

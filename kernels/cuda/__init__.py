@@ -1,0 +1,1 @@
+"""CUDA: the kernels' .cu files, and how text becomes a kernel of CuPy's."""
