@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.typing import Array
 from .tasks import OPTIMIZERS, Architecture, OptimizerSettings
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCES", "Outcome", "difference", "observe", "reference"]
 
-Array = Any
 Weights = list[tuple[Array, Array]]
 
 TOLERANCES = {"cost": 1e-5, "predictions": 1e-4, "gradient": 1e-4, "three steps": 2e-2}

@@ -19,11 +19,11 @@ import gpubp
 
 from ..backends import Backend, device_count
 from ..backends.cupy import open_cupy
+from ..kernels.typing import Array
 from .tasks import Architecture, Batch, OptimizerSettings
 
 __all__ = ["CONTENDERS", "AbsentError", "Contender", "has_gpu", "require_cupy"]
 
-Array = Any
 Weights = list[tuple[Array, Array]]
 
 

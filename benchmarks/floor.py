@@ -20,12 +20,11 @@ import gpubp
 from ..backends import Backend
 from ..backends.cupy import open_cupy
 from ..backends.numpy import blas
+from ..kernels.typing import Array
 from .contenders import require_cupy
 from .tasks import Architecture
 
 __all__ = ["FLOORS", "Floor"]
-
-Array = Any
 
 
 class Floor:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+
+from ..kernels.typing import Array
 
 __all__ = [
     "ARCHITECTURES",
@@ -21,7 +22,6 @@ __all__ = [
     "OptimizerSettings",
 ]
 
-Array = Any
 
 BATCH_SIZES = (1, 32, 128, 512, 2048, 8192, 65536)
 EPOCH_BATCH_SIZES = (32, 128, 512, 2048)

@@ -18,10 +18,10 @@ import numpy as np
 
 from ..backends import Backend
 from ..kernels import PRECISIONS
+from ..kernels.typing import Array
 
 __all__ = ["COPIES", "Limits", "Taken", "Timer", "random_array"]
 
-Array = Any
 Call = Callable[[], None]
 
 COPIES = 50

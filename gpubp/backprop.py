@@ -89,7 +89,7 @@ class Dropping:
     seed: int
 
 
-def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | None) -> None:
+def forward(problem: Problem, block: Block, counters: Array, dropping: Dropping | None) -> None:
     """a^l = σ(z^l), z^l = a^{l-1} w^lᵀ + b^l, layer after layer."""
     backend = problem.backend
     for k, layer in enumerate(problem.layers):
@@ -107,13 +107,13 @@ def forward(problem: Problem, block: Block, clock: Array, dropping: Dropping | N
         problem.round(activated)
         if dropping is not None and layer.dropout:
             first = block.rows.start * layer.n_out
-            backend.dropout(activated, a, clock, dropping.seed, k, first, layer.dropout)
+            backend.dropout(activated, a, counters, dropping.seed, k, first, layer.dropout)
             problem.round(a)
 
 
 def output_delta(problem: Problem, block: Block) -> None:
     """δ^L = ∂C/∂a^L ⊙ σ′(z^L), where the block has room for it, and the cost of each row."""
-    product = block.products[-1] if block.deltas else None
+    product = block.unrounded_deltas[-1] if block.deltas else None
     problem.backend.output_delta(
         problem.cost,
         problem.layers[-1].activation,
@@ -130,17 +130,17 @@ def output_delta(problem: Problem, block: Block) -> None:
 
 
 def propagate(
-    problem: Problem, block: Block, k: int, clock: Array, dropping: Dropping | None
+    problem: Problem, block: Block, k: int, counters: Array, dropping: Dropping | None
 ) -> None:
     """δ^l = (δ^{l+1} w^{l+1}) ⊙ σ′(z^l); layers[k] is layer l."""
     backend, layer = problem.backend, problem.layers[k]
-    product, delta = block.products[k], block.deltas[k]
+    product, delta = block.unrounded_deltas[k], block.deltas[k]
     after, weights, precision = block.deltas[k + 1], problem.weights(k + 1), problem.precision
     reads = block.activated[k] if layer.activation.reads == "a" else block.z[k]
     if dropping is not None and layer.dropout:
         first = block.rows.start * layer.n_out
         backend.matmul(after, weights, product, precision=precision)
-        backend.dropout(product, product, clock, dropping.seed, k, first, layer.dropout)
+        backend.dropout(product, product, counters, dropping.seed, k, first, layer.dropout)
         backend.multiply_by_derivative(layer.activation, reads, product, delta)
     else:
         backend.layer_backward(layer.activation, after, weights, reads, product, delta, precision)
@@ -159,7 +159,7 @@ def backward(
     block: Block,
     gradient: Sequence[Parameters],
     beta: float,
-    clock: Array,
+    counters: Array,
     dropping: Dropping | None,
 ) -> None:
     """From the last layer's gradients to the first's; `beta` weighs what `gradient` holds."""
@@ -167,7 +167,7 @@ def backward(
         with beside(problem, block, k > 0):
             gradients(problem, block, k, gradient[k], beta)
         if k:
-            propagate(problem, block, k - 1, clock, dropping)
+            propagate(problem, block, k - 1, counters, dropping)
     if block.input_gradient is not None:
         weights, precision = problem.weights(0), problem.precision
         problem.backend.matmul(block.deltas[0], weights, block.input_gradient, precision=precision)
@@ -178,7 +178,7 @@ def beside(problem: Problem, block: Block, something_follows: bool = True) -> An
     return problem.backend.beside() if block.apart and something_follows else nullcontext()
 
 
-def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
+def gather_batch(problem: Problem, block: Block, rows: Rows, counters: Array) -> None:
     """Bring a block's rows of x and, unless predicting, its targets into its buffers."""
     backend, first = problem.backend, block.rows.start
     if block.y is not None:
@@ -186,19 +186,19 @@ def load(problem: Problem, block: Block, rows: Rows, clock: Array) -> None:
         low = smoothing / block.y.shape[1]
         with beside(problem, block):
             if block.labels is None:
-                backend.gather(rows, "y", clock, first, block.y, scale=1 - smoothing, shift=low)
+                backend.gather(rows, "y", counters, first, block.y, scale=1 - smoothing, shift=low)
             else:
-                backend.gather(rows, "y", clock, first, block.labels)
+                backend.gather(rows, "y", counters, first, block.labels)
                 backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
-    backend.gather(rows, "x", clock, first, block.a[0])
+    backend.gather(rows, "x", counters, first, block.a[0])
     problem.round(block.a[0])
 
 
-def weigh(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
+def set_row_weights(problem: Problem, workspace: Workspace, rows: Rows, counters: Array) -> None:
     """Each row's share of the batch's cost: its sample weight over their sum, if it has one; and of the
     output delta, where that is scaled."""
     if rows.weights is not None:
-        problem.backend.gather(rows, "weights", clock, 0, workspace.scale)
+        problem.backend.gather(rows, "weights", counters, 0, workspace.scale)
         problem.backend.normalize(workspace.scale)
     if workspace.loss_scale is not None:
         problem.backend.multiply(workspace.scale, workspace.loss_scale, workspace.delta_scale)
@@ -208,62 +208,63 @@ def backpropagate(
     problem: Problem,
     workspace: Workspace,
     rows: Rows,
-    clock: Array,
+    counters: Array,
     gradient: Sequence[Sequence[Parameters]],
     beta: float,
     costs: Array,
     dropping: Dropping | None = None,
 ) -> None:
-    """Forward and backward over every lane of the workspace.
+    """Forward and backward over every shard of the workspace.
 
     Parameters
     ----------
-    gradient : one gradient for each lane; the first is added to with `beta`, the others overwritten.
-    costs : float64, (lanes, steps); the batch's mean cost is added at [:, clock[1]], a part for each lane.
+    gradient : one gradient for each shard; the first is added to with `beta`, the others overwritten.
+    costs : float64, (shards, steps); the batch's mean cost is added at [:, counters[1]], each shard's part
+        in its row.
     """
     problem.round_weights()
-    weigh(problem, workspace, rows, clock)
+    set_row_weights(problem, workspace, rows, counters)
 
-    def run(lane: int) -> None:
-        for k, block in enumerate(workspace.lanes[lane]):
-            load(problem, block, rows, clock)
-            forward(problem, block, clock, dropping)
+    def run(shard: int) -> None:
+        for k, block in enumerate(workspace.shards[shard]):
+            gather_batch(problem, block, rows, counters)
+            forward(problem, block, counters, dropping)
             problem.backend.meet()  # the targets are there
             output_delta(problem, block)
             with beside(problem, block):
-                problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
-            weight = 1.0 if k else beta if lane == 0 else 0.0
-            backward(problem, block, gradient[lane], weight, clock, dropping)
+                problem.backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
+            weight = 1.0 if k else beta if shard == 0 else 0.0
+            backward(problem, block, gradient[shard], weight, counters, dropping)
             problem.backend.meet()
 
-    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
+    problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
 
 
 def evaluate(
-    problem: Problem, workspace: Workspace, rows: Rows, clock: Array, costs: Array
+    problem: Problem, workspace: Workspace, rows: Rows, counters: Array, costs: Array
 ) -> None:
     """The mean cost alone, as `backpropagate` adds it, by forward passes."""
     problem.round_weights()
-    weigh(problem, workspace, rows, clock)
+    set_row_weights(problem, workspace, rows, counters)
 
-    def run(lane: int) -> None:
-        for block in workspace.lanes[lane]:
-            load(problem, block, rows, clock)
-            forward(problem, block, clock, None)
+    def run(shard: int) -> None:
+        for block in workspace.shards[shard]:
+            gather_batch(problem, block, rows, counters)
+            forward(problem, block, counters, None)
             problem.backend.meet()
             output_delta(problem, block)
-            problem.backend.weighted_sum(block.costs, block.scale, costs[lane], clock)
+            problem.backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
 
-    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
+    problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
 
 
-def predict(problem: Problem, workspace: Workspace, rows: Rows, clock: Array) -> None:
+def predict(problem: Problem, workspace: Workspace, rows: Rows, counters: Array) -> None:
     """The outputs, into the array that the workspace was made with."""
     problem.round_weights()
 
-    def run(lane: int) -> None:
-        for block in workspace.lanes[lane]:
-            load(problem, block, rows, clock)
-            forward(problem, block, clock, None)
+    def run(shard: int) -> None:
+        for block in workspace.shards[shard]:
+            gather_batch(problem, block, rows, counters)
+            forward(problem, block, counters, None)
 
-    problem.backend.lanes([partial(run, lane) for lane in range(len(workspace.lanes))])
+    problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])

@@ -37,7 +37,7 @@ def check_gradients(
     *,
     sample_weight: Any = None,
     step: float = 1e-3,
-    most: int = 1000,
+    max_parameters: int = 1000,
     seed: int = 0,
 ) -> GradientCheck:
     """Compare backpropagation with finite differences of the cost.
@@ -50,7 +50,7 @@ def check_gradients(
     Parameters
     ----------
     step : change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
-    most : compare no more than so many parameters, drawn with `seed`; 1 or more.
+    max_parameters : compare no more than so many, drawn with `seed`; 1 or more.
 
     Returns
     -------
@@ -59,11 +59,11 @@ def check_gradients(
 
     Raises
     ------
-    ValueError : x, y or sample_weight is not what the network takes, or step, most or seed is out of
-        its range; the message says which.
+    ValueError : x, y or sample_weight is not what the network takes, or step, max_parameters or seed is
+        out of its range; the message says which.
     """
     check_number("step", step, 0, 1, open_low=True)
-    check_number("most", most, 1, math.inf, whole=True)
+    check_number("max_parameters", max_parameters, 1, math.inf, whole=True)
     check_number("seed", seed, 0, math.inf, whole=True)
     twin = Network(
         network.sizes,
@@ -79,8 +79,10 @@ def check_gradients(
     theta, backend = twin.parameters, twin.backend
     values = backend.to_numpy(theta).copy()
     chosen = np.arange(theta.size)
-    if theta.size > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(theta.size, most, replace=False))
+    if theta.size > max_parameters:
+        chosen = np.sort(
+            np.random.default_rng(seed).choice(theta.size, max_parameters, replace=False)
+        )
 
     def put(index: int, value: float) -> None:
         with backend.use():

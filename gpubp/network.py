@@ -248,8 +248,8 @@ class Network:
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
         rows, problem = Rows(move(given, self.backend)), self.problem
         workspace = self._workspace(problem, len(given), "predict", keep=True)
-        backprop.predict(problem, workspace, rows, self._clock())
-        block = workspace.lanes[0][0]
+        backprop.predict(problem, workspace, rows, self._counters())
+        block = workspace.shards[0][0]
         return Forward(self._back(block.z, given), self._back(self._plain(block.a), given))
 
     @on_device
@@ -286,7 +286,7 @@ class Network:
         gradient = self.backend.xp.empty(self.layout.size, self.dtype)
         views = self.layout.views(gradient)
         costs = self.backend.xp.zeros((1, 1), np.float64)
-        parts = problem, workspace, rows, self._clock(), [views], 0.0, costs
+        parts = problem, workspace, rows, self._counters(), [views], 0.0, costs
         finite = self.backend.xp.isfinite
         with np.errstate(all="ignore") if scaled else nullcontext():
             backprop.backpropagate(*parts)
@@ -295,7 +295,7 @@ class Network:
                 loss_scale[...] = self.backend.asarray(scale.copy())
                 costs.fill(0)
                 backprop.backpropagate(*parts)
-        block = workspace.lanes[0][0]
+        block = workspace.shards[0][0]
         deltas, input_gradient = self._plain(block.deltas), block.input_gradient
         if scaled:
             for array in (gradient, input_gradient, *deltas):
@@ -322,8 +322,8 @@ class Network:
         given, rows = self._rows(x, y, sample_weight)
         problem = self.problem
         workspace = self._workspace(problem, len(given), "cost", labels=_are_labels(rows))
-        costs = self.backend.xp.zeros((len(workspace.lanes), 1), np.float64)
-        backprop.evaluate(problem, workspace, rows, self._clock(), costs)
+        costs = self.backend.xp.zeros((len(workspace.shards), 1), np.float64)
+        backprop.evaluate(problem, workspace, rows, self._counters(), costs)
         return float(self.backend.to_numpy(costs).sum())
 
     @on_device
@@ -366,9 +366,11 @@ class Network:
                 del self._predictors[next(iter(self._predictors))]
             rows = Rows(None)
             outputs = self.backend.xp.empty((count, self.sizes[-1]), self.dtype)
-            problem, clock = self.problem, self._clock()
+            problem, counters = self.problem, self._counters()
             workspace = self._workspace(problem, count, "predict", outputs=outputs)
-            replay = self.backend.capture(lambda: backprop.predict(problem, workspace, rows, clock))
+            replay = self.backend.capture(
+                lambda: backprop.predict(problem, workspace, rows, counters)
+            )
             self._predictors[count] = rows, outputs, replay
         return self._predictors[count]
 
@@ -440,7 +442,7 @@ class Network:
         parts = problem.backend, problem.layers, problem.cost
         return Workspace(*parts, count, mode, precision=problem.precision, **options)
 
-    def _clock(self) -> Array:
+    def _counters(self) -> Array:
         return self.backend.xp.zeros(2, np.int64)
 
     def _plain(self, arrays: list[Array]) -> list[Array]:

@@ -1,6 +1,6 @@
 """The buffers of a step: everything it writes, allocated once.
 
-A batch is cut into lanes that run at the same time and, within a lane, into blocks of rows that use the
+A batch is cut into shards that run at the same time and, within a shard, into blocks of rows that use the
 same buffers one after another (`Backend.plan` says how). A block is what the equations in backprop.py
 work on.
 """
@@ -23,7 +23,7 @@ __all__ = ["Block", "Mode", "Workspace"]
 
 APART_ELEMENTS = 2**18
 """The most activations of a layer whose gradients are computed beside the propagation of its error; larger
-products are slower beside each other."""
+unrounded_deltas are slower beside each other."""
 
 Mode = Literal["train", "cost", "predict"]
 
@@ -41,8 +41,7 @@ class Block:
     keeps_z : for each layer, whether anything reads z once a is there.
     deltas : for each layer, (rows, n_out), empty unless training; every other one shares memory, unless
         they are to be kept `apart`.
-    products : for each layer, where its δ is computed; the same array as `deltas` has, unless matmuls
-        round their operands, which deltas then are.
+    unrounded_deltas : δ before rounding; `deltas` itself without reduced precision.
     input_gradient : (rows, n_in), or None where it is not wanted.
     scale : (rows,) the weight of each row in the batch's cost.
     delta_scale : (rows,) its weight in the output delta: the same array, or that times the loss scale.
@@ -59,7 +58,7 @@ class Block:
     z: list[Array]
     keeps_z: list[bool]
     deltas: list[Array]
-    products: list[Array]
+    unrounded_deltas: list[Array]
     input_gradient: Array
     scale: Array
     delta_scale: Array
@@ -104,7 +103,7 @@ class Workspace:
 
     Attributes
     ----------
-    lanes : the blocks of each lane.
+    shards : the blocks of each shard.
     scale : (batch_size,) the weight of each row in the batch's cost, 1 / batch_size to begin with.
     loss_scale : as given.
     delta_scale : (batch_size,) each row's weight in the output delta: `scale` itself without `loss_scale`.
@@ -138,29 +137,29 @@ class Workspace:
         self.scale.fill(1 / batch_size)
         self.loss_scale = loss_scale
         self.delta_scale = self.scale if loss_scale is None else self._empty(batch_size)
-        self.lanes: list[list[Block]] = []
+        self.shards: list[list[Block]] = []
         plan = [[slice(0, batch_size)]] if keep else backend.plan(batch_size, widths(layers), limit)
         try:
-            self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+            self.shards = [self._shard(blocks, outputs) for blocks in plan]
         except MemoryError:
             if keep:
                 raise
         # Not within the handler: the exception holds on to what there was room for.
-        if not self.lanes:
+        if not self.shards:
             self._split(backend, batch_size, plan, outputs)
 
     def _split(
         self, backend: Backend, batch_size: int, plan: list[list[slice]], outputs: Array | None
     ) -> None:
         """Blocks of half as many rows, and so on until there is room for them."""
-        rows = max(block.stop - block.start for lane in plan for block in lane)
-        while not self.lanes:
+        rows = max(block.stop - block.start for shard in plan for block in shard)
+        while not self.shards:
             if rows == 1:
                 raise MemoryError("a step on a single row has no room in memory")
             rows = -(-rows // 2)
             plan = backend.plan(batch_size, widths(self._layers), rows)
             with contextlib.suppress(MemoryError):
-                self.lanes = [self._lane(blocks, outputs) for blocks in plan]
+                self.shards = [self._shard(blocks, outputs) for blocks in plan]
         warnings.warn(
             f"a batch of {batch_size} rows has no room in memory, on {backend.name}: it is done in parts of"
             f" {rows} rows at most, which give the same result more slowly",
@@ -168,7 +167,7 @@ class Workspace:
             stacklevel=2,
         )
 
-    def _lane(self, plan: list[slice], outputs: Array | None) -> list[Block]:
+    def _shard(self, plan: list[slice], outputs: Array | None) -> list[Block]:
         """Blocks for these rows, in one set of buffers."""
         whole = self._allocate(max(rows.stop - rows.start for rows in plan))
         blocks = [whole.first(rows, self.scale[rows], self.delta_scale[rows]) for rows in plan]
@@ -210,7 +209,7 @@ class Workspace:
             z=z,
             keeps_z=[self._keeps_z(layer) for layer in self._layers],
             deltas=deltas,
-            products=sums if rounds else deltas,
+            unrounded_deltas=sums if rounds else deltas,
             input_gradient=self._empty(rows, n_in) if self._input_gradient else None,
             scale=None,
             delta_scale=None,

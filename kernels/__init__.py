@@ -8,7 +8,7 @@ imports the rest of gpubp.
 from .activations import ACTIVATIONS, SOFTMAX, Activation
 from .costs import COSTS, Cost
 from .precision import PRECISIONS, Precision
-from .updates import UPDATES, Shared, Update
+from .updates import UPDATES, Update, UpdateOptions
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,6 +19,6 @@ __all__ = [
     "Activation",
     "Cost",
     "Precision",
-    "Shared",
     "Update",
+    "UpdateOptions",
 ]

@@ -24,16 +24,17 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
+from .typing import Array
+
 __all__ = [
     "ACTIVATIONS",
     "SOFTMAX",
     "Activation",
-    "check_own_name",
+    "check_custom_name",
     "exponential_limit",
     "softplus",
 ]
 
-Array = Any
 
 INFINITY = math.inf
 
@@ -93,7 +94,7 @@ class Activation:
         ------
         ValueError : the name is empty or a built-in activation's, or `reads` is neither a nor z.
         """
-        check_own_name("activation", name, ACTIVATIONS)
+        check_custom_name("activation", name, ACTIVATIONS)
         if reads not in ("a", "z"):
             raise ValueError(f"reads is {reads!r}, expected 'a' or 'z'")
         return cls(
@@ -115,7 +116,7 @@ def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array,
     out[...] = function(np, v)
 
 
-def check_own_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
+def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
     """That a user's own entry has a name, and not one whose kernels are chosen by name."""
     if not isinstance(name, str) or not name or name in built_in:
         is_what = "a built-in one's" if name in built_in else "none"

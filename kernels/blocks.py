@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .typing import Array
+
 __all__ = ["BLOCK", "Scratch", "flat_blocks", "row_blocks"]
 
-Array = Any
 
 BLOCK = 65536
 """Elements in a block: 64 KiB of float32; with its scratch it fits a second-level cache with room left

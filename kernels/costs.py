@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .activations import check_own_name, softplus
+from .typing import Array
+from .activations import check_custom_name, softplus
 
 __all__ = ["COSTS", "Cost"]
 
-Array = Any
 Scratch = tuple[Array, ...]
 
 # Where a cost needs log(a), a is taken as no less than this, and as no closer to 1 than its type allows.
@@ -95,7 +95,7 @@ class Cost:
         ------
         ValueError : the name is empty or a built-in cost's.
         """
-        check_own_name("cost", name, COSTS)
+        check_custom_name("cost", name, COSTS)
         return cls(
             name=name,
             formula=f"Σ {name}(a, y), user-defined",

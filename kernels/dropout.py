@@ -9,7 +9,6 @@ from its upper 24 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,10 @@ import numpy as np
 
 from .blocks import Scratch, flat_blocks
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = ["dropout_cuda", "dropout_numpy", "keep_scale"]
 
-Array = Any
-Bound = Callable[[], None]
 
 ELEMENTS_PER_COUNTER = 8
 
@@ -65,23 +63,23 @@ def keep_scale(rate: float) -> float:
 
 
 def dropout_cuda(
-    cupy: Any, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+    cupy: Any, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
 ) -> Bound:
     """Bind out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
-    clock[0] is the step; `first` the position of x's first element. `out` may be `x`."""
+    counters[0] is the step; `first` the position of x's first element. `out` may be `x`."""
     size = 1 if first % ELEMENTS_PER_COUNTER else launch.vector_size((x, out))
     kernel = launch.by_vectors(cupy, "dropout", size, PHILOX, T=launch.operand_type(x))
-    counters = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
+    threads = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
     place = np.uint64(seed), np.uint64(layer), np.int64(first), np.int64(x.size)
     factors = np.float32(rate), np.float64(keep_scale(rate))
-    arguments = x, clock, *place, *factors, out
-    return partial(kernel, (-(-counters // 128),), (128,), arguments)
+    arguments = x, counters, *place, *factors, out
+    return partial(kernel, (-(-threads // 128),), (128,), arguments)
 
 
 def dropout_numpy(
     x: Array,
     out: Array,
-    clock: Array,
+    counters: Array,
     seed: int,
     layer: int,
     first: int,
@@ -106,7 +104,7 @@ def dropout_numpy(
         blocks.append((counter, drawn, drawn[skip:], mask, x[part], out[part]))
 
     def run() -> None:
-        step = int(clock[0])
+        step = int(counters[0])
         for counter, drawn, used, mask, x_block, out_block in blocks:
             state["state"]["counter"][:] = (counter, step, layer, 0)
             generator.state = state

@@ -7,7 +7,6 @@ NumPy twin (see blocks.py). What is bound is a call without arguments. Arrays ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,6 +16,7 @@ from .activations import Activation
 from .blocks import Scratch, flat_blocks, row_blocks
 from .costs import Cost
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = [
     "bias_activate_cuda",
@@ -26,9 +26,6 @@ __all__ = [
     "output_delta_cuda",
     "output_delta_numpy",
 ]
-
-Array = Any
-Bound = Callable[[], None]
 
 
 # Entries of the tables are asked for their text at every launch: it is put together once.

@@ -7,7 +7,6 @@ applies the activation is quicker than a matmul of cuBLAS and a kernel after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -16,9 +15,10 @@ import numpy as np
 from .activations import Activation
 from .cuda import launch
 from .layers import activation_text, derivative_text
+from .typing import Array, Bound
 
 __all__ = [
-    "COUNTERS",
+    "ARRIVALS",
     "Scratch",
     "is_small",
     "layer_backward_cuda",
@@ -28,8 +28,6 @@ __all__ = [
     "parts_of",
 ]
 
-Array = Any
-Bound = Callable[[], None]
 
 SMALL_WORK, LEAST_WIDTH, MOST_INNER = 2**27, 4, 8192
 """The most multiply-adds of a small product, the fewest rows and columns of one, and its longest sums.
@@ -73,7 +71,7 @@ BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
 """Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many, and
 into so many parts at most, since one block adds them up."""
 
-COUNTERS = 1024
+ARRIVALS = 1024
 """One for each piece of a product whose inner dimension is cut; such a product never has so many pieces."""
 
 KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
@@ -85,8 +83,8 @@ class Scratch(Protocol):
     def empty(self, shape: Any, dtype: Any) -> Array:
         """Memory for one launch, and for its replays."""
 
-    def counters(self) -> Array:
-        """uint32, (COUNTERS,), zero; no two launches that run at the same time have the same."""
+    def arrivals(self) -> Array:
+        """uint32, (ARRIVALS,), zero; no two launches that run at the same time have the same."""
 
 
 def is_small(rows: int, columns: int, inner: int) -> bool:
@@ -208,19 +206,19 @@ def _bind(
     }
     kernel = _kernel(cupy, constants, text, **types)
     null = np.uintp(0)
-    of_parts = counters = null
+    of_parts = arrivals = null
     down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
     if parts > 1:
         size = parts * down * tiling.rows * (across * tiling.columns + 1)
         of_parts = scratch.empty(size, np.float64 if double else np.float32)
-        counters = scratch.counters()
+        arrivals = scratch.arrivals()
     return partial(
         kernel,
         (across, down, parts),
         (256,),
         (
             *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
-            *(of_parts, counters, np.int32(rows), np.int32(columns), np.int32(inner)),
+            *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
             *(np.int32(step), np.float64(alpha), np.float64(beta)),
         ),
     )

@@ -12,7 +12,7 @@ float16. All round to the nearest, ties to even. (Tensor cores may cut tf32 off 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,9 @@ import numpy as np
 
 from .blocks import Scratch, flat_blocks
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy"]
-
-Array = Any
-Bound = Callable[[], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ Each is a pair, as in layers.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = [
     "gather_cuda",
@@ -22,18 +22,16 @@ __all__ = [
     "one_hot_numpy",
 ]
 
-Array = Any
-Bound = Callable[[], None]
 
-# out = scale source[rows] + shift, where the rows are those of the step that the clock counts: from
-# clock[1] * stride + first on, through `order` where there is one.
+# out = scale source[rows] + shift, where the rows are those of the step that the counters counts: from
+# counters[1] * stride + first on, through `order` where there is one.
 
 
 def gather_cuda(
     cupy: Any,
     rows: Any,
     field: str,
-    clock: Array,
+    counters: Array,
     first: int,
     out: Array,
     scale: float,
@@ -51,11 +49,11 @@ def gather_cuda(
     place = np.uintp(source.data.ptr) if source is given else source
     order = np.uintp(0 if rows.order is None else rows.order.data.ptr)
     step = np.int64(rows.stride), np.int64(first)
-    return kernel(place, clock, order, *step, np.float64(scale), np.float64(shift), out)
+    return kernel(place, counters, order, *step, np.float64(scale), np.float64(shift), out)
 
 
 def gather_numpy(
-    rows: Any, field: str, clock: Array, first: int, out: Array, scale: float, shift: float
+    rows: Any, field: str, counters: Array, first: int, out: Array, scale: float, shift: float
 ) -> Bound:
     """Bind the twin of `gather_cuda`; `rows` has the fields of `gpubp.backends.Rows`."""
     count = len(out)
@@ -63,7 +61,7 @@ def gather_numpy(
 
     def run() -> None:
         source = getattr(rows, field)
-        start = int(clock[1]) * rows.stride + first
+        start = int(counters[1]) * rows.stride + first
         if rows.order is None:
             np.copyto(out, source[start : start + count], casting="unsafe")
         else:

@@ -11,7 +11,6 @@ The loss scale is a float64 array (3,): the scale, its inverse, and the steps si
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from .blocks import flat_blocks
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = [
     "adapt_loss_scale_cuda",
@@ -28,8 +28,6 @@ __all__ = [
     "multiply_numpy",
 ]
 
-Array = Any
-Bound = Callable[[], None]
 
 FIRST, LARGEST, STEPS = 2.0**16, 2.0**24, 2000
 """The scale to begin with, where it stops growing, and the steps after which it grows."""

@@ -7,7 +7,6 @@ along memory instead of a short loop for every row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from .blocks import Scratch, row_blocks
 from .costs import Cost
 from .cuda import launch
+from .typing import Array, Bound
 
 __all__ = [
     "row_costs_cuda",
@@ -28,8 +28,6 @@ __all__ = [
     "softmax_numpy",
 ]
 
-Array = Any
-Bound = Callable[[], None]
 
 WARPS = 8  # rows, and so warps, of a block
 

@@ -15,11 +15,10 @@ import numpy as np
 from .blocks import flat_blocks
 from .cuda import launch
 from .matmul import Scratch
+from .typing import Array, Bound
 
 __all__ = ["column_sums_cuda", "column_sums_numpy", "weighted_sum_cuda", "weighted_sum_numpy"]
 
-Array = Any
-Bound = Callable[[], None]
 
 PRODUCT_ROWS = 1024
 """Rows whose column sums one product with a row of ones adds up, in the twin."""
@@ -38,7 +37,7 @@ constexpr int BLOCKS_AT_ONCE = 2;
 """
 
 BLOCKS = 264
-"""The most blocks that share sums: two for each of an H100's 132 multiprocessors. Counters are more."""
+"""The most blocks that share sums: two for each of an H100's 132 multiprocessors. ARRIVALS are more."""
 
 TILES = 128
 """Fewer blocks than this leave an H100 idle: a block then takes fewer columns, at least 32 bytes."""
@@ -86,7 +85,7 @@ def _shared(scratch: Scratch, size: int, shares: bool) -> tuple[Any, Any]:
     """What blocks leave their sums in, and count with, where they share one."""
     if not shares:
         return np.uintp(0), np.uintp(0)
-    return scratch.empty(size, np.float64), scratch.counters()
+    return scratch.empty(size, np.float64), scratch.arrivals()
 
 
 def column_sums_numpy(

@@ -11,7 +11,7 @@ global norm, then by value) and gets the derivative of the penalties, and decoup
 weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements. What of this is
 the same for all elements is in `ONCE`.
 
-What changes from step to step is read from a device array, row clock[1] of `table`, (steps, 3): the
+What changes from step to step is read from a device array, row counters[1] of `rates`, (steps, 3): the
 learning rate, and the two numbers that the entry's `factors` makes of it and the step. They are made on
 the host, in float64, so that an element of the parameters costs none of it.
 """
@@ -27,11 +27,9 @@ import numpy as np
 
 from .blocks import Scratch, flat_blocks
 from .cuda import launch
+from .typing import Array, Bound
 
-__all__ = ["UPDATES", "Shared", "Update", "update_cuda", "update_numpy"]
-
-Array = Any
-Bound = Callable[[], None]
+__all__ = ["UPDATES", "Update", "UpdateOptions", "update_cuda", "update_numpy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +47,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Shared:
+class UpdateOptions:
     """What every update can do to the gradient and the weights; the defaults do nothing."""
 
     l1: float = 0.0
@@ -280,7 +278,7 @@ UPDATES: Mapping[str, Update] = {
 SKIPPED = "skips && !(squared_norm[0] <= 1.7976931348623157e308)"
 
 ONCE = """
-    const double* row = &table[3 * clock[1]];
+    const double* row = &rates[3 * counters[1]];
     const T learning_rate = T(row[0]);
     const T factor1 = T(row[1]), factor2 = T(row[2]);
     const bool too_long = squared_norm[0] > clip_norm * clip_norm;
@@ -302,8 +300,8 @@ constexpr int STATES = %(count)d;
 
 // Elements `start` to start + VECTOR - 1, unless the step is skipped.
 template <typename T> __device__ __forceinline__ bool update_elements(
-    Vector<T>& thetas, const Vector<T>& gradients, Vector<T>* states, long long start, const double* table,
-    const long long* clock, const double* squared_norm, long long n_weights, double l1, double l2,
+    Vector<T>& thetas, const Vector<T>& gradients, Vector<T>* states, long long start, const double* rates,
+    const long long* counters, const double* squared_norm, long long n_weights, double l1, double l2,
     double weight_decay, double clip_norm, double clip_value, int skips, const double* hyperparameters) {
     const bool skipped = %(skipped)s;
     %(constants)s
@@ -351,13 +349,13 @@ def update_cuda(
     cupy: Any,
     update: Update,
     hyperparameters: Mapping[str, float],
-    shared: Shared,
+    options: UpdateOptions,
     theta: Array,
     gradient: Array,
     state: tuple[Array, ...],
     n_weights: int,
-    table: Array,
-    clock: Array,
+    rates: Array,
+    counters: Array,
     squared_norm: Array,
 ) -> Bound:
     """Bind the update of `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
@@ -370,46 +368,52 @@ def update_cuda(
         (THREADS,),
         (
             *(theta, gradient, *state, *(np.uintp(0),) * (MOST_STATES - len(state))),
-            *(table, clock, squared_norm, np.int64(theta.size), np.int64(n_weights)),
-            *(float(shared.l1), float(shared.l2), float(shared.weight_decay)),
-            *(float(shared.clip_norm), float(shared.clip_value), np.int32(shared.skips)),
+            *(rates, counters, squared_norm, np.int64(theta.size), np.int64(n_weights)),
+            *(float(options.l1), float(options.l2), float(options.weight_decay)),
+            *(float(options.clip_norm), float(options.clip_value), np.int32(options.skips)),
             *(*values, *(0.0,) * (MOST_HYPERPARAMETERS - len(values))),
         ),
     )
 
 
 def _prepare(
-    theta: Array, g: Array, s: Array, shared: Shared, is_weights: bool, norm: float, rate: float
+    theta: Array,
+    g: Array,
+    s: Array,
+    options: UpdateOptions,
+    is_weights: bool,
+    norm: float,
+    rate: float,
 ) -> Array:
     """The gradient that the update sees: `g` itself where nothing changes it, else a copy in s[2]."""
-    if shared.changes_gradient:
-        scale = shared.clip_norm / norm if norm > shared.clip_norm else 1.0
+    if options.changes_gradient:
+        scale = options.clip_norm / norm if norm > options.clip_norm else 1.0
         np.multiply(g, scale, out=s[2])
         g = s[2]
-        if shared.clip_value < float("inf"):
-            np.clip(g, -shared.clip_value, shared.clip_value, out=g)
-        if is_weights and shared.l2:
-            np.multiply(theta, shared.l2, out=s[0])
+        if options.clip_value < float("inf"):
+            np.clip(g, -options.clip_value, options.clip_value, out=g)
+        if is_weights and options.l2:
+            np.multiply(theta, options.l2, out=s[0])
             np.add(g, s[0], out=g)
-        if is_weights and shared.l1:
+        if is_weights and options.l1:
             np.sign(theta, out=s[0])
-            np.multiply(s[0], shared.l1, out=s[0])
+            np.multiply(s[0], options.l1, out=s[0])
             np.add(g, s[0], out=g)
-    if is_weights and shared.weight_decay:
-        np.multiply(theta, 1 - rate * shared.weight_decay, out=theta)
+    if is_weights and options.weight_decay:
+        np.multiply(theta, 1 - rate * options.weight_decay, out=theta)
     return g
 
 
 def update_numpy(
     update: Update,
     hyperparameters: Mapping[str, float],
-    shared: Shared,
+    options: UpdateOptions,
     theta: Array,
     gradient: Array,
     state: tuple[Array, ...],
     n_weights: int,
-    table: Array,
-    clock: Array,
+    rates: Array,
+    counters: Array,
     squared_norm: Array,
     scratch: Scratch,
 ) -> Bound:
@@ -425,12 +429,12 @@ def update_numpy(
             )
 
     def run() -> None:
-        if shared.skips and not squared_norm[0] < float("inf"):
+        if options.skips and not squared_norm[0] < float("inf"):
             return
-        rate, factor1, factor2 = table[int(clock[1])].tolist()
+        rate, factor1, factor2 = rates[int(counters[1])].tolist()
         norm = float(squared_norm[0]) ** 0.5
         for theta_block, g_block, state_block, s, is_weights in blocks:
-            g = _prepare(theta_block, g_block, s, shared, is_weights, norm, rate)
+            g = _prepare(theta_block, g_block, s, options, is_weights, norm, rate)
             update.numpy(theta_block, g, state_block, s, rate, factor1, factor2, **hyperparameters)
 
     return run

@@ -18,10 +18,10 @@ from gpu_report import last_lines, record
 import gpubp
 from gpubp.backends import Backend, Rows
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, Shared
+from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, UpdateOptions
 from gpubp.kernels import matmul as small
+from gpubp.kernels.typing import Array
 
-Array = Any
 Case = Callable[[Backend, str], Iterator[Array]]
 
 SHAPES = ((1, 1), (3, 5), (33, 17), (40, 32), (1025, 33))
@@ -45,7 +45,7 @@ def zeros(backend: Backend, shape: Any, dtype: Any = "float32") -> Array:
     return backend.asarray(np.zeros(shape, dtype))
 
 
-def clock(backend: Backend) -> Array:
+def counters(backend: Backend) -> Array:
     return backend.asarray(np.array([3, 1], np.int64))
 
 
@@ -57,7 +57,7 @@ def gather(backend: Backend, dtype: str) -> Iterator[Array]:
             for taken in (None, backend.asarray(order)):
                 out = zeros(backend, (9, columns), dtype)
                 rows = Rows(x, order=taken, stride=9)
-                backend.gather(rows, "x", clock(backend), 3, out, 0.5, 0.25)
+                backend.gather(rows, "x", counters(backend), 3, out, 0.5, 0.25)
                 yield out
 
 
@@ -163,7 +163,7 @@ def bias_activate(backend: Backend, dtype: str) -> Iterator[Array]:
 def dropout(backend: Backend, dtype: str) -> Iterator[Array]:
     for shape in SHAPES:
         x = numbers(backend, shape, dtype)
-        backend.dropout(x, x, clock(backend), 7, 2, 5, 0.3)
+        backend.dropout(x, x, counters(backend), 7, 2, 5, 0.3)
         yield x
 
 
@@ -221,7 +221,7 @@ def weighted_sum(backend: Backend, dtype: str) -> Iterator[Array]:
     for size in (1, 31, 1025, 40_001):
         values, weights = numbers(backend, size, dtype), numbers(backend, size, dtype, 9)
         out = zeros(backend, 3, "float64")
-        backend.weighted_sum(values, weights, out, clock(backend))
+        backend.weighted_sum(values, weights, out, counters(backend))
         squares = zeros(backend, 1, "float64")
         backend.weighted_sum(values, None, squares)
         yield from (out, squares)
@@ -239,15 +239,15 @@ def loss_scale(backend: Backend, dtype: str) -> Iterator[Array]:
 def update(backend: Backend, dtype: str) -> Iterator[Array]:
     for one in UPDATES.values():
         hyperparameters = {key: HYPERPARAMETERS[key] for key in one.hyperparameters}
-        for shared in (Shared(), Shared(weight_decay=0.1, clip_norm=0.5)):
+        for shared in (UpdateOptions(), UpdateOptions(weight_decay=0.1, clip_norm=0.5)):
             theta, gradient = numbers(backend, 1037, dtype), numbers(backend, 1037, dtype, 1)
             state = tuple(zeros(backend, 1037, dtype) for _ in one.state)
-            table = backend.asarray(np.array([[0.1, 0.5, 0.5]] * 2))
+            rates = backend.asarray(np.array([[0.1, 0.5, 0.5]] * 2))
             norm = zeros(backend, 1, "float64")
             backend.weighted_sum(gradient, None, norm)
             backend.update(
                 *(one, hyperparameters, shared, theta, gradient, (), state),
-                *(1000, table, clock(backend), norm),
+                *(1000, rates, counters(backend), norm),
             )
             yield from (theta, *state)
 
@@ -268,7 +268,7 @@ def train(backend: Backend, dtype: str) -> Iterator[Array]:
 
 
 def add_and_advance(backend: Backend, dtype: str) -> Iterator[Array]:
-    out, steps = numbers(backend, 33, dtype), clock(backend)
+    out, steps = numbers(backend, 33, dtype), counters(backend)
     backend.add(numbers(backend, 33, dtype, 1), out)
     backend.advance(steps)
     yield from (out, steps)

@@ -18,9 +18,9 @@ from gpubp.backends import Backend, Rows
 from gpubp.backends.cupy.cublas import Cublas
 from gpubp.backprop import Dropping, backpropagate
 from gpubp.kernels import ACTIVATIONS, COSTS, Activation, Cost
+from gpubp.kernels.typing import Array
 from gpubp.workspace import Workspace
 
-Array = Any
 ELEMENTWISE = [name for name, activation in ACTIVATIONS.items() if not activation.rowwise]
 PAIRS = list(product(ACTIVATIONS, COSTS))
 
@@ -326,7 +326,7 @@ def test_check_gradients_leaves_the_network_and_compares_no_more_than_asked() ->
     net = network((3, 4, 3), dtype="float32")
     before = net.parameters.copy()
     x, y = np.random.default_rng(8).normal(size=(2, 6, 3))
-    check = gpubp.check_gradients(net, x, y, most=10)
+    check = gpubp.check_gradients(net, x, y, max_parameters=10)
     assert check.checked == 10
     assert check.relative_error < 1e-7
     np.testing.assert_array_equal(net.parameters, before)
@@ -497,16 +497,16 @@ def run_step(
         limit=limit,
         training=dropping is not None,
     )
-    flats = [backend.asarray(np.full(net.layout.size, np.nan, net.dtype)) for _ in workspace.lanes]
+    flats = [backend.asarray(np.full(net.layout.size, np.nan, net.dtype)) for _ in workspace.shards]
     if gradient is not None:
         flats[0][...] = gradient
-    costs, clock = (
+    costs, counters = (
         backend.asarray(np.zeros((len(flats), 1))),
         backend.asarray(np.zeros(2, np.int64)),
     )
     rows = Rows(backend.asarray(x), backend.asarray(y))
     backpropagate(
-        *(net.problem, workspace, rows, clock, [net.layout.views(flat) for flat in flats]),
+        *(net.problem, workspace, rows, counters, [net.layout.views(flat) for flat in flats]),
         *(0.0 if gradient is None else 1.0, costs, dropping),
     )
     return float(host(net, costs).sum()), sum(host(net, flat) for flat in flats)
@@ -544,7 +544,7 @@ def test_blocks_of_rows_give_the_gradient_of_the_whole_batch(
     np.testing.assert_allclose(added, 2 * host(net, bp.gradient), rtol=1e-11, atol=1e-15)
 
 
-def test_lanes_of_threads_give_the_gradient_of_the_whole_batch() -> None:
+def test_shards_of_threads_give_the_gradient_of_the_whole_batch() -> None:
     net = network((40, 60, 30, 4), output="softmax")
     rng = np.random.default_rng(10)
     x, labels = rng.normal(size=(3000, 40)), rng.integers(4, size=3000)
@@ -673,7 +673,7 @@ OWN_COSTS = {
 @pytest.mark.parametrize("cost_text", OWN_COSTS)
 @pytest.mark.parametrize("text", OWN_ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_own_activations_and_costs_work_on_every_backend(
+def test_custom_activations_and_costs_work_on_every_backend(
     backend: Backend, text: str, cost_text: str, dtype: str
 ) -> None:
     own = Activation.from_functions(
@@ -699,7 +699,7 @@ def test_own_activations_and_costs_work_on_every_backend(
 
 
 @pytest.mark.parametrize("output", ["tanh", "softmax"])
-def test_own_costs_work_behind_every_kind_of_output(backend: Backend, output: str) -> None:
+def test_custom_costs_work_behind_every_kind_of_output(backend: Backend, output: str) -> None:
     fourth = Cost.from_functions(
         "fourth", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3
     )
@@ -711,7 +711,7 @@ def test_own_costs_work_behind_every_kind_of_output(backend: Backend, output: st
     assert relative_error(gradient, numpys.backprop(x, y).gradient) < 1e-13
 
 
-def test_an_own_activation_may_read_its_output(backend: Backend) -> None:
+def test_a_custom_activation_may_read_its_output(backend: Backend) -> None:
     own = Activation.from_functions(
         "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
     )

@@ -397,11 +397,11 @@ def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_variants_compares_steps_with_other_constants() -> None:
-    done = run_script("variants.py", "LANE_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
+    done = run_script("variants.py", "SHARD_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
     title, now, changed, twins = done.stdout.splitlines()
     assert (done.stderr, title.partition(":")[0]) == ("", "narrow, 2 rows, sgd")
     assert now.startswith("as it is") and now.endswith("1.00 times")
-    assert changed.startswith("LANE_ROWS=1,LEAST_OUT=1e9") and twins.startswith("twins")
+    assert changed.startswith("SHARD_ROWS=1,LEAST_OUT=1e9") and twins.startswith("twins")
     wrong = run_script("variants.py", "NO=1")
     assert (wrong.returncode, wrong.stderr) == (1, "no constant called NO\n")
 
@@ -417,7 +417,8 @@ def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     work = 2 * (3 * (4 * 64 * 64 + 16 * 64) - 64 * 64)
     assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
     parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
-    # Adam reads theta, the gradient and two moments, and writes all but the gradient; table, clock, norm.
+    # Adam reads theta, the gradient and two moments, and writes all but the gradient; then the rates,
+    # the counters and the norm.
     moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
     assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")

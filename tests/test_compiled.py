@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from gpubp import SGD, Activation, Adam, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend, blas
-from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, Shared
+from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, UpdateOptions
 from gpubp.kernels.cpu import compiled
 
 pytestmark = pytest.mark.skipif(
@@ -45,11 +45,13 @@ def test_every_cost_compiles(name: str, dtype: str) -> None:
         assert compiled.row_costs(COSTS[name], canonical, a, a, a, scale) is not None
 
 
-@pytest.mark.parametrize("shared", [Shared(), Shared(l1=0.1, clip_norm=1.0)], ids=["plain", "all"])
+@pytest.mark.parametrize(
+    "options", [UpdateOptions(), UpdateOptions(l1=0.1, clip_norm=1.0)], ids=["plain", "all"]
+)
 @pytest.mark.parametrize("name", UPDATES)
-def test_every_update_compiles(name: str, shared: Shared) -> None:
+def test_every_update_compiles(name: str, options: UpdateOptions) -> None:
     update, theta = UPDATES[name], np.zeros(4)
-    settings = update, dict.fromkeys(update.hyperparameters, 0.5), shared
+    settings = update, dict.fromkeys(update.hyperparameters, 0.5), options
     state = tuple(np.zeros(4) for _ in update.state)
     rest = np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1)
     assert compiled.update(*settings, theta, theta, state, 2, *rest) is not None
@@ -111,7 +113,7 @@ def test_steps_are_small_or_the_whole(
 
 
 def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:
-    """Parameters after a few steps on enough rows for lanes and for shared matmuls."""
+    """Parameters after a few steps on enough rows for shards and for shared matmuls."""
     rng = np.random.default_rng(0)
     with threadpool_limits(threads):
         net = Network((64, 256, 300, 10), output="softmax", dtype=dtype, backend=backend, seed=0)

@@ -47,7 +47,7 @@ def test_networks_on_two_devices_take_turns(second: Backend) -> None:
         np.testing.assert_allclose(network.predict(X), expected.predict(X), rtol=1e-4, atol=1e-5)
         assert network.cost(X, Y) == pytest.approx(expected.cost(X, Y), rel=1e-4)
         assert len(network.forward(X).a) == 3
-        assert gpubp.check_gradients(network, X, Y, most=8).relative_error < 1e-6
+        assert gpubp.check_gradients(network, X, Y, max_parameters=8).relative_error < 1e-6
 
 
 CALLS: dict[str, Callable[[gpubp.Network], object]] = {

@@ -191,8 +191,8 @@ def test_sample_weights_that_are_none(classifier: Network, kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"most": 0}, "most is 0, expected a whole number at least 1"),
-        ({"most": 2.5}, "most is 2.5, expected a whole number at least 1"),
+        ({"max_parameters": 0}, "max_parameters is 0, expected a whole number at least 1"),
+        ({"max_parameters": 2.5}, "max_parameters is 2.5, expected a whole number at least 1"),
         ({"step": 0}, "step is 0, expected a number above 0 and below 1"),
         ({"step": -1e-3}, "step is -0.001, expected a number above 0 and below 1"),
         ({"step": np.nan}, "step is nan, expected a number above 0 and below 1"),
@@ -524,14 +524,14 @@ def test_auto_keeps_small_networks_on_the_cpu(cuda_backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "identity", ""])
-def test_ones_own_activation_needs_a_name_of_its_own(name: str) -> None:
+def test_a_custom_activation_needs_a_name_of_its_own(name: str) -> None:
     with pytest.raises(
         ValueError, match=f"name is {name!r}, .* expected a new one for your activation"
     ):
         gpubp.Activation.from_functions(name, lambda xp, z: z, lambda xp, z: z)
 
 
-def test_ones_own_entries_are_checked() -> None:
+def test_custom_entries_are_checked() -> None:
     with pytest.raises(
         ValueError, match="name is 'huber', which is a built-in one's, expected a new"
     ):

@@ -25,8 +25,7 @@ from gpubp.backends.cupy.graphs import CAPTURES_TRIED, GRAPHS_KEPT, SIDES, Captu
 from gpubp.benchmarks.contenders import CONTENDERS, GpubpNumpy
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 from gpubp.kernels import PRECISIONS
-
-Array = Any
+from gpubp.kernels.typing import Array
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def test_a_replay_goes_through_no_verb(
     names = ("gather", "matmul", "bias_activate", "output_delta", "update", "advance", "asarray")
     for name in names:
         monkeypatch.setattr(CupyBackend, name, unexpected)
-    for name in ("_clock", "_costs", "_table", "_gradients", "_state", "_squared_norm"):
+    for name in ("_counters", "_costs", "_rates", "_gradients", "_state", "_squared_norm"):
         monkeypatch.setattr(trainer, name, None)  # the replay knows where they lie
     for _ in range(5):
         trainer.step(x, y)
@@ -293,11 +292,11 @@ def test_rows_that_cannot_be_captured_leave_the_graphs_of_others_alone(
     graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
-    clock = graphs.xp.zeros(2, np.int64)
+    counters = graphs.xp.zeros(2, np.int64)
     bad, *good = (graphs.asarray(np.full((4, 6), k, np.float32)) for k in range(3))
 
     def step() -> None:
-        graphs.gather(rows, "x", clock, 0, out)
+        graphs.gather(rows, "x", counters, 0, out)
         if graphs._recording.held is not None and rows.x is bad:
             raise graphs.xp.cuda.runtime.CUDARuntimeError(901)
 
@@ -315,8 +314,8 @@ def test_rows_that_cannot_be_replayed_leave_those_of_other_types_alone(
     replaying: CupyBackend,
 ) -> None:
     rows, out = Rows(None), replaying.xp.empty((4, 6), np.float32)
-    clock = replaying.xp.zeros(2, np.int64)
-    step = replaying.capture(lambda: replaying.gather(rows, "x", clock, 0, out))
+    counters = replaying.xp.zeros(2, np.int64)
+    step = replaying.capture(lambda: replaying.gather(rows, "x", counters, 0, out))
     for dtype in (np.float16, np.float32):
         rows.x = replaying.xp.ones((4, 6), dtype)
         for _ in range(4):
@@ -404,8 +403,8 @@ def test_what_cannot_be_replayed_runs_all_the_same(replaying: CupyBackend, reaso
 
 def test_only_the_latest_replays_are_kept(replaying: CupyBackend) -> None:
     rows, out = Rows(None), replaying.xp.empty((4, 6), np.float32)
-    clock = replaying.xp.zeros(2, np.int64)
-    step = replaying.capture(lambda: replaying.gather(rows, "x", clock, 0, out))
+    counters = replaying.xp.zeros(2, np.int64)
+    step = replaying.capture(lambda: replaying.gather(rows, "x", counters, 0, out))
     assert isinstance(step, CapturedStep)
     arrays = [replaying.asarray(np.full((4, 6), k, np.float32)) for k in range(GRAPHS_KEPT + 3)]
     for _ in range(3):
@@ -571,10 +570,10 @@ def test_a_capture_that_another_thread_ends_is_tried_again(graphs: CupyBackend) 
 def test_transient_failures_do_not_add_up(graphs: CupyBackend) -> None:
     """Each place of the rows fails once, and is captured the next time."""
     rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
-    clock, failed = graphs.xp.zeros(2, np.int64), set[int]()
+    counters, failed = graphs.xp.zeros(2, np.int64), set[int]()
 
     def step() -> None:
-        graphs.gather(rows, "x", clock, 0, out)
+        graphs.gather(rows, "x", counters, 0, out)
         if graphs._recording.held is not None and id(rows.x) not in failed:
             failed.add(id(rows.x))
             raise graphs.xp.cuda.runtime.CUDARuntimeError(901)

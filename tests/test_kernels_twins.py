@@ -20,12 +20,12 @@ from gpubp.kernels import (
     UPDATES,
     Activation,
     Cost,
-    Shared,
+    UpdateOptions,
     blocks,
     sums,
 )
+from gpubp.kernels.typing import Array
 
-Array = Any
 DTYPES = ["float32", "float64"]
 BLOCK = 1024
 MANY_ROWS = BLOCK // 5 + 100
@@ -428,12 +428,14 @@ def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: 
     for backend in both(cuda_backend):
         theta, gradient = on(backend, np.ones(3)), on(backend, [0.5, np.nan, 0.5])
         state = tuple(on(backend, np.zeros(3)) for _ in update.state)
-        table, clock, norm = (
+        rates, counters, norm = (
             on(backend, [[0.1, 0.5, 0.5]]),
             on(backend, [0, 0], np.int64),
             on(backend, [0.0]),
         )
-        backend.update(update, h, Shared(), theta, gradient, (), state, 3, table, clock, norm)
+        backend.update(
+            update, h, UpdateOptions(), theta, gradient, (), state, 3, rates, counters, norm
+        )
         assert np.isnan(backend.to_numpy(theta)).tolist() == [False, True, False]
 
 
@@ -521,7 +523,7 @@ def test_column_sums_however_they_are_cut_and_aligned(
         results.append(cuda_backend.to_numpy(out))
     close(results[0], expected, dtype, magnitude=math.sqrt(shape[0]))
     np.testing.assert_array_equal(results[0], results[1])
-    assert not cuda_backend.to_numpy(cuda_backend.counters()).any()  # type: ignore[attr-defined]
+    assert not cuda_backend.to_numpy(cuda_backend.arrivals()).any()  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("cut")
@@ -545,16 +547,16 @@ def test_weighted_sums_however_they_are_cut_and_aligned(
     flat, weights = np.random.default_rng(21).normal(size=(2, first + size)).astype(dtype)
     wide, wide_weights = flat[first:].astype(np.float64), weights[first:].astype(np.float64)
     values, factors = on(cuda_backend, flat)[first:], on(cuda_backend, weights)[first:]
-    clock, results = on(cuda_backend, [0, 1], np.int64), []
+    counters, results = on(cuda_backend, [0, 1], np.int64), []
     for _ in range(2):
         out, squares = on(cuda_backend, [7.0, 2.0]), on(cuda_backend, [np.nan])
-        cuda_backend.weighted_sum(values, factors, out, clock)
+        cuda_backend.weighted_sum(values, factors, out, counters)
         cuda_backend.weighted_sum(values, None, squares)
         results.append([*cuda_backend.to_numpy(out), *cuda_backend.to_numpy(squares)])
     expected = [7, 2 + math.fsum(wide * wide_weights), math.fsum(wide * wide)]
     np.testing.assert_allclose(results[0], expected, rtol=1e-12, atol=1e-11)
     assert results[0] == results[1]
-    assert not cuda_backend.to_numpy(cuda_backend.counters()).any()  # type: ignore[attr-defined]
+    assert not cuda_backend.to_numpy(cuda_backend.arrivals()).any()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("size", [1, 31, 1024, 40_000])
@@ -564,9 +566,9 @@ def test_weighted_sum_adds_at_its_slot_and_squares_without_weights(
     values, weights = np.random.default_rng(10).normal(size=(2, size)).astype(dtype)
     wide = values.astype(np.float64)
     for backend in both(cuda_backend):
-        clock = on(backend, [5, 2], np.int64)
+        counters = on(backend, [5, 2], np.int64)
         out, norm = on(backend, [1.0, 2, 3, 4]), on(backend, [9.0])
-        backend.weighted_sum(on(backend, values), on(backend, weights), out, clock)
+        backend.weighted_sum(on(backend, values), on(backend, weights), out, counters)
         expected = [1, 2, 3 + math.fsum(wide * weights), 4]
         np.testing.assert_allclose(backend.to_numpy(out), expected, rtol=1e-12, atol=1e-11)
         backend.weighted_sum(on(backend, values), None, norm)
@@ -592,11 +594,11 @@ def test_gather_takes_the_rows_of_the_step(
     chosen = order[start : start + 5] if ordered else np.arange(start, start + 5)
     for backend in both(cuda_backend):
         rows = Rows(on(backend, source), order=on(backend, order) if ordered else None, stride=8)
-        clock = on(backend, [7, 2], np.int64)
+        counters = on(backend, [7, 2], np.int64)
         out = on(backend, np.zeros((5, columns)), dtype)
-        backend.gather(rows, "x", clock, 3, out)
+        backend.gather(rows, "x", counters, 3, out)
         np.testing.assert_array_equal(backend.to_numpy(out), source[chosen])
-        backend.gather(rows, "x", clock, 3, out, scale=0.9, shift=0.25)
+        backend.gather(rows, "x", counters, 3, out, scale=0.9, shift=0.25)
         close(backend.to_numpy(out), 0.9 * source[chosen].astype(float) + 0.25, dtype)
 
 
@@ -604,10 +606,10 @@ def test_gather_takes_labels_and_weights_of_one_dimension(cuda_backend: Backend)
     labels, weights = np.arange(10, dtype=np.uint8), np.linspace(0, 1, 10)
     for backend in both(cuda_backend):
         rows = Rows(None, on(backend, labels), on(backend, weights), stride=4)
-        clock = on(backend, [0, 1], np.int64)
+        counters = on(backend, [0, 1], np.int64)
         out, scale = on(backend, np.zeros(4, np.int64)), on(backend, np.zeros(4, np.float32))
-        backend.gather(rows, "y", clock, 0, out)
-        backend.gather(rows, "weights", clock, 0, scale)
+        backend.gather(rows, "y", counters, 0, out)
+        backend.gather(rows, "weights", counters, 0, scale)
         np.testing.assert_array_equal(backend.to_numpy(out), [4, 5, 6, 7])
         np.testing.assert_array_equal(backend.to_numpy(scale), weights[4:8].astype(np.float32))
 
@@ -657,13 +659,13 @@ def test_dropout_has_the_same_mask_in_both_twins(
     x = np.random.default_rng(12).uniform(1, 2, (4000, 5)).astype(dtype)
     masks = []
     for backend in both(cuda_backend):
-        clock, out = on(backend, [3, 0], np.int64), on(backend, np.zeros_like(x))
-        backend.dropout(on(backend, x), out, clock, 2**63 + 5, 1, first, rate)
+        counters, out = on(backend, [3, 0], np.int64), on(backend, np.zeros_like(x))
+        backend.dropout(on(backend, x), out, counters, 2**63 + 5, 1, first, rate)
         result = backend.to_numpy(out)
         masks.append(result != 0)
         close(result, np.where(result == 0, 0, x / (1 - float(np.float32(rate)))), dtype)
         in_place = on(backend, x)
-        backend.dropout(in_place, in_place, clock, 2**63 + 5, 1, first, rate)
+        backend.dropout(in_place, in_place, counters, 2**63 + 5, 1, first, rate)
         np.testing.assert_array_equal(backend.to_numpy(in_place), result)
     for mask in masks[1:]:
         np.testing.assert_array_equal(mask, masks[0])
@@ -680,10 +682,10 @@ def test_dropout_of_any_part_of_an_array_is_that_of_its_twin(
     x = np.random.default_rng(13).uniform(1, 2, 300).astype(dtype)
     results = []
     for backend in both(cuda_backend):
-        clock, values = on(backend, [3, 0], np.int64), on(backend, x)
+        counters, values = on(backend, [3, 0], np.int64), on(backend, x)
         out = on(backend, np.full(300, -1.0, dtype))
         part = slice(start, start + size)
-        backend.dropout(values[part], out[part], clock, 5, 1, first, 0.4)
+        backend.dropout(values[part], out[part], counters, 5, 1, first, 0.4)
         results.append(backend.to_numpy(out))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6 if dtype == "float32" else 1e-15)
     assert np.count_nonzero(results[0] == -1) == 300 - size
@@ -692,8 +694,8 @@ def test_dropout_of_any_part_of_an_array_is_that_of_its_twin(
 @pytest.mark.parametrize("size", [1, 7, 8, 20, 264])
 def test_dropout_of_half_precision_is_its_twins_rounded(cuda_backend: Backend, size: int) -> None:
     x = np.random.default_rng(14).uniform(1, 2, 300).astype(np.float16)
-    there, clock = cuda_backend.xp.asarray(x), on(cuda_backend, [3, 0], np.int64)
-    cuda_backend.dropout(there[:size], there[:size], clock, 5, 1, 0, 0.4)
+    there, counters = cuda_backend.xp.asarray(x), on(cuda_backend, [3, 0], np.int64)
+    cuda_backend.dropout(there[:size], there[:size], counters, 5, 1, 0, 0.4)
     twin = NumpyBackend(compile=False)
     wide = x.astype(np.float32)
     twin.dropout(wide[:size], wide[:size], np.array([3, 0]), 5, 1, 0, 0.4)
@@ -705,8 +707,8 @@ def test_dropout_masks_depend_on_seed_step_layer_and_position_alone(cuda_backend
 
         def mask(seed: int, step: int, layer: int, first: int, b: Backend = backend) -> Array:
             out = on(b, np.zeros(400))
-            clock = on(b, [step, 0], np.int64)
-            b.dropout(on(b, np.ones(400)), out, clock, seed, layer, first, 0.5)
+            counters = on(b, [step, 0], np.int64)
+            b.dropout(on(b, np.ones(400)), out, counters, seed, layer, first, 0.5)
             return b.to_numpy(out) != 0
 
         base = mask(1, 2, 3, 0)
@@ -751,17 +753,17 @@ def published_update(
 
 
 SHARED = {
-    "plain": Shared(),
-    "penalties": Shared(l1=0.02, l2=0.03),
-    "decay": Shared(weight_decay=0.1),
-    "clip_norm": Shared(clip_norm=2.0),
-    "clip_value": Shared(clip_value=0.5),
-    "all": Shared(l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.05),
+    "plain": UpdateOptions(),
+    "penalties": UpdateOptions(l1=0.02, l2=0.03),
+    "decay": UpdateOptions(weight_decay=0.1),
+    "clip_norm": UpdateOptions(clip_norm=2.0),
+    "clip_value": UpdateOptions(clip_value=0.5),
+    "all": UpdateOptions(l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.05),
 }
 
 
 def shared_part(
-    shared: Shared, theta: Array, g: Array, is_weight: Array, rate: float
+    shared: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
 ) -> tuple[Array, Array]:
     """What comes before the update: clipping, penalties, decay; biases only get clipped."""
     g = g * min(1.0, shared.clip_norm / np.linalg.norm(g))
@@ -792,7 +794,7 @@ def test_update_is_the_published_one(
         expected = published_update(name, expected, seen, averages, rates[t], t + 1)
 
     for backend in both(cuda_backend):
-        theta, clock = on(backend, start), on(backend, [100, 0], np.int64)
+        theta, counters = on(backend, start), on(backend, [100, 0], np.int64)
         state = tuple(on(backend, np.zeros(size), dtype) for _ in update.state)
         for g in gs:
             gradient, norm = on(backend, g), on(backend, [0.0])
@@ -809,13 +811,13 @@ def test_update_is_the_published_one(
                     state,
                     n_weights,
                     device_table,
-                    clock,
+                    counters,
                     norm,
                 )
             )
-            backend.advance(clock)
+            backend.advance(counters)
             np.testing.assert_array_equal(backend.to_numpy(gradient), g)
-        assert backend.to_numpy(clock).tolist() == [100 + steps, steps]
+        assert backend.to_numpy(counters).tolist() == [100 + steps, steps]
         result = backend.to_numpy(theta)
         # Lion's sign may turn where its argument rounds to 0.
         turned = np.abs(result - expected) > 1e-3 if name == "lion" else np.zeros(size, bool)
@@ -830,11 +832,13 @@ def test_an_update_of_any_length_and_alignment(
     cuda_backend: Backend, name: str, size: int, firsts: int, skips: bool, dtype: str
 ) -> None:
     update, rng = UPDATES[name], np.random.default_rng(22)
-    shared = Shared(l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.5, skips=skips)
+    shared = UpdateOptions(
+        l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.5, skips=skips
+    )
     h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
     given = rng.uniform(0.5, 1, (2 + len(update.state), firsts + size + 3)).astype(dtype)
     used = slice(firsts, firsts + size)
-    table, clock = np.array([[0.1, *update.factors(0.1, 1, **h)]]), np.zeros(2, np.int64)
+    rates, counters = np.array([[0.1, *update.factors(0.1, 1, **h)]]), np.zeros(2, np.int64)
     for squared_norm in (9.0, np.inf):
         results = []
         for backend in (NumpyBackend(compile=False), cuda_backend):
@@ -842,7 +846,7 @@ def test_an_update_of_any_length_and_alignment(
             theta, gradient, *state = (array[used] for array in arrays)
             backend.update(
                 *(update, h, shared, theta, gradient, (), tuple(state), size // 2),
-                *(on(backend, table), on(backend, clock), on(backend, [squared_norm])),
+                *(on(backend, rates), on(backend, counters), on(backend, [squared_norm])),
             )
             results.append([backend.to_numpy(array) for array in arrays])
         skipped = skips and squared_norm == np.inf

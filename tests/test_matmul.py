@@ -22,8 +22,6 @@ from gpubp.kernels.matmul import (
     tiling_of,
 )
 
-Array = Any
-
 SHAPES = [(1, 1, 1), (7, 5, 3), (33, 65, 17), (64, 10, 300), (16, 16, 1000), (800, 700, 9)]
 
 
@@ -197,7 +195,7 @@ def test_addresses_that_are_not_aligned(cuda_backend: Backend, route: None) -> N
         )
 
 
-def test_products_in_parts_leave_their_counters_at_zero(cuda_backend: Backend) -> None:
+def test_products_in_parts_leave_their_arrivals_at_zero(cuda_backend: Backend) -> None:
     """And give the same bits whenever they are asked."""
     backend, rng = cuda_backend, np.random.default_rng(4)
     delta, a = (backend.asarray(rng.normal(size=(900, 40)).astype(np.float32)) for _ in range(2))
@@ -206,7 +204,7 @@ def test_products_in_parts_leave_their_counters_at_zero(cuda_backend: Backend) -
         weights, biases = backend.xp.empty((40, 40), np.float32), backend.xp.empty(40, np.float32)
         backend.layer_gradients(delta, a, weights, biases, 0.0)
         results.append((backend.to_numpy(weights), backend.to_numpy(biases)))
-        assert not backend.to_numpy(backend.counters()).any()  # type: ignore[attr-defined]
+        assert not backend.to_numpy(backend.arrivals()).any()  # type: ignore[attr-defined]
     for weights, biases in results[1:]:
         np.testing.assert_array_equal(weights, results[0][0])
         np.testing.assert_array_equal(biases, results[0][1])

@@ -21,8 +21,7 @@ import gpubp
 from gpubp import Network
 from gpubp.backends import Backend
 from gpubp.kernels import ACTIVATIONS, Activation, Cost
-
-Array = Any
+from gpubp.kernels.typing import Array
 
 
 def host(net: Network, array: Array) -> Array:
@@ -572,7 +571,7 @@ def test_a_place_that_no_file_can_be_saved_to_is_told(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_own_activations_and_costs_are_given_back_at_loading(
+def test_custom_activations_and_costs_are_given_back_at_loading(
     backend: Backend, tmp_path: Path
 ) -> None:
     own = Activation.from_functions("cubic", lambda xp, z: z**3, lambda xp, z: 3 * z**2)
@@ -611,7 +610,7 @@ def fourth_power_derivative(xp: Any, a: Array, y: Array) -> Array:
     return 4 * (a - y) ** 3
 
 
-def test_a_network_with_functions_of_ones_own_can_be_pickled(backend: Backend) -> None:
+def test_a_network_with_custom_functions_can_be_pickled(backend: Backend) -> None:
     own = Activation.from_functions("cube", cube, cube_derivative)
     cost = Cost.from_functions("fourth", fourth_power, fourth_power_derivative)
     net = Network((3, 8, 4), hidden=own, cost=cost, backend=backend, seed=1)

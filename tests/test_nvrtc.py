@@ -14,8 +14,18 @@ from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, 
 
 from gpubp.backends import Rows
 from gpubp.backends.cupy import CupyBackend
-from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, SOFTMAX, UPDATES, Activation, Cost, Shared
+from gpubp.kernels import (
+    ACTIVATIONS,
+    COSTS,
+    PRECISIONS,
+    SOFTMAX,
+    UPDATES,
+    Activation,
+    Cost,
+    UpdateOptions,
+)
 from gpubp.kernels.matmul import matmul_cuda
+from gpubp.kernels.typing import Array
 
 pytestmark = [
     pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed"),
@@ -23,7 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # importing CuPy without a driver may warn
 ]
 DTYPES = ("float32", "float64")
-Array = Any
 
 
 class Recorder:
@@ -115,14 +124,14 @@ def run_costs(recorder: Recorder, dtype: str) -> None:
 def run_rounded(recorder: Recorder, storage: str) -> None:
     backend = recorder.backend
     z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
-    clock = recorder.array(2, dtype="int64")
+    counters = recorder.array(2, dtype="int64")
     for name in ("relu", "gelu"):  # of the others, the text does not know these types
         backend.bias_activate(ACTIVATIONS[name], z, None, operands)
         for v in (z, operands):
             backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
     for source in ("float32", "float64", "uint8"):
-        backend.gather(Rows(recorder.array(4, 8, dtype=source)), "x", clock, 0, operands)
-    backend.dropout(operands, operands, clock, 1, 0, 0, 0.5)
+        backend.gather(Rows(recorder.array(4, 8, dtype=source)), "x", counters, 0, operands)
+    backend.dropout(operands, operands, counters, 1, 0, 0, 0.5)
     backend.column_sums(operands, z[0])
     backend.convert(z, operands)
     backend.convert(operands, z)
@@ -141,25 +150,25 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
 
 def run_loading(recorder: Recorder, dtype: str) -> None:
     backend = recorder.backend
-    clock, labels = recorder.array(2, dtype="int64"), recorder.array(4, dtype="int64")
+    counters, labels = recorder.array(2, dtype="int64"), recorder.array(4, dtype="int64")
     order, total = recorder.array(4, dtype="int64"), recorder.array(1, dtype="float64")
     out, weights = recorder.array(4, 3, dtype=dtype), recorder.array(4, dtype=dtype)
     for source in ("float32", "float64", "int8", "uint8", "int64", "bool"):
         x, y = recorder.array(8, 3, dtype=source), recorder.array(8, dtype=source)
         for rows in (Rows(x, y, y), Rows(x, y, y, order)):
-            backend.gather(rows, "x", clock, 0, out)
-            backend.gather(rows, "weights", clock, 0, weights)
-            backend.gather(rows, "y", clock, 0, labels)
+            backend.gather(rows, "x", counters, 0, out)
+            backend.gather(rows, "weights", counters, 0, weights)
+            backend.gather(rows, "y", counters, 0, labels)
     backend.one_hot(labels, out, 0.0, 1.0)
     backend.normalize(weights)
-    backend.weighted_sum(weights, weights, total, clock)
+    backend.weighted_sum(weights, weights, total, counters)
     backend.weighted_sum(weights, None, total)
     backend.weighted_sum(recorder.array(5, dtype=dtype)[1:], None, total)
 
 
 def run_updates(recorder: Recorder, dtype: str) -> None:
     theta, g = recorder.array(6, dtype=dtype), recorder.array(6, dtype=dtype)
-    clock, table = recorder.array(2, dtype="int64"), recorder.array(1, 3, dtype="float64")
+    counters, rates = recorder.array(2, dtype="int64"), recorder.array(1, 3, dtype="float64")
     for update in UPDATES.values():
         state = tuple(recorder.array(6, dtype=dtype) for _ in update.state)
         hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
@@ -167,7 +176,7 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
         for first in (0, 1):
             arrays = theta[first:], g[first:], (), tuple(array[first:] for array in state)
             recorder.backend.update(
-                *(update, hyperparameters, Shared(), *arrays, 4, table, clock, norm)
+                *(update, hyperparameters, UpdateOptions(), *arrays, 4, rates, counters, norm)
             )
 
 
@@ -247,7 +256,7 @@ BY_ROWS = {
 }
 FLAT = {
     "update": lambda b, z, double: b.update(
-        *(UPDATES["sgd"], {}, Shared(), z[0], z[1], (), (), 8, double, z[0], double)
+        *(UPDATES["sgd"], {}, UpdateOptions(), z[0], z[1], (), (), 8, double, z[0], double)
     ),
     "column_sums": lambda b, z, double: b.column_sums(z, z[0]),
     "weighted_sum": lambda b, z, double: b.weighted_sum(z[0], z[1], double),

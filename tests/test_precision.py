@@ -14,10 +14,10 @@ import gpubp
 from gpubp.backends import Backend, Rows
 from gpubp.kernels import ACTIVATIONS, PRECISIONS
 from gpubp.kernels.scaling import FIRST, LARGEST, STEPS, fresh_loss_scale
+from gpubp.kernels.typing import Array
 
 NAMES = tuple(PRECISIONS)
 HALVES = ("bfloat16", "float16")
-Array = Any
 
 
 def nearest(values: Array, digits: int) -> Array:
@@ -123,7 +123,7 @@ def test_verbs_store_operands_rounded(
             return backend.xp.empty((6, columns), np.float32)
 
         z_given, a, delta, x, dropped = backend.asarray(z.copy()), *(empty() for _ in range(4))
-        clock, sums = backend.xp.zeros(2, np.int64), backend.xp.zeros(columns, np.float32)
+        counters, sums = backend.xp.zeros(2, np.int64), backend.xp.zeros(columns, np.float32)
         calls = [
             (a, lambda: backend.bias_activate(entry, z_given, backend.asarray(biases), a)),
             (
@@ -132,8 +132,8 @@ def test_verbs_store_operands_rounded(
                     entry, a if entry.reads == "a" else z_given, backend.asarray(product), delta
                 ),
             ),
-            (x, lambda: backend.gather(Rows(backend.asarray(z)), "x", clock, 0, x)),
-            (dropped, lambda: backend.dropout(a, dropped, clock, 3, 1, 0, 0.25)),
+            (x, lambda: backend.gather(Rows(backend.asarray(z)), "x", counters, 0, x)),
+            (dropped, lambda: backend.dropout(a, dropped, counters, 3, 1, 0, 0.25)),
         ]
         for array, call in calls:
             call()
@@ -233,7 +233,7 @@ def test_backends_train_alike(cuda_backend: Backend, name: str, optimizer: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_own_activations_are_rounded_too(backend: Backend, name: str) -> None:
+def test_custom_activations_are_rounded_too(backend: Backend, name: str) -> None:
     own = gpubp.Activation.from_functions(
         "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
     )

@@ -74,7 +74,7 @@ def test_a_fit_of_a_single_step_has_a_finite_rate_of_at_most_the_optimizers(name
 
 
 def test_on_plateau_falls_after_more_than_patience_epochs_without_progress() -> None:
-    schedule = OnPlateau(factor=0.5, patience=1, min_change=0.1, minimum=0.2)
+    schedule = OnPlateau(factor=0.5, patience=1, min_improvement=0.1, minimum=0.2)
     schedule.begin()
     seen = []
     #                progress   none  none  progress  none  too little  none   none
@@ -128,7 +128,7 @@ def test_the_trainer_takes_every_step_at_its_own_rate(backend: Backend, name: st
 
 
 def test_on_plateau_is_told_the_cost_of_every_epoch(backend: Backend) -> None:
-    schedule = OnPlateau(factor=0.5, patience=0, min_change=100)
+    schedule = OnPlateau(factor=0.5, patience=0, min_improvement=100)
     taken, told = fitted_rates(backend, schedule, epochs=4)
     np.testing.assert_allclose(taken, np.repeat([1, 1, 0.5, 0.25], 4), rtol=1e-9)
     np.testing.assert_allclose(told, [1, 1, 0.5, 0.25])
@@ -157,7 +157,7 @@ def test_each_fit_runs_the_schedule_from_its_start() -> None:
 
 def test_each_fit_runs_on_plateau_from_its_start() -> None:
     network = Network((1, 1), backend="numpy", seed=0)
-    schedule = OnPlateau(factor=0.5, patience=0, min_change=100)
+    schedule = OnPlateau(factor=0.5, patience=0, min_improvement=100)
     trainer = Trainer(network, SGD(learning_rate=0.1), schedule=schedule)
     x, y = np.ones((4, 1)), np.zeros((4, 1))
     for _ in range(2):
@@ -186,7 +186,10 @@ def test_names_give_schedules_with_their_defaults() -> None:
         (lambda: Cosine(final=-0.1), "final is -0.1, expected a number at least 0 and at most 1"),
         (lambda: OneCycle(start=0), "start is 0, expected a number above 0 and at most 1"),
         (lambda: OnPlateau(patience=-1), "patience is -1, expected a whole number at least 0"),
-        (lambda: OnPlateau(min_change=-1), "min_change is -1, expected a number at least 0"),
+        (
+            lambda: OnPlateau(min_improvement=-1),
+            "min_improvement is -1, expected a number at least 0",
+        ),
         (
             lambda: OnPlateau(minimum=3),
             "minimum is 3, expected a number at least 0 and at most 1",

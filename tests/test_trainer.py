@@ -172,9 +172,9 @@ def heights(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     plan, found = backend.plan, []
 
     def watched(*arguments: Any) -> list[list[slice]]:
-        lanes = plan(*arguments)
-        found.append(max(block.stop - block.start for lane in lanes for block in lane))
-        return lanes
+        shards = plan(*arguments)
+        found.append(max(block.stop - block.start for shard in shards for block in shard))
+        return shards
 
     monkeypatch.setattr(backend, "plan", watched)
     return found
@@ -284,7 +284,7 @@ def mixed_training(backend: Backend) -> Iterator[Trainer]:
     with pytest.raises(ValueError, match="rows"):
         trainer.fit(x, y[:3], epochs=1)
     yield from steps(1)
-    trainer.early_stopping = EarlyStopping(1, min_change=9)
+    trainer.early_stopping = EarlyStopping(1, min_improvement=9)
     trainer.fit(x, y, epochs=5)
     yield from steps(2)
     trainer.optimizer = "sgd"
@@ -377,7 +377,7 @@ def test_a_step_takes_any_memory_order(backend: Backend) -> None:
     np.testing.assert_array_equal(*results)
 
 
-# A batch large enough for lanes and blocks.
+# A batch large enough for shards and blocks.
 
 WIDE = (20, 512, 10)
 WIDE_ROWS = 1100
@@ -413,7 +413,7 @@ def test_any_number_of_threads_gives_the_same_result_and_each_number_its_own_bit
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_lanes_and_blocks_add_up_to_the_gradient_of_the_whole_batch(count: int) -> None:
+def test_shards_and_blocks_add_up_to_the_gradient_of_the_whole_batch(count: int) -> None:
     x, y = classes(WIDE_ROWS, WIDE[0], WIDE[-1])
     network = Network(WIDE, output="softmax", backend="numpy", dtype="float64", seed=0)
     expected = network.backprop(x, y)
@@ -808,8 +808,10 @@ def test_early_stopping_without_validation_data_watches_the_training_cost() -> N
     assert (history.stopped, history.best_epoch, len(history)) == ("early stopping", 0, 3)
 
 
-def test_a_fall_smaller_than_min_change_does_not_count() -> None:
-    _, trainer, data = learn_past_the_best("numpy", early_stopping=EarlyStopping(2, min_change=9))
+def test_a_fall_smaller_than_min_improvement_does_not_count() -> None:
+    _, trainer, data = learn_past_the_best(
+        "numpy", early_stopping=EarlyStopping(2, min_improvement=9)
+    )
     history = trainer.fit(**data, epochs=50)
     assert (history.stopped, history.best_epoch, len(history)) == ("early stopping", 0, 3)
 
@@ -972,8 +974,8 @@ def dropped(
     settings = {"seed": 7, "layer": 2, "rate": 0.25, "dtype": "float64", **options}
     x = backend.xp.ones(shape, settings["dtype"])
     out = backend.xp.empty(shape, settings["dtype"])
-    clock = backend.asarray(np.array([step, 0]))
-    backend.dropout(x, out, clock, settings["seed"], settings["layer"], first, settings["rate"])
+    counters = backend.asarray(np.array([step, 0]))
+    backend.dropout(x, out, counters, settings["seed"], settings["layer"], first, settings["rate"])
     return backend.to_numpy(out)
 
 
@@ -1304,8 +1306,8 @@ def test_a_network_that_is_none_is_told(network: Any) -> None:
 def test_early_stopping_says_what_its_parameters_may_be() -> None:
     with pytest.raises(ValueError, match=r"^patience is 1\.5, expected a whole number at least 1$"):
         EarlyStopping(patience=1.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^min_change is -1, expected a number at least 0$"):
-        EarlyStopping(min_change=-1)
+    with pytest.raises(ValueError, match=r"^min_improvement is -1, expected a number at least 0$"):
+        EarlyStopping(min_improvement=-1)
 
 
 X, Y = classes(4)

@@ -35,6 +35,7 @@ from gpubp.backends.cupy import open_cupy
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Limits, Timer
 from gpubp.kernels import PRECISIONS
+from gpubp.kernels.typing import Array
 
 LAYER_VERBS = ("layer_forward", "layer_backward", "layer_gradients")
 VERBS = (
@@ -42,7 +43,6 @@ VERBS = (
     "output_delta", "multiply_by_derivative", "column_sums", "weighted_sum", "add", "convert", "round",
     "multiply", "adapt_loss_scale", "update", "advance",
 )  # fmt: skip
-Array = Any
 Arrays = Sequence[Array]
 STEPS = 1000
 """Room for costs of so many replays of a step."""
@@ -70,8 +70,8 @@ class Asked(NamedTuple):
 # twice, or given twice, counts once.
 Access = tuple[Arrays, Arrays]
 ACCESSES: dict[str, Callable[..., Access]] = {
-    "gather": lambda rows, field, clock, first, out, scale=1, shift=0: (
-        [clock, getattr(rows, field)[: len(out)], *_order(rows, out)],
+    "gather": lambda rows, field, counters, first, out, scale=1, shift=0: (
+        [counters, getattr(rows, field)[: len(out)], *_order(rows, out)],
         [out],
     ),
     "one_hot": lambda labels, out, low, high: ([labels], [out]),
@@ -92,7 +92,7 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     "bias_activate": lambda activation, z, biases, a, keep_z=True: (
         [z, biases], [z, a] if keep_z else [a]
     ),
-    "dropout": lambda x, out, clock, *_: ([x, clock], [out]),
+    "dropout": lambda x, out, counters, *_: ([x, counters], [out]),
     "output_delta": lambda cost, activation, z, a, y, scale, delta, costs: (
         [z, y, scale] if cost.canonical == activation.name and activation.rowwise
         else [z, a, y, scale],
@@ -100,8 +100,8 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     ),
     "multiply_by_derivative": lambda activation, v, product, delta: ([v, product], [delta]),
     "column_sums": lambda values, out, beta=0: ([values, *([out] if beta else [])], [out]),
-    "weighted_sum": lambda values, weights, out, clock=None: (
-        [values, weights, out[:1], clock],
+    "weighted_sum": lambda values, weights, out, counters=None: (
+        [values, weights, out[:1], counters],
         [out[:1]],
     ),
     "add": lambda values, out: ([values, out], [out]),
@@ -109,11 +109,11 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     "round": lambda values, precision: ([values], [values]),
     "multiply": lambda values, factor, out: ([values, factor], [out]),
     "adapt_loss_scale": lambda loss_scale, squared_norm: ([loss_scale, squared_norm], [loss_scale]),
-    "update": lambda u, h, s, theta, g, others, state, n, table, clock, norm: (
-        [theta, g, *others, *state, table[:1], clock, norm],
-        [theta, *state, *([g] if others else [])],
+    "update": lambda u, h, s, theta, g, shard_gradients, state, n, rates, counters, norm: (
+        [theta, g, *shard_gradients, *state, rates[:1], counters, norm],
+        [theta, *state, *([g] if shard_gradients else [])],
     ),
-    "advance": lambda clock: ([clock], [clock]),
+    "advance": lambda counters: ([counters], [counters]),
 }  # fmt: skip
 
 
@@ -359,7 +359,7 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
     for verb in VERBS:
         setattr(watched, verb, noting(verb))
     watched.capture = lambda step: step
-    watched.lanes = lambda functions: [function() for function in functions]
+    watched.shards = lambda functions: [function() for function in functions]
     return watched, asked
 
 

@@ -30,8 +30,8 @@ from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Taken, Timer, random_array
 from gpubp.kernels import ACTIVATIONS, matmul, sums
 from gpubp.kernels.cuda import launch
+from gpubp.kernels.typing import Array
 
-Array = Any
 Call = Callable[[], None]
 Shape = tuple[int, ...]
 
@@ -144,7 +144,7 @@ def write(path: Path | None, line: dict[str, Any]) -> None:
 
 def by_rows(backend: Backend) -> Iterator[tuple[str, Call]]:
     """The kernels that go down the rows of a batch."""
-    relu, clock = ACTIVATIONS["relu"], backend.asarray(np.zeros(2, np.int64))
+    relu, counters = ACTIVATIONS["relu"], backend.asarray(np.zeros(2, np.int64))
     for shape in BATCHES:
         z, a, biases = (random_array(backend, *s) for s in (shape, shape, shape[1:]))
         rows, name = Rows(a), "x".join(map(str, shape))
@@ -156,7 +156,7 @@ def by_rows(backend: Backend) -> Iterator[tuple[str, Call]]:
             backend.multiply_by_derivative(relu, a, z, z)
 
         def gather(rows: Rows = rows, z: Array = z) -> None:
-            backend.gather(rows, "x", clock, 0, z)
+            backend.gather(rows, "x", counters, 0, z)
 
         yield f"bias_activate {name}", bias_activate
         yield f"multiply_by_derivative {name}", derivative
@@ -173,13 +173,13 @@ def column_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
 
 
 def weighted_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
-    clock = backend.asarray(np.zeros(2, np.int64))
+    counters = backend.asarray(np.zeros(2, np.int64))
     out = backend.asarray(np.zeros(1))
     for size in WEIGHTED:
         values, weights = random_array(backend, size), random_array(backend, size)
         yield (
             f"weighted_sum {size}",
-            lambda v=values, w=weights: backend.weighted_sum(v, w, out, clock),
+            lambda v=values, w=weights: backend.weighted_sum(v, w, out, counters),
         )
     for size in SQUARED:
         values = random_array(backend, size)

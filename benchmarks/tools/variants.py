@@ -1,6 +1,6 @@
 """What a constant of the CPU backend is worth: training steps without and with it, taking turns.
 
-    python benchmarks/tools/variants.py classifier 32 LANE_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
+    python benchmarks/tools/variants.py classifier 32 SHARD_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
 
 compares the constants as they are with each variant: constants of `gpubp.backends.numpy.backend` and
 `gpubp.backends.numpy.blas` set to other numbers, or `twins`, the NumPy twins instead of compiled kernels.

@@ -5,8 +5,8 @@ C-contiguous and, but for labels, counters and float64 sums, of the network's dt
 (rows, n). A verb writes into arrays it is given and returns nothing.
 
 What changes from one training step to the next is never an argument: it sits in arrays that a verb
-reads when it runs. `clock` is int64, (2,): the steps taken since training began, and the step within
-the epoch (or those prepared at once); `table` is float64, (steps, 3): learning rate and the update's
+reads when it runs. `counters` is int64, (2,): the steps taken since training began, and the step within
+the epoch (or those prepared at once); `rates` is float64, (steps, 3): learning rate and the update's
 factors of each of these. So a step that has been captured once can be replayed.
 """
 
@@ -19,18 +19,17 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from ..kernels import Activation, Cost, Precision, Shared, Update
+from ..kernels import Activation, Cost, Precision, Update, UpdateOptions
+from ..kernels.typing import Array
 
 __all__ = ["Array", "Backend", "Rows", "on_device"]
-
-Array = Any
 
 
 @dataclass
 class Rows:
     """Where a step's rows come from: arrays on the backend, and the order to take them in.
 
-    The rows of a step start at `clock[1] * stride`; with `order`, an int64 array, they are the rows
+    The rows of a step start at `counters[1] * stride`; with `order`, an int64 array, they are the rows
     `order[start:]` of each array, otherwise `array[start:]`. The fields may be set anew between two
     replays of a captured step.
     """
@@ -82,15 +81,15 @@ class Backend(ABC):
 
     @abstractmethod
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
-        """How to cut a batch of `rows` for layers of these widths: the blocks of rows of each lane.
+        """How to cut a batch of `rows` for layers of these widths: the blocks of rows of each shard.
 
-        Lanes run at the same time, the blocks of a lane one after another in the same buffers. No
+        Shards run at the same time, the blocks of a shard one after another in the same buffers. No
         block has more than `limit` rows.
         """
 
     @abstractmethod
-    def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
-        """Run the functions, one a lane, at the same time; return when all have run."""
+    def run_shards(self, functions: Sequence[Callable[[], None]]) -> None:
+        """Run the functions, one a shard, at the same time; return when all have run."""
 
     overlaps: bool = False
     """Whether verbs within `beside` may run at the same time as others."""
@@ -121,7 +120,7 @@ class Backend(ABC):
         self,
         rows: Rows,
         field: str,
-        clock: Array,
+        counters: Array,
         first: int,
         out: Array,
         scale: float = 1.0,
@@ -227,9 +226,9 @@ class Backend(ABC):
 
     @abstractmethod
     def dropout(
-        self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+        self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        """out = x / (1 - rate), or 0 with probability `rate`, by (seed, clock[0], layer, position).
+        """out = x / (1 - rate), or 0 with probability `rate`, by (seed, counters[0], layer, position).
 
         `first` is the position of x's first element; `out` may be `x`.
         """
@@ -260,9 +259,9 @@ class Backend(ABC):
 
     @abstractmethod
     def weighted_sum(
-        self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
+        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
     ) -> None:
-        """out[clock[1]] += Σ weights values in float64; without clock, out[0] = Σ values²."""
+        """out[counters[1]] += Σ weights values in float64; without counters, out[0] = Σ values²."""
 
     @abstractmethod
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
@@ -281,21 +280,21 @@ class Backend(ABC):
         self,
         update: Update,
         hyperparameters: Mapping[str, float],
-        shared: Shared,
+        options: UpdateOptions,
         theta: Array,
         gradient: Array,
-        others: Sequence[Array],
+        shard_gradients: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
-        table: Array,
-        clock: Array,
+        rates: Array,
+        counters: Array,
         squared_norm: Array,
     ) -> None:
-        """gradient ← gradient + Σ others; update parameters and optimizer state, in one pass."""
+        """gradient ← gradient + Σ shard_gradients; update parameters and optimizer state, in one pass."""
 
     @abstractmethod
-    def advance(self, clock: Array) -> None:
-        """clock ← clock + 1, both of its counters."""
+    def advance(self, counters: Array) -> None:
+        """counters ← counters + 1, both of its counters."""
 
 
 class _HasBackend(Protocol):

@@ -71,20 +71,20 @@ class EarlyStopping:
 
     Parameters
     ----------
-    patience : epochs to wait for the cost to fall by more than `min_change` below its lowest.
-    min_change : how far it has to fall to count.
+    patience : epochs to wait for the cost to fall by more than `min_improvement` below its lowest.
+    min_improvement : how far it has to fall to count.
 
     Raises
     ------
-    ValueError : `patience` is no whole number from 1 on, or `min_change` no number from 0 on.
+    ValueError : `patience` is no whole number from 1 on, or `min_improvement` no number from 0 on.
     """
 
     patience: int = 10
-    min_change: float = 0.0
+    min_improvement: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("patience", self.patience, 1, math.inf, whole=True)
-        check_number("min_change", self.min_change, 0, math.inf)
+        check_number("min_improvement", self.min_improvement, 0, math.inf)
 
 
 def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:

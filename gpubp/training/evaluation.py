@@ -40,7 +40,7 @@ class Evaluation:
         self._data = Data(network, *_triple(data), "validation ")
         self._chunk = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
-        self._clock = network.backend.xp.zeros(2, np.int64)
+        self._counters = network.backend.xp.zeros(2, np.int64)
         self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self) -> Score:
@@ -77,9 +77,9 @@ class Evaluation:
                 outputs=outputs,
                 precision=problem.precision,
             )
-            costs = network.backend.xp.zeros((len(workspace.lanes), 1), np.float64)
+            costs = network.backend.xp.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
-                lambda: evaluate(problem, workspace, self._rows, self._clock, costs)
+                lambda: evaluate(problem, workspace, self._rows, self._counters, costs)
             )
             self._captured[count] = replay, costs, outputs
         return self._captured[count]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..errors import unknown_name
-from ..kernels import UPDATES, Shared, Update
+from ..kernels import UPDATES, Update, UpdateOptions
 from ..validation import check_flag, check_number
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp", "get_optimizer"]
@@ -65,9 +65,9 @@ class Optimizer:
         return float(getattr(self, "weight_decay", 0.0))
 
     @property
-    def shared(self) -> Shared:
+    def update_options(self) -> UpdateOptions:
         """Penalties, decay and clipping, as the kernels take them."""
-        return Shared(
+        return UpdateOptions(
             l1=self.l1,
             l2=self.l2,
             weight_decay=self.weight_decay_rate,
@@ -110,7 +110,7 @@ class SGD(Optimizer):
     def accumulates(self) -> float:
         # With nothing between gradient and velocity, the gradient matmul's beta is the momentum and its
         # buffer the velocity: v ← μ v + δᵀ a.
-        plain = not self.nesterov and not self.shared.changes_gradient
+        plain = not self.nesterov and not self.update_options.changes_gradient
         return self.momentum if plain else 0.0
 
 

@@ -65,7 +65,7 @@ _LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
     "start": (0, 1, True, False),
     "patience": (0, math.inf, False, True),
     "minimum": (0, 1, False, False),
-    "min_change": (0, math.inf, False, False),
+    "min_improvement": (0, math.inf, False, False),
 }
 
 
@@ -192,14 +192,14 @@ class OneCycle(Schedule):
 
 @dataclass
 class OnPlateau(Schedule):
-    """Times `factor` whenever the cost has not fallen by more than `min_change` for more than `patience`
-    epochs, down to `minimum`; the cost is that of the validation data, where there are any.
+    """Times `factor` whenever the cost has not fallen by more than `min_improvement` for more than
+    `patience` epochs, down to `minimum`; the cost is that of the validation data, where there are any.
 
     Parameters
     ----------
     factor : above 0, at most 1.
     patience : epochs, 0 or more.
-    min_change : 0 or more.
+    min_improvement : 0 or more.
     minimum : from 0 to 1.
 
     Raises
@@ -209,7 +209,7 @@ class OnPlateau(Schedule):
 
     factor: float = 0.1
     patience: int = 5
-    min_change: float = 1e-4
+    min_improvement: float = 1e-4
     minimum: float = 0.0
     _current: float = field(default=1.0, init=False, repr=False)
     _best: float = field(default=math.inf, init=False, repr=False)
@@ -222,7 +222,7 @@ class OnPlateau(Schedule):
         self._current, self._best, self._waited = 1.0, math.inf, 0
 
     def observe(self, cost: float) -> None:
-        if cost < self._best - self.min_change:
+        if cost < self._best - self.min_improvement:
             self._best, self._waited = cost, 0
             return
         self._waited += 1

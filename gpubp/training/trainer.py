@@ -54,8 +54,8 @@ Form = tuple[tuple[int, ...], Any]
 """Of an array that a step takes as it is: its shape and dtype."""
 
 _ON_DEVICE = (
-    "_gradients", "_views", "_loss_scale", "_state", "_squared_norm", "_clock", "_rows", "_costs", "_done",
-    "_ahead", "_table", "_steps", "_forms", "_order_buffer",
+    "_gradients", "_views", "_loss_scale", "_state", "_squared_norm", "_counters", "_rows", "_costs",
+    "_done", "_ahead", "_rates", "_steps", "_forms", "_order_buffer",
 )  # fmt: skip
 """What a pickle leaves out, and `Trainer._allocate` makes."""
 
@@ -138,7 +138,7 @@ class Trainer:
         self._loss_scale = backend.asarray(fresh_loss_scale()) if scaled else None
         self._state = self._fresh_state()
         self._squared_norm = backend.xp.zeros(1, np.float64)
-        self._clock = backend.xp.zeros(2, np.int64)
+        self._counters = backend.xp.zeros(2, np.int64)
         self._rows = Rows(None)
         self._costs: Array = backend.xp.zeros((0, 0), np.float64)
         self._done = self._ahead = 0
@@ -336,7 +336,7 @@ class Trainer:
             for callback in callbacks:
                 callback.on_epoch_begin(self, epoch)
             order = self._order(data.rows, stride)
-            rates = self._rates(epoch, epochs, batches)
+            rates = self._epoch_rates(epoch, epochs, batches)
             self._epoch(data, order, stride, limit, callbacks)
             done = self._done
             costs = self.backend.to_numpy(self._costs)[:, :done].sum(0)
@@ -375,7 +375,7 @@ class Trainer:
             history.learning_rate.append(float(rates[done - 1]))
             history.seconds.append(time.perf_counter() - began)
             self.schedule.observe(monitored)
-            least = stopping.min_change if stopping else 0.0
+            least = stopping.min_improvement if stopping else 0.0
             if epoch == 0 or monitored < history.monitored[history.best_epoch] - least:
                 history.best_epoch, waited = epoch, 0
                 if stopping:
@@ -436,20 +436,20 @@ class Trainer:
         self._order_buffer[...] = self.backend.asarray(order)
         return self._order_buffer
 
-    def _rates(self, epoch: int, epochs: int, batches: int) -> Any:
-        """The learning rate of each step of the epoch, written to the table."""
+    def _epoch_rates(self, epoch: int, epochs: int, batches: int) -> Any:
+        """The learning rate of each step of the epoch, written to the device."""
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = self.schedule.factors(in_fit, epochs * batches, batches)
         taken = np.arange(self._steps_taken, self._steps_taken + batches)
-        return self._write_table(taken, factors)
+        return self._write_rates(taken, factors)
 
-    def _write_table(self, steps: Any, factors: Any) -> Any:
-        table = np.empty((len(steps), 3))
-        table[:, 0] = self.optimizer.learning_rate * factors
+    def _write_rates(self, steps: Any, factors: Any) -> Any:
+        rates = np.empty((len(steps), 3))
+        rates[:, 0] = self.optimizer.learning_rate * factors
         update, hyperparameters = self._running.update, self._running.hyperparameters
-        table[:, 1], table[:, 2] = update.factors(table[:, 0], steps + 1.0, **hyperparameters)
-        self._table[: len(steps)] = self.backend.asarray(table)
-        return table[:, 0]
+        rates[:, 1], rates[:, 2] = update.factors(rates[:, 0], steps + 1.0, **hyperparameters)
+        self._rates[: len(steps)] = self.backend.asarray(rates)
+        return rates[:, 0]
 
     # A step.
 
@@ -471,14 +471,14 @@ class Trainer:
         return x, y, None if weights is None else move(weights, self.backend)
 
     def _prepare_steps(self) -> None:
-        """The table and the costs of the next steps on their own; what changes either drops them."""
-        self._write_table(np.arange(self._steps_taken, self._steps_taken + STEPS_AHEAD), 1.0)
+        """The rates and the costs of the next steps on their own; what changes either drops them."""
+        self._write_rates(np.arange(self._steps_taken, self._steps_taken + STEPS_AHEAD), 1.0)
         self._clear_costs()
         self._ahead = STEPS_AHEAD
 
     def _clear_costs(self) -> None:
         """Before the first step of an epoch, or of those prepared on their own."""
-        self._clock[1] = 0
+        self._counters[1] = 0
         self._costs.fill(0)
         self._done = self._ahead = 0
 
@@ -512,65 +512,65 @@ class Trainer:
         return self._steps[key]
 
     def _step(self, problem: Problem, workspace: Workspace) -> None:
-        """Backpropagation over the workspace's lanes, then the update."""
+        """Backpropagation over the workspace's shards, then the update."""
         backend, optimizer, gradient = self.backend, self._running, self._gradients[0]
-        loss_scale, shared = self._loss_scale, optimizer.shared
+        loss_scale, options = self._loss_scale, optimizer.update_options
         backpropagate(
             problem,
             workspace,
             self._rows,
-            self._clock,
+            self._counters,
             self._views,
             optimizer.accumulates,
             self._costs,
             self._dropping,
         )
-        others = self._gradients[1 : len(workspace.lanes)]
+        shard_gradients = self._gradients[1 : len(workspace.shards)]
         if optimizer.clip_norm is not None:
-            for other in others:
+            for other in shard_gradients:
                 backend.add(other, gradient)
-            others = []
+            shard_gradients = []
             if loss_scale is not None:
                 backend.multiply(gradient, loss_scale[1:], gradient)
-                shared = replace(shared, skips=True)
+                options = replace(options, skips=True)
             backend.weighted_sum(gradient, None, self._squared_norm)
         backend.update(
             optimizer.update,
             optimizer.hyperparameters,
-            shared,
+            options,
             self.network.parameters,
             gradient,
-            others,
+            shard_gradients,
             self._state,
             self.network.layout.n_weights,
-            self._table,
-            self._clock,
+            self._rates,
+            self._counters,
             self._squared_norm,
         )
         if loss_scale is not None:
             backend.adapt_loss_scale(loss_scale, self._squared_norm)
-        backend.advance(self._clock)
+        backend.advance(self._counters)
 
     @property
     def _limit(self) -> int | None:
         return self.batch_size if self.accumulate > 1 else None
 
     def _make_room(self, batches: list[int], steps: int) -> None:
-        """Gradients, costs and a table for batches of these sizes and so many steps in an epoch.
+        """Gradients, costs and rates for batches of these sizes and so many steps in an epoch.
 
         Where there was less room before, what was captured in it is dropped.
         """
         xp, network = self.backend.xp, self.network
         sizes = widths(network.layers)
-        lanes = max(len(self.backend.plan(rows, sizes, self._limit)) for rows in batches)
-        for _ in range(len(self._gradients), lanes):
+        shards = max(len(self.backend.plan(rows, sizes, self._limit)) for rows in batches)
+        for _ in range(len(self._gradients), shards):
             self._gradients.append(xp.empty(network.layout.size, network.dtype))
             self._views.append(network.layout.views(self._gradients[-1]))
         room = self._costs.shape
-        if room[0] < lanes or room[1] < steps:
-            shape = max(lanes, room[0]), max(steps, room[1])
+        if room[0] < shards or room[1] < steps:
+            shape = max(shards, room[0]), max(steps, room[1])
             self._costs = xp.full(shape, math.nan, np.float64)
-            self._table = xp.zeros((shape[1], 3), np.float64)
+            self._rates = xp.zeros((shape[1], 3), np.float64)
             self._steps, self._ahead = {}, 0
 
     # What a fit can go back to.
@@ -589,7 +589,7 @@ class Trainer:
         """What one step leaves to the next, but for the parameters."""
         gradient = self._gradients[:1] if self._running.accumulates else []
         loss_scale = [] if self._loss_scale is None else [self._loss_scale]
-        return (*gradient, *self._state, self._clock, *loss_scale)
+        return (*gradient, *self._state, self._counters, *loss_scale)
 
     def _keep(self, snapshot: Snapshot) -> None:
         snapshot.take(self._steps_taken, (self.network.parameters, *self._lasting))

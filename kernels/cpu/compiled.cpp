@@ -61,7 +61,7 @@ extern "C" void run_calls(const Call* calls, int64_t count) {
 
 namespace {
 
-struct Lane {
+struct Shard {
     const Call* calls;
     int64_t count;
 };
@@ -74,7 +74,7 @@ inline void pause() {
 #endif
 }
 
-// Between two steps a thread that runs lanes spins for a while before it sleeps: to be woken takes longer
+// Between two steps a thread that runs shards spins for a while before it sleeps: to be woken takes longer
 // (60 µs and more on a virtual machine) than a step of a small network. It spins politely, so that on a
 // machine with more threads than processors the others get their turn.
 template <typename Ready> inline bool spin(std::chrono::microseconds longest, const Ready& ready) {
@@ -93,8 +93,8 @@ class Worker {
 public:
     Worker() : thread_([this] { serve(); }) {}
 
-    void give(const Lane& lane) {
-        lane_ = lane;
+    void give(const Shard& shard) {
+        shard_ = shard;
         given_.store(given_.load() + 1);
         if (sleeping_.load()) {
             std::lock_guard<std::mutex> lock(mutex_);
@@ -102,7 +102,7 @@ public:
         }
     }
 
-    // A lane that the worker has not begun, because it sleeps or another process has its processor, is done
+    // A shard that the worker has not begun, because it sleeps or another process has its processor, is done
     // by the thread that would wait for it.
     void finish() {
         const uint32_t now = given_.load();
@@ -111,7 +111,7 @@ public:
             // Once is chance; several times in a row, it may be waiting for this very processor: see spread.
             if (missed_.fetch_add(1) == 3) processor_.store(sched_getcpu());
 #endif
-            run_calls(lane_.calls, lane_.count);
+            run_calls(shard_.calls, shard_.count);
             finished_.store(now);
             return;
         }
@@ -132,7 +132,7 @@ public:
 #endif
 
 private:
-    // Whether it falls to the thread that asks to run the lane that was given as number `now`.
+    // Whether it falls to the thread that asks to run the shard that was given as number `now`.
     bool claim(uint32_t now) {
         uint32_t before = now - 1;
         return claimed_.compare_exchange_strong(before, now);
@@ -153,12 +153,12 @@ private:
             seen = given_.load();
             if (!claim(seen)) continue;
             missed_.store(0);
-            run_calls(lane_.calls, lane_.count);
+            run_calls(shard_.calls, shard_.count);
             finished_.store(seen, std::memory_order_release);
         }
     }
 
-    Lane lane_{};
+    Shard shard_{};
     std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0}, missed_{0};
     std::atomic<bool> sleeping_{false};
     std::atomic<int> processor_{-1};
@@ -193,14 +193,14 @@ void spread(const std::vector<Worker*>& workers) {
 
 }  // namespace
 
-extern "C" void run_lanes(const Slot* s) {  // lanes, count; the first runs in this thread
-    const Lane* lanes = array<const Lane>(s[0]);
+extern "C" void run_shards(const Slot* s) {  // shards, count; the first runs in this thread
+    const Shard* shards = array<const Shard>(s[0]);
     const size_t others = s[1].integer - 1;
     std::lock_guard<std::mutex> lock(team->in_use);
     while (team->workers.size() < others) team->workers.push_back(new Worker);
     spread(team->workers);
-    for (size_t k = 0; k < others; ++k) team->workers[k]->give(lanes[k + 1]);
-    run_calls(lanes[0].calls, lanes[0].count);
+    for (size_t k = 0; k < others; ++k) team->workers[k]->give(shards[k + 1]);
+    run_calls(shards[0].calls, shards[0].count);
     for (size_t k = 0; k < others; ++k) team->workers[k]->finish();
 }
 
@@ -270,7 +270,7 @@ void gather_rows(const Source& source, int64_t start, int64_t rows, int64_t colu
 
 }  // namespace
 
-KERNEL(gather) {  // source, clock, first, out, rows, columns, scale, shift
+KERNEL(gather) {  // source, counters, first, out, rows, columns, scale, shift
     const Source& source = *array<const Source>(s[0]);
     const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
     const int64_t rows = s[4].integer, columns = s[5].integer;

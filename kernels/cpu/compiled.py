@@ -2,7 +2,7 @@
 
 An activation, a cost or an update is one formula; its CUDA text is C++ but for a few words, so the host's
 compiler can make a fused loop of it, one pass where a NumPy twin needs several. More than that, a
-captured step becomes a list of calls that runs from end to end without Python: two lanes of it run truly
+captured step becomes a list of calls that runs from end to end without Python: two shards of it run truly
 at the same time, where NumPy calls would wait for the GIL after every one of them.
 
 Each function returns a `Call`, bound to its arrays, or None where it cannot: no compiler, or a user's
@@ -36,11 +36,11 @@ from ..costs import Cost
 from ..cuda import launch
 from ..dropout import PHILOX
 from ..layers import activation_text, delta_text, derivative_text
-from ..updates import ONCE, PROLOGUE, SKIPPED, Shared, Update
+from ..typing import Array
+from ..updates import ONCE, PROLOGUE, SKIPPED, Update, UpdateOptions
 
 __all__ = ["Call", "Source", "compiler_version", "readable", "sequence"]
 
-Array = Any
 
 SLOTS = 16
 # Fast, but exact about NaN and infinity; with __FAST_MATH__ alone glibc offers its vector functions
@@ -205,7 +205,7 @@ def sequence(calls: Sequence[Callable[[], None]]) -> tuple[Callable[[], None], .
     return tuple(joined)
 
 
-def lanes(tapes: Sequence[Sequence[Callable[[], None]]]) -> Call | None:
+def shards(tapes: Sequence[Sequence[Callable[[], None]]]) -> Call | None:
     """A call that runs each tape in a thread of its own; None if Python has a part in one of them."""
     groups: list[_Group] = []
     for first, *more in tapes:
@@ -213,7 +213,7 @@ def lanes(tapes: Sequence[Sequence[Callable[[], None]]]) -> Call | None:
             return None
         groups.append(_Group([first]) if isinstance(first, Call) else first)
     table = np.array([(group.address, group.count) for group in groups], np.int64)
-    call = Call(_library("BASE").run_lanes, table, len(groups))
+    call = Call(_library("BASE").run_shards, table, len(groups))
     call.kept = (table, groups)
     return call
 
@@ -312,15 +312,15 @@ def _call(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None
 
 
 def gather(
-    source: Source, clock: Array, first: int, out: Array, scale: float, shift: float
+    source: Source, counters: Array, first: int, out: Array, scale: float, shift: float
 ) -> Call | None:
     rows, columns = len(out), out.size // len(out)
     if out.dtype == np.int64:
         library = _library("BASE") if compiler_version() else None
         return library and Call(
-            library.gather_int64, source.slots, clock, first, out, rows, columns
+            library.gather_int64, source.slots, counters, first, out, rows, columns
         )
-    arguments = (source.slots, clock, first, out, rows, columns, float(scale), float(shift))
+    arguments = (source.slots, counters, first, out, rows, columns, float(scale), float(shift))
     return _call("gather", out.dtype, *arguments)
 
 
@@ -463,15 +463,15 @@ def add(values: Array, out: Array) -> Call | None:
     return _call("add", values.dtype, values, out, values.size)
 
 
-def advance(clock: Array) -> Call | None:
+def advance(counters: Array) -> Call | None:
     library = _library("BASE") if compiler_version() else None
-    return library and Call(library.advance, clock)
+    return library and Call(library.advance, counters)
 
 
 DROPOUT = (
     PHILOX
     + """
-KERNEL(dropout) {  // x, out, clock, seed, layer, first, rate, scale, n
+KERNEL(dropout) {  // x, out, counters, seed, layer, first, rate, scale, n
     const T* x = array<const T>(s[0]);
     T* out = array<T>(s[1]);
     const int64_t step = array<const int64_t>(s[2])[0];
@@ -492,20 +492,27 @@ KERNEL(dropout) {  // x, out, clock, seed, layer, first, rate, scale, n
 
 
 def dropout(
-    x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float, scale: float
+    x: Array,
+    out: Array,
+    counters: Array,
+    seed: int,
+    layer: int,
+    first: int,
+    rate: float,
+    scale: float,
 ) -> Call | None:
-    arguments = (x, out, clock, seed, layer, first, float(np.float32(rate)), scale, x.size)
+    arguments = (x, out, counters, seed, layer, first, float(np.float32(rate)), scale, x.size)
     return _call("dropout", x.dtype, *arguments, text=DROPOUT)
 
 
 # The prologue is the CUDA kernels' own; what a step does not use (clipping, penalties) is compiled away,
 # so that the loop over the parameters stays one that the compiler can vectorise.
 UPDATE = """
-KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, scalars, state...
+KERNEL(update) {  // theta, gradient, rates, counters, squared norm, n, n_weights, scalars, state...
     T* __restrict__ thetas = array<T>(s[0]);
     const T* __restrict__ gradients = array<const T>(s[1]);
-    const double* table = array<const double>(s[2]);
-    const int64_t* clock = array<const int64_t>(s[3]);
+    const double* rates = array<const double>(s[2]);
+    const int64_t* counters = array<const int64_t>(s[3]);
     const double* squared_norm = array<const double>(s[4]);
     const double* scalars = array<const double>(s[7]);
     %(scalars)s
@@ -532,19 +539,19 @@ KERNEL(update) {  // theta, gradient, table, clock, squared norm, n, n_weights, 
 def update(
     update: Update,
     hyperparameters: Mapping[str, float],
-    shared: Shared,
+    options: UpdateOptions,
     theta: Array,
     gradient: Array,
     state: tuple[Array, ...],
     n_weights: int,
-    table: Array,
-    clock: Array,
+    rates: Array,
+    counters: Array,
     squared_norm: Array,
 ) -> Call | None:
-    plain = shared == Shared()
+    plain = options == UpdateOptions()
     names = ("l1", "l2", "weight_decay", "clip_norm", "clip_value", "skips")
     values = [
-        *(getattr(shared, n) for n in names),
+        *(getattr(options, n) for n in names),
         *(hyperparameters[n] for n in update.hyperparameters),
     ]
     scalars = "".join(f"const double {name} = scalars[{k}];" for k, name in enumerate(names))
@@ -565,7 +572,17 @@ def update(
         "skipped": "false" if plain else SKIPPED,
     }
     held = np.array(values, np.float64)
-    arguments = (theta, gradient, table, clock, squared_norm, theta.size, n_weights, held, *state)
+    arguments = (
+        theta,
+        gradient,
+        rates,
+        counters,
+        squared_norm,
+        theta.size,
+        n_weights,
+        held,
+        *state,
+    )
     return _call("update", theta.dtype, *arguments, text=text)
 
 

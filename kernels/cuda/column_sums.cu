@@ -7,7 +7,7 @@
 // of the warps through shared memory.
 //
 // Where there are several parts, every block leaves its sums in `partial`, (tiles, parts, COLUMNS), and the last of
-// a tile's blocks to come adds them. `counters`, one a tile, are zero before and after. Whichever block is last,
+// a tile's blocks to come adds them. `arrivals`, one a tile, are zero before and after. Whichever block is last,
 // it adds in the same order: the bits are always the same.
 constexpr int LOADS = 8, WARPS = THREADS / 32;
 constexpr int ACROSS = COLUMNS / VECTOR, DOWN = THREADS / ACROSS;
@@ -36,7 +36,7 @@ template <int SIZE> __device__ __forceinline__ double over_block(double* sums, d
 
 extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     void column_sums(const INPUT* __restrict__ in, OUTPUT* out, double beta, unsigned int rows, int columns,
-                     unsigned int part_rows, double* partial, unsigned int* counters) {
+                     unsigned int part_rows, double* partial, unsigned int* arrivals) {
     typedef decltype(compute(INPUT())) Sum;
     __shared__ double of_warps[WARPS][COLUMNS];
     __shared__ bool last;
@@ -66,8 +66,8 @@ extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
             if (threadIdx.x < COLUMNS) own[blockIdx.y * COLUMNS + threadIdx.x] = sum;
             __syncwarp();
             if (threadIdx.x == 0) {
-                last = arrive(&counters[blockIdx.x]) == gridDim.y - 1;
-                if (last) counters[blockIdx.x] = 0;
+                last = arrive(&arrivals[blockIdx.x]) == gridDim.y - 1;
+                if (last) arrivals[blockIdx.x] = 0;
             }
         }
         __syncthreads();

@@ -1,4 +1,4 @@
-// out = x scale where the random number of an element is at least `rate`, else 0. clock[0] is the step, `first`
+// out = x scale where the random number of an element is at least `rate`, else 0. counters[0] is the step, `first`
 // the position of x's first element, n how many elements there are. `out` may be `x`.
 //
 // A thread makes the random bits of the eight positions that share a counter: these cost far more than the rest.
@@ -25,13 +25,13 @@ __device__ __forceinline__ void drop(const T* x, T* out, long long i, long long 
     }
 }
 
-extern "C" __global__ void dropout(const T* x, const long long* __restrict__ clock, unsigned long long seed,
+extern "C" __global__ void dropout(const T* x, const long long* __restrict__ counters, unsigned long long seed,
                                    unsigned long long layer, long long first, long long n, float rate,
                                    double scale, T* out) {
     const long long counter = first / 8 + (long long)blockIdx.x * blockDim.x + threadIdx.x;
     const long long i = counter * 8 - first;  // of the counter's first position; before x, perhaps
     unsigned long long words[4];
-    philox(seed, clock[0], layer, counter, words);
+    philox(seed, counters[0], layer, counter, words);
     if (VECTOR == 1) {
         for (int k = 0; k < 8; ++k)
             if (i + k >= 0 && i + k < n)

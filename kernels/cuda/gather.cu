@@ -1,10 +1,10 @@
-// out[row] = scale * source[row'] + shift, for the rows row' of the step that the clock counts: from
-// clock[1] * stride + first on, through `order` where it is not null. S is the source's type. By rows
+// out[row] = scale * source[row'] + shift, for the rows row' of the step that the counters counts: from
+// counters[1] * stride + first on, through `order` where it is not null. S is the source's type. By rows
 // (launch.py), so that no index is divided and `order` is read once for each row and thread.
-extern "C" __global__ void gather(const S* __restrict__ source, const long long* __restrict__ clock,
+extern "C" __global__ void gather(const S* __restrict__ source, const long long* __restrict__ counters,
                                   const long long* __restrict__ order, long long stride, long long first,
                                   double scale, double shift, T* out, long long rows, int columns) {
-    const long long begin = clock[1] * stride + first;
+    const long long begin = counters[1] * stride + first;
     const bool as_it_is = scale == 1 && shift == 0;
     by_rows(rows, columns, [=](long long row, int column) {
         const long long from = order ? order[begin + row] : begin + row;

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Array, Bound
+
 __all__ = [
     "by_rows",
     "by_vectors",
@@ -25,8 +27,6 @@ __all__ = [
     "vector_size",
 ]
 
-Array = Any
-Bound = Callable[[], None]
 
 # Arithmetic is done in `compute`'s result type: a type narrower than float widens here and nowhere else.
 COMPUTE = """
@@ -102,13 +102,13 @@ THREADS, MOST_BLOCKS_DOWN = 256, 4096
 ARRIVE = """
 // Counts a block that has left its sums in memory; returns how many have before. What this thread wrote, or
 // waited for in a barrier, is seen by whoever counts later, and by the threads that then wait for that one.
-__device__ __forceinline__ unsigned int arrive(unsigned int* counter) {
+__device__ __forceinline__ unsigned int arrive(unsigned int* arrivals) {
 #ifdef __CUDACC__  // release and acquire cost less than the fences of atomicAdd
     unsigned int before;
-    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], 1;" : "=r"(before) : "l"(arrivals) : "memory");
     return before;
 #else  // the tests' emulation
-    return atomicAdd(counter, 1u);
+    return atomicAdd(arrivals, 1u);
 #endif
 }
 """

@@ -16,7 +16,7 @@
 //
 // Where there are several parts of k, each `step` long, every block leaves its sums in `partial`, and the last of
 // a piece's blocks to come adds them up in the order of the parts, so that the bits are always the same.
-// `counters`, one a piece, are zero before and after.
+// `arrivals`, one a piece, are zero before and after.
 constexpr int ACROSS = TILE_N / EACH_N, GROUP = TILE_M / EACH_M * ACROSS, GROUPS = 256 / GROUP;
 constexpr int OUT = TILE_M * TILE_N / 1024;  // fours of results of a thread
 typedef decltype(compute(A())) Sum;
@@ -74,7 +74,7 @@ __device__ __forceinline__ Four fresh(const Four* from) {
 
 extern "C" __launch_bounds__(256, EACH_M * EACH_N > 32 ? 1 : 2) __global__
     void matmul(const A* __restrict__ a, const B* __restrict__ b, C* out, Sum* z, const V* __restrict__ v,
-                Sum* biases, Four* partial, unsigned int* counters, int rows, int columns, int inner, int step,
+                Sum* biases, Four* partial, unsigned int* arrivals, int rows, int columns, int inner, int step,
                 double alpha, double beta) {
     constexpr int A_SIZE = TILE_M * STEP, B_SIZE = TILE_N * STEP, TILES = 2 * (A_SIZE + B_SIZE);
     constexpr int GATHERED = GROUPS == 1 ? 0 : GROUPS * TILE_M * TILE_N;
@@ -165,8 +165,8 @@ extern "C" __launch_bounds__(256, EACH_M * EACH_N > 32 ? 1 : 2) __global__
         __shared__ bool last;
         __syncthreads();
         if (threadIdx.x == 0) {
-            last = arrive(&counters[piece]) == gridDim.z - 1;
-            if (last) counters[piece] = 0;
+            last = arrive(&arrivals[piece]) == gridDim.z - 1;
+            if (last) arrivals[piece] = 0;
         }
         __syncthreads();
         if (!last) return;

@@ -8,8 +8,8 @@
 //
 // The arrays are on their way before a thread asks what step this is: to know that takes two loads in a row.
 extern "C" __launch_bounds__(128) __global__
-    void update(T* theta, const T* __restrict__ gradient, T* state0, T* state1, const double* __restrict__ table,
-                const long long* __restrict__ clock, const double* __restrict__ squared_norm, long long n,
+    void update(T* theta, const T* __restrict__ gradient, T* state0, T* state1, const double* __restrict__ rates,
+                const long long* __restrict__ counters, const double* __restrict__ squared_norm, long long n,
                 long long n_weights, double l1, double l2, double weight_decay, double clip_norm,
                 double clip_value, int skips, double h0, double h1, double h2) {
     const long long start = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * VECTOR, left = n - start;
@@ -29,7 +29,7 @@ extern "C" __launch_bounds__(128) __global__
                 for (int j = 0; j < STATES; ++j) state[j].value[k] = states[j][start + k];
             }
     }
-    if (!update_elements(thetas, gradients, state, start, table, clock, squared_norm, n_weights, l1, l2,
+    if (!update_elements(thetas, gradients, state, start, rates, counters, squared_norm, n_weights, l1, l2,
                          weight_decay, clip_norm, clip_value, skips, hyperparameters))
         return;
     if (left >= VECTOR) {

@@ -3,7 +3,7 @@
 //
 // Blocks of THREADS threads, which take VECTOR neighbouring terms at once and go over the array side by side, LOADS
 // of them on their way for each thread. Where there are several blocks, each leaves its sum in `partial`, and the
-// last to come adds them. `counter` is zero before and after. The order of the additions follows from the
+// last to come adds them. `arrivals` is zero before and after. The order of the additions follows from the
 // number of terms and of blocks alone, and so do the bits.
 constexpr int LOADS = 4, WARPS = THREADS / 32;
 
@@ -27,7 +27,7 @@ __device__ __forceinline__ double over_block(double sum, double* of_warps) {
 extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     void weighted_sum(const T* __restrict__ values, const T* __restrict__ weights, double* out,
                       const long long* __restrict__ slot, long long n, int add, double* partial,
-                      unsigned int* counter) {
+                      unsigned int* arrivals) {
     __shared__ double of_warps[WARPS];
     __shared__ bool last;
     const long long place = slot ? *slot : 0;
@@ -55,8 +55,8 @@ extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     if (gridDim.x > 1) {
         if (threadIdx.x == 0) {
             partial[blockIdx.x] = sum;
-            last = arrive(counter) == gridDim.x - 1;
-            if (last) *counter = 0;
+            last = arrive(arrivals) == gridDim.x - 1;
+            if (last) *arrivals = 0;
         }
         __syncthreads();
         if (!last) return;

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
+from ...kernels import Activation, Cost, Precision, Update, UpdateOptions, layers, softmax, sums
 from ...kernels import rows as rows_kernels
 from ...kernels.dropout import dropout_cuda
 from ...kernels.matmul import (
@@ -91,14 +91,14 @@ class CupyBackend(Backend):
         with self.use():
             return PinnedFeed(self.xp)
 
-    # How a step is laid out: one lane and, unless asked otherwise, one block; the device has its own lanes.
+    # How a step is laid out: one shard and, unless asked otherwise, one block.
 
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
         count = 1 if limit is None else -(-rows // limit)
         edges = [rows * k // count for k in range(count + 1)]
         return [[slice(start, stop) for start, stop in pairwise(edges)]]
 
-    def lanes(self, functions: Sequence[Callable[[], None]]) -> None:
+    def run_shards(self, functions: Sequence[Callable[[], None]]) -> None:
         for function in functions:
             function()
 
@@ -118,9 +118,9 @@ class CupyBackend(Backend):
             self._recording.held.append(array)
         return array
 
-    def counters(self) -> Array:
+    def arrivals(self) -> Array:
         """Zeros for a product in parts to count with, and to leave as zeros."""
-        return self._recording.counters(self.xp)
+        return self._recording.arrivals(self.xp)
 
     def _do(self, call: Callable[[], None]) -> None:
         """Make a call, or write it down for a step's replays: all it uses is bound to it."""
@@ -139,7 +139,7 @@ class CupyBackend(Backend):
         self,
         rows: Rows,
         field: str,
-        clock: Array,
+        counters: Array,
         first: int,
         out: Array,
         scale: float = 1.0,
@@ -148,7 +148,7 @@ class CupyBackend(Backend):
         self._recording.reads(rows, field)
         if getattr(rows, field).dtype == np.float16:
             self._recording.refuse("float16 rows are widened whole first")
-        self._do(rows_kernels.gather_cuda(self.xp, rows, field, clock, first, out, scale, shift))
+        self._do(rows_kernels.gather_cuda(self.xp, rows, field, counters, first, out, scale, shift))
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
         self._do(rows_kernels.one_hot_cuda(self.xp, labels, out, low, high))
@@ -195,7 +195,7 @@ class CupyBackend(Backend):
         a: Array,
         keep_z: bool = True,
     ) -> None:
-        if not activation.rowwise and not _is_own(activation):
+        if not activation.rowwise and not _is_custom(activation):
             self._do(layers.bias_activate_cuda(self.xp, activation, z, biases, a, keep_z))
             return
         if biases is not None:
@@ -204,7 +204,7 @@ class CupyBackend(Backend):
             self._do(softmax.softmax_cuda(self.xp, z, a))
         else:
             assert activation.function is not None
-            self._recording.refuse(_OWN)
+            self._recording.refuse(_CUSTOM)
             self._store(activation.function(self.xp, z), a)
 
     def layer_forward(
@@ -218,7 +218,7 @@ class CupyBackend(Backend):
         precision: Precision | None = None,
         keep_z: bool = True,
     ) -> None:
-        apart = activation.rowwise or _is_own(activation)
+        apart = activation.rowwise or _is_custom(activation)
         if apart or not _is_small(x, z, precision):
             super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
@@ -236,7 +236,7 @@ class CupyBackend(Backend):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        if _has_own_derivative(activation) or not _is_small(delta, out, precision):
+        if _has_custom_derivative(activation) or not _is_small(delta, out, precision):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
         else:
             self._do(layer_backward_cuda(self.xp, activation, delta, weights, v, out, self))
@@ -256,9 +256,9 @@ class CupyBackend(Backend):
             super().layer_gradients(delta, a, weights, biases, beta, precision)
 
     def dropout(
-        self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+        self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        self._do(dropout_cuda(self.xp, x, out, clock, seed, layer, first, rate))
+        self._do(dropout_cuda(self.xp, x, out, counters, seed, layer, first, rate))
 
     def output_delta(
         self,
@@ -277,7 +277,7 @@ class CupyBackend(Backend):
             return
         if costs is not None:
             if cost.function is not None and not cost.cuda:
-                self._recording.refuse(_OWN)
+                self._recording.refuse(_CUSTOM)
                 self.xp.sum(cost.function(self.xp, a, y), axis=1, out=costs)
             else:
                 self._do(softmax.row_costs_cuda(self.xp, cost, canonical, z, a, y, costs))
@@ -297,15 +297,15 @@ class CupyBackend(Backend):
         delta: Array,
     ) -> None:
         v = a if activation.reads == "a" else z
-        own_cost = cost.function_derivative is not None and not cost.cuda_derivative
-        own_activation = activation.function is not None and not activation.cuda_derivative
-        if not own_cost and not own_activation:
+        custom_cost = cost.function_derivative is not None and not cost.cuda_derivative
+        custom_activation = activation.function is not None and not activation.cuda_derivative
+        if not custom_cost and not custom_activation:
             arrays = a, y, scale, v, delta
             self._do(layers.output_delta_cuda(self.xp, cost, activation, *arrays))
             return
-        if own_cost:
+        if custom_cost:
             assert cost.function_derivative is not None
-            self._recording.refuse(_OWN)
+            self._recording.refuse(_CUSTOM)
             self.xp.multiply(cost.function_derivative(self.xp, a, y), scale[:, None], out=delta)
         else:
             arrays = a, y, scale, v, delta
@@ -316,9 +316,9 @@ class CupyBackend(Backend):
     def multiply_by_derivative(
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
-        if _has_own_derivative(activation):
+        if _has_custom_derivative(activation):
             assert activation.function_derivative is not None
-            self._recording.refuse(_OWN)
+            self._recording.refuse(_CUSTOM)
             derivative = activation.function_derivative(self.xp, self._wide(v))
             self._store(self.xp.multiply(product, derivative), delta)
         elif activation.name != "identity":
@@ -346,10 +346,10 @@ class CupyBackend(Backend):
         self._do(sums.column_sums_cuda(self.xp, values, out, beta, self))
 
     def weighted_sum(
-        self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
+        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
     ) -> None:
-        slot = None if clock is None else clock[1:]
-        options = slot, clock is not None, self, weights is None
+        slot = None if counters is None else counters[1:]
+        options = slot, counters is not None, self, weights is None
         self._do(sums.weighted_sum_cuda(self.xp, values, weights, out, *options))
 
     def multiply(self, values: Array, factor: Array, out: Array) -> None:
@@ -365,31 +365,31 @@ class CupyBackend(Backend):
         self,
         update: Update,
         hyperparameters: Mapping[str, float],
-        shared: Shared,
+        options: UpdateOptions,
         theta: Array,
         gradient: Array,
-        others: Sequence[Array],
+        shard_gradients: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
-        table: Array,
-        clock: Array,
+        rates: Array,
+        counters: Array,
         squared_norm: Array,
     ) -> None:
-        for other in others:
+        for other in shard_gradients:
             self.add(other, gradient)
-        arrays = theta, gradient, state, n_weights, table, clock, squared_norm
-        self._do(update_cuda(self.xp, update, hyperparameters, shared, *arrays))
+        arrays = theta, gradient, state, n_weights, rates, counters, squared_norm
+        self._do(update_cuda(self.xp, update, hyperparameters, options, *arrays))
 
-    def advance(self, clock: Array) -> None:
-        self._do(partial(self.xp.add, clock, 1, out=clock))
+    def advance(self, counters: Array) -> None:
+        self._do(partial(self.xp.add, counters, 1, out=counters))
 
 
-def _is_own(activation: Activation) -> bool:
+def _is_custom(activation: Activation) -> bool:
     """Whether it is a Python function alone, which no kernel holds."""
     return activation.function is not None and not activation.cuda
 
 
-def _has_own_derivative(activation: Activation) -> bool:
+def _has_custom_derivative(activation: Activation) -> bool:
     return activation.function_derivative is not None and not activation.cuda_derivative
 
 
@@ -409,4 +409,4 @@ _UNIT_DERIVATIVE = Activation(
     name="unit_derivative", formula="", reads="a", cuda_derivative="return T(1);"
 )
 
-_OWN = "own functions may do anything"
+_CUSTOM = "custom functions may do anything"

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.matmul import COUNTERS
+from ...kernels.matmul import ARRIVALS
 from ..base import Array, Rows
 from .cublas import CublasError
 
@@ -51,7 +51,7 @@ class ProductMemory:
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
         self.workspace = cupy.empty(workspace_bytes, np.uint8) if workspace_bytes else None
-        self.counters = cupy.zeros(COUNTERS, np.uint32)
+        self.arrivals = cupy.zeros(ARRIVALS, np.uint32)
 
 
 class Recording(threading.local):
@@ -76,7 +76,7 @@ class Recording(threading.local):
     def __init__(self) -> None:
         self.asked: set[str] = set()
         self._streams: list[Any] = []
-        self._counters: dict[int, Array] = {}
+        self._arrivals: dict[int, Array] = {}
         self._parted: set[int] = set()
         self._next_side = 0
         self._is_beside = False
@@ -88,14 +88,14 @@ class Recording(threading.local):
             return None
         return self.memory.workspace
 
-    def counters(self, cupy: Any) -> Array:
+    def arrivals(self, cupy: Any) -> Array:
         """Zeros to count with, that no other stream counts with: those of the graph, or of the stream."""
         if self.memory is not None:
-            return self.memory.counters
+            return self.memory.arrivals
         stream = cupy.cuda.get_current_stream().ptr
-        if stream not in self._counters:
-            self._counters[stream] = cupy.zeros(COUNTERS, np.uint32)
-        return self._counters[stream]
+        if stream not in self._arrivals:
+            self._arrivals[stream] = cupy.zeros(ARRIVALS, np.uint32)
+        return self._arrivals[stream]
 
     def streams(self, cupy: Any) -> list[Any]:
         """The thread's streams to capture on: the main one, then those of its sides. CuPy keeps freed

@@ -17,21 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import Activation, Cost, Precision, Shared, Update, layers, softmax, sums
+from ...kernels import Activation, Cost, Precision, Update, UpdateOptions, layers, softmax, sums
 from ...kernels import rows as rows_kernels
 from ...kernels.blocks import Scratch
 from ...kernels.cpu import compiled
 from ...kernels.dropout import dropout_numpy, keep_scale
 from ...kernels.precision import round_numpy
 from ...kernels.scaling import adapt_loss_scale_numpy, multiply_numpy
+from ...kernels.typing import Bound
 from ...kernels.updates import update_numpy
 from ..base import Array, Backend, Rows
 from . import blas
-from .lanes import run_together
+from .shards import run_together
 
 __all__ = ["NumpyBackend"]
-
-Bound = Callable[[], None]
 
 
 class _Recorder(threading.local):
@@ -41,7 +40,7 @@ class _Recorder(threading.local):
         self.tape: list[Bound] | None = None
         self.scratch: dict[Any, Scratch] = {}
         self.sources: dict[tuple[int, str], compiled.Source] = {}
-        self.in_lane = False
+        self.in_shard = False
 
 
 class _NothingCompiled:
@@ -83,29 +82,29 @@ class NumpyBackend(Backend):
 
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
-        lanes = max(1, min(self._threads, rows // LANE_ROWS, work // LANE_WORK))
+        shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
-        # Whole blocks for every lane, all of nearly the same size: none waits long for another.
-        blocks = -(-rows // (most * lanes))
-        edges = [rows * k // (lanes * blocks) for k in range(lanes * blocks + 1)]
+        # Whole blocks for every shard, all of nearly the same size: none waits long for another.
+        blocks = -(-rows // (most * shards))
+        edges = [rows * k // (shards * blocks) for k in range(shards * blocks + 1)]
         cut = [slice(start, stop) for start, stop in pairwise(edges)]
-        return [cut[lane * blocks : (lane + 1) * blocks] for lane in range(lanes)]
+        return [cut[shard * blocks : (shard + 1) * blocks] for shard in range(shards)]
 
-    def lanes(self, functions: Sequence[Bound]) -> None:
+    def run_shards(self, functions: Sequence[Bound]) -> None:
         if len(functions) == 1:
             functions[0]()
             return
         if self._recorder.tape is None:
-            self.capture(lambda: self.lanes(functions))()
+            self.capture(lambda: self.run_shards(functions))()
             return
         tapes = []
         for function in functions:
-            outer, self._recorder.in_lane = self._recorder.in_lane, True
+            outer, self._recorder.in_shard = self._recorder.in_shard, True
             try:
                 tapes.append(self._record(function))
             finally:
-                self._recorder.in_lane = outer
-        self._do(self._compiled.lanes(tapes) or partial(run_together, [_quiet(t) for t in tapes]))
+                self._recorder.in_shard = outer
+        self._do(self._compiled.shards(tapes) or partial(run_together, [_quiet(t) for t in tapes]))
 
     def capture(self, step: Bound) -> Bound:
         outer, self._recorder.sources = self._recorder.sources, {}
@@ -150,7 +149,7 @@ class NumpyBackend(Backend):
     def _parts(self, size: int, work: int) -> list[slice]:
         """`size` things of so much `work` each, cut for the threads, if that is worth while."""
         recorder = self._recorder
-        shared = self._threads if recorder.tape is not None and not recorder.in_lane else 1
+        shared = self._threads if recorder.tape is not None and not recorder.in_shard else 1
         shared = max(1, min(shared, size * work // PART_WORK))
         edges = [size * k // shared // 16 * 16 for k in range(shared)] + [size]
         return [slice(start, stop) for start, stop in pairwise(edges)]
@@ -177,7 +176,7 @@ class NumpyBackend(Backend):
         self,
         rows: Rows,
         field: str,
-        clock: Array,
+        counters: Array,
         first: int,
         out: Array,
         scale: float = 1.0,
@@ -185,8 +184,8 @@ class NumpyBackend(Backend):
     ) -> None:
         source = self._source(rows, field)
         self._do(
-            self._compiled.gather(source, clock, first, out, scale, shift)
-            or rows_kernels.gather_numpy(rows, field, clock, first, out, scale, shift)
+            self._compiled.gather(source, counters, first, out, scale, shift)
+            or rows_kernels.gather_numpy(rows, field, counters, first, out, scale, shift)
         )
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
@@ -228,7 +227,7 @@ class NumpyBackend(Backend):
             self._do(self._compiled.matmul(matmul) or matmul)
 
         parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
-        self.lanes([partial(matmul_part, part) for part in parts])
+        self.run_shards([partial(matmul_part, part) for part in parts])
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
         return np.empty(shape, np.float32)
@@ -263,12 +262,12 @@ class NumpyBackend(Backend):
             )
 
     def dropout(
-        self, x: Array, out: Array, clock: Array, seed: int, layer: int, first: int, rate: float
+        self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
         scratch = self._scratch(x.dtype)
         self._do(
-            self._compiled.dropout(x, out, clock, seed, layer, first, rate, keep_scale(rate))
-            or dropout_numpy(x, out, clock, seed, layer, first, rate, scratch)
+            self._compiled.dropout(x, out, counters, seed, layer, first, rate, keep_scale(rate))
+            or dropout_numpy(x, out, counters, seed, layer, first, rate, scratch)
         )
 
     def output_delta(
@@ -328,9 +327,9 @@ class NumpyBackend(Backend):
         )
 
     def weighted_sum(
-        self, values: Array, weights: Array | None, out: Array, clock: Array | None = None
+        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
     ) -> None:
-        slot, add = (None, False) if clock is None else (clock[1:], True)
+        slot, add = (None, False) if counters is None else (counters[1:], True)
         self._do(
             self._compiled.weighted_sum(values, weights, out, slot, add)
             or sums.weighted_sum_numpy(values, weights, out, slot, add)
@@ -349,43 +348,45 @@ class NumpyBackend(Backend):
         self,
         update: Update,
         hyperparameters: Mapping[str, float],
-        shared: Shared,
+        options: UpdateOptions,
         theta: Array,
         gradient: Array,
-        others: Sequence[Array],
+        shard_gradients: Sequence[Array],
         state: tuple[Array, ...],
         n_weights: int,
-        table: Array,
-        clock: Array,
+        rates: Array,
+        counters: Array,
         squared_norm: Array,
     ) -> None:
         def update_part(part: slice) -> None:
-            for other in others:
+            for other in shard_gradients:
                 self.add(other[part], gradient[part])
-            settings = update, hyperparameters, shared
+            settings = update, hyperparameters, options
             arrays = theta[part], gradient[part], tuple(array[part] for array in state)
-            rest = n_weights - part.start, table, clock, squared_norm
+            rest = n_weights - part.start, rates, counters, squared_norm
             self._do(
                 self._compiled.update(*settings, *arrays, *rest)
                 or update_numpy(*settings, *arrays, *rest, self._scratch(theta.dtype))
             )
 
-        self.lanes(
+        self.run_shards(
             [
                 partial(update_part, part)
-                for part in self._parts(theta.size, UPDATE_WORK * (1 + len(others) + len(state)))
+                for part in self._parts(
+                    theta.size, UPDATE_WORK * (1 + len(shard_gradients) + len(state))
+                )
             ]
         )
 
-    def advance(self, clock: Array) -> None:
-        self._do(self._compiled.advance(clock) or (lambda: np.add(clock, 1, out=clock)))
+    def advance(self, counters: Array) -> None:
+        self._do(self._compiled.advance(counters) or (lambda: np.add(counters, 1, out=counters)))
 
 
-# How a step is shared among threads. Measured on two cores with 256 KiB to 2 MiB of second-level cache
+# How a step is options among threads. Measured on two cores with 256 KiB to 2 MiB of second-level cache
 # each, with the networks of `gpubp bench`; see docs/benchmarks.md.
 
-LANE_ROWS, LANE_WORK = 64, 500_000
-"""What a lane needs to be worth its own gradient: rows, and multiply-adds of its forward pass. Below,
+SHARD_ROWS, SHARD_WORK = 64, 500_000
+"""What a shard needs to be worth its own gradient: rows, and multiply-adds of its forward pass. Below,
 the matmuls are shared instead."""
 
 PART_WORK = 1_000_000

@@ -21,9 +21,10 @@ import scipy
 import threadpoolctl
 from scipy.linalg import cython_blas
 
+from ...kernels.typing import Array
+
 __all__ = ["Matmul", "get_threads", "single_threaded", "steps"]
 
-Array = Any
 Pointer = ctypes.c_void_p
 
 _SIGNATURE = b"void (char *, char *, int *, int *, int *, "

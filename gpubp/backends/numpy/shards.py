@@ -1,4 +1,4 @@
-"""Threads that run captured steps at the same time, one a lane.
+"""Threads that run captured steps at the same time, one a shard.
 
 A step of a small network takes less time than an executor needs to hand out its work, so the hand-over
 is two locks for each thread: about 10 µs.
@@ -17,7 +17,7 @@ class _Worker(threading.Thread):
     """Runs one task after another, as `start_task` gives them."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(name=f"gpubp-lane-{number}", daemon=True)
+        super().__init__(name=f"gpubp-shard-{number}", daemon=True)
         self._task: Callable[[], None] | None = None
         self._error: BaseException | None = None
         self._given, self._finished = threading.Lock(), threading.Lock()
@@ -44,7 +44,7 @@ class _Worker(threading.Thread):
         """The error that ended the task, if one did."""
         try:
             self._finished.acquire()
-        except BaseException:  # Ctrl-C: not before the lane has left the arrays alone
+        except BaseException:  # Ctrl-C: not before the shard has left the arrays alone
             self._finished.acquire()
             raise
         return self._error
