@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .typing import Array
 from .activations import check_custom_name, softplus
+from .typing import Array
 
 __all__ = ["COSTS", "Cost"]
 
