@@ -15,12 +15,12 @@ import numpy as np
 
 from . import backprop, storage
 from .backends import Array, Backend, Rows, backend_of, get_backend, on_device
-from .backprop import Problem, Rounding
 from .errors import unknown_name
 from .initializers import INITIALIZERS, Initializer, default_initializer
-from .kernels import COSTS, PRECISIONS, Activation, Cost
+from .kernels import COSTS, PRECISIONS, Activation, Cost, OutputHead
 from .kernels.scaling import LEAST, fresh_loss_scale
 from .layers import Layer, Layout, assign
+from .problem import Problem, Rounding
 from .validation import (
     as_array,
     check_finite,
@@ -187,6 +187,7 @@ class Network:
             Layer(*view, activation, rate)
             for view, activation, rate in zip(views, activations, dropout, strict=True)
         ]
+        self.output_head = OutputHead(activations[-1], self.cost_function)
         self._predictors: dict[int, tuple[Rows, Array, Callable[[], None]]] = {}
         self._predicting = threading.Lock()
 
@@ -214,27 +215,30 @@ class Network:
         """What inputs must have room in: `dtype`, or with precision "float16" that."""
         return np.dtype(np.float16) if self.precision == "float16" else self.dtype
 
-    @property
     @on_device
-    def problem(self) -> Problem:
-        """Layers, cost and backend, as the functions of `gpubp.backprop` take them; with memory of its own
-        for rounded weights."""
-        backend, layout = self.backend, self.layout
-        if self.precision is None:
-            return Problem(backend, self.layers, self.cost_function)
-        precision = PRECISIONS[self.precision]
-        rounded = backend.operands((layout.size,), precision)
-        return Problem(
-            backend,
-            self.layers,
-            self.cost_function,
-            Rounding(
+    def problem(self, counters: Array | None = None, dropout_seed: int | None = None) -> Problem:
+        """What the functions of `gpubp.backprop` compute on, with memory of its own for rounded weights.
+
+        Parameters
+        ----------
+        counters : array of int64, shape (2,), or None
+            The step counters; None for zeros.
+        dropout_seed : int or None
+            Which dropout masks to draw; None drops nothing.
+        """
+        backend, layout, rounding = self.backend, self.layout, None
+        if counters is None:
+            counters = backend.zeros(2, np.int64)
+        if self.precision is not None:
+            precision = PRECISIONS[self.precision]
+            rounded = backend.operands((layout.size,), precision)
+            rounding = Rounding(
                 precision,
                 values=self._parameters[: layout.n_weights],
                 rounded=rounded[: layout.n_weights],
                 weights=[weights for weights, _ in layout.views(rounded)],
-            ),
-        )
+            )
+        return Problem(backend, self.layers, self.output_head, counters, rounding, dropout_seed)
 
     @on_device
     def forward(self, x: Any) -> Forward:
@@ -246,9 +250,9 @@ class Network:
             the network's dtype.
         """
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
-        rows, problem = Rows(move(given, self.backend)), self.problem
-        workspace = self._workspace(problem, len(given), "predict", keep=True)
-        backprop.predict(problem, workspace, rows, self._counters())
+        rows, problem = Rows(move(given, self.backend)), self.problem()
+        workspace = self._workspace(problem, len(given), "predict", keep_all=True)
+        backprop.predict(problem, workspace, rows)
         block = workspace.shards[0][0]
         return Forward(self._back(block.z, given), self._back(self._plain(block.a), given))
 
@@ -272,21 +276,21 @@ class Network:
         ValueError : x, y or sample_weight is not what the network takes; the message says which.
         """
         given, rows = self._rows(x, y, sample_weight)
-        problem, scaled = self.problem, PRECISIONS[self.precision or "tf32"].scaled
+        problem, scaled = self.problem(), PRECISIONS[self.precision or "tf32"].scaled
         # A row's part of the mean is about 1 / rows: times rows, float16 has room for it.
         scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(given))))
         loss_scale = self.backend.asarray(scale.copy())
         workspace = self._workspace(
             problem,
             *(len(given), "train"),
-            keep=True,
+            keep_all=True,
             labels=_are_labels(rows),
             loss_scale=loss_scale if scaled else None,
         )
-        gradient = self.backend.xp.empty(self.layout.size, self.dtype)
+        gradient = self.backend.empty(self.layout.size, self.dtype)
         views = self.layout.views(gradient)
-        costs = self.backend.xp.zeros((1, 1), np.float64)
-        parts = problem, workspace, rows, self._counters(), [views], 0.0, costs
+        costs = self.backend.zeros((1, 1), np.float64)
+        parts = problem, workspace, rows, [views], 0.0, costs
         finite = self.backend.xp.isfinite
         with np.errstate(all="ignore") if scaled else nullcontext():
             backprop.backpropagate(*parts)
@@ -320,10 +324,10 @@ class Network:
         ValueError : as `backprop`.
         """
         given, rows = self._rows(x, y, sample_weight)
-        problem = self.problem
+        problem = self.problem()
         workspace = self._workspace(problem, len(given), "cost", labels=_are_labels(rows))
-        costs = self.backend.xp.zeros((len(workspace.shards), 1), np.float64)
-        backprop.evaluate(problem, workspace, rows, self._counters(), costs)
+        costs = self.backend.zeros((len(workspace.shards), 1), np.float64)
+        backprop.evaluate(problem, workspace, rows, costs)
         return float(self.backend.to_numpy(costs).sum())
 
     @on_device
@@ -341,7 +345,7 @@ class Network:
         if len(given) <= PREDICTED_AT_ONCE:
             result = self._predict(moved)
         else:
-            result = self.backend.xp.empty((len(given), self.sizes[-1]), self.dtype)
+            result = self.backend.empty((len(given), self.sizes[-1]), self.dtype)
             for start in range(0, len(given), PREDICTED_AT_ONCE):
                 part = slice(start, start + PREDICTED_AT_ONCE)
                 result[part] = self._predict(moved[part])
@@ -365,12 +369,10 @@ class Network:
             while len(self._predictors) >= PREDICTORS_KEPT:
                 del self._predictors[next(iter(self._predictors))]
             rows = Rows(None)
-            outputs = self.backend.xp.empty((count, self.sizes[-1]), self.dtype)
-            problem, counters = self.problem, self._counters()
+            outputs = self.backend.empty((count, self.sizes[-1]), self.dtype)
+            problem = self.problem()
             workspace = self._workspace(problem, count, "predict", outputs=outputs)
-            replay = self.backend.capture(
-                lambda: backprop.predict(problem, workspace, rows, counters)
-            )
+            replay = self.backend.capture(lambda: backprop.predict(problem, workspace, rows))
             self._predictors[count] = rows, outputs, replay
         return self._predictors[count]
 
@@ -437,13 +439,9 @@ class Network:
         )
 
     def _workspace(self, problem: Problem, count: int, mode: Any, **options: Any) -> Workspace:
-        if options.get("keep") and mode == "train":
+        if options.get("keep_all") and mode == "train":
             options["input_gradient"] = True
-        parts = problem.backend, problem.layers, problem.cost
-        return Workspace(*parts, count, mode, precision=problem.precision, **options)
-
-    def _counters(self) -> Array:
-        return self.backend.xp.zeros(2, np.int64)
+        return Workspace(problem, count, mode, **options)
 
     def _plain(self, arrays: list[Array]) -> list[Array]:
         """Of the network's dtype, whatever a backend stores for matmuls to read."""
@@ -452,7 +450,7 @@ class Network:
             if array.dtype == self.dtype:
                 plain.append(array)
             else:
-                plain.append(self.backend.xp.empty(array.shape, self.dtype))
+                plain.append(self.backend.empty(array.shape, self.dtype))
                 self.backend.convert(array, plain[-1])
         return plain
 

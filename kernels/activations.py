@@ -18,12 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 from scipy import special
 
+from .cuda.text import device_function
 from .typing import Array
 
 __all__ = [
@@ -59,6 +60,31 @@ class Activation:
     rowwise: bool = False
     function: Callable[..., Array] | None = None
     function_derivative: Callable[..., Array] | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether a is z: there is nothing to do."""
+        return self.name == "identity"
+
+    @property
+    def has_cuda(self) -> bool:
+        """Whether σ has CUDA text; softmax has kernels of its own, custom functions may have none."""
+        return bool(self.cuda)
+
+    @property
+    def has_cuda_derivative(self) -> bool:
+        """Whether σ′ has CUDA text."""
+        return bool(self.cuda_derivative)
+
+    @cached_property
+    def activation_text(self) -> str:
+        """CUDA text of the function `activation(z)`."""
+        return device_function("activation", "z", self.cuda, self.parameters)
+
+    @cached_property
+    def derivative_text(self) -> str:
+        """CUDA text of the function `derivative(v)`, where v is a or z, as `reads` says."""
+        return device_function("derivative", self.reads, self.cuda_derivative, self.parameters)
 
     def __repr__(self) -> str:
         arguments = "".join(f", {key}={value!r}" for key, value in self.parameters.items())

@@ -60,6 +60,11 @@ class Cost:
     function: Callable[..., Array] | None = None
     function_derivative: Callable[..., Array] | None = None
 
+    @property
+    def has_cuda_derivative(self) -> bool:
+        """Whether ∂C/∂a has CUDA text; custom functions may have none."""
+        return bool(self.cuda_derivative)
+
     def __repr__(self) -> str:
         arguments = "".join(f", {key}={value!r}" for key, value in self.parameters.items())
         return f"<cost {self.name}{arguments}: {self.formula}>"

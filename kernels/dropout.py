@@ -15,46 +15,16 @@ from typing import Any
 import numpy as np
 
 from .blocks import Scratch, flat_blocks
+from .cpu.build import text_of as cpu_text_of
+from .cpu.calls import Call, bind
 from .cuda import launch
+from .cuda.text import text_of
 from .typing import Array, Bound
 
-__all__ = ["dropout_cuda", "dropout_numpy", "keep_scale"]
+__all__ = ["dropout_cpu", "dropout_cuda", "dropout_numpy", "keep_scale"]
 
 
 ELEMENTS_PER_COUNTER = 8
-
-PHILOX = """
-// Four 64-bit words of random bits: those of positions 8 counter to 8 counter + 7.
-__device__ __forceinline__ void philox(unsigned long long seed, unsigned long long step,
-                                       unsigned long long layer, unsigned long long counter,
-                                       unsigned long long* words) {
-    unsigned long long c0 = counter + 1, c1 = step, c2 = layer, c3 = 0, k0 = seed, k1 = 0;
-    for (int round = 0; round < 10; ++round) {
-        const unsigned long long high0 = __umul64hi(0xD2E7470EE14C6C93ull, c0);
-        const unsigned long long low0 = 0xD2E7470EE14C6C93ull * c0;
-        const unsigned long long high1 = __umul64hi(0xCA5A826395121157ull, c2);
-        const unsigned long long low1 = 0xCA5A826395121157ull * c2;
-        c0 = high1 ^ c1 ^ k0;
-        c1 = low1;
-        c2 = high0 ^ c3 ^ k1;
-        c3 = low0;
-        k0 += 0x9E3779B97F4A7C15ull;
-        k1 += 0xBB67AE8584CAA73Bull;
-    }
-    words[0] = c0;
-    words[1] = c1;
-    words[2] = c2;
-    words[3] = c3;
-}
-
-// The uniform float32 number in [0, 1) of one position, from the words of its counter.
-__device__ __forceinline__ float philox_uniform(const unsigned long long* words,
-                                                unsigned long long position) {
-    const unsigned long long bits = words[position / 2 % 4];
-    const unsigned int half = (unsigned int)(position % 2 ? bits >> 32 : bits);
-    return float(half >> 8) * (1.0f / 16777216.0f);
-}
-"""
 
 
 def keep_scale(rate: float) -> float:
@@ -68,7 +38,9 @@ def dropout_cuda(
     """Bind out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
     counters[0] is the step; `first` the position of x's first element. `out` may be `x`."""
     size = 1 if first % ELEMENTS_PER_COUNTER else launch.vector_size((x, out))
-    kernel = launch.by_vectors(cupy, "dropout", size, PHILOX, T=launch.operand_type(x))
+    kernel = launch.by_vectors(
+        cupy, "dropout", size, text_of("philox.cuh"), T=launch.operand_type(x)
+    )
     threads = (first + x.size - 1) // ELEMENTS_PER_COUNTER - first // ELEMENTS_PER_COUNTER + 1
     place = np.uint64(seed), np.uint64(layer), np.int64(first), np.int64(x.size)
     factors = np.float32(rate), np.float64(keep_scale(rate))
@@ -114,3 +86,13 @@ def dropout_numpy(
             np.multiply(x_block, mask, out=out_block)
 
     return run
+
+
+def dropout_cpu(
+    x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
+) -> Call | None:
+    """Bind out = x / (1 - rate) or 0, as `dropout_cuda` does, by dropout.cpp."""
+    numbers = float(np.float32(rate)), keep_scale(rate)
+    text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
+    arguments = x, out, counters, seed, layer, first, *numbers, x.size
+    return bind("dropout", x.dtype, *arguments, text=text)

@@ -13,17 +13,19 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .activations import Activation
+from .cpu.calls import Call, bind
 from .cuda import launch
-from .layers import activation_text, derivative_text
+from .cuda.text import device_function, text_of
 from .typing import Array, Bound
 
 __all__ = [
     "ARRIVALS",
-    "Scratch",
+    "LaunchMemory",
     "is_small",
     "layer_backward_cuda",
     "layer_forward_cuda",
     "layer_gradients_cuda",
+    "matmul_cpu",
     "matmul_cuda",
     "parts_of",
 ]
@@ -77,10 +79,10 @@ ARRIVALS = 1024
 KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
 
 
-class Scratch(Protocol):
-    """Memory that a launch may use."""
+class LaunchMemory(Protocol):
+    """Memory that a launch may use; a CUDA backend has it."""
 
-    def empty(self, shape: Any, dtype: Any) -> Array:
+    def temporary(self, size: int, dtype: Any) -> Array:
         """Memory for one launch, and for its replays."""
 
     def arrivals(self) -> Array:
@@ -117,10 +119,10 @@ def matmul_cuda(
     transpose_b: bool,
     alpha: float,
     beta: float,
-    scratch: Scratch,
+    memory: LaunchMemory,
 ) -> Bound:
     """Bind out = alpha op(a) op(b) + beta out."""
-    return _bind(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, scratch, alpha, beta)
+    return _bind(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, memory, alpha, beta)
 
 
 def layer_forward_cuda(
@@ -131,11 +133,11 @@ def layer_forward_cuda(
     biases: Array | None,
     z: Array | None,
     a: Array,
-    scratch: Scratch,
+    memory: LaunchMemory,
 ) -> Bound:
     """Bind a = σ(z), z = x wᵀ + b, which is kept in `z` unless that is None."""
-    text = activation_text(activation)
-    return _bind(cupy, "FORWARD", text, x, weights, a, False, True, scratch, z=z, biases=biases)
+    text = activation.activation_text
+    return _bind(cupy, "FORWARD", text, x, weights, a, False, True, memory, z=z, biases=biases)
 
 
 def layer_backward_cuda(
@@ -145,11 +147,11 @@ def layer_backward_cuda(
     weights: Array,
     v: Array,
     out: Array,
-    scratch: Scratch,
+    memory: LaunchMemory,
 ) -> Bound:
     """Bind out = (δ w) ⊙ σ′, from `v`, the a or z that the derivative reads."""
-    text = derivative_text(activation)
-    return _bind(cupy, "BACKWARD", text, delta, weights, out, False, False, scratch, v=v)
+    text = activation.derivative_text
+    return _bind(cupy, "BACKWARD", text, delta, weights, out, False, False, memory, v=v)
 
 
 def layer_gradients_cuda(
@@ -159,10 +161,10 @@ def layer_gradients_cuda(
     weights: Array,
     biases: Array | None,
     beta: float,
-    scratch: Scratch,
+    memory: LaunchMemory,
 ) -> Bound:
     """Bind weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
-    options = True, False, scratch, 1.0, beta
+    options = True, False, memory, 1.0, beta
     return _bind(cupy, "GRADIENT", "", delta, a, weights, *options, biases=biases)
 
 
@@ -175,7 +177,7 @@ def _bind(
     out: Array,
     transpose_a: bool,
     transpose_b: bool,
-    scratch: Scratch,
+    memory: LaunchMemory,
     alpha: float = 1.0,
     beta: float = 0.0,
     *,
@@ -210,8 +212,8 @@ def _bind(
     down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
     if parts > 1:
         size = parts * down * tiling.rows * (across * tiling.columns + 1)
-        of_parts = scratch.empty(size, np.float64 if double else np.float32)
-        arrivals = scratch.arrivals()
+        of_parts = memory.temporary(size, np.float64 if double else np.float32)
+        arrivals = memory.arrivals()
     return partial(
         kernel,
         (across, down, parts),
@@ -236,7 +238,7 @@ def _constants(
     store: int,
 ) -> str:
     return (
-        f"{KINDS}{launch.ARRIVE}constexpr int KIND = {kind}, STEP = {length};\n"
+        f"{KINDS}{text_of('arrive.cuh')}constexpr int KIND = {kind}, STEP = {length};\n"
         f"constexpr int TILE_M = {tiling.rows}, TILE_N = {tiling.columns};\n"
         f"constexpr int EACH_M = {tiling.each_row}, EACH_N = {tiling.each_column};\n"
         f"constexpr int LOAD_A = {load_a}, LOAD_B = {load_b}, STORE = {store};\n"
@@ -249,5 +251,14 @@ def _kernel(cupy: Any, constants: str, text: str, **types: str) -> Any:
     """The kernel, found without putting its text together: that takes longer than to launch it."""
     for name in ("activation", "derivative"):  # the one that this kind does not ask for, or both
         if f"{name}(" not in text:
-            text += launch.device_function(name, "x", "return x;")
+            text += device_function(name, "x", "return x;")
     return launch.raw(cupy, "matmul.cu", "matmul", constants + text, **types)
+
+
+def matmul_cpu(matmul: Any) -> Call | None:
+    """Bind a `gpubp.backends.numpy.blas.Matmul`, by matmul.cpp, in its steps."""
+    a, b, out = matmul.arrays
+    transposed = int(matmul.transposed[0]) + 2 * int(matmul.transposed[1])
+    sizes = np.array([*matmul.shape, *matmul.steps, *matmul.leading], np.int64)
+    factors = (float(factor) for factor in matmul.factors)
+    return bind("matmul", out.dtype, matmul.gemm, transposed, a, b, out, sizes, *factors)

@@ -1,5 +1,4 @@
-"""The row-wise kernels of the output layer: launchers and NumPy twins of softmax.cu,
-softmax_cross_entropy.cu, softmax_jacobian.cu and row_costs.cu.
+"""Softmax, its Jacobian, and softmax with cross-entropy in one: in three forms, as in bias_activate.py.
 
 The twins work on transposed blocks, (columns, rows): a row-wise maximum or sum is then a few passes
 along memory instead of a short loop for every row.
@@ -7,19 +6,20 @@ along memory instead of a short loop for every row.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .blocks import Scratch, row_blocks
-from .costs import Cost
+from .cpu.calls import Call, bind
 from .cuda import launch
 from .typing import Array, Bound
 
 __all__ = [
-    "row_costs_cuda",
-    "row_costs_numpy",
+    "by_warps",
+    "softmax_cpu",
+    "softmax_cross_entropy_cpu",
     "softmax_cross_entropy_cuda",
     "softmax_cross_entropy_numpy",
     "softmax_cuda",
@@ -32,7 +32,8 @@ __all__ = [
 WARPS = 8  # rows, and so warps, of a block
 
 
-def _bind(kernel: Any, shape: tuple[int, int], *arrays: Any) -> Bound:
+def by_warps(kernel: Any, shape: tuple[int, int], *arrays: Any) -> Bound:
+    """Bind a kernel that gives a warp to each row; its last arguments are the rows and the columns."""
     rows, columns = shape
     arguments = *arrays, np.int32(rows), np.int32(columns)
     return partial(kernel, (-(-rows // WARPS),), (32, WARPS), arguments)
@@ -40,7 +41,7 @@ def _bind(kernel: Any, shape: tuple[int, int], *arrays: Any) -> Bound:
 
 def softmax_cuda(cupy: Any, z: Array, a: Array) -> Bound:
     """Bind a = softmax of each row of z, (rows, columns); `a` may be `z`."""
-    return _bind(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
+    return by_warps(launch.raw(cupy, "softmax.cu", "softmax", T=launch.c_type(z)), z.shape, z, a)
 
 
 def softmax_cross_entropy_cuda(
@@ -51,7 +52,7 @@ def softmax_cross_entropy_cuda(
         cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=launch.c_type(z)
     )
     null = np.uintp(0)
-    return _bind(
+    return by_warps(
         kernel,
         z.shape,
         z,
@@ -65,22 +66,7 @@ def softmax_cross_entropy_cuda(
 def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> Bound:
     """Bind delta ← a ⊙ (delta - Σ delta a), row by row."""
     kernel = launch.raw(cupy, "softmax_jacobian.cu", "softmax_jacobian", T=launch.c_type(a))
-    return _bind(kernel, a.shape, a, delta)
-
-
-def row_costs_cuda(
-    cupy: Any, cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array
-) -> Bound:
-    """Bind out, (rows,) = Σ_j cost; from z too where the pair is `canonical`."""
-    text = _cost_text(cost, canonical)
-    kernel = launch.raw(cupy, "row_costs.cu", "row_costs", text, T=launch.c_type(a))
-    return _bind(kernel, a.shape, z, a, y, out)
-
-
-@cache
-def _cost_text(cost: Cost, canonical: bool) -> str:
-    body = (canonical and cost.canonical_cuda) or cost.cuda
-    return launch.device_function("cost", "z a y", body, cost.parameters)
+    return by_warps(kernel, a.shape, a, delta)
 
 
 def _transposed_blocks(shape: tuple[int, int], scratch: Scratch, count: int) -> list[Any]:
@@ -174,20 +160,13 @@ def softmax_jacobian_numpy(a: Array, delta: Array, scratch: Scratch) -> Bound:
     return run
 
 
-def row_costs_numpy(
-    cost: Cost, canonical: bool, z: Array, a: Array, y: Array, out: Array, scratch: Scratch
-) -> Bound:
-    """Bind the twin of `row_costs_cuda`."""
-    function = (canonical and cost.canonical_numpy) or cost.numpy
-    assert function is not None
-    blocks = []
-    for rows in row_blocks(*a.shape):
-        terms, *s = scratch.arrays(3, a[rows].shape)
-        blocks.append((z[rows], a[rows], y[rows], out[rows], terms, tuple(s)))
+def softmax_cpu(z: Array, a: Array) -> Call | None:
+    """Bind a = softmax of each row of z, by softmax.cpp; `a` may be `z`."""
+    return bind("softmax", z.dtype, z, a, *z.shape)
 
-    def run() -> None:
-        for z_block, a_block, y_block, out_block, terms, s in blocks:
-            function(z_block, a_block, y_block, terms, s, **cost.parameters)
-            np.add.reduce(terms, axis=1, out=out_block)
 
-    return run
+def softmax_cross_entropy_cpu(
+    z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
+) -> Call | None:
+    """Bind δ^L and the costs of softmax with cross-entropy, by softmax.cpp; either may be None."""
+    return bind("softmax_cross_entropy", z.dtype, z, y, scale, delta, costs, *z.shape)

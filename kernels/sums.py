@@ -1,4 +1,4 @@
-"""Sums: launchers and NumPy twins of column_sums.cu and weighted_sum.cu.
+"""Sums over rows and over everything: in three forms, as in bias_activate.py.
 
 Both keep their digits over a million rows of float32: few terms are added in the array's own type, and
 their sums in float64. Each is one launch: where blocks share a sum, the last of them adds what all found.
@@ -13,11 +13,20 @@ from typing import Any
 import numpy as np
 
 from .blocks import flat_blocks
+from .cpu.calls import Call, bind
 from .cuda import launch
-from .matmul import Scratch
+from .cuda.text import text_of
+from .matmul import LaunchMemory
 from .typing import Array, Bound
 
-__all__ = ["column_sums_cuda", "column_sums_numpy", "weighted_sum_cuda", "weighted_sum_numpy"]
+__all__ = [
+    "column_sums_cpu",
+    "column_sums_cuda",
+    "column_sums_numpy",
+    "weighted_sum_cpu",
+    "weighted_sum_cuda",
+    "weighted_sum_numpy",
+]
 
 
 PRODUCT_ROWS = 1024
@@ -25,16 +34,6 @@ PRODUCT_ROWS = 1024
 
 THREADS = 512
 """Of a block."""
-
-BLOCKS_AT_ONCE = """
-// Blocks of a multiprocessor. Two leave a thread 64 registers, which are too few on Blackwell: the compiler
-// would store some in memory.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr int BLOCKS_AT_ONCE = 1;
-#else
-constexpr int BLOCKS_AT_ONCE = 2;
-#endif
-"""
 
 BLOCKS = 264
 """The most blocks that share sums: two for each of an H100's 132 multiprocessors. ARRIVALS are more."""
@@ -50,7 +49,9 @@ SEGMENT, PART = 8192, 2048
 """The most terms of a weighted sum that one block adds up, and about how many each takes of more."""
 
 
-def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch: Scratch) -> Bound:
+def column_sums_cuda(
+    cupy: Any, values: Array, out: Array, beta: float, memory: LaunchMemory
+) -> Bound:
     """Bind out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
     rows, columns = values.shape
     tile = 32
@@ -69,7 +70,7 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
         (THREADS,),
         (
             *(values, out, np.float64(beta), np.uint32(rows), np.int32(columns)),
-            *(np.uint32(part_rows), *_shared(scratch, tiles * parts * tile, parts > 1)),
+            *(np.uint32(part_rows), *_left_sums(memory, tiles * parts * tile, parts > 1)),
         ),
     )
 
@@ -78,14 +79,15 @@ def column_sums_cuda(cupy: Any, values: Array, out: Array, beta: float, scratch:
 def _constants(**values: int) -> str:
     """What both kernels share, and their constants."""
     lines = (f"constexpr int {name} = {int(value)};\n" for name, value in values.items())
-    return f"{launch.ARRIVE}constexpr int THREADS = {THREADS};\n{BLOCKS_AT_ONCE}{''.join(lines)}"
+    threads = f"constexpr int THREADS = {THREADS};\n"
+    return text_of("arrive.cuh") + threads + text_of("sums.cuh") + "".join(lines)
 
 
-def _shared(scratch: Scratch, size: int, shares: bool) -> tuple[Any, Any]:
+def _left_sums(memory: LaunchMemory, size: int, shares: bool) -> tuple[Any, Any]:
     """What blocks leave their sums in, and count with, where they share one."""
     if not shares:
         return np.uintp(0), np.uintp(0)
-    return scratch.empty(size, np.float64), scratch.arrivals()
+    return memory.temporary(size, np.float64), memory.arrivals()
 
 
 def column_sums_numpy(
@@ -117,6 +119,12 @@ def column_sums_numpy(
     return run
 
 
+def column_sums_cpu(values: Array, out: Array, beta: float) -> Call | None:
+    """Bind out, (columns,) = Σ over rows + beta out, by sums.cpp."""
+    total = np.empty(values.shape[1], np.float64)
+    return bind("column_sums", values.dtype, values, out, float(beta), *values.shape, total)
+
+
 def weighted_sum_cuda(
     cupy: Any,
     values: Array,
@@ -124,7 +132,7 @@ def weighted_sum_cuda(
     out: Array,
     slot: Array | None,
     add: bool,
-    scratch: Scratch,
+    memory: LaunchMemory,
     squares: bool = False,
 ) -> Bound:
     """Bind out[slot[0]] (+)= Σ weights values in float64.
@@ -142,7 +150,7 @@ def weighted_sum_cuda(
         (THREADS,),
         (
             *(values, null if weights is None else weights, out, null if slot is None else slot),
-            *(np.int64(values.size), np.int32(add), *_shared(scratch, blocks, blocks > 1)),
+            *(np.int64(values.size), np.int32(add), *_left_sums(memory, blocks, blocks > 1)),
         ),
     )
 
@@ -167,3 +175,10 @@ def weighted_sum_numpy(
         out[k] = out[k] + total if add else total
 
     return run
+
+
+def weighted_sum_cpu(
+    values: Array, weights: Array | None, out: Array, slot: Array | None, add: bool
+) -> Call | None:
+    """Bind out[slot[0]] (+)= Σ weights values, by sums.cpp; without weights Σ values²."""
+    return bind("weighted_sum", values.dtype, values, weights, out, slot, values.size, add)

@@ -1,40 +1,62 @@
 """Optimizer updates: formula, CUDA text and NumPy twin of each, side by side.
 
-One kernel goes over the flat parameter array once. `cuda` are statements on `T theta`, `T g` (the
-gradient), the state by its names, `learning_rate`, `factor1`, `factor2` and the entry's
+One kernel goes over the flat parameter array once (update.py). `cuda` are statements on `T theta`, `T g`
+(the gradient), the state by its names, `learning_rate`, `factor1`, `factor2` and the entry's
 hyperparameters, as T and, with a trailing underscore, as float64 (in float32, 1 - 0.999 has lost two of
-its seven digits); `numpy(theta, g, state, s, learning_rate, factor1, factor2, **hyperparameters)`
-is its twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
+its seven digits); `numpy(theta, g, state, s, learning_rate, factor1, factor2, **hyperparameters)` is its
+twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
 
-What every update shares comes first, in `PROLOGUE` and `_prepare`: the gradient is clipped (by the
-global norm, then by value) and gets the derivative of the penalties, and decoupled decay shrinks the
-weights. Penalties and decay leave biases alone: weights are the first `n_weights` elements. What of this is
-the same for all elements is in `ONCE`.
+What every update shares comes first: the gradient is clipped (by the global norm, then by value) and gets
+the derivative of the penalties, and decoupled decay shrinks the weights. Penalties and decay leave biases
+alone: weights are the first `n_weights` elements.
 
 What changes from step to step is read from a device array, row counters[1] of `rates`, (steps, 3): the
 learning rate, and the two numbers that the entry's `factors` makes of it and the step. They are made on
 the host, in float64, so that an element of the parameters costs none of it.
+
+To add an update is to add an entry here, and an optimizer that runs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .blocks import Scratch, flat_blocks
-from .cuda import launch
-from .typing import Array, Bound
+from .typing import Array
 
-__all__ = ["UPDATES", "Update", "UpdateOptions", "update_cuda", "update_numpy"]
+__all__ = [
+    "UPDATES",
+    "ParameterArrays",
+    "StepVariables",
+    "Update",
+    "UpdateOptions",
+    "UpdateRule",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One optimizer's update of the flat parameter array."""
+    """One optimizer's update of the flat parameter array.
+
+    Attributes
+    ----------
+    name, formula : str
+        What it is called, and what it does.
+    state : tuple of str
+        Names of its arrays, shaped like the parameters; two at most.
+    hyperparameters : tuple of str
+        Names of its numbers; three at most.
+    cuda : str
+        Its statements in CUDA.
+    numpy : callable
+        Its twin.
+    factors : callable
+        (learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1.
+    """
 
     name: str
     formula: str
@@ -43,12 +65,45 @@ class Update:
     cuda: str
     numpy: Callable[..., None]
     factors: Callable[..., tuple[Any, Any]] = lambda rate, step, **hyperparameters: (0.0, 0.0)
-    """(learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1."""
+
+    @cached_property
+    def apply_text(self) -> str:
+        """CUDA text of the function `apply`, the update of one element, around `cuda`."""
+        states = "".join(f"T& {name} = state{k}; " for k, name in enumerate(self.state))
+        numbers = "".join(
+            f"const double {name}_ = hyperparameters[{k}]; const T {name} = T({name}_); "
+            for k, name in enumerate(self.hyperparameters)
+        )
+        arguments = (
+            "T& theta, const T g, T& state0, T& state1, const StepNumbers<T>& step,"
+            " const double* hyperparameters"
+        )
+        rates = (
+            "const T learning_rate = step.learning_rate, factor1 = step.factor1,"
+            " factor2 = step.factor2;"
+        )
+        return (
+            f"constexpr int STATES = {len(self.state)};\n"
+            f"template <typename T> __device__ __forceinline__ void apply({arguments}) {{\n"
+            f"    {rates}\n    {states}{numbers}\n    {self.cuda}\n}}\n"
+        )
 
 
 @dataclass(frozen=True)
 class UpdateOptions:
-    """What every update can do to the gradient and the weights; the defaults do nothing."""
+    """What every update can do to the gradient and the weights; the defaults do nothing.
+
+    Attributes
+    ----------
+    l1, l2 : float
+        Penalties, l1 Σ|w| + ½ l2 Σ w².
+    weight_decay : float
+        Decoupled decay: w ← w - η weight_decay w.
+    clip_norm, clip_value : float
+        The longest gradient, and the largest of its elements.
+    skips : bool
+        Whether a gradient whose squared norm is not finite changes nothing.
+    """
 
     l1: float = 0.0
     l2: float = 0.0
@@ -56,11 +111,76 @@ class UpdateOptions:
     clip_norm: float = float("inf")
     clip_value: float = float("inf")
     skips: bool = False
-    """Whether a gradient whose squared norm is not finite changes nothing."""
 
     @property
     def changes_gradient(self) -> bool:
+        """Whether the update sees another gradient than backpropagation gave."""
         return self.l1 > 0 or self.l2 > 0 or min(self.clip_norm, self.clip_value) < float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateRule:
+    """An update with its hyperparameters and options: all that does not change from step to step.
+
+    Attributes
+    ----------
+    update : Update
+        The table's entry.
+    hyperparameters : mapping of str to float
+        A number for each of the entry's hyperparameters.
+    options : UpdateOptions
+        Penalties, decay and clipping.
+    """
+
+    update: Update
+    hyperparameters: Mapping[str, float]
+    options: UpdateOptions = UpdateOptions()
+
+
+class ParameterArrays(NamedTuple):
+    """The flat arrays that an update works on, of one dtype and one size.
+
+    Attributes
+    ----------
+    theta : array of shape (size,)
+        The parameters, weights first.
+    gradient : array of shape (size,)
+        Of the cost.
+    state : tuple of arrays of shape (size,)
+        The optimizer's state.
+    n_weights : int
+        How many of the first parameters are weights.
+    """
+
+    theta: Array
+    gradient: Array
+    state: tuple[Array, ...]
+    n_weights: int
+
+    def part(self, part: slice) -> ParameterArrays:
+        """The same for a part of the parameters."""
+        state = tuple(array[part] for array in self.state)
+        return ParameterArrays(
+            self.theta[part], self.gradient[part], state, self.n_weights - part.start
+        )
+
+
+class StepVariables(NamedTuple):
+    """What changes from step to step, in arrays that a captured step reads.
+
+    Attributes
+    ----------
+    rates : array of float64, shape (steps, 3)
+        The learning rate and the update's two factors, for each step.
+    counters : array of int64, shape (2,)
+        The steps since training began, and the step within `rates`.
+    squared_norm : array of float64, shape (1,)
+        Of the gradient, where it is clipped or may be skipped.
+    """
+
+    rates: Array
+    counters: Array
+    squared_norm: Array
 
 
 def _sgd(
@@ -274,167 +394,3 @@ LION = Update(
 UPDATES: Mapping[str, Update] = {
     update.name: update for update in (SGD, MOMENTUM, NESTEROV, ADAM, RMSPROP, LION)
 }
-
-SKIPPED = "skips && !(squared_norm[0] <= 1.7976931348623157e308)"
-
-ONCE = """
-    const double* row = &rates[3 * counters[1]];
-    const T learning_rate = T(row[0]);
-    const T factor1 = T(row[1]), factor2 = T(row[2]);
-    const bool too_long = squared_norm[0] > clip_norm * clip_norm;
-    const T clip_factor = too_long ? T(clip_norm / sqrt(squared_norm[0])) : T(1), largest = T(clip_value);
-    const T ridge = T(l2), lasso = T(l1), shrinkage = learning_rate * T(weight_decay);
-"""
-
-PROLOGUE = """
-    T g = gradient * clip_factor;
-    g = g > largest ? largest : g < -largest ? -largest : g;
-    if (i < n_weights) {
-        g += ridge * theta + (theta > T(0) ? lasso : theta < T(0) ? -lasso : T(0));
-        theta -= shrinkage * theta;
-    }
-"""
-
-UPDATE_ELEMENTS = """
-constexpr int STATES = %(count)d;
-
-// Elements `start` to start + VECTOR - 1, unless the step is skipped.
-template <typename T> __device__ __forceinline__ bool update_elements(
-    Vector<T>& thetas, const Vector<T>& gradients, Vector<T>* states, long long start, const double* rates,
-    const long long* counters, const double* squared_norm, long long n_weights, double l1, double l2,
-    double weight_decay, double clip_norm, double clip_value, int skips, const double* hyperparameters) {
-    const bool skipped = %(skipped)s;
-    %(constants)s
-    %(once)s
-    for (int k = 0; k < VECTOR; ++k) {
-        const long long i = start + k;
-        T& theta = thetas.value[k];
-        const T gradient = gradients.value[k];
-        %(states)s
-        %(prologue)s
-        %(update)s
-    }
-    return !skipped;
-}
-"""
-
-MOST_STATES, MOST_HYPERPARAMETERS = 2, 3
-"""What update.cu has room for."""
-
-THREADS = 128
-"""Of a block: few, so that the parameters of a small network keep many multiprocessors busy."""
-
-
-@cache
-def _update_kernel(cupy: Any, update: Update, size: int, c_type: str) -> Any:
-    """The kernel whose threads have `size` elements each."""
-    text = UPDATE_ELEMENTS % {
-        "count": len(update.state),
-        "skipped": SKIPPED,
-        "constants": "".join(
-            f"const double {name}_ = hyperparameters[{k}]; const T {name} = T({name}_);"
-            for k, name in enumerate(update.hyperparameters)
-        ),
-        "once": ONCE,
-        "states": "".join(
-            f"T& {name} = states[{k}].value[k];" for k, name in enumerate(update.state)
-        ),
-        "prologue": PROLOGUE,
-        "update": update.cuda,
-    }
-    return launch.by_vectors(cupy, "update", size, text, T=c_type)
-
-
-def update_cuda(
-    cupy: Any,
-    update: Update,
-    hyperparameters: Mapping[str, float],
-    options: UpdateOptions,
-    theta: Array,
-    gradient: Array,
-    state: tuple[Array, ...],
-    n_weights: int,
-    rates: Array,
-    counters: Array,
-    squared_norm: Array,
-) -> Bound:
-    """Bind the update of `theta` and `state`, flat arrays of one type, in one pass, by update.cu."""
-    size = launch.vector_size((theta, gradient, *state))
-    kernel = _update_kernel(cupy, update, size, launch.c_type(theta))
-    values = [float(hyperparameters[name]) for name in update.hyperparameters]
-    return partial(
-        kernel,
-        (-(-theta.size // (size * THREADS)),),
-        (THREADS,),
-        (
-            *(theta, gradient, *state, *(np.uintp(0),) * (MOST_STATES - len(state))),
-            *(rates, counters, squared_norm, np.int64(theta.size), np.int64(n_weights)),
-            *(float(options.l1), float(options.l2), float(options.weight_decay)),
-            *(float(options.clip_norm), float(options.clip_value), np.int32(options.skips)),
-            *(*values, *(0.0,) * (MOST_HYPERPARAMETERS - len(values))),
-        ),
-    )
-
-
-def _prepare(
-    theta: Array,
-    g: Array,
-    s: Array,
-    options: UpdateOptions,
-    is_weights: bool,
-    norm: float,
-    rate: float,
-) -> Array:
-    """The gradient that the update sees: `g` itself where nothing changes it, else a copy in s[2]."""
-    if options.changes_gradient:
-        scale = options.clip_norm / norm if norm > options.clip_norm else 1.0
-        np.multiply(g, scale, out=s[2])
-        g = s[2]
-        if options.clip_value < float("inf"):
-            np.clip(g, -options.clip_value, options.clip_value, out=g)
-        if is_weights and options.l2:
-            np.multiply(theta, options.l2, out=s[0])
-            np.add(g, s[0], out=g)
-        if is_weights and options.l1:
-            np.sign(theta, out=s[0])
-            np.multiply(s[0], options.l1, out=s[0])
-            np.add(g, s[0], out=g)
-    if is_weights and options.weight_decay:
-        np.multiply(theta, 1 - rate * options.weight_decay, out=theta)
-    return g
-
-
-def update_numpy(
-    update: Update,
-    hyperparameters: Mapping[str, float],
-    options: UpdateOptions,
-    theta: Array,
-    gradient: Array,
-    state: tuple[Array, ...],
-    n_weights: int,
-    rates: Array,
-    counters: Array,
-    squared_norm: Array,
-    scratch: Scratch,
-) -> Bound:
-    """Bind the twin of `update_cuda`: block after block, every pass of the update on each."""
-    blocks = []
-    weights = min(max(n_weights, 0), theta.size)
-    for first, size in ((0, weights), (weights, theta.size - weights)):
-        for part in flat_blocks(size):
-            cut = slice(first + part.start, first + part.stop)
-            s = scratch.arrays(3, (part.stop - part.start,))
-            blocks.append(
-                (theta[cut], gradient[cut], tuple(v[cut] for v in state), s, first < weights)
-            )
-
-    def run() -> None:
-        if options.skips and not squared_norm[0] < float("inf"):
-            return
-        rate, factor1, factor2 = rates[int(counters[1])].tolist()
-        norm = float(squared_norm[0]) ** 0.5
-        for theta_block, g_block, state_block, s, is_weights in blocks:
-            g = _prepare(theta_block, g_block, s, options, is_weights, norm, rate)
-            update.numpy(theta_block, g, state_block, s, rate, factor1, factor2, **hyperparameters)
-
-    return run

@@ -1,28 +1,36 @@
 """The common array interface: all that the engine asks of a backend.
 
-An array namespace `xp` and the verbs below. Arrays given to a verb belong to the backend, are
-C-contiguous and, but for labels, counters and float64 sums, of the network's dtype; a batch is
-(rows, n). A verb writes into arrays it is given and returns nothing.
+A backend is three things: a place for arrays (`Arrays`), a way to lay out a step and to capture it
+(`Steps`), and the kernels (`Verbs`). Arrays given to a verb belong to the backend, are C-contiguous and,
+but for labels, counters and float64 sums, of the network's dtype; a batch has shape (rows, n). A verb
+writes into arrays that it is given, and returns nothing.
 
-What changes from one training step to the next is never an argument: it sits in arrays that a verb
-reads when it runs. `counters` is int64, (2,): the steps taken since training began, and the step within
-the epoch (or those prepared at once); `rates` is float64, (steps, 3): learning rate and the update's
-factors of each of these. So a step that has been captured once can be replayed.
+What changes from one training step to the next is never an argument: it sits in arrays that a verb reads
+when it runs. `counters` is int64, (2,): the steps taken since training began, and the step within the
+epoch (or among those prepared at once). `rates` is float64, (steps, 3): the learning rate and the
+update's factors of each of these. So a step that has been captured once can be replayed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from ..kernels import Activation, Cost, Precision, Update, UpdateOptions
-from ..kernels.typing import Array
+from ..kernels import (
+    Activation,
+    OutputHead,
+    ParameterArrays,
+    Precision,
+    StepVariables,
+    UpdateRule,
+)
+from ..kernels.typing import Array, Bound
 
-__all__ = ["Array", "Backend", "Rows", "on_device"]
+__all__ = ["Array", "Arrays", "Backend", "Rows", "Steps", "Verbs", "on_device"]
 
 
 @dataclass
@@ -41,8 +49,16 @@ class Rows:
     stride: int = 0
 
 
-class Backend(ABC):
-    """One implementation of the verbs; `get_backend` finds it by name."""
+class Arrays(ABC):
+    """Where arrays lie: making them, and bringing them over.
+
+    Attributes
+    ----------
+    name : str
+        What `get_backend` calls it.
+    xp : module
+        Its array namespace, NumPy's or one that follows it.
+    """
 
     name: str
     xp: Any
@@ -56,7 +72,17 @@ class Backend(ABC):
         """Within it, this thread's new arrays and its verbs are on this backend's device."""
         return nullcontext()
 
-    # Arrays.
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """A new array with whatever values it happens to hold."""
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """A new array of zeros."""
+        return self.xp.zeros(shape, dtype)
+
+    @abstractmethod
+    def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
+        """A new array for numbers of this precision; verbs that write there store them so."""
 
     @abstractmethod
     def asarray(self, values: Any, dtype: Any = None) -> Array:
@@ -77,7 +103,21 @@ class Backend(ABC):
         """
         return lambda name, values: self.asarray(values)
 
-    # How a step is laid out.
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything asked for has been computed."""
+
+
+class Steps(ABC):
+    """How a step is laid out on the device, and kept to be replayed.
+
+    Attributes
+    ----------
+    overlaps : bool
+        Whether verbs within `beside` may run at the same time as others.
+    """
+
+    overlaps: bool = False
 
     @abstractmethod
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
@@ -88,32 +128,30 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def run_shards(self, functions: Sequence[Callable[[], None]]) -> None:
+    def run_shards(self, functions: Sequence[Bound]) -> None:
         """Run the functions, one a shard, at the same time; return when all have run."""
 
-    overlaps: bool = False
-    """Whether verbs within `beside` may run at the same time as others."""
-
     def beside(self) -> AbstractContextManager[None]:
-        """What is asked for within it may be done at the same time as what follows, until `meet`: neither
-        may write to what the other uses."""
+        """Within it, verbs may run at the same time as what follows, until `meet`.
+
+        Neither may write to what the other uses.
+        """
         return nullcontext()
 
     def meet(self) -> None:  # noqa: B027
         """What follows comes after all that was asked for `beside` it."""
 
     @abstractmethod
-    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, step: Bound) -> Bound:
         """The verbs that `step` calls, to be replayed, without `step` itself, as often as wanted.
 
-        The arrays must stay where they are; their contents, and a `Rows`'s fields, may change.
+        The step may be several steps one after another, of one network or of several. The arrays must stay
+        where they are; their contents, and a `Rows`'s fields, may change.
         """
 
-    @abstractmethod
-    def synchronize(self) -> None:
-        """Wait until everything asked for has been computed."""
 
-    # Verbs.
+class Verbs(ABC):
+    """The kernels."""
 
     @abstractmethod
     def gather(
@@ -152,10 +190,6 @@ class Backend(ABC):
         """out = alpha op(a) op(b) + beta out; with `precision`, a and b hold numbers rounded to it."""
 
     @abstractmethod
-    def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
-        """Memory for numbers of this precision; verbs that write there store them so."""
-
-    @abstractmethod
     def round(self, values: Array, precision: Precision) -> None:
         """`values`, what a verb has written to `operands`, rounded, where storing them has not."""
 
@@ -172,8 +206,10 @@ class Backend(ABC):
         a: Array,
         keep_z: bool = True,
     ) -> None:
-        """z ← z + b and a = σ(z); where `a` is `z`, z is not kept, and without `keep_z` it need not be.
-        Softmax goes by rows."""
+        """z ← z + b and a = σ(z). Softmax goes by rows.
+
+        Where `a` is `z`, z is not kept; without `keep_z` it need not be.
+        """
 
     # A layer's three products, each with what follows it. A backend may do the two in one.
 
@@ -190,7 +226,7 @@ class Backend(ABC):
     ) -> None:
         """z = x wᵀ + b and a = σ(z), as `bias_activate` has them."""
         self.matmul(x, weights, z, transpose_b=True, precision=precision)
-        if biases is not None or a is not z or activation.name != "identity":
+        if biases is not None or a is not z or not activation.is_identity:
             self.bias_activate(activation, z, biases, a, keep_z)
 
     def layer_backward(
@@ -236,8 +272,7 @@ class Backend(ABC):
     @abstractmethod
     def output_delta(
         self,
-        cost: Cost,
-        activation: Activation,
+        head: OutputHead,
         z: Array,
         a: Array,
         y: Array,
@@ -278,23 +313,20 @@ class Backend(ABC):
     @abstractmethod
     def update(
         self,
-        update: Update,
-        hyperparameters: Mapping[str, float],
-        options: UpdateOptions,
-        theta: Array,
-        gradient: Array,
-        shard_gradients: Sequence[Array],
-        state: tuple[Array, ...],
-        n_weights: int,
-        rates: Array,
-        counters: Array,
-        squared_norm: Array,
+        rule: UpdateRule,
+        parameters: ParameterArrays,
+        step: StepVariables,
+        shard_gradients: Sequence[Array] = (),
     ) -> None:
         """gradient ← gradient + Σ shard_gradients; update parameters and optimizer state, in one pass."""
 
     @abstractmethod
     def advance(self, counters: Array) -> None:
-        """counters ← counters + 1, both of its counters."""
+        """counters ← counters + 1, both of them."""
+
+
+class Backend(Arrays, Steps, Verbs):
+    """One implementation of all three; `get_backend` finds it by name."""
 
 
 class _HasBackend(Protocol):
@@ -310,7 +342,7 @@ _Result = TypeVar("_Result")
 def on_device(
     method: Callable[Concatenate[_Self, _Arguments], _Result],
 ) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """The method of something that has a backend, run on the backend's device."""
+    """Make the backend's device current while the method runs, then restore the old one."""
 
     @wraps(method)
     def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:

@@ -40,7 +40,7 @@ class Evaluation:
         self._data = Data(network, *_triple(data), "validation ")
         self._chunk = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
-        self._counters = network.backend.xp.zeros(2, np.int64)
+        self._counters = network.backend.zeros(2, np.int64)
         self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self) -> Score:
@@ -65,21 +65,13 @@ class Evaluation:
 
     def _capture(self, count: int) -> tuple[Callable[[], None], Array, Array]:
         if count not in self._captured:
-            network, problem = self._network, self._network.problem
-            outputs = network.backend.xp.empty((count, network.sizes[-1]), network.dtype)
-            workspace = Workspace(
-                network.backend,
-                network.layers,
-                network.cost_function,
-                count,
-                "cost",
-                labels=self._data.labels,
-                outputs=outputs,
-                precision=problem.precision,
-            )
-            costs = network.backend.xp.zeros((len(workspace.shards), 1), np.float64)
+            network = self._network
+            problem = network.problem(self._counters)
+            outputs = network.backend.empty((count, network.sizes[-1]), network.dtype)
+            workspace = Workspace(problem, count, "cost", labels=self._data.labels, outputs=outputs)
+            costs = network.backend.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
-                lambda: evaluate(problem, workspace, self._rows, self._counters, costs)
+                lambda: evaluate(problem, workspace, self._rows, costs)
             )
             self._captured[count] = replay, costs, outputs
         return self._captured[count]

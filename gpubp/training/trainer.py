@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend, Rows, on_device
-from ..backprop import Dropping, Problem, backpropagate
+from ..backprop import backpropagate
 from ..errors import DivergenceError
-from ..kernels import PRECISIONS
+from ..kernels import PRECISIONS, ParameterArrays, StepVariables, UpdateRule
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
+from ..problem import Problem
 from ..validation import check_number, check_shapes, check_weights, move
 from ..workspace import Workspace
 from . import settings
@@ -122,7 +123,7 @@ class Trainer:
         if seed is not None and not isinstance(seed, np.random.Generator):
             check_number("seed", seed, 0, math.inf, whole=True)
         self._rng = np.random.default_rng(seed)
-        self._dropping = Dropping(int(self._rng.integers(2**63)))
+        self._dropout_seed = int(self._rng.integers(2**63))
         self._stop_reason = ""
         self._steps_taken = 0
         self._allocate()
@@ -131,16 +132,16 @@ class Trainer:
     def _allocate(self) -> None:
         """Everything on the device, as it is before the first step."""
         backend, layout, dtype = self.network.backend, self.network.layout, self.network.dtype
-        self._gradients: list[Array] = [backend.xp.zeros(layout.size, dtype)]
+        self._gradients: list[Array] = [backend.zeros(layout.size, dtype)]
         self._views: list[list[Parameters]] = [layout.views(self._gradients[0])]
         precision = PRECISIONS.get(self.network.precision or "")
         scaled = precision is not None and precision.scaled
         self._loss_scale = backend.asarray(fresh_loss_scale()) if scaled else None
         self._state = self._fresh_state()
-        self._squared_norm = backend.xp.zeros(1, np.float64)
-        self._counters = backend.xp.zeros(2, np.int64)
+        self._squared_norm = backend.zeros(1, np.float64)
+        self._counters = backend.zeros(2, np.int64)
         self._rows = Rows(None)
-        self._costs: Array = backend.xp.zeros((0, 0), np.float64)
+        self._costs: Array = backend.zeros((0, 0), np.float64)
         self._done = self._ahead = 0
         self._steps: dict[StepKey, Callable[[], None]] = {}
         self._forms: list[Form | None] = []
@@ -150,7 +151,7 @@ class Trainer:
     @on_device
     def _fresh_state(self) -> tuple[Array, ...]:
         size, dtype = self.network.layout.size, self.network.dtype
-        return tuple(self.backend.xp.zeros(size, dtype) for _ in self._running.update.state)
+        return tuple(self.backend.zeros(size, dtype) for _ in self._running.update.state)
 
     @property
     def _running(self) -> Optimizer:
@@ -495,18 +496,9 @@ class Trainer:
         rows, labels, _, limit = key
         while len(self._steps) >= STEPS_KEPT:
             del self._steps[next(iter(self._steps))]
-        problem = self.network.problem
+        problem = self.network.problem(self._counters, self._dropout_seed)
         workspace = Workspace(
-            self.backend,
-            problem.layers,
-            problem.cost,
-            rows,
-            "train",
-            training=True,
-            limit=limit,
-            labels=labels,
-            precision=problem.precision,
-            loss_scale=self._loss_scale,
+            problem, rows, "train", limit=limit, labels=labels, loss_scale=self._loss_scale
         )
         self._steps[key] = self.backend.capture(lambda: self._step(problem, workspace))
         return self._steps[key]
@@ -519,11 +511,9 @@ class Trainer:
             problem,
             workspace,
             self._rows,
-            self._counters,
             self._views,
             optimizer.accumulates,
             self._costs,
-            self._dropping,
         )
         shard_gradients = self._gradients[1 : len(workspace.shards)]
         if optimizer.clip_norm is not None:
@@ -534,18 +524,12 @@ class Trainer:
                 backend.multiply(gradient, loss_scale[1:], gradient)
                 options = replace(options, skips=True)
             backend.weighted_sum(gradient, None, self._squared_norm)
+        network = self.network
         backend.update(
-            optimizer.update,
-            optimizer.hyperparameters,
-            options,
-            self.network.parameters,
-            gradient,
+            UpdateRule(optimizer.update, optimizer.hyperparameters, options),
+            ParameterArrays(network.parameters, gradient, self._state, network.layout.n_weights),
+            StepVariables(self._rates, self._counters, self._squared_norm),
             shard_gradients,
-            self._state,
-            self.network.layout.n_weights,
-            self._rates,
-            self._counters,
-            self._squared_norm,
         )
         if loss_scale is not None:
             backend.adapt_loss_scale(loss_scale, self._squared_norm)

@@ -6,123 +6,29 @@ once per text and type. A launcher binds one to its arrays: a launch is then one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from ..typing import Array, Bound
+from .text import text_of
 
 __all__ = [
     "by_rows",
     "by_vectors",
     "c_type",
-    "device_function",
     "elementwise",
     "operand_type",
     "raw",
-    "source",
     "vector_size",
 ]
 
 
-# Arithmetic is done in `compute`'s result type: a type narrower than float widens here and nowhere else.
-COMPUTE = """
-__device__ __forceinline__ float compute(float x) { return x; }
-__device__ __forceinline__ double compute(double x) { return x; }
-"""
-
-# Types narrower than float, without CUDA's headers, which NVRTC does not always find. Both are rounded to
-# the nearest, ties to even.
-NARROW = """
-struct Half {
-    unsigned short bits;
-    Half() = default;
-    __device__ __forceinline__ Half(float x) {
-#ifdef __CUDACC__
-        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-#else  // the tests' emulation
-        const _Float16 rounded = x;
-        memcpy(&bits, &rounded, 2);
-#endif
-    }
-};
-__device__ __forceinline__ float compute(Half x) {
-#ifdef __CUDACC__
-    float wide;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
-    return wide;
-#else
-    _Float16 narrow;
-    memcpy(&narrow, &x.bits, 2);
-    return narrow;
-#endif
-}
-
-struct BFloat {
-    unsigned short bits;
-    BFloat() = default;
-    __device__ __forceinline__ BFloat(float x) {
-        const unsigned int wide = __float_as_uint(x);
-        bits = x == x ? (wide + 0x7fff + (wide >> 16 & 1)) >> 16 : wide >> 16 | 0x40;
-    }
-};
-__device__ __forceinline__ float compute(BFloat x) { return __uint_as_float((unsigned int)x.bits << 16); }
-"""
-
-
-# What a thread moves at once, and the rows it goes over; `by_rows`, the launcher, says how much that is.
-VECTOR = """
-constexpr int VECTOR = {size};
-template <typename T> struct alignas(sizeof(T) * VECTOR) Vector {{ T value[VECTOR]; }};
-template <typename T> __device__ __forceinline__ Vector<T> load(const T* from) {{
-    return *reinterpret_cast<const Vector<T>*>(from);
-}}
-template <typename T> __device__ __forceinline__ void store(T* to, Vector<T> values) {{
-    *reinterpret_cast<Vector<T>*>(to) = values;
-}}
-
-// body(row, column) for each of the thread's rows and the first of its VECTOR columns.
-template <typename Body> __device__ __forceinline__ void by_rows(long long rows, int columns, Body body) {{
-    const int column = (blockIdx.x * blockDim.x + threadIdx.x) * VECTOR;
-    if (column >= columns) return;
-    const long long step = (long long)gridDim.y * blockDim.y;
-#pragma unroll 1  // unrolled, it would begin with a division, and few threads have many rows
-    for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += step) body(row, column);
-}}
-"""
 VECTOR_BYTES = 16
 THREADS, MOST_BLOCKS_DOWN = 256, 4096
 """Threads of a block, and the most blocks over a batch's rows; an H100 does as well with half."""
-
-
-# What blocks of one launch share: the last of them to arrive goes on with what all have left.
-ARRIVE = """
-// Counts a block that has left its sums in memory; returns how many have before. What this thread wrote, or
-// waited for in a barrier, is seen by whoever counts later, and by the threads that then wait for that one.
-__device__ __forceinline__ unsigned int arrive(unsigned int* arrivals) {
-#ifdef __CUDACC__  // release and acquire cost less than the fences of atomicAdd
-    unsigned int before;
-    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], 1;" : "=r"(before) : "l"(arrivals) : "memory");
-    return before;
-#else  // the tests' emulation
-    return atomicAdd(arrivals, 1u);
-#endif
-}
-"""
-
-
-def device_function(
-    name: str, arguments: str, body: str, constants: Mapping[str, float] | None = None
-) -> str:
-    """CUDA text of `template <typename T> T name(T argument, ...)` around `body`."""
-    head = ", ".join(f"T {argument}" for argument in arguments.split())
-    declared = " ".join(
-        f"const T {key} = T({value!r});" for key, value in (constants or {}).items()
-    )
-    return f"template <typename T> __device__ __forceinline__ T {name}({head}) {{ {declared} {body} }}\n"
 
 
 @cache
@@ -131,7 +37,7 @@ def elementwise(
 ) -> Any:
     """A cupy.ElementwiseKernel; outputs are always given by the caller, and may be read."""
     return cupy.ElementwiseKernel(
-        inputs, outputs, operation, name, preamble=COMPUTE + preamble, no_return=True
+        inputs, outputs, operation, name, preamble=text_of("compute.cuh") + preamble, no_return=True
     )
 
 
@@ -157,11 +63,6 @@ def operand_type(array: Array) -> str:
     return {"e": "Half", "H": "BFloat"}.get(array.dtype.char) or c_type(array)
 
 
-def source(file: str) -> str:
-    """The text of a .cu file of this package."""
-    return (resources.files(__package__) / file).read_text(encoding="utf-8")
-
-
 @cache
 def raw(cupy: Any, file: str, name: str, preamble: str = "", **types: str) -> Any:
     """A cupy.RawKernel from `preamble` and a .cu file, with types named as it names them: T="float".
@@ -169,7 +70,7 @@ def raw(cupy: Any, file: str, name: str, preamble: str = "", **types: str) -> An
     Types are typedefs, not -D options: a macro called T would rewrite the compiler's own headers.
     """
     typedefs = "".join(f"typedef {c_type} {alias};\n" for alias, c_type in types.items())
-    code = COMPUTE + NARROW + preamble + typedefs + source(file)
+    code = text_of("compute.cuh") + text_of("narrow.cuh") + preamble + typedefs + text_of(file)
     return cupy.RawKernel(code, name, options=("-std=c++17",))
 
 
@@ -215,4 +116,5 @@ def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES
 def by_vectors(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
     """The kernel of `name`.cu whose VECTOR is `size`; found without putting its text together, which takes
     longer than to launch it."""
-    return raw(cupy, f"{name}.cu", name, VECTOR.format(size=size) + text, **types)
+    vector = f"constexpr int VECTOR = {size};\n" + text_of("vector.cuh")
+    return raw(cupy, f"{name}.cu", name, vector + text, **types)

@@ -1,7 +1,6 @@
 // One step of an optimizer: theta and its state, arrays of n elements, from the gradient, in one pass.
 //
-// `update_elements` is made of the optimizer's table entry (updates.py): the update of VECTOR neighbouring
-// elements, which says whether there is one. A thread has VECTOR elements, 16 bytes of each array, or one where
+// `apply` is made of the optimizer's table entry (updates.py). A thread has VECTOR elements, 16 bytes of each array, or one where
 // an array does not begin at a multiple of 16 bytes; the last thread of odd lengths reads and writes what is left.
 // No element depends on another, so any cut gives the same numbers. An entry has up to two arrays of state and
 // three hyperparameters; what it does not have is null or 0.
@@ -29,9 +28,12 @@ extern "C" __launch_bounds__(128) __global__
                 for (int j = 0; j < STATES; ++j) state[j].value[k] = states[j][start + k];
             }
     }
-    if (!update_elements(thetas, gradients, state, start, rates, counters, squared_norm, n_weights, l1, l2,
-                         weight_decay, clip_norm, clip_value, skips, hyperparameters))
-        return;
+    const StepNumbers<T> step(rates, counters, *squared_norm, l1, l2, weight_decay, clip_norm, clip_value, skips);
+    if (step.skips) return;
+    for (int k = 0; k < VECTOR; ++k) {
+        const T g = prepare(gradients.value[k], thetas.value[k], start + k < n_weights, step);
+        apply(thetas.value[k], g, state[0].value[k], state[1].value[k], step, hyperparameters);
+    }
     if (left >= VECTOR) {
         store(theta + start, thetas);
         for (int j = 0; j < STATES; ++j) store(states[j] + start, state[j]);

@@ -1,6 +1,6 @@
-"""The kernels that bring a batch in: gathered rows, one-hot targets, normalised weights.
+"""What brings a batch in: gathered rows, one-hot targets, normalised weights.
 
-Each is a pair, as in layers.py.
+Each in three forms, as in bias_activate.py.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from .cpu.build import base, compiler_version
+from .cpu.calls import Call, bind
+from .cpu.source import Source
 from .cuda import launch
 from .typing import Array, Bound
 
 __all__ = [
+    "gather_cpu",
     "gather_cuda",
     "gather_numpy",
+    "normalize_cpu",
     "normalize_cuda",
     "normalize_numpy",
+    "one_hot_cpu",
     "one_hot_cuda",
     "one_hot_numpy",
 ]
@@ -80,6 +86,17 @@ def gather_numpy(
     return run
 
 
+def gather_cpu(
+    source: Source, counters: Array, first: int, out: Array, scale: float, shift: float
+) -> Call | None:
+    """Bind out, (rows, columns) or (rows,), by batch.cpp; `source` says where the rows are."""
+    rows, columns = len(out), out.size // len(out)
+    place = source.slots, counters, first, out, rows, columns
+    if out.dtype == np.int64:
+        return Call(base().gather_int64, *place) if compiler_version() else None
+    return bind("gather", out.dtype, *place, float(scale), float(shift))
+
+
 # weights / Σ weights, in float64: the sum, and its inverse, need not fit a smaller type.
 
 
@@ -101,6 +118,11 @@ def normalize_numpy(weights: Array) -> Bound:
         np.copyto(weights, wide, casting="same_kind")
 
     return run
+
+
+def normalize_cpu(weights: Array) -> Call | None:
+    """Bind weights ← weights / Σ weights, by batch.cpp."""
+    return bind("normalize", weights.dtype, weights, len(weights))
 
 
 # Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
@@ -125,3 +147,8 @@ def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
         flat[position] = high
 
     return run
+
+
+def one_hot_cpu(labels: Array, y: Array, low: float, high: float) -> Call | None:
+    """Bind y[i] = `low` but for `high` at column labels[i], by batch.cpp."""
+    return bind("one_hot", y.dtype, labels, y, *y.shape, float(low), float(high))

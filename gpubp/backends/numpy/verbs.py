@@ -1,0 +1,260 @@
+"""The verbs on the CPU: the compiled kernel where there is one, else the NumPy twin.
+
+Matmuls go through SciPy's BLAS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from ...kernels import (
+    Activation,
+    OutputHead,
+    ParameterArrays,
+    Precision,
+    StepVariables,
+    UpdateRule,
+)
+from ...kernels.arithmetic import add_cpu, advance_cpu
+from ...kernels.batch import (
+    gather_cpu,
+    gather_numpy,
+    normalize_cpu,
+    normalize_numpy,
+    one_hot_cpu,
+    one_hot_numpy,
+)
+from ...kernels.bias_activate import add_bias_cpu, bias_activate_cpu, bias_activate_numpy
+from ...kernels.dropout import dropout_cpu, dropout_numpy
+from ...kernels.matmul import matmul_cpu
+from ...kernels.multiply_by_derivative import (
+    multiply_by_derivative_cpu,
+    multiply_by_derivative_numpy,
+)
+from ...kernels.output_delta import output_delta_cpu, output_delta_numpy
+from ...kernels.precision import round_numpy
+from ...kernels.row_costs import row_costs_cpu, row_costs_numpy
+from ...kernels.scaling import adapt_loss_scale_numpy, multiply_numpy
+from ...kernels.softmax import (
+    softmax_cpu,
+    softmax_cross_entropy_cpu,
+    softmax_cross_entropy_numpy,
+    softmax_jacobian_numpy,
+    softmax_numpy,
+)
+from ...kernels.sums import (
+    PRODUCT_ROWS,
+    column_sums_cpu,
+    column_sums_numpy,
+    weighted_sum_cpu,
+    weighted_sum_numpy,
+)
+from ...kernels.typing import Bound
+from ...kernels.update import update_cpu, update_numpy
+from ..base import Array, Rows, Verbs
+from . import blas
+from .steps import NumpySteps
+
+__all__ = ["NumpyVerbs"]
+
+TOUCH_WORK = 4
+"""What an element of a matmul's weights costs to bring in, in multiply-adds."""
+
+UPDATE_WORK = 4
+"""What the update of a parameter costs for each array it reads beside it, in multiply-adds."""
+
+
+class NumpyVerbs(NumpySteps, Verbs):
+    """The verbs on the CPU."""
+
+    def gather(
+        self,
+        rows: Rows,
+        field: str,
+        counters: Array,
+        first: int,
+        out: Array,
+        scale: float = 1.0,
+        shift: float = 0.0,
+    ) -> None:
+        source = self._source(rows, field)
+        self._do(
+            self._compiled(gather_cpu, source, counters, first, out, scale, shift)
+            or gather_numpy(rows, field, counters, first, out, scale, shift)
+        )
+
+    def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
+        self._do(
+            self._compiled(one_hot_cpu, labels, out, low, high)
+            or one_hot_numpy(labels, out, low, high)
+        )
+
+    def normalize(self, weights: Array) -> None:
+        self._do(self._compiled(normalize_cpu, weights) or normalize_numpy(weights))
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        precision: Precision | None = None,
+    ) -> None:
+        # Shared among threads by the larger side of `out`: a weight matrix's rows, or its outputs.
+        by_rows = out.shape[0] > out.shape[1]
+        inner = a.shape[0] if transpose_a else a.shape[1]
+
+        def matmul_part(part: slice) -> None:
+            rows, columns = (part, slice(None)) if by_rows else (slice(None), part)
+            matmul = blas.Matmul(
+                a[:, rows] if transpose_a else a[rows],
+                b[columns] if transpose_b else b[:, columns],
+                out[rows, columns],
+                transpose_a=transpose_a,
+                transpose_b=transpose_b,
+                alpha=alpha,
+                beta=beta,
+            )
+            self._do(self._compiled(matmul_cpu, matmul) or matmul)
+
+        parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
+        self.run_shards([partial(matmul_part, part) for part in parts])
+
+    def round(self, values: Array, precision: Precision) -> None:
+        self._do(round_numpy(precision, values, self._scratch(values.dtype)))
+
+    def convert(self, values: Array, out: Array) -> None:
+        self._do(lambda: np.copyto(out, values))
+
+    def bias_activate(
+        self,
+        activation: Activation,
+        z: Array,
+        biases: Array | None,
+        a: Array,
+        keep_z: bool = True,
+    ) -> None:
+        scratch = self._scratch(z.dtype)
+        if not activation.rowwise:
+            self._do(
+                self._compiled(bias_activate_cpu, activation, z, biases, a)
+                or bias_activate_numpy(activation, z, biases, a, scratch)
+            )
+            return
+        if biases is not None:
+            add = self._compiled(add_bias_cpu, z, biases)
+            self._do(add or (lambda: np.add(z, biases, out=z)))
+        self._do(self._compiled(softmax_cpu, z, a) or softmax_numpy(z, a, scratch))
+
+    def dropout(
+        self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
+    ) -> None:
+        arguments = x, out, counters, seed, layer, first, rate
+        self._do(
+            self._compiled(dropout_cpu, *arguments)
+            or dropout_numpy(*arguments, self._scratch(x.dtype))
+        )
+
+    def output_delta(
+        self,
+        head: OutputHead,
+        z: Array,
+        a: Array,
+        y: Array,
+        scale: Array,
+        delta: Array | None,
+        costs: Array | None,
+    ) -> None:
+        scratch = self._scratch(a.dtype)
+        if head.is_fused:
+            arrays = z, y, scale, delta, costs
+            self._do(
+                self._compiled(softmax_cross_entropy_cpu, *arrays)
+                or softmax_cross_entropy_numpy(*arrays, scratch)
+            )
+            return
+        if costs is not None:
+            self._do(
+                self._compiled(row_costs_cpu, head, z, a, y, costs)
+                or row_costs_numpy(head, z, a, y, costs, scratch)
+            )
+        if delta is not None:
+            v = a if head.activation.reads == "a" else z
+            self._do(
+                self._compiled(output_delta_cpu, head, a, y, scale, v, delta)
+                or output_delta_numpy(head, a, y, scale, v, delta, scratch)
+            )
+            if head.needs_jacobian:
+                self._do(softmax_jacobian_numpy(a, delta, scratch))
+
+    def multiply_by_derivative(
+        self, activation: Activation, v: Array, product: Array, delta: Array
+    ) -> None:
+        if product is not delta:
+            self.convert(product, delta)
+        if not activation.is_identity:
+            self._do(
+                self._compiled(multiply_by_derivative_cpu, activation, v, delta)
+                or multiply_by_derivative_numpy(activation, v, delta, self._scratch(delta.dtype))
+            )
+
+    def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
+        ones = np.ones((1, min(len(values), PRODUCT_ROWS)), values.dtype)
+
+        def row_of_sums(chunk: Array, target: Array, beta: float) -> Bound:
+            return blas.Matmul(ones[:, : len(chunk)], chunk, target[None, :], beta=beta)
+
+        self._do(
+            self._compiled(column_sums_cpu, values, out, beta)
+            or column_sums_numpy(values, out, beta, row_of_sums)
+        )
+
+    def weighted_sum(
+        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
+    ) -> None:
+        slot, add = (None, False) if counters is None else (counters[1:], True)
+        self._do(
+            self._compiled(weighted_sum_cpu, values, weights, out, slot, add)
+            or weighted_sum_numpy(values, weights, out, slot, add)
+        )
+
+    def multiply(self, values: Array, factor: Array, out: Array) -> None:
+        self._do(multiply_numpy(values, factor, out))
+
+    def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
+        self._do(adapt_loss_scale_numpy(loss_scale, squared_norm))
+
+    def add(self, values: Array, out: Array) -> None:
+        self._do(self._compiled(add_cpu, values, out) or (lambda: np.add(out, values, out=out)))
+
+    def update(
+        self,
+        rule: UpdateRule,
+        parameters: ParameterArrays,
+        step: StepVariables,
+        shard_gradients: Sequence[Array] = (),
+    ) -> None:
+        def update_part(part: slice) -> None:
+            for gradient in shard_gradients:
+                self.add(gradient[part], parameters.gradient[part])
+            arrays = parameters.part(part)
+            self._do(
+                self._compiled(update_cpu, rule, arrays, step)
+                or update_numpy(rule, arrays, step, self._scratch(arrays.theta.dtype))
+            )
+
+        work = UPDATE_WORK * (1 + len(shard_gradients) + len(parameters.state))
+        parts = self._parts(parameters.theta.size, work)
+        self.run_shards([partial(update_part, part) for part in parts])
+
+    def advance(self, counters: Array) -> None:
+        self._do(
+            self._compiled(advance_cpu, counters) or (lambda: np.add(counters, 1, out=counters))
+        )

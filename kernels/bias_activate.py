@@ -1,0 +1,74 @@
+"""a = σ(z + b), the second half of a layer's forward pass.
+
+Each operation of this folder has three forms that compute the same: `*_cuda(cupy, ...)` binds the CUDA
+kernel to its arrays, `*_numpy(..., scratch)` the NumPy twin, on blocks that fit a cache (blocks.py), and
+`*_cpu(...)` the kernel compiled for the CPU; the last is None where there is none. What is bound is a call
+without arguments. Arrays are C-contiguous; a batch has shape (rows, n).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import Activation
+from .blocks import Scratch, row_blocks
+from .cpu.build import text_of
+from .cpu.calls import Call, bind
+from .cuda import launch
+from .typing import Array, Bound
+
+__all__ = ["add_bias_cpu", "bias_activate_cpu", "bias_activate_cuda", "bias_activate_numpy"]
+
+
+def bias_activate_cuda(
+    cupy: Any,
+    activation: Activation,
+    z: Array,
+    biases: Array | None,
+    a: Array,
+    keep_z: bool = True,
+) -> Bound:
+    """Bind a = σ(z + b), by bias_activate.cu; `z` keeps z + b if it is asked to and `a` is not `z`."""
+    types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
+    text = activation.activation_text
+    kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
+    keeps = np.bool_(keep_z and a is not z)
+    return kernel(np.uintp(0) if biases is None else biases, z, a, keeps)
+
+
+def bias_activate_numpy(
+    activation: Activation, z: Array, biases: Array | None, a: Array, scratch: Scratch
+) -> Bound:
+    """Bind a = σ(z + b); `z` keeps z + b unless `a` is `z`."""
+    function, parameters = activation.numpy, activation.parameters
+    assert function is not None
+    blocks = []
+    for rows in row_blocks(*z.shape):
+        z_block = z[rows]
+        a_block = z_block if a is z else a[rows]
+        blocks.append((z_block, a_block, scratch.arrays(2, z_block.shape)))
+
+    def run() -> None:
+        for z_block, a_block, s in blocks:
+            if biases is not None:
+                np.add(z_block, biases, out=z_block)
+            function(z_block, a_block, s, **parameters)
+
+    return run
+
+
+def bias_activate_cpu(
+    activation: Activation, z: Array, biases: Array | None, a: Array
+) -> Call | None:
+    """Bind a = σ(z + b), by activation.cpp; `z` keeps z + b unless `a` is `z`."""
+    if not (activation.has_cuda and activation.has_cuda_derivative):
+        return None
+    text = activation.activation_text + activation.derivative_text + text_of("activation.cpp")
+    return bind("bias_activate", z.dtype, z, biases, a, *z.shape, a is z, text=text)
+
+
+def add_bias_cpu(z: Array, biases: Array) -> Call | None:
+    """Bind z ← z + b, by arithmetic.cpp."""
+    return bind("add_bias", z.dtype, z, biases, *z.shape)

@@ -1,0 +1,40 @@
+// What every text compiled for the CPU begins with: how a kernel is called, and the words of CUDA.
+//
+// A call is a function and its arguments in slots of eight bytes. Every kernel is a template of the real type T.
+// Matrices are C-contiguous and dense. Texts are joined, not included: build.py says which.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+union Slot {
+    void* pointer;
+    int64_t integer;
+    double real;
+};
+
+struct Call {
+    void (*function)(const Slot*);
+    Slot arguments[15];
+};
+
+template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.pointer); }
+
+}  // namespace
+
+#define KERNEL(name)                                                          \
+    template <typename T> static void name##_of(const Slot* arguments);       \
+    extern "C" void name##_float(const Slot* s) { name##_of<float>(s); }      \
+    extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }    \
+    template <typename T> static void name##_of([[maybe_unused]] const Slot* s)
+
+// The words of CUDA that the tables' texts use, for the host.
+#define __device__
+#define __forceinline__ inline
+using std::abs, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::sin;
+using std::sqrt, std::tanh;
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+template <typename T> static inline T compute(T x) { return x; }

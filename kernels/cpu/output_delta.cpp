@@ -1,0 +1,14 @@
+// The output delta, around `delta_of`, the text made of an activation and a cost.
+KERNEL(output_delta) {  // a, y, scale, v, delta, rows, columns
+    const T* __restrict__ a = array<const T>(s[0]);
+    const T* __restrict__ y = array<const T>(s[1]);
+    const T* __restrict__ scale = array<const T>(s[2]);
+    const T* __restrict__ v = array<const T>(s[3]);
+    T* __restrict__ delta = array<T>(s[4]);
+    const int64_t columns = s[6].integer;
+    for (int64_t i = 0; i < s[5].integer; ++i)
+        for (int64_t j = 0; j < columns; ++j) {
+            const int64_t k = i * columns + j;
+            delta[k] = delta_of(a[k], y[k], scale[i], v[k]);
+        }
+}

@@ -1,0 +1,97 @@
+"""The rows that a compiled gather reads."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from ..typing import Array
+
+__all__ = ["Source", "readable"]
+
+SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
+                "uint64")  # fmt: skip
+"""What gather reads, by number (batch.cpp)."""
+
+TYPE_NUMBERS = {np.dtype(name): number for number, name in enumerate(SOURCE_TYPES)}
+
+
+class Source:
+    """One field of a `Rows`, which may be another array at each replay.
+
+    It does not keep the field's array alive, only a copy where gather cannot read the array itself.
+
+    Parameters
+    ----------
+    rows : gpubp.backends.Rows
+        Where the rows come from.
+    field : str
+        "x", "y" or "weights".
+
+    Attributes
+    ----------
+    slots : array of int64, shape (4,)
+        The addresses of the field and of the order, the stride and the number of the field's type.
+    """
+
+    def __init__(self, rows: Any, field: str) -> None:
+        self._rows, self._field = rows, field
+        self.slots = np.zeros(4, np.int64)
+        self._array: Any = _dead
+        self._order: Any = _dead
+        self._copies: tuple[Any, ...] = ()
+
+    def refresh(self) -> None:
+        """Take over what the field, the order and the stride are now."""
+        array, order = getattr(self._rows, self._field), self._rows.order
+        self.slots[2] = self._rows.stride
+        same_order = self.slots[1] == 0 if order is None else self._order() is order
+        if same_order and self._array() is array:
+            return
+        copies = []
+        if array.dtype not in TYPE_NUMBERS or not array.flags.c_contiguous:
+            read = readable(array)
+            if _address(read) != _address(array):
+                copies.append(read)
+        else:
+            read = array
+        if order is not None and (order.dtype != np.int64 or not order.flags.c_contiguous):
+            positions = np.ascontiguousarray(order, np.int64)
+            copies.append(positions)
+        else:
+            positions = order
+        self.slots[0] = _address(read)
+        self.slots[1] = 0 if positions is None else _address(positions)
+        self.slots[3] = TYPE_NUMBERS[read.dtype]
+        self._array = weakref.ref(array)
+        self._order = _dead if order is None else weakref.ref(order)
+        self._copies = tuple(copies)
+
+    def release(self) -> None:
+        """Forget copies: what they were made of may change before the next replay."""
+        if self._copies:
+            self._copies = ()
+            self._array = self._order = _dead
+
+
+def _dead() -> None:
+    """Like a weak reference whose array is gone."""
+
+
+def _address(array: Array) -> int:
+    """Where the elements are; `array.ctypes.data` takes twice as long."""
+    return int(array.__array_interface__["data"][0])
+
+
+def readable(array: Array) -> Array:
+    """The array, or what gather can read in its place: dense, of one of `SOURCE_TYPES`."""
+    dense = np.ascontiguousarray(array)
+    if dense.dtype == np.bool_:
+        return dense.view(np.uint8)
+    if dense.dtype in TYPE_NUMBERS:
+        return dense
+    if dense.dtype.newbyteorder("=") in TYPE_NUMBERS:
+        return dense.astype(dense.dtype.newbyteorder("="))
+    return dense.astype(np.float32 if dense.dtype.itemsize <= 2 else np.float64)

@@ -1,0 +1,36 @@
+// What every optimizer does before its own formula. Compiled for CUDA and for the CPU, like the formula, which
+// update.py puts after this text as the function `apply`.
+
+// What is the same for all elements of a step.
+template <typename T> struct StepNumbers {
+    T learning_rate, factor1, factor2, clip_factor, largest, ridge, lasso, shrinkage;
+    bool skips;
+
+    __device__ __forceinline__ StepNumbers(const double* rates, const long long* counters, double squared_norm,
+                                           double l1, double l2, double weight_decay, double clip_norm,
+                                           double clip_value, bool skips_overflow) {
+        const double* row = &rates[3 * counters[1]];
+        learning_rate = T(row[0]);
+        factor1 = T(row[1]);
+        factor2 = T(row[2]);
+        clip_factor = squared_norm > clip_norm * clip_norm ? T(clip_norm / sqrt(squared_norm)) : T(1);
+        largest = T(clip_value);
+        ridge = T(l2);
+        lasso = T(l1);
+        shrinkage = learning_rate * T(weight_decay);
+        skips = skips_overflow && !(squared_norm <= 1.7976931348623157e308);
+    }
+};
+
+// The gradient of one element: clipped, by the norm and then by value, and with the derivative of the penalties.
+// Decoupled decay shrinks theta. Penalties and decay leave biases alone.
+template <typename T>
+__device__ __forceinline__ T prepare(T gradient, T& theta, bool is_weight, const StepNumbers<T>& step) {
+    T g = gradient * step.clip_factor;
+    g = g > step.largest ? step.largest : g < -step.largest ? -step.largest : g;
+    if (is_weight) {
+        g += step.ridge * theta + (theta > T(0) ? step.lasso : theta < T(0) ? -step.lasso : T(0));
+        theta -= step.shrinkage * theta;
+    }
+    return g;
+}

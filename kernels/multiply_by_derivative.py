@@ -1,0 +1,58 @@
+"""δ = product ⊙ σ′, the second half of the error propagation: in three forms, as in bias_activate.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import Activation
+from .blocks import Scratch, flat_blocks
+from .cpu.build import text_of
+from .cpu.calls import Call, bind
+from .cuda import launch
+from .typing import Array, Bound
+
+__all__ = [
+    "multiply_by_derivative_cpu",
+    "multiply_by_derivative_cuda",
+    "multiply_by_derivative_numpy",
+]
+
+
+def multiply_by_derivative_cuda(
+    cupy: Any, activation: Activation, v: Array, product: Array, delta: Array
+) -> Bound:
+    """Bind delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is what the derivative reads."""
+    arrays = v, product, delta
+    types = dict(zip("VPD", map(launch.operand_type, arrays), strict=True))
+    text = activation.derivative_text
+    return launch.by_rows(cupy, "multiply_by_derivative", v.shape, arrays, text, **types)(*arrays)
+
+
+def multiply_by_derivative_numpy(
+    activation: Activation, v: Array, delta: Array, scratch: Scratch
+) -> Bound:
+    """Bind δ ← δ ⊙ σ′(v)."""
+    function, parameters = activation.numpy_derivative, activation.parameters
+    assert function is not None
+    v, delta = v.reshape(-1), delta.reshape(-1)
+    blocks = []
+    for part in flat_blocks(delta.size):
+        derivative, *s = scratch.arrays(3, delta[part].shape)
+        blocks.append((v[part], delta[part], derivative, tuple(s)))
+
+    def run() -> None:
+        for v_block, delta_block, derivative, s in blocks:
+            function(v_block, derivative, s, **parameters)
+            np.multiply(delta_block, derivative, out=delta_block)
+
+    return run
+
+
+def multiply_by_derivative_cpu(activation: Activation, v: Array, delta: Array) -> Call | None:
+    """Bind δ ← δ ⊙ σ′(v), by activation.cpp."""
+    if not (activation.has_cuda and activation.has_cuda_derivative):
+        return None
+    text = activation.activation_text + activation.derivative_text + text_of("activation.cpp")
+    return bind("multiply_by_derivative", delta.dtype, v, delta, delta.size, text=text)

@@ -1,0 +1,69 @@
+"""δ^L = scale ∂C/∂a ⊙ σ′(z), or scale (a - y) for a canonical pair: in three forms, as in bias_activate.py.
+
+Softmax with a cost that is not its partner gets scale ∂C/∂a here, and its Jacobian product from softmax.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .blocks import Scratch, row_blocks
+from .cpu.build import text_of
+from .cpu.calls import Call, bind
+from .cuda import launch
+from .output_head import OutputHead
+from .typing import Array, Bound
+
+__all__ = ["output_delta_cpu", "output_delta_cuda", "output_delta_numpy"]
+
+
+def output_delta_cuda(
+    cupy: Any, text: str, a: Array, y: Array, scale: Array, v: Array, delta: Array
+) -> Bound:
+    """Bind δ^L by output_delta.cu around `text`, which is an `OutputHead`'s.
+
+    `scale` has shape (rows,); `v` is what the activation's derivative reads.
+    """
+    arrays = a, y, v, delta
+    kernel = launch.by_rows(cupy, "output_delta", a.shape, arrays, text, T=launch.c_type(a))
+    return kernel(a, y, scale, v, delta)
+
+
+def output_delta_numpy(
+    head: OutputHead, a: Array, y: Array, scale: Array, v: Array, delta: Array, scratch: Scratch
+) -> Bound:
+    """Bind the twin of `output_delta_cuda`."""
+    cost, activation, canonical = head.cost, head.activation, head.is_canonical
+    cost_derivative, sigma_derivative = cost.numpy_derivative, activation.numpy_derivative
+    assert cost_derivative is not None
+    blocks = []
+    for rows in row_blocks(*delta.shape):
+        derivative, *s = scratch.arrays(3, delta[rows].shape)
+        blocks.append(
+            (a[rows], y[rows], scale[rows, None], v[rows], delta[rows], derivative, tuple(s))
+        )
+
+    def run() -> None:
+        for a_block, y_block, scale_block, v_block, delta_block, derivative, s in blocks:
+            if canonical:
+                np.subtract(a_block, y_block, out=delta_block)
+            else:
+                cost_derivative(a_block, y_block, delta_block, s, **cost.parameters)
+                if sigma_derivative is not None:  # softmax has none
+                    sigma_derivative(v_block, derivative, s, **activation.parameters)
+                    np.multiply(delta_block, derivative, out=delta_block)
+            np.multiply(delta_block, scale_block, out=delta_block)
+
+    return run
+
+
+def output_delta_cpu(
+    head: OutputHead, a: Array, y: Array, scale: Array, v: Array, delta: Array
+) -> Call | None:
+    """Bind δ^L, by output_delta.cpp."""
+    if not head.delta_text:
+        return None
+    text = head.delta_text + text_of("output_delta.cpp")
+    return bind("output_delta", a.dtype, a, y, scale, v, delta, *delta.shape, text=text)

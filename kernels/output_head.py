@@ -1,0 +1,92 @@
+"""The output layer's activation together with the cost: which way leads from z to δ^L and the cost.
+
+The pair is looked at once, when a network is made. After that nobody compares names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from .activations import Activation
+from .costs import Cost
+from .cuda.text import device_function
+
+__all__ = ["OutputHead"]
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """An output activation and a cost.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ of the output layer.
+    cost : Cost
+        C, what training minimises.
+
+    Attributes
+    ----------
+    is_canonical : bool
+        σ is the cost's canonical partner: δ^L is a - y, and the cost is computed from z, which keeps digits
+        that a has lost.
+    goes_by_rows : bool
+        σ is softmax: each output depends on every z of its row.
+    is_fused : bool
+        Softmax with cross-entropy: one kernel goes from z to δ^L and the cost, and nothing reads a.
+    needs_jacobian : bool
+        Softmax with another cost: the output delta is ∂C/∂a, then the softmax's Jacobian times it.
+    """
+
+    activation: Activation
+    cost: Cost
+
+    @cached_property
+    def is_canonical(self) -> bool:
+        return self.cost.canonical == self.activation.name
+
+    @cached_property
+    def goes_by_rows(self) -> bool:
+        return self.activation.rowwise
+
+    @cached_property
+    def is_fused(self) -> bool:
+        return self.is_canonical and self.goes_by_rows
+
+    @cached_property
+    def needs_jacobian(self) -> bool:
+        return self.goes_by_rows and not self.is_canonical
+
+    @cached_property
+    def cost_text(self) -> str:
+        """CUDA text of `cost(z, a, y)`, one output's term of the cost; "" if the cost has no text."""
+        canonical = self.cost.canonical_cuda if self.is_canonical else ""
+        body = canonical or self.cost.cuda
+        return body and device_function("cost", "z a y", body, self.cost.parameters)
+
+    @cached_property
+    def delta_text(self) -> str:
+        """CUDA text of `delta_of(a, y, scale, v)`, an element of the output delta; "" if there is none.
+
+        Before a Jacobian it is scale ∂C/∂a.
+        """
+        if self.is_canonical:
+            return device_function("delta_of", "a y scale v", "return (a - y) * scale;")
+        has_derivative = self.goes_by_rows or self.activation.has_cuda_derivative
+        return self.cost_derivative_text(with_activation=True) if has_derivative else ""
+
+    def cost_derivative_text(self, with_activation: bool = False) -> str:
+        """CUDA text of `delta_of(a, y, scale, v)` = scale ∂C/∂a; "" if there is none.
+
+        `with_activation` multiplies it by σ′ where that is elementwise.
+        """
+        if not self.cost.has_cuda_derivative:
+            return ""
+        parameters = self.cost.parameters
+        text = device_function("cost_derivative", "a y", self.cost.cuda_derivative, parameters)
+        formula = "cost_derivative(a, y)"
+        if with_activation and not self.goes_by_rows:
+            text += self.activation.derivative_text
+            formula += " * derivative(v)"
+        return text + device_function("delta_of", "a y scale v", f"return ({formula}) * scale;")
