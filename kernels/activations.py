@@ -44,8 +44,24 @@ INFINITY = math.inf
 class Activation:
     """An activation σ and its derivative, as CUDA text and as NumPy twins.
 
-    `function` and `function_derivative` are set for a user's own activation instead of the twins: they
-    take an array namespace (`numpy` or `cupy`) and an array, and return an array.
+    Attributes
+    ----------
+    name, formula : str
+        What it is called, and what it is.
+    reads : {"a", "z"}
+        What the derivative is computed from.
+    cuda, cuda_derivative : str
+        Bodies of CUDA functions; "" for softmax and for custom functions without text.
+    numpy, numpy_derivative : callable
+        Their twins.
+    output_range : tuple of float
+        Bounds of a.
+    parameters : mapping of str to float
+        Constants of the formula.
+    rowwise : bool
+        Whether an output depends on all z of its row: softmax.
+    function, function_derivative : callable or None
+        Custom functions instead of the formula: (xp, array) -> array.
     """
 
     name: str
@@ -106,19 +122,33 @@ class Activation:
         cuda_derivative: str = "",
         output_range: tuple[float, float] = (-INFINITY, INFINITY),
     ) -> Activation:
-        """A user's own activation, written once for both backends.
+        """Make a custom activation, written once for both backends.
 
         Parameters
         ----------
-        function : (xp, z) -> a, elementwise; xp is the array namespace, numpy or cupy.
-        derivative : (xp, v) -> σ′, where v is z, or a if `reads="a"`.
-        cuda, cuda_derivative : bodies of `T activation(T z)` and `T derivative(T v)`, optional; with
-            them CuPy runs one fused kernel in place of `function`'s several.
-        output_range : bounds of a, told to costs that need outputs in an interval.
+        name : str
+            What it is called, in files too.
+        function : callable
+            (xp, z) -> a, elementwise; xp is the array namespace, numpy or cupy.
+        derivative : callable
+            (xp, v) -> σ′, where v is z, or a if `reads="a"`.
+        reads : {"z", "a"}
+            What the derivative is computed from.
+        cuda, cuda_derivative : str, optional
+            Bodies of `T activation(T z)` and of `T derivative(T v)`, where v is called z or a, as `reads`
+            says. With them one fused kernel runs in place of several, on the CPU too.
+        output_range : tuple of float
+            Bounds of a, told to costs that need outputs in an interval.
+
+        Returns
+        -------
+        Activation
+            To be given to a `Network`.
 
         Raises
         ------
-        ValueError : the name is empty or a built-in activation's, or `reads` is neither a nor z.
+        ValueError
+            The name is empty or a built-in activation's, or `reads` is neither a nor z.
         """
         check_custom_name("activation", name, ACTIVATIONS)
         if reads not in ("a", "z"):
@@ -138,12 +168,12 @@ class Activation:
 
 
 def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array, ...]) -> None:
-    """A user's function as a NumPy twin; at module level, so that networks with it can be pickled."""
+    """A custom function as a NumPy twin; at module level, so that networks with it can be pickled."""
     out[...] = function(np, v)
 
 
 def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
-    """That a user's own entry has a name, and not one whose kernels are chosen by name."""
+    """Refuse a custom entry without a name, or with one whose kernels are chosen by name."""
     if not isinstance(name, str) or not name or name in built_in:
         is_what = "a built-in one's" if name in built_in else "none"
         raise ValueError(

@@ -39,9 +39,29 @@ _CLAMP = f"""
 class Cost:
     """A cost and its derivative with respect to the outputs, as CUDA text and as NumPy twins.
 
-    `targets` says what y may hold: "real" numbers, "class" labels or rows of probabilities,
-    "unit" (numbers from 0 to 1) or "nonnegative" numbers. `label_smoothing` ε, for classes, makes a
-    target y into (1 - ε) y + ε / n_classes before any kernel reads it (Szegedy et al. 2016).
+    Attributes
+    ----------
+    name, formula : str
+        What it is called, and what it is.
+    cuda, cuda_derivative : str
+        Bodies of CUDA functions; "" for custom functions without text.
+    numpy, numpy_derivative : callable
+        Their twins.
+    canonical : str
+        The name of the activation with which δ^L is a - y, or "".
+    canonical_cuda, canonical_numpy : str, callable
+        The cost from z, for that pair.
+    domain : tuple of float
+        Between which outputs it is defined.
+    targets : {"real", "class", "unit", "nonnegative"}
+        What y may hold: numbers; labels or rows of probabilities; numbers from 0 to 1; numbers from 0 on.
+    parameters : mapping of str to float
+        Constants of the formula.
+    label_smoothing : float
+        ε, for classes: a target y becomes (1 - ε) y + ε / n_classes before any kernel reads it
+        (Szegedy et al. 2016).
+    function, function_derivative : callable or None
+        Custom functions instead of the formula.
     """
 
     name: str
@@ -87,18 +107,33 @@ class Cost:
         domain: tuple[float, float] = (-math.inf, math.inf),
         targets: Literal["real", "class", "unit", "nonnegative"] = "real",
     ) -> Cost:
-        """A user's own cost, written once for both backends.
+        """Make a custom cost, written once for both backends.
 
         Parameters
         ----------
-        function : (xp, a, y) -> the terms c(a_j, y_j), shaped like a; xp is numpy or cupy.
-        derivative : (xp, a, y) -> ∂c/∂a, shaped like a.
-        cuda, cuda_derivative : bodies of `T cost(T z, T a, T y)` (which must not use z) and
-            `T derivative(T a, T y)`, optional; with them CuPy runs one kernel in place of several.
+        name : str
+            What it is called, in files too.
+        function : callable
+            (xp, a, y) -> the terms c(a_j, y_j), shaped like a; xp is the array namespace, numpy or cupy.
+        derivative : callable
+            (xp, a, y) -> ∂c/∂a, shaped like a.
+        cuda, cuda_derivative : str, optional
+            Bodies of `T cost(T z, T a, T y)`, which must not use z, and of `T derivative(T a, T y)`. With
+            them one kernel runs in place of several, on the CPU too.
+        domain : tuple of float
+            Between which outputs the cost is defined.
+        targets : {"real", "class", "unit", "nonnegative"}
+            What y may hold.
+
+        Returns
+        -------
+        Cost
+            To be given to a `Network`.
 
         Raises
         ------
-        ValueError : the name is empty or a built-in cost's.
+        ValueError
+            The name is empty or a built-in cost's.
         """
         check_custom_name("cost", name, COSTS)
         return cls(
@@ -115,7 +150,7 @@ class Cost:
         )
 
 
-# A user's functions as NumPy twins; at module level, so that networks with them can be pickled.
+# Custom functions as NumPy twins; at module level, so that networks with them can be pickled.
 
 
 def _write(

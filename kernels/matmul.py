@@ -1,8 +1,9 @@
-"""Products of small matrices, each with what follows it in one launch: launchers of matmul.cu.
+"""Products of small matrices, each with what follows it in one launch, by matmul.cu.
 
-cuBLAS does large ones. For small ones a launch is what costs: one kernel that multiplies, adds the bias and
-applies the activation is quicker than a matmul of cuBLAS and a kernel after it. The NumPy twins are
-`numpy.matmul` and the twins of what follows; the tests compare with them.
+cuBLAS does large ones. Of small ones the launch is the cost: one kernel that multiplies, adds the bias
+and applies the activation is quicker than a matmul of cuBLAS and a kernel after it. The NumPy twins are
+`numpy.matmul` and the twins of what follows; the tests compare with them. On the CPU a product goes to
+BLAS, in steps.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ class Tiling(NamedTuple):
 
     Attributes
     ----------
-    rows, columns : of the piece.
-    each_row, each_column : of what a thread makes of it.
-    step : how much of the inner dimension is done at once; half as much in float64.
+    rows, columns : int
+        Of the piece.
+    each_row, each_column : int
+        Rows and columns that a thread makes of it.
+    step : int
+        How much of the inner dimension is done at once; half as much in float64.
     """
 
     rows: int

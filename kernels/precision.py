@@ -31,9 +31,14 @@ class Precision:
 
     Attributes
     ----------
-    digits : significant binary digits, with the leading one; float32 has 24.
-    storage : the NumPy dtype that a GPU keeps operands in; uint16 holds the bits of a bfloat16.
-    scaled : numbers below 6e-5 lose digits, so training multiplies the cost before the backward pass.
+    name : str
+        What it is called.
+    digits : int
+        Significant binary digits, with the leading one; float32 has 24.
+    storage : str
+        The NumPy dtype that a GPU keeps operands in; uint16 holds the bits of a bfloat16.
+    scaled : bool
+        Whether training multiplies the cost before the backward pass: numbers below 6e-5 lose digits.
     """
 
     name: str
@@ -76,7 +81,7 @@ def _round_to_half(parts: list[Array]) -> Bound:
     half = np.empty(max((part.size for part in parts), default=0), np.float16)
 
     def run() -> None:
-        # What is too large becomes infinite, on a GPU without a word.
+        # What is too large becomes infinite; a GPU does not warn of it either.
         with np.errstate(over="ignore"):
             for part in parts:
                 np.copyto(half[: part.size], part, casting="same_kind")

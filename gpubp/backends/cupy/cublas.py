@@ -44,11 +44,12 @@ class CublasError(RuntimeError):
 
 @cache
 def load_library() -> Any:
-    """The cuBLAS that CuPy uses, where it is loaded, else the one that is installed.
+    """Load cuBLAS: the one that CuPy uses, where it is loaded, else the one that is installed.
 
     Raises
     ------
-    ImportError : there is none, or it does not load.
+    ImportError
+        There is none, or it does not load.
     """
     pathfinder = importlib.import_module("cuda.pathfinder")
     try:
@@ -62,8 +63,10 @@ class Cublas:
 
     Parameters
     ----------
-    cupy : the module, or a stand-in for it.
-    library : what `load_library` gives.
+    cupy : module
+        CuPy.
+    library : ctypes library
+        What `load_library` gives.
     """
 
     def __init__(self, cupy: Any, library: Any) -> None:
@@ -78,7 +81,7 @@ class Cublas:
         self._idle: dict[int, list[int]] = vars(library).setdefault("idle_handles", {})
 
     def prepare(self) -> None:
-        """Make this thread's handle, if it has none: a capture is no time for it."""
+        """Make this thread's handle, if it has none: during a capture it cannot be made."""
         if not hasattr(self._threads, "handle"):
             device = self._cupy.cuda.runtime.getDevice()
             self._threads.handle = _Handle(self._library, self._idle.setdefault(device, []))
@@ -96,11 +99,22 @@ class Cublas:
         tf32: bool = False,
         workspace: Array | None = None,
     ) -> Callable[[], None]:
-        """Bind out = alpha op(a) op(b) + beta out; all C-contiguous, and sums at least float32.
+        """Bind out = alpha op(a) op(b) + beta out.
 
-        cuBLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. `tf32` lets it round float32
-        operands so. `workspace` is memory for it to use while a graph is captured, which keeps it; without,
-        cuBLAS has its own.
+        cuBLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. Sums are float32 or float64.
+
+        Parameters
+        ----------
+        a, b, out : array of shape (rows, columns)
+            C-contiguous.
+        transpose_a, transpose_b : bool
+            Whether op transposes.
+        alpha, beta : float
+            The factors of the product and of what `out` holds.
+        tf32 : bool
+            Whether cuBLAS may round float32 operands to tf32.
+        workspace : array of uint8 or None
+            Memory for cuBLAS, which a graph that is being captured keeps; without it, cuBLAS has its own.
         """
         kind = a.dtype.char
         compute = _COMPUTE_64F if kind == "d" else _COMPUTE_32F_FAST_TF32 if tf32 else _COMPUTE_32F
@@ -128,7 +142,7 @@ class Cublas:
 
 
 class _Handle:
-    """A thread's cuBLAS handle, and what it has been told of stream and workspace."""
+    """A thread's cuBLAS handle, with the stream and the workspace that it uses."""
 
     def __init__(self, library: Any, idle: list[int]) -> None:
         self._library, self._idle = library, idle
@@ -142,12 +156,12 @@ class _Handle:
         self.pointer = made.value
 
     def use(self, stream: int, workspace: Array | None) -> None:
-        """Matmuls go to this stream from now on."""
+        """Send matmuls to this stream from now on."""
         place = 0 if workspace is None else workspace.data.ptr
         if self._told == (stream, place):
             return
-        self._told = None  # if one of these fails, nobody knows
-        # To set a stream is also to forget the workspace.
+        self._told = None  # if one of these fails, neither is known
+        # cuBLAS forgets its workspace when its stream is set.
         _check("cublasSetStream", self._library.cublasSetStream_v2(self.pointer, stream))
         if workspace is not None:
             size = workspace.nbytes

@@ -1,6 +1,6 @@
 """Batches on their way to the GPU: copied from page-locked memory while the step before runs.
 
-The tests run it on emulated devices too, whose streams do their work as late as they may.
+The tests run it on emulated devices too, whose streams do their work as late as events allow.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["PinnedFeed"]
 class PinnedFeed:
     """Each call copies a NumPy array on a stream of its own, and the current stream waits for the copy.
 
-    What comes under one name goes to two places in turn: while a step reads one, the other is filled. An
-    array that was given is good until the next call but one under its name.
+    Arrays of one name go to two places in turn: while a step reads one, the other is filled. What a call
+    gives is good until the next call but one with that name.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -32,7 +32,7 @@ class PinnedFeed:
         steps = self._cupy.cuda.get_current_stream()
         place, other = self._places.setdefault(name, (_Place(), _Place()))
         self._places[name] = other, place
-        # Every step that reads the other place has been asked for by now; the copy after this one waits.
+        # Every step that reads the other place has been launched by now; the copy after this one waits.
         other.free = steps.record()
         if not place.has_room(values):
             place.make_room(self._cupy, values)
@@ -54,8 +54,10 @@ class _Place:
 
     Attributes
     ----------
-    free : the event after which nothing reads the device's part.
-    copied : the event after which nothing reads the host's part.
+    free : cupy.cuda.Event or None
+        After it, nothing reads the device's part.
+    copied : cupy.cuda.Event or None
+        After it, nothing reads the host's part.
     """
 
     def __init__(self) -> None:

@@ -4,12 +4,12 @@ Without graphs, or where CUDA refuses, its launches are written down instead, ea
 They are then made again and again, without the verbs.
 
 A step must do its work by verbs alone: a list of launches holds nothing else. What it computes must
-depend on the contents of arrays alone. Three things do not: where a step's rows lie (`Rows`), which is
-the key that a graph is kept under; scratch memory, which a graph holds on to; and the memory that
-products count in and cuBLAS works in, which a step's graphs share. They share the step's buffers too, so
-no two of them run at the same time.
+depend on the contents of arrays alone, with three exceptions. Where a step's rows lie (`Rows`) is the key
+that a graph is kept under. A graph holds on to temporary memory. A step's graphs share the memory that
+products count in and that cuBLAS works in; they share the step's buffers too, so no two of them run at
+the same time.
 
-What a step asks for `beside` what follows is captured on another stream: a branch of the graph.
+What a step does `beside` what follows is captured on another stream: a branch of the graph.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ Key = tuple[Any, ...]
 
 
 class CannotCaptureError(Exception):
-    """A verb was about to do what no graph can hold."""
+    """A verb is about to do what no graph can hold."""
 
 
 class ProductMemory:
-    """What products that run one after another share: cuBLAS's workspace, if any of them is cuBLAS's, and
-    zeros to count parts with."""
+    """What products that run one after another share: cuBLAS's workspace, and zeros to count parts with.
+
+    There is no workspace where none of them is cuBLAS's.
+    """
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
         self.workspace = cupy.empty(workspace_bytes, np.uint8) if workspace_bytes else None
@@ -59,12 +61,16 @@ class Recording(threading.local):
 
     Attributes
     ----------
-    sources : the fields of `Rows` that gather has read, while they are collected.
-    held : scratch memory, while a graph is captured that uses it.
-    memory, side_memories : what a graph keeps for its products, meanwhile: for those that run one after
-        another, and for those that run on each side.
-    asked : where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
-    calls : what the verbs would do, while that is written down.
+    sources : dict or None
+        The fields of `Rows` that gather has read, while they are collected.
+    held : list of arrays or None
+        Temporary memory of a graph, while it is captured.
+    memory, side_memories : ProductMemory or None, sequence of ProductMemory
+        What the graph keeps for its products: for those on the main stream, and for those on each side.
+    asked : set of str
+        Where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
+    calls : list of callables or None
+        What the verbs would do, while that is written down.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
@@ -82,14 +88,14 @@ class Recording(threading.local):
         self._is_beside = False
 
     def workspace_for_cublas(self) -> Array | None:
-        """What its next product is to work in, or None where that is its own affair."""
+        """What cuBLAS's next product is to work in; None where cuBLAS uses memory of its own."""
         if self.memory is None:
             self.asked.add("beside" if self._is_beside else "main")
             return None
         return self.memory.workspace
 
     def arrivals(self, cupy: Any) -> Array:
-        """Zeros to count with, that no other stream counts with: those of the graph, or of the stream."""
+        """Zeros to count with, which no other stream uses: those of the graph, or of the stream."""
         if self.memory is not None:
             return self.memory.arrivals
         stream = cupy.cuda.get_current_stream().ptr
@@ -98,15 +104,18 @@ class Recording(threading.local):
         return self._arrivals[stream]
 
     def streams(self, cupy: Any) -> list[Any]:
-        """The thread's streams to capture on: the main one, then those of its sides. CuPy keeps freed
-        memory for the stream that it was used on, so that what one capture gives back the next takes."""
+        """The thread's streams to capture on: the main one, then those of its sides.
+
+        CuPy keeps freed memory for the stream that it was used on, so the next capture takes what one gave
+        back.
+        """
         if not self._streams:
             self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(1 + SIDES)]
         return self._streams
 
     @contextlib.contextmanager
     def beside(self, cupy: Any) -> Iterator[None]:
-        """What is captured within it may run at the same time as what follows, until `meet`."""
+        """Let what is captured within it run at the same time as what follows, until `meet`."""
         if self.held is None:
             self._is_beside = True
             try:
@@ -126,7 +135,7 @@ class Recording(threading.local):
             self.memory = own
 
     def meet(self, cupy: Any) -> None:
-        """What follows waits for what was captured beside it."""
+        """Let what follows wait for what was captured beside it."""
         if self._parted:
             main, *sides = self.streams(cupy)
             for number in sorted(self._parted):
@@ -134,14 +143,14 @@ class Recording(threading.local):
             self._parted.clear()
 
     def end(self) -> None:
-        """A capture has ended, perhaps before its streams met."""
+        """Forget a capture that has ended, perhaps before its streams met."""
         self.held = self.memory = None
         self.side_memories = ()
         self._parted.clear()
         self._next_side = 0
 
     def reads(self, rows: Rows, field: str) -> None:
-        """gather reads this field."""
+        """Note that gather reads this field."""
         if self.sources is not None:
             self.sources[id(rows), field] = rows, field
 
@@ -157,14 +166,23 @@ class Recording(threading.local):
 
 
 class CapturedStep:
-    """`step`, to be called again and again; its first calls run it, later ones launch a graph.
+    """A step to be called again and again; its first calls run it, later ones launch a graph.
 
-    Without `graphs`, and where CUDA refuses to capture it, which a warning tells, later calls make its
-    launches one by one. Where a verb refuses, or memory is short, it is run every time.
+    Without `graphs`, later calls make its launches one by one; also where CUDA refuses to capture it,
+    which a warning tells. Where a verb refuses, or memory is short, the step is run every time.
 
     Parameters
     ----------
-    prepare : called before a capture, for what must not be part of it.
+    cupy : module
+        CuPy.
+    recording : Recording
+        What the verbs tell of themselves.
+    prepare : callable
+        Called before a capture, for what must not be part of it.
+    step : callable
+        The step: verbs alone.
+    graphs : bool
+        Whether to make graphs, or lists of launches.
     """
 
     def __init__(
@@ -226,7 +244,7 @@ class CapturedStep:
         return len(self._lists)
 
     def _run(self) -> None:
-        """Run the step as it is, which also compiles its kernels, and note where its rows lie."""
+        """Run the step itself, which also compiles its kernels, and note where its rows lie."""
         recording = self._recording
         recording.sources, recording.asked = {}, set()
         try:
@@ -329,7 +347,7 @@ class CapturedStep:
 
 
 def _keep(kept: dict[Any, Any], key: Any, replay: Any) -> None:
-    """Keep it, and of the others the latest."""
+    """Keep it with the latest of the others."""
     while len(kept) >= GRAPHS_KEPT:
         del kept[next(iter(kept))]
     kept[key] = replay
@@ -337,7 +355,7 @@ def _keep(kept: dict[Any, Any], key: Any, replay: Any) -> None:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """The garbage collector is off: what it destroys may wait for the device, and that ends a capture."""
+    """Turn the garbage collector off: what it destroys may wait for the device, which ends a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

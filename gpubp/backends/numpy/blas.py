@@ -51,12 +51,25 @@ class Matmul:
 
     BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ.
 
+    Parameters
+    ----------
+    a, b, out : array of shape (rows, columns)
+        The operands and the result.
+    transpose_a, transpose_b : bool
+        Whether op transposes.
+    alpha, beta : float
+        The factors of the product and of what `out` holds.
+
     Attributes
     ----------
-    gemm : the address of BLAS's routine.
-    arrays, leading : a, b and out, and how many elements each has from one row to the next.
-    shape : rows and columns of out, and the inner dimension.
-    steps : how much of each of these had best be done at a time.
+    gemm : int
+        The address of BLAS's routine.
+    arrays, leading : tuple
+        a, b and out, and how many elements each has from one row to the next.
+    shape : tuple of int
+        Rows and columns of out, and the inner dimension.
+    steps : tuple of int
+        How much of each of these is best done at a time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Threads that run captured steps at the same time, one a shard.
+"""Python threads that run the shards of a step at the same time, where not all of it is compiled.
 
 A step of a small network takes less time than an executor needs to hand out its work, so the hand-over
 is two locks for each thread: about 10 µs.
