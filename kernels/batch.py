@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-# out = scale source[rows] + shift, where the rows are those of the step that the counters counts: from
+# out = scale source[rows] + shift, where the rows are those of the step that the counters tell: from
 # counters[1] * stride + first on, through `order` where there is one.
 
 

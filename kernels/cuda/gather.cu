@@ -1,4 +1,4 @@
-// out[row] = scale * source[row'] + shift, for the rows row' of the step that the counters counts: from
+// out[row] = scale * source[row'] + shift, for the rows row' of the step that the counters tell: from
 // counters[1] * stride + first on, through `order` where it is not null. S is the source's type. By rows
 // (launch.py), so that no index is divided and `order` is read once for each row and thread.
 extern "C" __global__ void gather(const S* __restrict__ source, const long long* __restrict__ counters,

@@ -1,9 +1,9 @@
 // One step of an optimizer: theta and its state, arrays of n elements, from the gradient, in one pass.
 //
-// `apply` is made of the optimizer's table entry (updates.py). A thread has VECTOR elements, 16 bytes of each array, or one where
-// an array does not begin at a multiple of 16 bytes; the last thread of odd lengths reads and writes what is left.
-// No element depends on another, so any cut gives the same numbers. An entry has up to two arrays of state and
-// three hyperparameters; what it does not have is null or 0.
+// `apply` is made of the optimizer's table entry (updates.py); update.cuh comes before it. A thread has VECTOR
+// elements, 16 bytes of each array, or one where an array does not begin at a multiple of 16 bytes; the last thread
+// of odd lengths reads and writes what is left. No element depends on another, so any cut gives the same numbers.
+// An entry has up to two arrays of state and three hyperparameters; what it does not have is null or 0.
 //
 // The arrays are on their way before a thread asks what step this is: to know that takes two loads in a row.
 extern "C" __launch_bounds__(128) __global__
