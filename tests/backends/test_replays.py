@@ -213,7 +213,7 @@ def test_a_step_without_room_for_all_its_scratch_memory_goes_on_through_the_verb
 
     def step() -> None:
         for _ in range(4):
-            scratch = replaying.empty(size, np.float32)
+            scratch = replaying.temporary(size, np.float32)
             replaying.convert(ones, scratch)
             replaying.add(scratch, values)
 

@@ -18,7 +18,17 @@ from gpu_report import last_lines, record
 import gpubp
 from gpubp.backends import Backend, Rows
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.kernels import ACTIVATIONS, COSTS, PRECISIONS, UPDATES, UpdateOptions
+from gpubp.kernels import (
+    ACTIVATIONS,
+    COSTS,
+    PRECISIONS,
+    UPDATES,
+    OutputHead,
+    ParameterArrays,
+    StepVariables,
+    UpdateOptions,
+    UpdateRule,
+)
 from gpubp.kernels import matmul as small
 from gpubp.kernels.typing import Array
 
@@ -181,7 +191,9 @@ def output_delta(backend: Backend, dtype: str) -> Iterator[Array]:
                 scale = np.full(shape[0], 0.5, dtype)
                 z, a, y, scale = (backend.asarray(values) for values in (z, a, y, scale))
                 delta, costs = zeros(backend, shape, dtype), zeros(backend, shape[0], dtype)
-                backend.output_delta(cost, ACTIVATIONS[name], z, a, y, scale, delta, costs)
+                backend.output_delta(
+                    OutputHead(ACTIVATIONS[name], cost), z, a, y, scale, delta, costs
+                )
                 yield from (delta, costs)
 
 
@@ -205,7 +217,7 @@ def softmax(backend: Backend, dtype: str) -> Iterator[Array]:
         scale = backend.asarray(np.full(shape[0], 0.5, dtype))
         for chosen in (cost, COSTS["quadratic"]):
             delta, costs = zeros(backend, shape, dtype), zeros(backend, shape[0], dtype)
-            backend.output_delta(chosen, activation, z, a, y, scale, delta, costs)
+            backend.output_delta(OutputHead(activation, chosen), z, a, y, scale, delta, costs)
             yield from (delta, costs)
         yield a
 
@@ -239,15 +251,16 @@ def loss_scale(backend: Backend, dtype: str) -> Iterator[Array]:
 def update(backend: Backend, dtype: str) -> Iterator[Array]:
     for one in UPDATES.values():
         hyperparameters = {key: HYPERPARAMETERS[key] for key in one.hyperparameters}
-        for shared in (UpdateOptions(), UpdateOptions(weight_decay=0.1, clip_norm=0.5)):
+        for options in (UpdateOptions(), UpdateOptions(weight_decay=0.1, clip_norm=0.5)):
             theta, gradient = numbers(backend, 1037, dtype), numbers(backend, 1037, dtype, 1)
             state = tuple(zeros(backend, 1037, dtype) for _ in one.state)
             rates = backend.asarray(np.array([[0.1, 0.5, 0.5]] * 2))
             norm = zeros(backend, 1, "float64")
             backend.weighted_sum(gradient, None, norm)
             backend.update(
-                *(one, hyperparameters, shared, theta, gradient, (), state),
-                *(1000, rates, counters(backend), norm),
+                UpdateRule(one, hyperparameters, options),
+                ParameterArrays(theta, gradient, state, 1000),
+                StepVariables(rates, counters(backend), norm),
             )
             yield from (theta, *state)
 

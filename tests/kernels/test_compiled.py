@@ -16,11 +16,26 @@ from threadpoolctl import threadpool_limits
 from gpubp import SGD, Activation, Adam, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend, blas
-from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, UpdateOptions
-from gpubp.kernels.cpu import compiled
+from gpubp.kernels import (
+    ACTIVATIONS,
+    COSTS,
+    UPDATES,
+    OutputHead,
+    ParameterArrays,
+    StepVariables,
+    UpdateOptions,
+    UpdateRule,
+)
+from gpubp.kernels.bias_activate import bias_activate_cpu
+from gpubp.kernels.cpu import build
+from gpubp.kernels.matmul import matmul_cpu
+from gpubp.kernels.multiply_by_derivative import multiply_by_derivative_cpu
+from gpubp.kernels.output_delta import output_delta_cpu
+from gpubp.kernels.row_costs import row_costs_cpu
+from gpubp.kernels.update import update_cpu
 
 pytestmark = pytest.mark.skipif(
-    not compiled.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
 )
 
 DTYPES = ["float32", "float64"]
@@ -30,8 +45,8 @@ DTYPES = ["float32", "float64"]
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
 def test_every_activation_compiles(name: str, dtype: str) -> None:
     z = np.zeros((2, 3), dtype)
-    assert compiled.bias_activate(ACTIVATIONS[name], z, None, z) is not None
-    assert compiled.multiply_by_derivative(ACTIVATIONS[name], z, z) is not None
+    assert bias_activate_cpu(ACTIVATIONS[name], z, None, z) is not None
+    assert multiply_by_derivative_cpu(ACTIVATIONS[name], z, z) is not None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -39,10 +54,10 @@ def test_every_activation_compiles(name: str, dtype: str) -> None:
 def test_every_cost_compiles(name: str, dtype: str) -> None:
     a, scale = np.zeros((2, 3), dtype), np.zeros(2, dtype)
     for output in ("tanh", "softmax", COSTS[name].canonical or "relu"):
-        activation = ACTIVATIONS[output]
-        assert compiled.output_delta(COSTS[name], activation, a, a, scale, a, a) is not None
-    for canonical in (False, bool(COSTS[name].canonical_cuda)):
-        assert compiled.row_costs(COSTS[name], canonical, a, a, a, scale) is not None
+        head = OutputHead(ACTIVATIONS[output], COSTS[name])
+        if not head.is_fused:
+            assert output_delta_cpu(head, a, a, scale, a, a) is not None
+            assert row_costs_cpu(head, a, a, a, scale) is not None
 
 
 @pytest.mark.parametrize(
@@ -51,10 +66,10 @@ def test_every_cost_compiles(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", UPDATES)
 def test_every_update_compiles(name: str, options: UpdateOptions) -> None:
     update, theta = UPDATES[name], np.zeros(4)
-    settings = update, dict.fromkeys(update.hyperparameters, 0.5), options
-    state = tuple(np.zeros(4) for _ in update.state)
-    rest = np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1)
-    assert compiled.update(*settings, theta, theta, state, 2, *rest) is not None
+    rule = UpdateRule(update, dict.fromkeys(update.hyperparameters, 0.5), options)
+    arrays = ParameterArrays(theta, theta, tuple(np.zeros(4) for _ in update.state), 2)
+    step = StepVariables(np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1))
+    assert update_cpu(rule, arrays, step) is not None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,7 +99,7 @@ def test_a_product_in_steps_is_the_product(
         beta=-2.0,
     )
     assert (matmul.steps != matmul.shape) == (rows > 33 or (transposed == "b" and rows > 5))
-    call = compiled.matmul(matmul)
+    call = matmul_cpu(matmul)
     assert call is not None
     call()
     np.testing.assert_allclose(out, expected, atol=400 * np.finfo(dtype).eps)
@@ -239,13 +254,13 @@ def test_without_a_home_kernels_are_kept_for_the_process(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    compiled._cache_folder.cache_clear()
+    build._cache_folder.cache_clear()
     try:
-        folder = compiled._cache_folder()
+        folder = build._cache_folder()
         assert folder.parent == tmp_path
-        assert compiled._cache_folder() == folder
+        assert build._cache_folder() == folder
     finally:
-        compiled._cache_folder.cache_clear()
+        build._cache_folder.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -22,7 +22,10 @@ from gpubp.kernels import (
     UPDATES,
     Activation,
     Cost,
-    UpdateOptions,
+    OutputHead,
+    ParameterArrays,
+    StepVariables,
+    UpdateRule,
 )
 from gpubp.kernels.matmul import matmul_cuda
 from gpubp.kernels.typing import Array
@@ -110,15 +113,17 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
         backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
 
 
-OWN_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
+CUSTOM_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
 
 
 def run_costs(recorder: Recorder, dtype: str) -> None:
     z, a, y, delta = (recorder.array(4, 3, dtype=dtype) for _ in range(4))
     scale, costs = recorder.array(4, dtype=dtype), recorder.array(4, dtype=dtype)
     for cost in COSTS.values():
-        for activation in (*ACTIVATIONS.values(), OWN_ACTIVATION):
-            recorder.backend.output_delta(cost, activation, z, a, y, scale, delta, costs)
+        for activation in (*ACTIVATIONS.values(), CUSTOM_ACTIVATION):
+            recorder.backend.output_delta(
+                OutputHead(activation, cost), z, a, y, scale, delta, costs
+            )
 
 
 def run_rounded(recorder: Recorder, storage: str) -> None:
@@ -174,9 +179,11 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
         hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
         norm = recorder.array(1, dtype="float64")
         for first in (0, 1):
-            arrays = theta[first:], g[first:], (), tuple(array[first:] for array in state)
+            arrays = theta[first:], g[first:], tuple(array[first:] for array in state)
             recorder.backend.update(
-                *(update, hyperparameters, UpdateOptions(), *arrays, 4, rates, counters, norm)
+                UpdateRule(update, hyperparameters),
+                ParameterArrays(*arrays, 4),
+                StepVariables(rates, counters, norm),
             )
 
 
@@ -256,7 +263,9 @@ BY_ROWS = {
 }
 FLAT = {
     "update": lambda b, z, double: b.update(
-        *(UPDATES["sgd"], {}, UpdateOptions(), z[0], z[1], (), (), 8, double, z[0], double)
+        UpdateRule(UPDATES["sgd"], {}),
+        ParameterArrays(z[0], z[1], (), 8),
+        StepVariables(double, z[0], double),
     ),
     "column_sums": lambda b, z, double: b.column_sums(z, z[0]),
     "weighted_sum": lambda b, z, double: b.weighted_sum(z[0], z[1], double),
@@ -323,7 +332,7 @@ def test_a_broken_text_would_be_seen(own: str) -> None:
     with Recorder() as recorder:
         arrays = [recorder.array(2, 2, dtype="float32") for _ in range(3)]
         scale = recorder.array(2, dtype="float32")
-        recorder.backend.output_delta(cost, activation, *arrays, scale, arrays[0], None)
+        recorder.backend.output_delta(OutputHead(activation, cost), *arrays, scale, arrays[0], None)
     with pytest.raises(NvrtcError, match='"undeclared" is undefined'):
         for kernel in recorder.kernels.values():
             nvrtc_compile(kernel.code, kernel.name, "compute_75")

@@ -8,7 +8,7 @@ from twins import BLOCK, both, close, on
 
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.kernels import UPDATES, UpdateOptions
+from gpubp.kernels import UPDATES, ParameterArrays, StepVariables, UpdateOptions, UpdateRule
 from gpubp.kernels.typing import Array
 
 pytestmark = pytest.mark.usefixtures("short_blocks")
@@ -47,7 +47,7 @@ def published_update(
     return theta - rate * np.sign(h["beta1"] * m + (1 - h["beta1"]) * g)
 
 
-SHARED = {
+OPTIONS = {
     "plain": UpdateOptions(),
     "penalties": UpdateOptions(l1=0.02, l2=0.03),
     "decay": UpdateOptions(weight_decay=0.1),
@@ -57,22 +57,22 @@ SHARED = {
 }
 
 
-def shared_part(
-    shared: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
+def prepared(
+    options: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
 ) -> tuple[Array, Array]:
     """What comes before the update: clipping, penalties, decay; biases only get clipped."""
-    g = g * min(1.0, shared.clip_norm / np.linalg.norm(g))
-    g = np.clip(g, -shared.clip_value, shared.clip_value)
-    g = g + is_weight * (shared.l2 * theta + shared.l1 * np.sign(theta))
-    return theta * (1 - is_weight * rate * shared.weight_decay), g
+    g = g * min(1.0, options.clip_norm / np.linalg.norm(g))
+    g = np.clip(g, -options.clip_value, options.clip_value)
+    g = g + is_weight * (options.l2 * theta + options.l1 * np.sign(theta))
+    return theta * (1 - is_weight * rate * options.weight_decay), g
 
 
-@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("name", UPDATES)
 def test_update_is_the_published_one(
     cuda_backend: Backend, name: str, kind: str, dtype: str
 ) -> None:
-    update, shared, rng = UPDATES[name], SHARED[kind], np.random.default_rng(13)
+    update, options, rng = UPDATES[name], OPTIONS[kind], np.random.default_rng(13)
     size, n_weights, steps = 2 * BLOCK, BLOCK + 1000, 3
     is_weight = np.arange(size) < n_weights
     rates = [0.1, 0.05, 0.2]
@@ -85,7 +85,7 @@ def test_update_is_the_published_one(
 
     expected, averages = start.astype(np.float64), {}
     for t, g in enumerate(gs.astype(np.float64)):
-        expected, seen = shared_part(shared, expected, g, is_weight, rates[t])
+        expected, seen = prepared(options, expected, g, is_weight, rates[t])
         expected = published_update(name, expected, seen, averages, rates[t], t + 1)
 
     for backend in both(cuda_backend):
@@ -94,21 +94,10 @@ def test_update_is_the_published_one(
         for g in gs:
             gradient, norm = on(backend, g), on(backend, [0.0])
             backend.weighted_sum(gradient, None, norm)
-            device_table = on(backend, table)
             backend.update(
-                *(
-                    update,
-                    h,
-                    shared,
-                    theta,
-                    gradient,
-                    (),
-                    state,
-                    n_weights,
-                    device_table,
-                    counters,
-                    norm,
-                )
+                UpdateRule(update, h, options),
+                ParameterArrays(theta, gradient, state, n_weights),
+                StepVariables(on(backend, table), counters, norm),
             )
             backend.advance(counters)
             np.testing.assert_array_equal(backend.to_numpy(gradient), g)
@@ -127,7 +116,7 @@ def test_an_update_of_any_length_and_alignment(
     cuda_backend: Backend, name: str, size: int, firsts: int, skips: bool, dtype: str
 ) -> None:
     update, rng = UPDATES[name], np.random.default_rng(22)
-    shared = UpdateOptions(
+    options = UpdateOptions(
         l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.5, skips=skips
     )
     h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
@@ -139,9 +128,11 @@ def test_an_update_of_any_length_and_alignment(
         for backend in (NumpyBackend(compile=False), cuda_backend):
             arrays = [on(backend, row) for row in given]
             theta, gradient, *state = (array[used] for array in arrays)
+            step = (on(backend, array) for array in (rates, counters, [squared_norm]))
             backend.update(
-                *(update, h, shared, theta, gradient, (), tuple(state), size // 2),
-                *(on(backend, rates), on(backend, counters), on(backend, [squared_norm])),
+                UpdateRule(update, h, options),
+                ParameterArrays(theta, gradient, tuple(state), size // 2),
+                StepVariables(*step),
             )
             results.append([backend.to_numpy(array) for array in arrays])
         skipped = skips and squared_norm == np.inf
@@ -166,6 +157,8 @@ def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: 
             on(backend, [0.0]),
         )
         backend.update(
-            update, h, UpdateOptions(), theta, gradient, (), state, 3, rates, counters, norm
+            UpdateRule(update, h),
+            ParameterArrays(theta, gradient, state, 3),
+            StepVariables(rates, counters, norm),
         )
         assert np.isnan(backend.to_numpy(theta)).tolist() == [False, True, False]

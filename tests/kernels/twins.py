@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.kernels import ACTIVATIONS, Activation, Cost
+from gpubp.kernels import ACTIVATIONS, Activation, Cost, OutputHead
 from gpubp.kernels.typing import Array
 
 DTYPES = ["float32", "float64"]
@@ -43,9 +43,9 @@ def run_cost(
     """(delta, costs) for z, a, y and scale."""
     z, a, y, scale = (on(backend, array) for array in arrays)
     delta, costs = on(backend, np.full_like(arrays[1], 7)), on(backend, np.full_like(arrays[3], 7))
-    backend.output_delta(cost, activation, z, a, y, scale, delta, costs)
+    backend.output_delta(OutputHead(activation, cost), z, a, y, scale, delta, costs)
     alone = on(backend, np.full_like(arrays[3], 7))
-    backend.output_delta(cost, activation, z, a, y, scale, None, alone)
+    backend.output_delta(OutputHead(activation, cost), z, a, y, scale, None, alone)
     rtol = 1e-5 if costs.dtype == np.float32 else 1e-13
     np.testing.assert_allclose(backend.to_numpy(alone), backend.to_numpy(costs), rtol=rtol)
     return backend.to_numpy(delta), backend.to_numpy(costs)

@@ -9,7 +9,7 @@ import numpy as np
 
 import gpubp
 from gpubp.backends import Rows
-from gpubp.backprop import Dropping, backpropagate
+from gpubp.backprop import backpropagate
 from gpubp.kernels import ACTIVATIONS, Cost
 from gpubp.kernels.typing import Array
 from gpubp.workspace import Workspace
@@ -58,26 +58,18 @@ def run_step(
     *,
     limit: int | None = None,
     gradient: Array | None = None,
-    dropping: Dropping | None = None,
+    dropout_seed: int | None = None,
 ) -> tuple[float, Array]:
     """Cost and gradient of a training step's workspace, added to `gradient` if given."""
     backend = net.backend
-    workspace = Workspace(
-        *(backend, net.layers, net.cost_function, len(x), "train"),
-        labels=y.ndim == 1,
-        limit=limit,
-        training=dropping is not None,
-    )
+    problem = net.problem(dropout_seed=dropout_seed)
+    workspace = Workspace(problem, len(x), "train", labels=y.ndim == 1, limit=limit)
     flats = [backend.asarray(np.full(net.layout.size, np.nan, net.dtype)) for _ in workspace.shards]
     if gradient is not None:
         flats[0][...] = gradient
-    costs, counters = (
-        backend.asarray(np.zeros((len(flats), 1))),
-        backend.asarray(np.zeros(2, np.int64)),
-    )
+    costs = backend.zeros((len(flats), 1), np.float64)
     rows = Rows(backend.asarray(x), backend.asarray(y))
-    backpropagate(
-        *(net.problem, workspace, rows, counters, [net.layout.views(flat) for flat in flats]),
-        *(0.0 if gradient is None else 1.0, costs, dropping),
-    )
+    views = [net.layout.views(flat) for flat in flats]
+    beta = 0.0 if gradient is None else 1.0
+    backpropagate(problem, workspace, rows, views, beta, costs)
     return float(host(net, costs).sum()), sum(host(net, flat) for flat in flats)

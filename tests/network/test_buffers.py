@@ -11,7 +11,6 @@ from random_networks import host, network, run_step
 import gpubp
 from gpubp.backends import Backend
 from gpubp.backends.cupy.cublas import Cublas
-from gpubp.backprop import Dropping
 
 # Dynamic programming: nothing is computed twice.
 
@@ -87,14 +86,13 @@ def test_dropouts_gradient_is_that_of_the_cost_with_the_same_mask(
     net = network((3, 8, 6, 2), hidden=hidden, dropout=[0.3, 0.5], backend=backend)
     x, y = np.random.default_rng(11).normal(size=(2, 5, 3))
     y = y[:, :2]
-    dropping = Dropping(seed=5)
-    _, gradient = run_step(net, x, y, dropping=dropping)
+    _, gradient = run_step(net, x, y, dropout_seed=5)
     assert not np.allclose(gradient, run_step(net, x, y)[1])
     h = 1e-5
     for k in np.random.default_rng(12).choice(net.layout.size, 12, replace=False):
         kept, costs = float(net.parameters[k]), []
         for step in (h, -h):
             net.parameters[k] = kept + step
-            costs.append(run_step(net, x, y, dropping=dropping)[0])
+            costs.append(run_step(net, x, y, dropout_seed=5)[0])
         net.parameters[k] = kept
         assert gradient[k] == pytest.approx((costs[0] - costs[1]) / (2 * h), rel=1e-6, abs=1e-9)

@@ -12,7 +12,7 @@ from gpubp.kernels import Activation, Cost
 
 FORWARD = {"cuda": "return z / sqrt(T(1) + z * z);"}
 BACKWARD = {"cuda_derivative": "const T q = T(1) + z * z; return T(1) / (q * sqrt(q));"}
-OWN_ACTIVATIONS = {
+CUSTOM_ACTIVATIONS = {
     "array functions": {},
     "CUDA text": FORWARD | BACKWARD,
     "CUDA text forward": FORWARD,
@@ -31,7 +31,7 @@ OWN_COSTS = {
 
 
 @pytest.mark.parametrize("cost_text", OWN_COSTS)
-@pytest.mark.parametrize("text", OWN_ACTIVATIONS)
+@pytest.mark.parametrize("text", CUSTOM_ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_custom_activations_and_costs_work_on_every_backend(
     backend: Backend, text: str, cost_text: str, dtype: str
@@ -40,7 +40,7 @@ def test_custom_activations_and_costs_work_on_every_backend(
         "own, unlike an identifier",
         lambda xp, z: z / xp.sqrt(1 + z * z),
         lambda xp, z: (1 + z * z) ** -1.5,
-        **OWN_ACTIVATIONS[text],
+        **CUSTOM_ACTIVATIONS[text],
     )
     fourth = Cost.from_functions(
         *("fourth power", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3),
