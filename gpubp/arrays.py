@@ -23,7 +23,8 @@ __all__ = [
 
 def home_of(values: Any) -> Backend:
     """The backend that `values` belongs to: NumPy for all that is not an array of another backend."""
-    return backend_of(values) or get_backend("numpy")
+    backend = backend_of(values)
+    return get_backend("numpy") if backend is None else backend
 
 
 def namespace(array: Array) -> Any:
@@ -63,7 +64,7 @@ def as_array(name: str, values: Any) -> Array:
         The values are masked, sparse or ragged, or are not real numbers.
     """
     if isinstance(values, np.ndarray):
-        if isinstance(values, np.ma.MaskedArray):
+        if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
             raise ValueError(
                 f"{name} is a masked array, expected a number everywhere, as its .filled(value) has"
             )
