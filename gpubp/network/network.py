@@ -381,7 +381,7 @@ class Network:
         self._adopt(parameters, [a for a, _ in layers], [rate for _, rate in layers])
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
-        """x as it was given, and the checked batch on the backend."""
+        """The checked x where it was given, and the batch on the backend."""
         n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
         given = check_inputs(x, n_in, dtype=self.input_dtype)
         targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)
