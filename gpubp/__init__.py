@@ -12,10 +12,10 @@ if find_spec(f"{__name__}.kernels") is None:
     )
 
 from .backends import available_backends, get_backend
-from .checking import GradientCheck, check_gradients
 from .errors import BackendUnavailableError, DivergenceError
 from .kernels import Activation, Cost
-from .network import Backprop, Forward, Network
+from .network import Backprop, Forward, GradientCheck, Network, check_gradients
+from .registry import get_activation, get_cost
 from .training import (
     SGD,
     Adam,
@@ -30,7 +30,6 @@ from .training import (
     get_optimizer,
 )
 from .training import schedules as schedules
-from .validation import get_activation, get_cost
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier as MLPClassifier

@@ -1,4 +1,7 @@
-"""Errors that are not plain ValueError or TypeError, and the sentence for a name that is unknown."""
+"""Errors that are not plain ValueError or TypeError, and the one for an unknown name.
+
+This module is below all others, the backends too.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,20 @@ __all__ = ["BackendUnavailableError", "DivergenceError", "unknown_name"]
 
 
 class BackendUnavailableError(RuntimeError):
-    """A backend was asked for by name and cannot run here; the message says what is missing."""
+    """A backend that was asked for by name cannot run here; the message says what is missing."""
 
 
 class DivergenceError(ArithmeticError):
     """The cost stopped being finite during training.
 
-    The network holds the last good parameters again; `epoch` and `history` tell how far it came.
+    The network has its last good parameters again.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 0, in which it happened.
+    history : History
+        The epochs before it.
     """
 
     def __init__(self, message: str, epoch: int, history: object) -> None:
@@ -25,7 +35,10 @@ class DivergenceError(ArithmeticError):
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """'hidden: unknown activation 'rellu'; did you mean 'relu'?', or the list where none is near."""
+    """An error that suggests the nearest known name, or lists all where none is near.
+
+    For example: "unknown activation 'rellu'; did you mean 'relu'?".
+    """
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"known: {', '.join(known)}" if known else "there are none"

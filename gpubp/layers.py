@@ -9,80 +9,118 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .backends import Array, backend_of
+from .arrays import home_of, move
+from .backends import Array
+from .fixed import Fixed
 from .kernels import Activation
 
 __all__ = ["Layer", "Layout", "Parameters"]
 
 
 class Parameters(NamedTuple):
-    """One layer's part of a flat array shaped like the parameters; views, never copies."""
+    """One layer's part of a flat array shaped like the parameters.
+
+    Attributes
+    ----------
+    weights : array of shape (n_out, n_in)
+        A view of the flat array.
+    biases : array of shape (n_out,), or None
+        A view of it; None for a layer without biases.
+    """
 
     weights: Array
     biases: Array | None
 
 
 def assign(name: str, held: Array | None, values: Any) -> None:
-    """Copy `values` into the parameters that are held, and captured steps read.
+    """Copy `values` into parameters, which stay where they are: captured steps read them there.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls them.
+    held : array or None
+        The parameters; None where there are none.
+    values : array_like of the same shape
+        Their new values, on any device.
 
     Raises
     ------
-    ValueError : they have another shape.
+    ValueError
+        The values have another shape.
     """
     if values is held:  # as after an operation in place
         return
     if held is None or np.shape(values) != held.shape:
         expected = "None: this layer has none" if held is None else f"shape {held.shape}"
         raise ValueError(f"{name} is given shape {np.shape(values)}, expected {expected}")
-    owner = backend_of(held)
-    if owner is None:
-        held[...] = values
-    else:
-        source = backend_of(values)
-        if source is not None and source is not owner:
-            values = source.to_numpy(values)
-        with owner.use():
-            held[...] = owner.asarray(values)
+    home = home_of(held)
+    with home.use():
+        held[...] = move(values, home)
 
 
-@dataclass(eq=False)
+class _Assigned:
+    """Parameters of a layer: views that are set once, and into which later values are copied."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, instance: Layer, values: Any) -> None:
+        held = vars(instance)
+        if self._name in held:
+            assign(self._name, held[self._name], values)
+        else:
+            held[self._name] = values
+
+    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+
+        def __get__(self, instance: object, owner: type) -> Array: ...
+
+
 class Layer:
     """One layer: a = σ(z), z = a_before wᵀ + b.
 
-    What is assigned to `weights` or `biases` is copied into the network's parameters; activation and
-    dropout stay what they are.
+    A `Network` makes its layers.
 
     Attributes
     ----------
-    weights : (n_out, n_in) view of the network's parameters.
-    biases : (n_out,) view of them, or None for a layer without.
-    activation : σ.
-    dropout : probability with which training drops each of the layer's activations.
+    weights : array of shape (n_out, n_in)
+        A view of the network's parameters; what is assigned to it is copied into them.
+    biases : array of shape (n_out,), or None
+        The same; None for a layer without biases.
+    activation : Activation
+        σ, read-only.
+    dropout : float
+        Probability with which training drops each of the layer's activations, read-only.
     """
 
-    weights: Array
-    biases: Array | None
-    activation: Activation
-    dropout: float = 0.0
+    weights = _Assigned()
+    biases = _Assigned()
+    activation = Fixed[Activation]("make a new Network with it")
+    dropout = Fixed[float]("make a new Network with it")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.__dict__:
-            object.__setattr__(self, name, value)
-        elif name in ("weights", "biases"):
-            assign(name, getattr(self, name), value)
-        else:
-            raise AttributeError(f"a layer's {name} cannot be changed; make a new Network with it")
+    def __init__(
+        self, weights: Array, biases: Array | None, activation: Activation, dropout: float = 0.0
+    ) -> None:
+        self.weights, self.biases = weights, biases
+        self.activation, self.dropout = activation, dropout
+
+    def __repr__(self) -> str:
+        rate = f", dropout={self.dropout:g}" if self.dropout else ""
+        return f"Layer({self.n_in} to {self.n_out}, {self.activation.name}{rate})"
 
     @property
     def n_in(self) -> int:
+        """Width of the layer before."""
         return int(self.weights.shape[1])
 
     @property
     def n_out(self) -> int:
+        """Width of this layer."""
         return int(self.weights.shape[0])
 
 
@@ -92,8 +130,12 @@ class Layout:
 
     Attributes
     ----------
-    sizes : layer widths, the input first.
-    biases : for each layer but the input, whether it has biases.
+    sizes : tuple of int
+        Layer widths, the input first.
+    biases : tuple of bool
+        For each layer but the input, whether it has biases.
+    weight_ends, bias_ends : tuple of int
+        Where each layer's weights and biases end, after where the first layer's begin.
     """
 
     sizes: tuple[int, ...]
@@ -110,14 +152,27 @@ class Layout:
 
     @property
     def n_weights(self) -> int:
+        """How many weights there are; they lie before all biases."""
         return self.weight_ends[-1]
 
     @property
     def size(self) -> int:
+        """How many parameters there are."""
         return self.bias_ends[-1]
 
     def views(self, flat: Array) -> list[Parameters]:
-        """Each layer's (n_out, n_in) weights and (n_out,) biases in `flat`, an array of `size`."""
+        """Each layer's part of an array.
+
+        Parameters
+        ----------
+        flat : array of shape (size,)
+            Shaped like the parameters.
+
+        Returns
+        -------
+        list of Parameters
+            Views of `flat`, one for each layer but the input.
+        """
         views: list[Parameters] = []
         places = zip(pairwise(self.weight_ends), pairwise(self.bias_ends), strict=True)
         for (n_in, n_out), (weights, biases) in zip(pairwise(self.sizes), places, strict=True):

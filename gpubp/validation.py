@@ -1,104 +1,34 @@
-"""Checks of what a user gives, before anything changes: one sentence that names the argument, what came
-and what was expected."""
+"""Checks of what a user gives, before anything changes.
+
+A message is one sentence that names the argument, what came and what was expected.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from .backends import Array, Backend, backend_of, get_backend
-from .errors import unknown_name
-from .kernels import ACTIVATIONS, COSTS, PRECISIONS, Activation, Cost
+from .arrays import as_array, home_of, namespace
+from .backends import Array
+from .kernels import Cost
 
 __all__ = [
-    "as_array",
+    "check_finite",
+    "check_fits",
     "check_flag",
     "check_inputs",
     "check_number",
-    "check_precision",
+    "check_shapes",
     "check_targets",
     "check_weights",
-    "get_activation",
-    "get_cost",
-    "is_sparse",
 ]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
-
-
-def get_activation(activation: str | Activation, **parameters: float) -> Activation:
-    """An activation by name, with other parameters than its defaults if given.
-
-    Raises
-    ------
-    ValueError : the name or a parameter's is unknown, or a parameter is out of its range.
-    TypeError : neither a name nor an `Activation`.
-
-    Examples
-    --------
-    >>> get_activation("leaky_relu", slope=0.2)
-    <activation leaky_relu, slope=0.2: z if z > 0 else slope z, 0 <= slope < 1>
-    """
-    if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            raise unknown_name("activation", activation, ACTIVATIONS)
-        activation = ACTIVATIONS[activation]
-    elif not isinstance(activation, Activation):
-        raise TypeError(f"activation is {activation!r}, expected a name or an Activation")
-    owner = f"activation {activation.name!r}"
-    return activation.with_parameters(**_checked(owner, parameters, activation.parameters))
-
-
-def get_cost(cost: str | Cost, **parameters: float) -> Cost:
-    """A cost by name, with other parameters than its defaults if given.
-
-    Raises
-    ------
-    ValueError, TypeError : as `get_activation`.
-
-    Examples
-    --------
-    >>> get_cost("huber", threshold=2.0).parameters
-    {'threshold': 2.0}
-    """
-    if isinstance(cost, str):
-        if cost not in COSTS:
-            raise unknown_name("cost", cost, COSTS)
-        cost = COSTS[cost]
-    elif not isinstance(cost, Cost):
-        raise TypeError(f"cost is {cost!r}, expected a name or a Cost")
-    smoothing = ("label_smoothing",) if cost.targets == "class" else ()
-    known = (*cost.parameters, *smoothing)
-    return cost.with_parameters(**_checked(f"cost {cost.name!r}", parameters, known))
-
-
-# For each parameter of an activation or a cost: lowest, highest, whether the lowest is excluded.
-_RANGES: Mapping[str, tuple[float, float, bool]] = {
-    "slope": (0, 1, False),
-    "alpha": (0, math.inf, True),
-    "scale": (0, math.inf, True),
-    "threshold": (0, math.inf, True),
-    "quantile": (0, 1, True),
-    "label_smoothing": (0, 1, False),
-}
-
-
-def _checked(owner: str, given: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
-    """Parameters that `owner` has, finite and in range, as Python's own numbers."""
-    for name, value in given.items():
-        if name not in known:
-            raise unknown_name(f"parameter of {owner}", name, known)
-        low, high, open_low = _RANGES.get(name, (-math.inf, math.inf, False))
-        check_number(name, value, low, high, open_low=open_low)
-        if not abs(value) < math.inf:
-            raise ValueError(f"{name} is {value!r}, expected a finite number")
-    return {name: float(value) for name, value in given.items()}
 
 
 def check_number(
@@ -111,7 +41,26 @@ def check_number(
     open_high: bool = True,
     whole: bool = False,
 ) -> None:
-    """`value` is a real number in the interval, and whole where asked."""
+    """Check that `value` is a real number in an interval.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls it.
+    value : object
+        Expected to be an int or float, of Python or NumPy; not a bool.
+    low, high : float
+        The interval's ends, -inf or inf where it has none.
+    open_low, open_high : bool, default False and True
+        Whether `low` and `high` are themselves outside; an infinite end never is.
+    whole : bool, default False
+        Whether it must be an integer.
+
+    Raises
+    ------
+    ValueError
+        It is not such a number.
+    """
     kind = "a whole number" if whole else "a number"
     real = isinstance(value, (int, np.integer) if whole else (int, float, np.integer, np.floating))
     inside = (
@@ -128,77 +77,39 @@ def check_number(
 
 
 def check_flag(name: str, value: Any) -> None:
-    """`value` is True or False."""
+    """Check that `value` is True or False, else raise a ValueError."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} is {value!r}, expected True or False")
-
-
-def is_sparse(values: Any) -> bool:
-    """Whether `values` is a sparse matrix or array, of SciPy, CuPy or whoever names its parts alike."""
-    return hasattr(values, "toarray") and hasattr(values, "nnz")
-
-
-def as_array(name: str, values: Any) -> Array:
-    """`values` as a NumPy or CuPy array of numbers in the machine's byte order, where it already lives;
-    lists are converted."""
-    on_device = backend_of(values)
-    if on_device is not None:
-        array = on_device.xp.asarray(values)
-    elif type(values) is np.ndarray:
-        array = values
-    elif isinstance(values, np.ma.MaskedArray):
-        raise ValueError(
-            f"{name} is a masked array, expected a number everywhere, as its .filled(value) has"
-        )
-    elif isinstance(values, np.ndarray):
-        array = values
-    elif is_sparse(values):
-        raise ValueError(f"{name} is sparse, expected a dense array, as its .toarray() gives")
-    elif hasattr(values, "__dlpack_device__") and not hasattr(values, "__array__"):
-        array = _from_dlpack(values)
-    else:
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"{name} is not an array of numbers: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} has dtype {array.dtype}, expected real numbers")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _from_dlpack(values: Any) -> Array:
-    on_cpu = values.__dlpack_device__()[0] == 1
-    return np.from_dlpack(values) if on_cpu else get_backend("cupy").xp.from_dlpack(values)
-
-
-def _namespace(array: Array) -> Any:
-    backend = backend_of(array)
-    return np if backend is None else backend.xp
 
 
 def _where_it_lies(
     check: Callable[Concatenate[Any, _Arguments], _Result],
 ) -> Callable[Concatenate[Any, _Arguments], _Result]:
-    """The check, run on the device where its first argument lies."""
+    """Run the check on the device where its first argument lies."""
 
     @wraps(check)
     def run(values: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        backend = backend_of(values)
-        with nullcontext() if backend is None else backend.use():
+        with home_of(values).use():
             return check(values, *args, **kwargs)
 
     return run
 
 
 def check_finite(name: str, array: Array) -> None:
-    """No NaN and no infinity; says where the first one is."""
+    """Check that `array` holds no NaN and no infinity.
+
+    Raises
+    ------
+    ValueError
+        It holds one; the message says where the first one is.
+    """
     if array.dtype.kind != "f":
         return
-    xp = _namespace(array)
     with np.errstate(all="ignore"):
-        # Of finite numbers the sum may overflow, but where it does not there was no NaN or infinity.
-        if math.isfinite(float(xp.sum(array))):
+        # A finite sum proves that all numbers are finite; finite numbers may still overflow the sum.
+        if math.isfinite(float(array.sum())):
             return
+    xp = namespace(array)
     bad = ~xp.isfinite(array)
     if bool(bad.any()):
         index = tuple(int(k[0]) for k in xp.nonzero(bad))
@@ -208,7 +119,13 @@ def check_finite(name: str, array: Array) -> None:
 
 
 def check_fits(name: str, array: Array | None, dtype: np.dtype[Any]) -> None:
-    """No finite number that `dtype`, the network's, has no room for."""
+    """Check that `dtype`, the network's, has room for the finite numbers of `array`.
+
+    Raises
+    ------
+    ValueError
+        One of them is too large.
+    """
     if array is None or array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize:
         return
     most = float(np.finfo(dtype).max)
@@ -226,11 +143,30 @@ def check_inputs(
     finite: bool = True,
     dtype: np.dtype[Any] | None = None,
 ) -> Array:
-    """x as a (rows, n_in) array; one example (n_in,) becomes one row.
+    """Check the inputs of a network.
+
+    Parameters
+    ----------
+    x : array_like of shape (rows, n_in) or (n_in,)
+        One example of shape (n_in,) becomes one row.
+    n_in : int
+        Width of the input layer.
+    name : str, default "x"
+        What messages call it.
+    finite : bool, default True
+        Whether to look at the values too.
+    dtype : dtype, optional
+        What the values must have room in; None for any.
+
+    Returns
+    -------
+    array of shape (rows, n_in)
+        A NumPy or CuPy array, where `x` is.
 
     Raises
     ------
-    ValueError : wrong width, no rows, not numbers, or (unless finite=False) NaN, infinity or numbers
+    ValueError
+        `x` has the wrong width, no rows or no numbers; or, with `finite`, it holds NaN, infinity or numbers
         too large for `dtype`.
     """
     array = as_array(name, x)
@@ -254,7 +190,7 @@ def check_inputs(
 
 
 def check_shapes(x: Any, y: Any, cost: Cost, sizes: Sequence[int]) -> tuple[Array, Array]:
-    """x and y as a training step takes them, checked but for the values they hold."""
+    """Check the shapes and types of x and y, as a training step takes them, but not their values."""
     x = check_inputs(x, sizes[0], finite=False)
     return x, check_targets(y, cost, len(x), sizes[-1], values=False)
 
@@ -269,14 +205,35 @@ def check_targets(
     values: bool = True,
     dtype: np.dtype[Any] | None = None,
 ) -> Array:
-    """y as integer labels (rows,), for costs that take them, or as (rows, n_out) numbers.
+    """Check the targets of a cost.
 
-    With values=False, what it holds is not looked at.
+    Parameters
+    ----------
+    y : array_like of shape (rows, n_out) or (rows,)
+        Numbers; or, for costs of classes, integer labels of shape (rows,).
+    cost : Cost
+        What they are targets of.
+    rows : int
+        The rows of x.
+    n_out : int
+        Width of the output layer.
+    name : str, default "y"
+        What messages call it.
+    values : bool, default True
+        Whether to look at the values too.
+    dtype : dtype, optional
+        What the values must have room in; None for any.
+
+    Returns
+    -------
+    array of shape (rows,) or (rows, n_out)
+        Integer labels or numbers, where `y` is.
 
     Raises
     ------
-    ValueError : wrong shape or type for this cost, labels out of range, values the cost is not
-        defined for, NaN, infinity or numbers too large for `dtype`.
+    ValueError
+        The shape or type is wrong for this cost; or, with `values`, a label is out of range, the cost is
+        not defined for a number, or `y` holds NaN, infinity or numbers too large for `dtype`.
     """
     array = as_array(name, y)
     if rows == 1 and array.ndim == 0:
@@ -336,7 +293,7 @@ def _check_values(y: Array, cost: Cost, name: str) -> None:
             f"{name} holds {low:g}, expected no negative number for cost {cost.name!r}"
         )
     if cost.targets == "class":
-        xp = _namespace(y)
+        xp = namespace(y)
         off = xp.abs(xp.sum(y, axis=1, dtype=np.float64) - 1)
         row = int(off.argmax())
         if float(off[row]) > 1e-3:
@@ -354,9 +311,31 @@ def check_weights(
     values: bool = True,
     dtype: np.dtype[Any] | None = None,
 ) -> Array | None:
-    """Sample weights as (rows,) numbers, none negative and not all zero; None stays None.
+    """Check sample weights.
 
-    With values=False, what they hold is not looked at; with `dtype`, they must have room in it.
+    Parameters
+    ----------
+    weights : array_like of shape (rows,), or None
+        None stays None.
+    rows : int
+        The rows of x.
+    name : str, default "sample_weight"
+        What messages call it.
+    values : bool, default True
+        Whether to look at the values too.
+    dtype : dtype, optional
+        What the values must have room in; None for any.
+
+    Returns
+    -------
+    array of shape (rows,) or None
+        The weights, where they are.
+
+    Raises
+    ------
+    ValueError
+        The shape is wrong; or, with `values`, a weight is negative, NaN, infinite or too large for `dtype`,
+        or all are zero.
     """
     if weights is None:
         return None
@@ -375,33 +354,3 @@ def check_weights(
     if dtype is not None:
         check_fits(name, array, dtype)
     return array
-
-
-def check_precision(precision: Any, dtype: Any) -> str | None:
-    """What matmuls round to, if they do: the name of a precision, for a float32 network."""
-    if precision is None:
-        return None
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if str(dtype) != "float32":
-        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
-    return precision
-
-
-def check_sizes(sizes: Any) -> tuple[int, ...]:
-    """Layer widths: two or more positive whole numbers."""
-    if not isinstance(sizes, Sequence) and not isinstance(sizes, np.ndarray):
-        raise TypeError(f"sizes is {sizes!r}, expected layer widths such as (784, 256, 10)")
-    if len(sizes) < 2:
-        raise ValueError(f"sizes is {tuple(sizes)!r}, expected an input and at least one layer")
-    for size in sizes:
-        check_number("each of sizes", size, 1, math.inf, whole=True)
-    return tuple(int(size) for size in sizes)
-
-
-def move(array: Array, backend: Backend) -> Array:
-    """`array` on `backend`, dense: unchanged if it is so, else copied."""
-    if backend.owns(array):
-        return array if array.flags.c_contiguous else backend.asarray(array)
-    source = backend_of(array)
-    return backend.asarray(array if source is None else source.to_numpy(array))

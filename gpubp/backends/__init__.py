@@ -13,6 +13,8 @@ import re
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy as cupy_backend
 from .base import Array, Backend, Rows, on_device
@@ -103,10 +105,26 @@ def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
 
 
 def backend_of(array: Any) -> Backend | None:
-    """The backend whose array `array` is, or None for anything else; never imports CuPy."""
+    """The backend that an array belongs to.
+
+    Parameters
+    ----------
+    array : object
+        A NumPy or CuPy array, or any other with `__cuda_array_interface__`.
+
+    Returns
+    -------
+    Backend or None
+        NumPy's, or that of the device where the array lies; None for what is neither kind of array, such
+        as a list. CuPy is imported only for an array on a device.
+    """
+    if isinstance(array, np.ndarray):
+        return _numpy()
     try:
         on_gpu = hasattr(array, "__cuda_array_interface__")
-    except RuntimeError:  # of a PyTorch tensor that wants a gradient; it says so where it is used
+    except (
+        RuntimeError
+    ):  # a PyTorch tensor that requires a gradient; it is refused where it is used
         on_gpu = True
     if on_gpu:
         device = getattr(array, "device", None)

@@ -11,9 +11,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from ..backends import Array, backend_of
+from ..arrays import dense, home_of, move, namespace, to_host
+from ..backends import Array
 from .base import BaseMLP, Task
-from .data import CHUNK_ROWS, check_inputs_like_fit, dense, on_host, outputs_of
+from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
 
 __all__ = ["MLPClassifier"]
 
@@ -77,7 +78,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """
 
     def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
-        y = dense(on_host(y))
+        y = dense(to_host(y))
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
@@ -132,7 +133,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self
         """
         first = not hasattr(self, "network_")
-        if first and classes is None and not type_of_target(on_host(y)).startswith("multilabel"):
+        if first and classes is None and not type_of_target(to_host(y)).startswith("multilabel"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -142,8 +143,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The result is where X is, except that classes which are not numbers are on the host.
         """
         outputs = self._outputs(X)
-        home = backend_of(outputs)
-        xp = np if home is None else home.xp
+        xp = namespace(outputs)
         if self._multilabel:
             return (outputs > 0.5).astype(np.int64)
         if self.n_outputs_ > 1:
@@ -151,16 +151,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         else:
             chosen = xp.minimum(outputs[:, 0] > 0.5, len(self.classes_) - 1)
         chosen = chosen.astype(np.int64)
-        if home is not None and self.classes_.dtype.kind in "biuf":
-            return home.asarray(self.classes_)[chosen]
-        return self.classes_[on_host(chosen)]
+        if self.classes_.dtype.kind in "biuf":
+            return move(self.classes_, home_of(outputs))[chosen]
+        return self.classes_[to_host(chosen)]
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), ordered as classes_, where X is."""
         outputs = self._outputs(X)
         if self.n_outputs_ > 1:
             return outputs
-        xp = getattr(backend_of(outputs), "xp", np)
+        xp = namespace(outputs)
         return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -171,10 +171,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         for first in range(0, X.shape[0], CHUNK_ROWS):
             z = self.network_.forward(dense(X[first : first + CHUNK_ROWS])).z[-1]
             parts.append(self._log_probabilities(z))
-        return getattr(backend_of(parts[0]), "xp", np).concatenate(parts)
+        return namespace(parts[0]).concatenate(parts)
 
     def _log_probabilities(self, z: Array) -> Array:
-        xp = getattr(backend_of(z), "xp", np)
+        xp = namespace(z)
         if self.out_activation_ == "softmax":
             shifted = z - xp.max(z, axis=1, keepdims=True)
             return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
@@ -185,8 +185,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The (weighted) share of rows whose prediction is y, in all labels if there are several."""
-        predicted, weights = on_host(self.predict(X)), on_host(sample_weight)
-        return float(accuracy_score(on_host(y), predicted, sample_weight=weights))
+        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_array
 
-from ..backends import Array, backend_of
+from ..arrays import as_array, is_on_host, is_sparse, to_host
+from ..backends import Array
 from ..network import Network
 from ..training.evaluation import CHUNK_ROWS
-from ..validation import as_array, check_inputs
+from ..validation import check_inputs
 
 try:
     from sklearn.utils.validation import validate_data
@@ -28,16 +28,8 @@ __all__ = [
     "batches_of",
     "check_data",
     "check_inputs_like_fit",
-    "dense",
-    "on_host",
     "outputs_of",
 ]
-
-
-def on_host(array: Any) -> Any:
-    """A device's array as NumPy's; anything else unchanged."""
-    home = backend_of(array)
-    return array if home is None else home.to_numpy(array)
 
 
 def check_data(
@@ -47,9 +39,9 @@ def check_data(
 
     With `reset`, the estimator learns its number of features (and their names, if X has names).
     """
-    if backend_of(X) is None:
+    if is_on_host(X):
         X, y = validate_data(
-            estimator, X, on_host(y), reset=reset, accept_sparse="csr", dtype=dtype,
+            estimator, X, to_host(y), reset=reset, accept_sparse="csr", dtype=dtype,
             multi_output=True, **y_checks,
         )  # fmt: skip
         return X, _without_column(y)
@@ -57,7 +49,7 @@ def check_data(
         X = as_array("X", X)
         estimator.n_features_in_ = int(X.shape[-1])
     X = check_inputs(X, estimator.n_features_in_, "X")
-    if backend_of(y) is None:
+    if is_on_host(y):
         y = check_array(y, ensure_2d=False, accept_sparse="csr", dtype=None, input_name="y")
     return X, _without_column(y)
 
@@ -65,12 +57,12 @@ def check_data(
 def _without_column(y: Any) -> Any:
     if y.ndim == 1 or y.shape[1] > 1:
         return y
-    return column_or_1d(y, warn=True) if backend_of(y) is None else y[:, 0]
+    return column_or_1d(y, warn=True) if is_on_host(y) else y[:, 0]
 
 
 def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """X to predict for, checked against what `fit` saw."""
-    if backend_of(X) is not None:
+    if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
     return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
 
@@ -85,19 +77,14 @@ class _DenseSlices:
         return self.matrix[rows].toarray()
 
 
-def dense(matrix: Any) -> Any:
-    """A sparse matrix as an array; anything else unchanged."""
-    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
-
-
 def batches_of(X: Any) -> Any:
     """X as `Trainer.fit` takes it."""
-    return _DenseSlices(X) if scipy.sparse.issparse(X) else X
+    return _DenseSlices(X) if is_sparse(X) else X
 
 
 def outputs_of(network: Network, X: Any) -> Array:
     """The network's outputs, (n_samples, n_outputs), where X is; a CSR matrix goes in by chunks."""
-    if not scipy.sparse.issparse(X):
+    if not is_sparse(X):
         return network.predict(X)
     chunks = range(0, X.shape[0], CHUNK_ROWS)
     return np.concatenate([network.predict(X[k : k + CHUNK_ROWS].toarray()) for k in chunks])

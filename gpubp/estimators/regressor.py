@@ -10,11 +10,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ..arrays import dense, to_host
 from ..backends import Array, Backend
 from ..errors import unknown_name
 from ..kernels import COSTS, Activation, Cost
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, dense, on_host, outputs_of
+from .data import check_inputs_like_fit, outputs_of
 
 __all__ = ["MLPRegressor"]
 
@@ -150,8 +151,8 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R², 1 - Σ (y - a)² / Σ (y - mean y)², weighted if sample_weight is given; 1 is best."""
-        predicted, weights = on_host(self.predict(X)), on_host(sample_weight)
-        return float(r2_score(on_host(y), predicted, sample_weight=weights))
+        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        return float(r2_score(to_host(y), predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

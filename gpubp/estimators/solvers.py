@@ -14,13 +14,13 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from ..backends import Array, backend_of
+from ..arrays import dense, move, take, to_host
+from ..backends import Array
 from ..network import Network
 from ..training import Callback, History, Optimizer, Trainer, get_optimizer
 from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import Schedule
-from ..validation import move
-from .data import batches_of, dense, on_host, outputs_of
+from .data import batches_of, outputs_of
 
 __all__ = ["Examples", "Record", "fit_batches", "fit_lbfgs"]
 
@@ -49,9 +49,7 @@ class Examples:
 
     def take(self, rows: Any) -> Examples:
         """These rows, an array of numbers, wherever each array is."""
-        taken = [
-            None if a is None else _take(a, rows) for a in (self.X, self.targets, self.weights)
-        ]
+        taken = [None if a is None else take(a, rows) for a in (self.X, self.targets, self.weights)]
         return Examples(*taken)
 
     @property
@@ -148,14 +146,6 @@ class _Progress(Callback):
             trainer.stop("converged")
 
 
-def _take(array: Array, rows: Any) -> Array:
-    home = backend_of(array)
-    if home is None:
-        return array[rows]
-    with home.use():
-        return array[home.asarray(rows)]
-
-
 def _penalty(network: Network, l2: float) -> float:
     """½ l2 Σ w²."""
     if not l2:
@@ -187,10 +177,10 @@ def fit_batches(
     if settings.early_stopping:
         train, held_out = _split(settings, examples.targets, rng)
         validation, examples = examples.take(held_out), examples.take(train)
-        targets, weights = on_host(validation.targets), on_host(validation.weights)
+        targets, weights = to_host(validation.targets), to_host(validation.weights)
 
         def score() -> float:
-            outputs = on_host(outputs_of(network, validation.X))
+            outputs = to_host(outputs_of(network, validation.X))
             return float(settings._score(outputs, targets, weights))
 
     rows = len(examples)
@@ -226,7 +216,7 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
         np.arange(len(targets)),
         random_state=rng,
         test_size=settings.validation_fraction,
-        stratify=on_host(targets) if two_classes else None,
+        stratify=to_host(targets) if two_classes else None,
     )
     if len(held_out) < 2:
         raise ValueError(

@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import as_array, is_on_host, is_sparse, move, to_host
 from ..backends import Array, Rows, backend_of
 from ..network import Network
-from ..validation import (
-    as_array,
-    check_inputs,
-    check_targets,
-    check_weights,
-    is_sparse,
-    move,
-)
+from ..validation import check_inputs, check_targets, check_weights
 
 __all__ = ["Data"]
 
@@ -54,7 +48,7 @@ class Data:
         self.streamed = self.streamed or self._streamed_y
         self.labels = len(y.shape) == 1 and cost.targets == "class"
         weights = check_weights(sample_weight, self.rows, f"{name}sample_weight", dtype=dtype)
-        self.weights = None if weights is None else _host(weights)
+        self.weights = None if weights is None else to_host(weights)
         self.source = Rows(None)
         if not self.streamed:
             try:
@@ -107,26 +101,19 @@ class Data:
 
     def _bring(self, name: str, array: Array) -> Array:
         """One batch's rows on the device."""
-        on_host = backend_of(array) is None
-        return self._feed(name, array) if on_host else move(array, self._network.backend)
+        if is_on_host(array):
+            return self._feed(name, array)
+        return move(array, self._network.backend)
 
 
 def _is_sliceable(data: Any) -> bool:
     if isinstance(data, np.memmap):
         return True
     array_like = (
-        isinstance(data, np.ndarray)
-        or hasattr(data, "__array__")
-        or hasattr(data, "__dlpack__")
-        or backend_of(data) is not None
+        backend_of(data) is not None or hasattr(data, "__array__") or hasattr(data, "__dlpack__")
     )
     has_rows = hasattr(data, "shape") and hasattr(data, "__getitem__") and not is_sparse(data)
     return has_rows and (not array_like or type(data).__module__.partition(".")[0] == "h5py")
-
-
-def _host(array: Array) -> Any:
-    owner = backend_of(array)
-    return np.asarray(array) if owner is None else owner.to_numpy(array)
 
 
 def _read(name: str, data: Any, rows: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import move
 from ..backends import Array, Backend, Rows, on_device
 from ..backprop import backpropagate
 from ..errors import DivergenceError
@@ -23,7 +24,7 @@ from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
 from ..problem import Problem
-from ..validation import check_number, check_shapes, check_weights, move
+from ..validation import check_number, check_shapes, check_weights
 from ..workspace import Workspace
 from . import settings
 from .callbacks import Callback, EarlyStopping, as_callbacks, as_early_stopping

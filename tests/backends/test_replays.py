@@ -136,7 +136,7 @@ def test_predictions_are_replayed_and_follow_the_parameters(replaying: CupyBacke
         twin.parameters *= factor
         result = replaying.to_numpy(network.predict(x))
         np.testing.assert_allclose(result, twin.predict(X), rtol=1e-4, atol=1e-5)
-    (replay,) = [replay for _, _, replay in network._predictors.values()]
+    (replay,) = [captured.replay for captured in network._predictor.captured.values()]
     assert isinstance(replay, CapturedStep) and replay.captured + replay.written_down == 1
 
 

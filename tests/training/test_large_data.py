@@ -12,10 +12,10 @@ import pytest
 import scipy.sparse
 
 from gpubp import Callback, Network, Trainer
+from gpubp.arrays import as_array
 from gpubp.backends import Backend
 from gpubp.training import evaluation
 from gpubp.training.data import Data
-from gpubp.validation import as_array
 from gpubp.workspace import Workspace
 
 ROWS, N_IN, N_OUT, BATCH = 17, 3, 2, 4

@@ -1,4 +1,8 @@
-"""Networks in .safetensors files: written whole or not at all, read without executing anything."""
+"""Networks in .safetensors files.
+
+A file is written whole or not at all, and read without executing anything. Each layer's arrays are called
+layers.<k>.weights and layers.<k>.biases; the rest is JSON in the metadata.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,59 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from .backends import Backend, get_backend
-from .kernels import ACTIVATIONS, COSTS, Activation, Cost
-from .validation import check_precision, check_sizes, get_activation, get_cost
+from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
+from ..layers import Parameters
+from ..registry import get_activation, get_cost
+from .arguments import check_sizes
 
-if TYPE_CHECKING:
-    from .network import Network
-
-__all__ = ["load", "save"]
+__all__ = ["as_content_errors", "load", "save"]
 
 FORMAT = "1"
 
 
-def save(path: Any, network: Network) -> None:
-    """Write `network`: each layer's arrays under layers.<k>.weights and .biases, the rest as JSON."""
+def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) -> None:
+    """Write a network.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    arguments : mapping of str
+        What a network like it is made with: sizes, hidden (a list of `Activation`), output (an
+        `Activation`), cost (a `Cost`), dtype, biases and dropout (one for each hidden layer).
+    layers : sequence of Parameters
+        NumPy arrays, for each layer but the input.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder to write to.
+    IsADirectoryError
+        `path` is a folder.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file")
-    tensors: dict[str, Any] = {}
-    for k, layer in enumerate(network.layers):
-        tensors[f"layers.{k}.weights"] = network.backend.to_numpy(layer.weights)
-        if layer.biases is not None:
-            tensors[f"layers.{k}.biases"] = network.backend.to_numpy(layer.biases)
-    cost = network.cost_function
+    tensors = {
+        f"layers.{k}.{name}": array
+        for k, layer in enumerate(layers)
+        for name, array in layer._asdict().items()
+        if array is not None
+    }
+    cost = arguments["cost"]
     description = {
-        "sizes": network.sizes,
-        "dtype": str(network.dtype),
-        "biases": network.layout.biases,
-        "dropout": [layer.dropout for layer in network.layers[:-1]],
-        "activations": [_describe(layer.activation) for layer in network.layers],
+        "sizes": arguments["sizes"],
+        "dtype": str(arguments["dtype"]),
+        "biases": arguments["biases"],
+        "dropout": arguments["dropout"],
+        "activations": [_describe(a) for a in (*arguments["hidden"], arguments["output"])],
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
     metadata = {"gpubp": FORMAT, "network": json.dumps(description)}
@@ -76,62 +97,60 @@ def _umask() -> int:
     return mask
 
 
-def load(
-    network: type[Network],
-    path: Any,
-    backend: str | Backend,
-    precision: str | None,
-    custom: Sequence[Activation | Cost],
-) -> Network:
-    """Read what `save` wrote."""
-    if backend != "auto":
-        get_backend(backend)  # which says so where it cannot run, before anything is read
-    with _telling(path):
+def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any], list[Parameters]]:
+    """Read what `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to read.
+    custom : sequence of Activation and Cost
+        Where to look for names that gpubp does not have.
+
+    Returns
+    -------
+    arguments : dict
+        What to make the network with, as `save` takes it.
+    layers : list of Parameters
+        NumPy arrays to copy into its layers; their shapes have been checked.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is not a network, or needs an activation or a cost that is not in `custom`.
+    """
+    with as_content_errors(path):
         metadata, tensors = _read(path)
         if "gpubp" not in metadata:
             raise ValueError("its metadata has no entry 'gpubp'")
     if metadata["gpubp"] != FORMAT:
         raise ValueError(f"{path} has gpubp format {metadata['gpubp']!r}, expected {FORMAT!r}")
-    with _telling(path):
+    with as_content_errors(path):
         description = json.loads(metadata["network"])
         layers, last = description["activations"], description["cost"]
         names, cost_name = [str(layer["name"]) for layer in layers], str(last["name"])
     activations = [_find(path, Activation, name, ACTIVATIONS, custom) for name in names]
     cost = _find(path, Cost, cost_name, COSTS, custom)
-    with _telling(path):
-        sizes, biases = check_sizes(description["sizes"]), description["biases"]
-        _check_shapes(tensors, sizes, biases)
+    with as_content_errors(path):
+        arguments = {name: description[name] for name in ("sizes", "dtype", "biases", "dropout")}
+        sizes = check_sizes(arguments["sizes"])
+        parameters = _layers(tensors, sizes, arguments["biases"])
         *hidden, output = (
             get_activation(activation, **layer["parameters"])
             for activation, layer in zip(activations, layers, strict=True)
         )
-        parameters = dict(last["parameters"])
+        options = dict(last["parameters"])
         if cost.targets == "class":
-            parameters["label_smoothing"] = last["label_smoothing"]
-    check_precision(precision, description["dtype"])
-    with _telling(path):
-        loaded = network(
-            sizes,
-            hidden=hidden,
-            output=output,
-            cost=get_cost(cost, **parameters),
-            dtype=description["dtype"],
-            backend=backend,
-            biases=biases,
-            initializer="zeros",
-            dropout=description["dropout"],
-            precision=precision,
-        )
-    for k, layer in enumerate(loaded.layers):
-        for name in ("weights", "biases"):
-            if getattr(layer, name) is not None:
-                setattr(layer, name, tensors[f"layers.{k}.{name}"])
-    return loaded
+            options["label_smoothing"] = last["label_smoothing"]
+        arguments |= {"hidden": hidden, "output": output, "cost": get_cost(cost, **options)}
+    return arguments, parameters
 
 
 @contextmanager
-def _telling(path: Any) -> Iterator[None]:
-    """Say of whatever is wrong with the file's content that it is not a network's."""
+def as_content_errors(path: Any) -> Iterator[None]:
+    """Re-raise content errors as 'not a gpubp network'."""
     try:
         yield
     except KeyError as error:
@@ -154,13 +173,24 @@ def _read(path: Any) -> tuple[dict[str, str], dict[str, Any]]:
         raise ValueError(f"it is no whole safetensors file ({error})") from None
 
 
-def _check_shapes(tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequence[bool]) -> None:
-    """Every array of these layers is there: before a network is made as large as the file says."""
-    for k, ((n_in, n_out), biased) in enumerate(zip(pairwise(sizes), biases, strict=False)):
-        for name, shape in (("weights", (n_out, n_in)), ("biases", (n_out,)))[: 1 + bool(biased)]:
-            found = tensors[f"layers.{k}.{name}"].shape
-            if found != shape:
-                raise ValueError(f"layers.{k}.{name} has shape {found}, expected {shape}")
+def _layers(
+    tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequence[bool]
+) -> list[Parameters]:
+    """Each layer's arrays, checked before a network is made as large as the file says."""
+
+    def find(name: str, *expected: int) -> Any:
+        array = tensors[name]
+        if array.shape != expected:
+            raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+        return array
+
+    return [
+        Parameters(
+            find(f"layers.{k}.weights", n_out, n_in),
+            find(f"layers.{k}.biases", n_out) if biased else None,
+        )
+        for k, ((n_in, n_out), biased) in enumerate(zip(pairwise(sizes), biases, strict=False))
+    ]
 
 
 def _find(
@@ -170,6 +200,7 @@ def _find(
     known: Mapping[str, Any],
     custom: Sequence[Activation | Cost],
 ) -> Any:
+    """The entry of this name: the user's own first, then gpubp's."""
     own = {entry.name: entry for entry in custom if isinstance(entry, kind)}
     if name not in own and name not in known:
         raise ValueError(

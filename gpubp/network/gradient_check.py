@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..validation import check_number
 from .network import Network
-from .validation import check_number
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -20,9 +20,13 @@ class GradientCheck:
 
     Attributes
     ----------
-    relative_error : ‖g - d‖ / max(‖g‖, ‖d‖) over the parameters checked; g backprop, d differences.
-    worst : index into `Network.parameters` of the largest absolute difference.
-    checked : how many parameters were compared.
+    relative_error : float
+        ‖g - d‖ / max(‖g‖, ‖d‖) over the parameters checked, where g comes from backpropagation and d
+        from differences.
+    worst : int
+        Index into `Network.parameters` of the largest absolute difference.
+    checked : int
+        How many parameters were compared.
     """
 
     relative_error: float
@@ -42,25 +46,40 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare backpropagation with finite differences of the cost.
 
-    Both are computed by a float64 twin of the network on the network's own backend, without dropout,
-    whatever the network's own dtype: what is checked are the equations and that backend's kernels, with
-    these parameters. Differences are central, of fourth order, with errors of about step⁴ and
-    1e-16 / step.
+    A float64 twin of the network computes both, on the network's own backend and without dropout. What is
+    checked are the equations and that backend's kernels, with these parameters. Differences are central and
+    of fourth order; their errors are about step⁴ and 1e-16 / step.
 
     Parameters
     ----------
-    step : change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
-    max_parameters : compare no more than so many, drawn with `seed`; 1 or more.
+    network : Network
+        What to check; it is not changed.
+    x, y, sample_weight : array_like
+        As in `Network.backprop`.
+    step : float, default 1e-3
+        Change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
+    max_parameters : int, default 1000
+        Compare at most so many parameters, drawn at random; 1 or more.
+    seed : int, default 0
+        What they are drawn from.
 
     Returns
     -------
-    GradientCheck; a relative error below 1e-7 is what a smooth network gives. Kinks (relu, say) that
-    lie within a step of some z add to it.
+    GradientCheck
+        A smooth network gives a relative error below 1e-7. Kinks, of relu say, that lie within a step of
+        some z add to it.
 
     Raises
     ------
-    ValueError : x, y or sample_weight is not what the network takes, or step, max_parameters or seed is
-        out of its range; the message says which.
+    ValueError
+        x, y or sample_weight is not what the network takes, or step, max_parameters or seed is out of its
+        range; the message says which.
+
+    Examples
+    --------
+    >>> network = Network((2, 3, 1), hidden="tanh", backend="numpy", seed=0)
+    >>> check_gradients(network, [[0.5, -1.0]], [[0.2]]).relative_error < 1e-7
+    True
     """
     check_number("step", step, 0, 1, open_low=True)
     check_number("max_parameters", max_parameters, 1, math.inf, whole=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .kernels import Activation
+from ..arrays import as_array
+from ..kernels import Activation
+from ..layers import Layout
+from ..validation import check_finite, check_fits
 
-__all__ = ["INITIALIZERS", "Initializer", "default_initializer"]
+__all__ = ["INITIALIZERS", "Initializer", "default_initializer", "initial_parameters"]
 
 Initializer = Callable[[np.random.Generator, tuple[int, int]], Any]
-"""(rng, (n_out, n_in)) -> weights of that shape."""
+"""A function (rng, (n_out, n_in)) -> weights of that shape."""
 
 
 def _normal(variance: Callable[[int, int], float]) -> Initializer:
@@ -71,8 +74,53 @@ _SATURATING = {"sigmoid", "tanh", "softmax", "identity", "hard_sigmoid", "hard_t
 
 
 def default_initializer(activation: Activation) -> str:
-    """The initializer made for an activation: lecun_normal for selu, glorot_uniform for the
-    saturating ones and identity, he_normal for the rest."""
+    """The name of the initializer made for an activation.
+
+    It is lecun_normal for selu, glorot_uniform for identity and those that saturate, and he_normal for the
+    rest.
+    """
     if activation.name == "selu":
         return "lecun_normal"
     return "glorot_uniform" if activation.name in _SATURATING else "he_normal"
+
+
+def initial_parameters(
+    layout: Layout,
+    initializers: Sequence[Initializer],
+    rng: np.random.Generator,
+    dtype: np.dtype[Any],
+) -> Any:
+    """Draw the weights of each layer in turn; biases are 0.
+
+    Parameters
+    ----------
+    layout : Layout
+        The places of the parameters.
+    initializers : sequence of Initializer
+        One for each layer but the input.
+    rng : numpy.random.Generator
+        What they draw from.
+    dtype : dtype
+        Of the parameters.
+
+    Returns
+    -------
+    numpy.ndarray of shape (layout.size,)
+        The parameters.
+
+    Raises
+    ------
+    ValueError
+        An initializer gives another shape, or numbers that are not finite or too large for `dtype`.
+    """
+    values = np.zeros(layout.size, dtype)
+    for (weights, _), initialize in zip(layout.views(values), initializers, strict=True):
+        drawn = as_array("what initializer gave", initialize(rng, weights.shape))
+        if drawn.shape != weights.shape:
+            raise ValueError(
+                f"initializer gave shape {drawn.shape}, expected {weights.shape} (n_out, n_in)"
+            )
+        check_finite("what initializer gave", drawn)
+        check_fits("what initializer gave", drawn, dtype)
+        weights[...] = drawn
+    return values

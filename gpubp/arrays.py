@@ -1,0 +1,128 @@
+"""Arrays of every kind that users bring: where they live, and how they are converted and moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backends import Array, Backend, backend_of, get_backend
+
+__all__ = [
+    "as_array",
+    "dense",
+    "home_of",
+    "is_on_host",
+    "is_sparse",
+    "move",
+    "namespace",
+    "take",
+    "to_host",
+]
+
+
+def home_of(values: Any) -> Backend:
+    """The backend that `values` belongs to: NumPy for all that is not an array of another backend."""
+    backend = backend_of(values)
+    return get_backend("numpy") if backend is None else backend
+
+
+def namespace(array: Array) -> Any:
+    """The module whose functions take `array`: numpy or cupy."""
+    return home_of(array).xp
+
+
+def is_on_host(values: Any) -> bool:
+    """Whether `values` lies in the host's memory, as lists, data frames and NumPy's arrays do."""
+    return namespace(values) is np
+
+
+def is_sparse(values: Any) -> bool:
+    """Whether `values` is a sparse matrix or array of SciPy, CuPy or any library with the same names."""
+    return hasattr(values, "toarray") and hasattr(values, "nnz")
+
+
+def as_array(name: str, values: Any) -> Array:
+    """Convert `values` to an array of real numbers, in the memory where they are.
+
+    Parameters
+    ----------
+    name : str
+        What error messages call the values.
+    values : array_like
+        A NumPy or CuPy array, anything with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or
+        nested sequences of numbers.
+
+    Returns
+    -------
+    array
+        A NumPy or CuPy array in the machine's byte order; `values` itself where it is one.
+
+    Raises
+    ------
+    ValueError
+        The values are masked, sparse or ragged, or are not real numbers.
+    """
+    if isinstance(values, np.ndarray):
+        if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
+            raise ValueError(
+                f"{name} is a masked array, expected a number everywhere, as its .filled(value) has"
+            )
+        array = values
+    elif not is_on_host(values):
+        array = namespace(values).asarray(values)
+    elif is_sparse(values):
+        raise ValueError(f"{name} is sparse, expected a dense array, as its .toarray() gives")
+    elif hasattr(values, "__dlpack_device__") and not hasattr(values, "__array__"):
+        array = _from_dlpack(values)
+    else:
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} has dtype {array.dtype}, expected real numbers")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _from_dlpack(values: Any) -> Array:
+    on_cpu = values.__dlpack_device__()[0] == 1
+    return np.from_dlpack(values) if on_cpu else get_backend("cupy").xp.from_dlpack(values)
+
+
+def move(array: Array, backend: Backend) -> Array:
+    """Bring `array` to `backend`.
+
+    Parameters
+    ----------
+    array : array_like
+        An array of any backend, or what NumPy makes one of.
+    backend : Backend
+        Where to bring it.
+
+    Returns
+    -------
+    array
+        C-contiguous; `array` itself where it is so and lies there already, else a copy.
+    """
+    if backend.owns(array):
+        return array if array.flags.c_contiguous else backend.asarray(array)
+    home = home_of(array)
+    return backend.asarray(array if home is backend else home.to_numpy(array))
+
+
+def to_host(values: Any) -> Any:
+    """A device's array as NumPy's; anything else unchanged."""
+    return values if is_on_host(values) else home_of(values).to_numpy(values)
+
+
+def take(array: Array, rows: Any) -> Array:
+    """The rows of these numbers, in the memory where the array, or sparse matrix, lies."""
+    home = home_of(array)
+    with home.use():
+        return array[home.asarray(rows)]
+
+
+def dense(values: Any) -> Any:
+    """A sparse matrix as an array; anything else unchanged."""
+    return values.toarray() if is_sparse(values) else values

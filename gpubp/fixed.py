@@ -1,0 +1,53 @@
+"""Attributes that are set once, when an object is made, and are read-only from then on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+__all__ = ["Fixed"]
+
+T = TypeVar("T")
+
+
+class Fixed(Generic[T]):
+    """An attribute that cannot be changed once it has a value.
+
+    The value lies in the instance's own dict, where Python finds it without calling anything. A pickle or a
+    copy that fills that dict directly is not hindered.
+
+    Parameters
+    ----------
+    instead : str, optional
+        What to do instead of changing the attribute. By default, to make a new object of the class with
+        another value.
+
+    Examples
+    --------
+    >>> class Circle:
+    ...     radius = Fixed[float]()
+    >>> circle = Circle()
+    >>> circle.radius = 2.0
+    >>> circle.radius = 3.0
+    Traceback (most recent call last):
+        ...
+    AttributeError: a circle's radius cannot be changed; make a new Circle with it
+    """
+
+    def __init__(self, instead: str = "") -> None:
+        self._instead = instead
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner.__name__, name
+
+    def __set__(self, instance: Any, value: T) -> None:
+        values = vars(instance)
+        if self._name in values:
+            instead = self._instead or f"make a new {self._owner} with it"
+            raise AttributeError(
+                f"a {self._owner.lower()}'s {self._name} cannot be changed; {instead}"
+            )
+        values[self._name] = value
+
+    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+
+        def __get__(self, instance: object, owner: type) -> T: ...

@@ -1,0 +1,161 @@
+"""The constructor's arguments: checked, and made into what a network is built of."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels import COSTS, PRECISIONS, Activation, Cost
+from ..registry import get_activation, get_cost, look_up
+from ..validation import check_number
+from .initializers import INITIALIZERS, Initializer, default_initializer
+
+__all__ = [
+    "activation_of_each",
+    "bias_of_each",
+    "check_dtype",
+    "check_precision",
+    "check_sizes",
+    "choose_cost",
+    "dropout_of_each",
+    "initializer_of_each",
+    "random_generator",
+]
+
+
+def check_sizes(sizes: Any) -> tuple[int, ...]:
+    """Layer widths: two or more positive whole numbers."""
+    if not isinstance(sizes, Sequence) and not isinstance(sizes, np.ndarray):
+        raise TypeError(f"sizes is {sizes!r}, expected layer widths such as (784, 256, 10)")
+    if len(sizes) < 2:
+        raise ValueError(f"sizes is {tuple(sizes)!r}, expected an input and at least one layer")
+    for size in sizes:
+        check_number("each of sizes", size, 1, math.inf, whole=True)
+    return tuple(int(size) for size in sizes)
+
+
+def check_dtype(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64, by name, as a type or as a dtype."""
+    for known in (np.dtype(np.float32), np.dtype(np.float64)):
+        if dtype in (known, known.name, known.type):
+            return known
+    raise ValueError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+
+
+def check_precision(precision: Any, dtype: Any) -> str | None:
+    """The name of what a float32 network's matmuls round their operands to, or None."""
+    if precision is None:
+        return None
+    name = look_up("precision", precision, PRECISIONS).name
+    if str(dtype) != "float32":
+        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
+    return name
+
+
+def random_generator(seed: Any) -> np.random.Generator:
+    """The generator given, or a new one of this seed; of an unpredictable one for None."""
+    if seed is None or isinstance(seed, np.random.Generator):
+        return np.random.default_rng(seed)
+    check_number("seed", seed, 0, math.inf, whole=True)
+    return np.random.default_rng(int(seed))
+
+
+def activation_of_each(hidden: Any, output: Any, depth: int) -> list[Activation]:
+    """The activations of `depth` layers, the output's last."""
+    given = _for_each("hidden", hidden, depth - 1, (str, Activation))
+    activations = [_activation("hidden", activation) for activation in given]
+    if isinstance(hidden, str):
+        _activation("hidden", hidden)  # also where there is no hidden layer
+    for activation in activations:
+        if activation.rowwise:
+            raise ValueError(f"hidden is {activation.name!r}, which only an output layer can have")
+    return [*activations, _activation("output", output)]
+
+
+def dropout_of_each(dropout: Any, depth: int) -> list[float]:
+    """The dropout rates of `depth` layers; the output layer's is 0."""
+    rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
+    for rate in [dropout] if isinstance(dropout, numbers.Real) else rates:
+        check_number("dropout", rate, 0, 1)
+    return [*map(float, rates), 0.0]
+
+
+def bias_of_each(biases: Any, depth: int) -> tuple[bool, ...]:
+    """For each of `depth` layers, whether it has biases."""
+    given = _for_each("biases", biases, depth, (bool, np.bool_))
+    if not all(isinstance(entry, bool | np.bool_) for entry in given):
+        raise TypeError(f"biases is {biases!r}, expected True or False, or one for each layer")
+    return tuple(bool(entry) for entry in given)
+
+
+def initializer_of_each(initializer: Any, activations: Sequence[Activation]) -> list[Initializer]:
+    """The initializer of each layer; None gives the one made for its activation."""
+    given = _for_each("initializer", initializer, len(activations), (str, type(None)), callable)
+    return [_initializer(*pair) for pair in zip(given, activations, strict=True)]
+
+
+def choose_cost(cost: str | Cost | None, output: Activation) -> Cost:
+    """The cost given, or the partner of the output's activation.
+
+    Warns
+    -----
+    UserWarning
+        The output goes beyond what the cost is defined for.
+    """
+    if cost is None:
+        partners = [entry.name for entry in COSTS.values() if entry.canonical == output.name]
+        cost = partners[0] if partners else "quadratic"
+    chosen = get_cost(cost)
+    low, high = output.output_range
+    if low < chosen.domain[0] or high > chosen.domain[1]:
+        low, high = chosen.domain
+        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"above {low:g}"
+        warnings.warn(
+            f"cost {chosen.name!r} is defined for outputs {bounds}, but output {output.name!r} gives"
+            f" {output.output_range[0]:g} to {output.output_range[1]:g}; outside, the cost is that of"
+            " the nearest such output, and its derivative 0",
+            UserWarning,
+            stacklevel=3,
+        )
+    return chosen
+
+
+def _for_each(
+    name: str,
+    value: Any,
+    count: int,
+    single: tuple[type, ...],
+    also: Callable[[Any], bool] = lambda value: False,
+) -> list[Any]:
+    """One value for each of `count` layers: `value` itself if it is a single one, else its entries."""
+    if isinstance(value, single) or also(value):
+        return [value] * count
+    try:
+        values = list(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected one, or a sequence of {count}") from None
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} entries, expected one, or {count}")
+    return values
+
+
+def _activation(argument: str, activation: Any) -> Activation:
+    try:
+        return get_activation(activation)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{argument}: {error}") from None
+
+
+def _initializer(initializer: str | Initializer | None, activation: Activation) -> Initializer:
+    if initializer is None:
+        initializer = default_initializer(activation)
+    if isinstance(initializer, str):
+        return look_up("initializer", initializer, INITIALIZERS)
+    if not callable(initializer):
+        raise TypeError(f"initializer is {initializer!r}, expected a name or a callable")
+    return initializer

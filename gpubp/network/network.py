@@ -1,0 +1,406 @@
+"""Network: layers over one flat array of parameters, and what a user asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..arrays import home_of, move
+from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..fixed import Fixed
+from ..kernels import PRECISIONS, Activation, Cost, OutputHead
+from ..layers import Layer, Layout, assign
+from ..problem import Problem, Rounding
+from ..validation import check_inputs, check_targets, check_weights
+from . import arguments, passes, storage
+from .initializers import Initializer, initial_parameters
+from .predictor import Predictor
+from .results import Backprop, Forward
+
+__all__ = ["Network"]
+
+
+class Network:
+    """A fully connected network.
+
+    Several threads may predict with one network at the same time; they take turns.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Layer widths, the input first: (784, 256, 10).
+    hidden : str, Activation or sequence of them, default "relu"
+        Activation of the hidden layers, or one for each.
+    output : str or Activation, default "identity"
+        Activation of the output layer.
+    cost : str or Cost, optional
+        By default the output's canonical partner: cross_entropy for softmax, binary_cross_entropy for
+        sigmoid, poisson for exponential; for other outputs quadratic.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of parameters, activations and gradients.
+    backend : str or Backend, default "auto"
+        "auto", "numpy", "cupy" or, for another device than the first, "cupy:1".
+    seed : int or numpy.random.Generator, optional
+        What initial weights are drawn from.
+    biases : bool or sequence of bool, default True
+        Whether layers have biases, for all or for each.
+    initializer : str, callable or sequence of them, optional
+        Initializer of the weights: he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal,
+        lecun_uniform, orthogonal, zeros, or a function (rng, (n_out, n_in)) -> array. By default the one
+        made for each layer's activation. Biases start at 0.
+    dropout : float or sequence of float, default 0
+        Probability with which training drops each activation of the hidden layers, or one for each layer.
+    precision : {"tf32", "bfloat16", "float16"}, optional
+        What matmuls of a float32 network round their operands to; sums, parameters and all else stay in
+        float32. By default nothing is rounded. A GPU multiplies such numbers many times as fast; the CPU
+        gives the same numbers more slowly.
+
+    Attributes
+    ----------
+    parameters : array of shape (size,)
+        Every weight, then every bias. What is assigned to it is copied into it.
+    layers : tuple of Layer
+        The layers but the input. Their weights (n_out, n_in) and biases (n_out,) are views of `parameters`.
+    sizes : tuple of int
+        Layer widths, the input first.
+    dtype : numpy.dtype
+        Type of parameters, activations and gradients.
+    backend : Backend
+        Where the network computes.
+    cost_function : Cost
+        What training minimises the mean of.
+    output_head : OutputHead
+        The output activation and the cost together.
+    precision : str or None
+        What matmuls round their operands to.
+    layout : Layout
+        The places of weights and biases in `parameters`.
+
+    All but the parameters is read-only: a network with another cost, say, is a new `Network`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is not what is expected; the message names it.
+    BackendUnavailableError
+        The backend cannot run here.
+
+    Warns
+    -----
+    UserWarning
+        The output goes beyond what the cost is defined for.
+
+    Examples
+    --------
+    >>> network = Network((2, 3, 1), hidden="tanh", backend="numpy", seed=0)
+    >>> network
+    Network((2, 3, 1), hidden='tanh', output='identity', cost='quadratic', dtype='float32', backend='numpy')
+    >>> network.predict([[0.0, 1.0], [1.0, 0.0]]).shape
+    (2, 1)
+    >>> [gradient.shape for gradient in network.backprop([[0.0, 1.0]], [[1.0]]).weight_gradients]
+    [(3, 2), (1, 3)]
+    """
+
+    sizes = Fixed[tuple[int, ...]]("make a new Network with them")
+    dtype = Fixed[np.dtype[Any]]()
+    backend = Fixed[Backend]()
+    cost_function = Fixed[Cost]()
+    output_head = Fixed[OutputHead]("make a new Network with another output or cost")
+    precision = Fixed[str | None]()
+    layout = Fixed[Layout]("make a new Network with other sizes or biases")
+    layers = Fixed[tuple[Layer, ...]](
+        "assign to a layer's weights and biases, or make a new Network"
+    )
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        hidden: str | Activation | Sequence[str | Activation] = "relu",
+        output: str | Activation = "identity",
+        cost: str | Cost | None = None,
+        dtype: Any = "float32",
+        backend: str | Backend = "auto",
+        seed: int | np.random.Generator | None = None,
+        biases: bool | Sequence[bool] = True,
+        initializer: str | Initializer | Sequence[str | Initializer] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        precision: str | None = None,
+    ) -> None:
+        self.sizes = arguments.check_sizes(sizes)
+        self.dtype = arguments.check_dtype(dtype)
+        self.precision = arguments.check_precision(precision, self.dtype)
+        depth = len(self.sizes) - 1
+        activations = arguments.activation_of_each(hidden, output, depth)
+        self.cost_function = arguments.choose_cost(cost, activations[-1])
+        rates = arguments.dropout_of_each(dropout, depth)
+        self.layout = Layout(self.sizes, arguments.bias_of_each(biases, depth))
+        initializers = arguments.initializer_of_each(initializer, activations)
+        rng = arguments.random_generator(seed)
+        values = initial_parameters(self.layout, initializers, rng, self.dtype)
+        self.backend = get_backend(backend, self.layout.size)
+        self._adopt(values, activations, rates)
+
+    def _adopt(
+        self, values: Array, activations: Sequence[Activation], dropout: Sequence[float]
+    ) -> None:
+        """Take these parameters, flat, and make the layers that hold views of them."""
+        self._parameters: Array = self.backend.asarray(values)
+        views = self.layout.views(self._parameters)
+        self.layers = tuple(
+            Layer(*view, activation, rate)
+            for view, activation, rate in zip(views, activations, dropout, strict=True)
+        )
+        self.output_head = OutputHead(activations[-1], self.cost_function)
+
+    @property
+    def parameters(self) -> Array:
+        """Every weight, then every bias: an array of shape (size,)."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Any) -> None:
+        assign("parameters", self._parameters, values)
+
+    def __repr__(self) -> str:
+        names = [layer.activation.name for layer in self.layers]
+        hidden = names[0] if len(set(names[:-1])) == 1 else names[:-1]
+        shown = f", hidden={hidden!r}" if len(names) > 1 else ""
+        rounding = f", precision={self.precision!r}" if self.precision else ""
+        return (
+            f"Network({self.sizes}{shown}, output={names[-1]!r}, cost={self.cost_function.name!r},"
+            f" dtype={str(self.dtype)!r}, backend={self.backend.name!r}{rounding})"
+        )
+
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """The dtype that inputs must fit: float16 with that precision, else `dtype`."""
+        return np.dtype(np.float16) if self.precision == "float16" else self.dtype
+
+    @on_device
+    def problem(self, counters: Array | None = None, dropout_seed: int | None = None) -> Problem:
+        """Make what the functions of `gpubp.backprop` compute on, with its own rounded weights.
+
+        Parameters
+        ----------
+        counters : array of int64, shape (2,), optional
+            The step counters; by default zeros.
+        dropout_seed : int, optional
+            Which dropout masks to draw; by default nothing is dropped.
+
+        Returns
+        -------
+        Problem
+            The layers, the output head and the backend.
+        """
+        backend, layout, rounding = self.backend, self.layout, None
+        if counters is None:
+            counters = backend.zeros(2, np.int64)
+        if self.precision is not None:
+            rounded = backend.operands((layout.size,), PRECISIONS[self.precision])
+            rounding = Rounding(
+                PRECISIONS[self.precision],
+                values=self._parameters[: layout.n_weights],
+                rounded=rounded[: layout.n_weights],
+                weights=[weights for weights, _ in layout.views(rounded)],
+            )
+        return Problem(backend, self.layers, self.output_head, counters, rounding, dropout_seed)
+
+    @on_device
+    def forward(self, x: Any) -> Forward:
+        """Compute every z and a.
+
+        Parameters
+        ----------
+        x : array_like of shape (rows, n_in) or (n_in,)
+            The inputs, or those of one example.
+
+        Returns
+        -------
+        Forward
+            New arrays, on the device that x came on.
+
+        Raises
+        ------
+        ValueError
+            x has the wrong shape or type, or holds NaN, infinity or numbers too large for the network's
+            dtype.
+        """
+        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
+        return passes.forward(self.problem(), Rows(move(given, self.backend)), home_of(given))
+
+    @on_device
+    def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
+        """Compute the cost, every z, a and δ, and the gradient by parameters and inputs.
+
+        Parameters
+        ----------
+        x : array_like of shape (rows, n_in) or (n_in,)
+            The inputs, or those of one example.
+        y : array_like of shape (rows, n_out) or (rows,)
+            The targets: numbers, or for costs of classes integer labels or rows of probabilities.
+        sample_weight : array_like of shape (rows,), optional
+            With weights w, the cost is the weighted mean Σ w C / Σ w.
+
+        Returns
+        -------
+        Backprop
+            New arrays. z, a, deltas and input_gradient are on the device that x came on, gradients on that
+            of the parameters.
+
+        Raises
+        ------
+        ValueError
+            x, y or sample_weight is not what the network takes; the message says which.
+        """
+        given, rows = self._rows(x, y, sample_weight)
+        return passes.backpropagate(self.problem(), self.layout, rows, home_of(given))
+
+    @on_device
+    def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the mean cost.
+
+        Parameters
+        ----------
+        x, y, sample_weight : array_like
+            As in `backprop`.
+
+        Returns
+        -------
+        float
+            The mean cost, weighted if sample_weight is given.
+
+        Raises
+        ------
+        ValueError
+            As in `backprop`.
+        """
+        return passes.mean_cost(self.problem(), self._rows(x, y, sample_weight)[1])
+
+    @on_device
+    def predict(self, x: Any) -> Array:
+        """Compute the outputs a^L.
+
+        Parameters
+        ----------
+        x : array_like of shape (rows, n_in) or (n_in,)
+            The inputs, or those of one example.
+
+        Returns
+        -------
+        array of shape (rows, n_out), or (n_out,) for one example
+            A new array, on the device that x came on.
+
+        Raises
+        ------
+        ValueError
+            As in `forward`.
+        """
+        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
+        result = move(self._predictor(move(given, self.backend)), home_of(given))
+        return result[0] if np.ndim(x) == 1 else result
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.problem())
+
+    def save(self, path: Any) -> None:
+        """Write the network to a .safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to write.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder to write to.
+        IsADirectoryError
+            `path` is a folder.
+        """
+        *hidden, last = self.layers
+        made_with = {
+            "sizes": self.sizes,
+            "hidden": [layer.activation for layer in hidden],
+            "output": last.activation,
+            "cost": self.cost_function,
+            "dtype": self.dtype,
+            "biases": self.layout.biases,
+            "dropout": [layer.dropout for layer in hidden],
+        }
+        layers = self.layout.views(self.backend.to_numpy(self._parameters))
+        storage.save(path, made_with, layers)
+
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        *,
+        backend: str | Backend = "auto",
+        precision: str | None = None,
+        custom: Sequence[Activation | Cost] = (),
+    ) -> Network:
+        """Read a network that `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to read.
+        backend, precision
+            As of a new network; a file does not hold them.
+        custom : sequence of Activation and Cost
+            The user's own activations and costs that the network was made with.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is not such a network, or needs an activation that is not in `custom`.
+        BackendUnavailableError
+            The backend cannot run here.
+        """
+        if backend != "auto":
+            get_backend(backend)  # raises where it cannot run, before anything is read
+        made_with, layers = storage.load(path, custom)
+        arguments.check_precision(precision, made_with["dtype"])
+        with storage.as_content_errors(path):
+            network = cls(**made_with, backend=backend, precision=precision, initializer="zeros")
+        for layer, (weights, biases) in zip(network.layers, layers, strict=True):
+            layer.weights = weights
+            if biases is not None:
+                layer.biases = biases
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).copy()
+        state.pop("_predictor", None)
+        del state["output_head"]
+        state["backend"] = self.backend.name
+        state["parameters"] = self.backend.to_numpy(state.pop("_parameters"))
+        state["layers"] = [(layer.activation, layer.dropout) for layer in self.layers]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = {"precision": None} | state  # which older pickles do not have
+        parameters, layers = state.pop("parameters"), state.pop("layers")
+        vars(self).update(state | {"backend": get_backend(state["backend"])})
+        if not parameters.flags.writeable:  # a file that joblib maps, say; training writes to them
+            parameters = parameters.copy()
+        self._adopt(parameters, [a for a, _ in layers], [rate for _, rate in layers])
+
+    def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
+        """The checked x where it was given, and the batch on the backend."""
+        n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
+        given = check_inputs(x, n_in, dtype=self.input_dtype)
+        targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)
+        weights = check_weights(sample_weight, len(given), dtype=dtype)
+        return given, Rows(
+            move(given, self.backend),
+            move(targets, self.backend),
+            None if weights is None else move(weights, self.backend),
+        )

@@ -1,0 +1,104 @@
+"""Forward and backward passes that keep what they compute, for a user who wants it all.
+
+x, y and weights have been checked and lie on the problem's backend. Results are moved to `home`, the
+backend that the user's x came from.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from .. import backprop
+from ..arrays import move
+from ..backends import Array, Backend, Rows
+from ..kernels.scaling import LEAST, fresh_loss_scale
+from ..layers import Layout
+from ..problem import Problem
+from ..workspace import Mode, Workspace
+from .results import Backprop, Forward
+
+__all__ = ["backpropagate", "forward", "mean_cost"]
+
+
+def forward(problem: Problem, rows: Rows, home: Backend) -> Forward:
+    """Every z and a of these rows."""
+    workspace = _workspace(problem, rows, "predict", keep_all=True)
+    backprop.predict(problem, workspace, rows)
+    block = workspace.shards[0][0]
+    return Forward(_moved(block.z, home), _moved(_plain(problem, block.a), home))
+
+
+def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -> Backprop:
+    """The cost, every z, a and δ, and the gradient by parameters and inputs."""
+    backend, dtype = problem.backend, _dtype(problem)
+    scaled = problem.precision is not None and problem.precision.scaled
+    # A row's share of the mean is about 1 / rows: times rows, float16 has room for it.
+    scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(rows.x))))
+    loss_scale: Array = backend.asarray(scale.copy()) if scaled else None
+    workspace = _workspace(
+        problem, rows, "train", keep_all=True, input_gradient=True, loss_scale=loss_scale
+    )
+    gradient = backend.empty(layout.size, dtype)
+    views = layout.views(gradient)
+    costs = backend.zeros((1, 1), np.float64)
+    parts = problem, workspace, rows, [views], 0.0, costs
+    with np.errstate(all="ignore") if scaled else nullcontext():
+        backprop.backpropagate(*parts)
+        while scaled and scale[0] > LEAST and not bool(backend.xp.isfinite(gradient).all()):
+            scale = fresh_loss_scale(scale[0] / 64)  # the deltas did not fit
+            loss_scale[...] = backend.asarray(scale.copy())
+            costs.fill(0)
+            backprop.backpropagate(*parts)
+    block = workspace.shards[0][0]
+    deltas, input_gradient = _plain(problem, block.deltas), block.input_gradient
+    if scaled:
+        for array in (gradient, input_gradient, *deltas):
+            backend.xp.multiply(array, dtype.type(scale[1]), out=array)
+    return Backprop(
+        cost=float(costs[0, 0]),
+        deltas=_moved(deltas, home),
+        gradient=gradient,
+        weight_gradients=[weights for weights, _ in views],
+        bias_gradients=[biases for _, biases in views],
+        input_gradient=move(input_gradient, home),
+        z=_moved(block.z, home),
+        a=_moved(_plain(problem, block.a), home),
+    )
+
+
+def mean_cost(problem: Problem, rows: Rows) -> float:
+    """The mean cost alone, without keeping anything."""
+    backend, workspace = problem.backend, _workspace(problem, rows, "cost")
+    costs = backend.zeros((len(workspace.shards), 1), np.float64)
+    backprop.evaluate(problem, workspace, rows, costs)
+    return float(backend.to_numpy(costs).sum())
+
+
+def _workspace(problem: Problem, rows: Rows, mode: Mode, **options: Any) -> Workspace:
+    labels = rows.y is not None and rows.y.ndim == 1
+    return Workspace(problem, len(rows.x), mode, labels=labels, **options)
+
+
+def _dtype(problem: Problem) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = problem.layers[0].weights.dtype
+    return dtype
+
+
+def _plain(problem: Problem, arrays: list[Array]) -> list[Array]:
+    """The arrays in the network's dtype, whatever a backend stores for matmuls to read."""
+    dtype, plain = _dtype(problem), []
+    for array in arrays:
+        if array.dtype == dtype:
+            plain.append(array)
+        else:
+            plain.append(problem.backend.empty(array.shape, dtype))
+            problem.backend.convert(array, plain[-1])
+    return plain
+
+
+def _moved(arrays: list[Array], home: Backend) -> list[Array]:
+    return [move(array, home) for array in arrays]

@@ -1,0 +1,92 @@
+"""Predictions by captured forward passes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..backends import Array, Rows
+from ..backprop import predict
+from ..problem import Problem
+from ..workspace import Workspace
+
+__all__ = ["Predictor"]
+
+SIZES_KEPT = 8
+"""Batch sizes whose captured forward pass is kept."""
+
+ROWS_AT_ONCE = 16384
+"""The most rows that are predicted at once, so that the buffers stay small."""
+
+
+@dataclass
+class Captured:
+    """The forward pass of batches of one size.
+
+    Attributes
+    ----------
+    rows : Rows
+        Where it reads x.
+    outputs : array of shape (rows, n_out)
+        Where it writes.
+    replay : callable
+        Runs it.
+    """
+
+    rows: Rows
+    outputs: Array
+    replay: Callable[[], None]
+
+
+class Predictor:
+    """Computes outputs, again and again; several threads take turns.
+
+    Parameters
+    ----------
+    problem : Problem
+        The layers and their backend.
+
+    Attributes
+    ----------
+    captured : dict of Captured
+        The forward passes of the latest few batch sizes.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.captured: dict[int, Captured] = {}
+        self._problem, self._lock = problem, threading.Lock()
+
+    def __call__(self, x: Array) -> Array:
+        """The outputs, a new array of shape (rows, n_out), for x, checked and on the backend."""
+        count = len(x)
+        if count <= ROWS_AT_ONCE:
+            return self._predict(x)
+        outputs = self._outputs(count)
+        for start in range(0, count, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            outputs[part] = self._predict(x[part])
+        return outputs
+
+    def _predict(self, x: Array) -> Array:
+        with self._lock:
+            captured = self.captured.get(len(x)) or self._capture(len(x))
+            captured.rows.x = x
+            try:
+                captured.replay()
+            finally:
+                captured.rows.x = None
+            return captured.outputs.copy()
+
+    def _capture(self, count: int) -> Captured:
+        while len(self.captured) >= SIZES_KEPT:
+            del self.captured[next(iter(self.captured))]
+        problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
+        workspace = Workspace(problem, count, "predict", outputs=outputs)
+        replay = problem.backend.capture(lambda: predict(problem, workspace, rows))
+        self.captured[count] = Captured(rows, outputs, replay)
+        return self.captured[count]
+
+    def _outputs(self, count: int) -> Array:
+        last = self._problem.layers[-1]
+        return self._problem.backend.empty((count, last.n_out), last.weights.dtype)

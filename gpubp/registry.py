@@ -1,0 +1,136 @@
+"""Activations and costs by name, with the ranges of their parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from .errors import unknown_name
+from .kernels import ACTIVATIONS, COSTS, Activation, Cost
+from .validation import check_number
+
+__all__ = ["get_activation", "get_cost", "look_up"]
+
+T = TypeVar("T")
+
+
+def look_up(what: str, name: Any, known: Mapping[str, T]) -> T:
+    """The entry of `known` called `name`.
+
+    Parameters
+    ----------
+    what : str
+        What the entries are, for the message: "optimizer", say.
+    name : object
+        Expected to be a str.
+    known : mapping of str
+        The entries by name.
+
+    Returns
+    -------
+    object
+        ``known[name]``.
+
+    Raises
+    ------
+    ValueError
+        There is no such entry; the message gives the nearest name, or all of them.
+    """
+    if not isinstance(name, str) or name not in known:
+        raise unknown_name(what, name, known)
+    return known[name]
+
+
+def get_activation(activation: str | Activation, **parameters: float) -> Activation:
+    """An activation by name, with other parameters than its defaults if given.
+
+    Parameters
+    ----------
+    activation : str or Activation
+        Its name, or the activation itself.
+    **parameters : float
+        New values of its parameters.
+
+    Returns
+    -------
+    Activation
+        The activation with these parameters.
+
+    Raises
+    ------
+    ValueError
+        The name or that of a parameter is unknown, or a parameter is out of its range.
+    TypeError
+        `activation` is neither a name nor an `Activation`.
+
+    Examples
+    --------
+    >>> get_activation("leaky_relu", slope=0.2)
+    <activation leaky_relu, slope=0.2: z if z > 0 else slope z, 0 <= slope < 1>
+    """
+    if isinstance(activation, str):
+        activation = look_up("activation", activation, ACTIVATIONS)
+    elif not isinstance(activation, Activation):
+        raise TypeError(f"activation is {activation!r}, expected a name or an Activation")
+    owner = f"activation {activation.name!r}"
+    return activation.with_parameters(**_checked(owner, parameters, activation.parameters))
+
+
+def get_cost(cost: str | Cost, **parameters: float) -> Cost:
+    """A cost by name, with other parameters than its defaults if given.
+
+    Parameters
+    ----------
+    cost : str or Cost
+        Its name, or the cost itself.
+    **parameters : float
+        New values of its parameters; costs of classes take `label_smoothing` too.
+
+    Returns
+    -------
+    Cost
+        The cost with these parameters.
+
+    Raises
+    ------
+    ValueError
+        The name or that of a parameter is unknown, or a parameter is out of its range.
+    TypeError
+        `cost` is neither a name nor a `Cost`.
+
+    Examples
+    --------
+    >>> get_cost("huber", threshold=2.0).parameters
+    {'threshold': 2.0}
+    """
+    if isinstance(cost, str):
+        cost = look_up("cost", cost, COSTS)
+    elif not isinstance(cost, Cost):
+        raise TypeError(f"cost is {cost!r}, expected a name or a Cost")
+    smoothing = ("label_smoothing",) if cost.targets == "class" else ()
+    known = (*cost.parameters, *smoothing)
+    return cost.with_parameters(**_checked(f"cost {cost.name!r}", parameters, known))
+
+
+# For each parameter of an activation or a cost: lowest, highest, whether the lowest is excluded.
+_RANGES: Mapping[str, tuple[float, float, bool]] = {
+    "slope": (0, 1, False),
+    "alpha": (0, math.inf, True),
+    "scale": (0, math.inf, True),
+    "threshold": (0, math.inf, True),
+    "quantile": (0, 1, True),
+    "label_smoothing": (0, 1, False),
+}
+
+
+def _checked(owner: str, given: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
+    """Parameters that `owner` has, finite and in range, as Python's own numbers."""
+    for name, value in given.items():
+        if name not in known:
+            raise unknown_name(f"parameter of {owner}", name, known)
+        low, high, open_low = _RANGES.get(name, (-math.inf, math.inf, False))
+        check_number(name, value, low, high, open_low=open_low)
+        if not abs(value) < math.inf:
+            raise ValueError(f"{name} is {value!r}, expected a finite number")
+    return {name: float(value) for name, value in given.items()}

@@ -1,0 +1,33 @@
+"""The examples in docstrings run and give what they show."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+import gpubp
+
+# Their modules need extras or are commands.
+ELSEWHERE = ("gpubp.estimators", "gpubp.cli", "gpubp.benchmarks", "gpubp.__main__")
+
+
+def modules() -> Iterator[str]:
+    yield "gpubp"
+    for module in pkgutil.walk_packages(gpubp.__path__, "gpubp.", onerror=lambda name: None):
+        if not module.name.startswith(ELSEWHERE):
+            yield module.name
+
+
+def test_there_are_examples_to_run() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = {test.name for test in finder.find(importlib.import_module("gpubp.registry"))}
+    assert {"gpubp.registry.get_activation", "gpubp.registry.get_cost"} <= found
+
+
+@pytest.mark.parametrize("name", [*modules()])
+def test_the_examples_of_a_module_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
