@@ -4,8 +4,8 @@
     python benchmarks/tools/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
 
 Each constant is set to a few values, and the calls that read it are timed at a few shapes, as breakdown.py
-times them: fifty copies in a graph, between events. Each figure becomes a line of JSON at once. Each
-constant has a table: µs of a call, * at the fastest, brackets around the present value, ~ where the call was
+times them: fifty copies in a graph, between events. Each figure becomes a line of JSON at once. For each
+constant a table follows: µs of a call, * at the fastest, brackets around the present value, ~ where it was
 launched instead of captured. The columns of SMALL_WORK are the two ways between which it chooses for the
 three products of a layer: the matmul of kernels/matmul.py, and cuBLAS with a kernel for what follows.
 """
