@@ -1,5 +1,4 @@
-"""Backends to run the suite on, what runs without packages that are missing, and how hard hypothesis
-tries.
+"""The backends that the suite runs on, as fixtures.
 
 `backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
 compiler; NumPy with the NumPy twins alone ("numpy-twins"); and CuPy, on GPUs where there are any, else on
@@ -17,56 +16,25 @@ Without hypothesis, the tests of examples it draws are skipped; so are other tes
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from importlib.util import find_spec
-from typing import Any
 
 import pytest
-from support import cupy_on_host
-from support.compiling import HostCompileError, host_compiler
+from environment import (
+    BACKENDS,
+    CUDA_BACKENDS,
+    EXACT,
+    GPUS,
+    NO_GPU_BECAUSE,
+    ON_HOST,
+    ONLY,
+    forget_cupy,
+)
+from oracles import EXAMPLES_MISS
+from support.compiling import host_compiler
 
 from gpubp import backends
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
-
-try:
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis import strategies as st
-except ImportError:
-
-    class st:
-        """Strategies that nothing draws from."""
-
-        @staticmethod
-        def composite(strategy: Any) -> Any:
-            return lambda: strategy
-
-    def given(strategy: Any) -> Any:
-        return pytest.mark.skip(reason="the oracle, hypothesis, is not installed")
-else:
-    # A backend keeps nothing between examples, so all examples of a test may share the fixture.
-    _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-    settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
-    settings.register_profile("long", max_examples=1000, **_SHARED)
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-# What the documents' examples import and this installation lacks.
-EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
-
-ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
-if ONLY not in ("", "cupy", "cupy-on-host"):
-    raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
-EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
-
-
-GPUS, NO_GPU_BECAUSE = cupy_on_host.gpus()
-CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
-BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
-try:
-    ON_HOST = None if GPUS or host_compiler() is None else cupy_on_host.install()
-except (ImportError, HostCompileError) as error:
-    ON_HOST, NO_GPU_BECAUSE = None, str(error)
 
 
 def pytest_report_header() -> str:
@@ -128,9 +96,3 @@ def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         forget_cupy()
         yield backends.get_backend("cupy")
     forget_cupy()
-
-
-def forget_cupy() -> None:
-    """Let gpubp look for CuPy anew."""
-    backends.device_count.cache_clear()
-    backends._cupy.cache_clear()

@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -31,22 +30,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter as Tally
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.append(str(HERE))  # where Python does not look for modules beside a script
+PARTS = HERE / "gpu"
+sys.path.extend([str(HERE), str(PARTS)])  # the first: an interpreter may leave it out
 
-from gpu_report import MOST_BYTES, Counter, read_records, write_report  # noqa: E402
-
-Record = dict[str, Any]
+from gpu_records import Record, append, failed_tests, last_outcomes, write_suite_report  # noqa: E402
+from gpu_report import MOST_BYTES, read_records  # noqa: E402
+from gpu_stages import PROBE, STAGES, STARTING, Stage, suite_options  # noqa: E402
+from gpu_summary import summarize  # noqa: E402
 
 SUMMARY_CHARACTERS = 9_800
 LOG_BYTES = 2**21
@@ -54,83 +52,6 @@ LOG_BYTES = 2**21
 NO_GPU = 2
 BROKEN_OFF = 3
 """pytest's exit status after an internal error, and gpu_plugin's after the loss of the device."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Commands that run one after another.
-
-    Attributes
-    ----------
-    seconds : the deadline of all together, before `--seconds` scales it.
-    commands : by name. "{python}" is this interpreter, "{scratch}" a folder that is deleted,
-        "{results}" a file of JSON whose contents go to bench.jsonl, and "{budget}" the seconds it has.
-    records : the file that the commands' records go to.
-    by_default : whether it runs where no stages are picked.
-    """
-
-    seconds: float
-    commands: Mapping[str, Sequence[str]]
-    records: str = "records.jsonl"
-    environment: Mapping[str, str] = field(default_factory=dict)
-    by_default: bool = True
-
-
-TEST_SECONDS = 60
-WORKERS = min(12, os.cpu_count() or 1)
-SUITE = (
-    "{python}", "-m", "pytest", str(HERE), "-q", "-p", "gpu_plugin", "-p", "no:cacheprovider",
-    "-o", "addopts=", "-W", "default", "--tb=short", "--continue-on-collection-errors",
-    "--no-header", "--no-summary",
-)  # fmt: skip
-SANITIZER = ("compute-sanitizer", "--error-exitcode", "9", "--print-limit", "30", "--tool")
-VERBS = ("{python}", str(HERE / "gpu_verbs.py"))
-BENCH = (
-    "{python}", "-m", "gpubp", "bench", "--gpu", "--budget", "{budget}", "--json", "{results}",
-    "--pictures", "{scratch}/pictures", "--contenders", "gpubp-cupy",
-)  # fmt: skip
-LAUNCHED = "gpubp-cupy-launched gpubp-numpy torch-cuda torch-cuda-graph"
-COMPILED = "torch-cuda-compile jax-cuda --architectures narrow classifier --batch-sizes 512 2048"
-"""They take longer to compile than all the others to be measured."""
-BREAKDOWN = (
-    "{python}", str(ROOT / "benchmarks/tools/breakdown.py"), "--backend", "cupy", "--rounds", "5",
-    "--json", "{results}",
-)  # fmt: skip
-POINTS = (
-    "narrow:32 narrow:512 narrow-6x64:512 narrow:2048 classifier:512 classifier:2048"
-    " regression:2048 wide:8192"
-)
-SWEEP = ("{python}", str(ROOT / "benchmarks/tools/gpu_sweep.py"))
-
-STAGES: dict[str, Stage] = {
-    "facts": Stage(20, {"facts": ("{python}", str(HERE / "gpu_facts.py"))}),
-    "smoke": Stage(30, {"smoke": ("{python}", str(HERE / "gpu_smoke.py"))}),
-    "suite": Stage(130, {"suite": SUITE}, "suite.jsonl", {"GPUBP_CUDA_GRAPHS": "0"}),
-    "graphs": Stage(80, {"graphs": SUITE}, "graphs.jsonl", {"GPUBP_CUDA_GRAPHS": "1"}),
-    "sanitizer": Stage(
-        80,
-        {
-            "compile": (*VERBS, "--no-pool"),
-            "memcheck": (*SANITIZER, "memcheck", *VERBS, "--no-pool"),
-            "racecheck": (*SANITIZER, "racecheck", *VERBS, "--no-pool", "--sharing"),
-        },
-    ),
-    "bench": Stage(110, {"bench": (*BENCH, *LAUNCHED.split())}),
-    "breakdown": Stage(
-        60,
-        {
-            "kernels": (*BREAKDOWN, *POINTS.split()),
-            "bfloat16": (*BREAKDOWN, "wide:8192", "--precision", "bfloat16"),
-        },
-    ),
-    "compilers": Stage(70, {"compilers": (*BENCH, *COMPILED.split())}),
-    "sweep": Stage(
-        90, {"sweep": (*SWEEP, "--seconds", "{budget}", "--json", "{results}")}, by_default=False
-    ),
-}
-STARTING = 30
-"""Seconds that benchmarks take before they begin to count theirs."""
-PROBE = Stage(20, {"probe": ("{python}", str(HERE / "gpu_facts.py"), "--probe")})
 
 
 def main(arguments: Sequence[str] | None = None, stages: Mapping[str, Stage] = STAGES) -> int:
@@ -163,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, Stage] = S
         signal.signal(signal.SIGTERM, before)
         print(trial.summary(), end="", flush=True)
     if options.report:
-        print(f"report: {report(options.out)}")
+        print(f"report: {write_suite_report(options.out)}")
     return status
 
 
@@ -272,7 +193,7 @@ class Trial:
         return code
 
     def _environment(self, name: str, stage: Stage) -> dict[str, str]:
-        paths = [str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")]
+        paths = [str(ROOT), str(HERE), str(PARTS), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
             "GPUBP_TEST_BACKENDS": os.environ.get("GPUBP_TEST_BACKENDS", "cupy"),
@@ -422,33 +343,11 @@ def fill(word: str, values: Mapping[str, str]) -> str:
     return word
 
 
-def append(path: Path, fields: Record) -> None:
-    """Add a record, unless the file is full."""
-    line = json.dumps(fields, default=str) + "\n"
-    if path.exists() and path.stat().st_size + len(line) > MOST_BYTES:
-        return
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(line)
-
-
 def cuda_folders() -> list[str]:
     """Where CUDA's tools are that are not on the PATH."""
     roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [f"{root}/{name}" for root in roots if root for name in ("bin", "compute-sanitizer")]
     return [folder for folder in folders if os.path.isdir(folder)]
-
-
-def suite_options() -> list[str]:
-    """Workers and a deadline for each test, where pytest has what they need."""
-    options = []
-    parallel = find_spec("xdist") is not None
-    if parallel:
-        options += ["-n", str(WORKERS), "--max-worker-restart", "200", "--maxschedchunk", "4"]
-    if find_spec("pytest_timeout") is not None:
-        # A thread ends the process even where it waits for a kernel without an end.
-        method = "thread" if parallel else "signal"
-        options += ["--timeout", str(TEST_SECONDS), "--timeout-method", method]
-    return options
 
 
 def marked_processes(mark: str) -> list[int]:
@@ -462,199 +361,6 @@ def marked_processes(mark: str) -> list[int]:
         except (OSError, ValueError):
             continue
     return found
-
-
-def failed_tests(paths: Sequence[Path]) -> dict[str, list[str]]:
-    """Tests that did not pass, by the stage whose records they are in, which its file is named after."""
-    failed: dict[str, list[str]] = {}
-    for path in paths:
-        tests = last_outcomes(read_records(path))
-        names = [name for name, r in tests.items() if r["outcome"] in FAILURES]
-        failed.setdefault(path.stem, []).extend(names)
-    return failed
-
-
-FAILURES = ("failed", "error", "crashed")
-
-
-def last_outcomes(records: Any) -> dict[str, Record]:
-    """The last record of each test."""
-    return {r["test"]: r for r in records if "test" in r}
-
-
-def report(out: Path) -> Path:
-    """Write the report of records that are in `out` to benchmarks/results/."""
-    facts: Record = {}
-    for r in read_records(out / "records.jsonl"):
-        if r.get("fact") == "report":
-            facts = r["value"]
-    if not facts:
-        raise SystemExit(f"{out}/records.jsonl does not say where it was: no fact 'report'")
-    counters, totals = {}, {}
-    for name in ("suite", "graphs"):
-        counter, kernels = Counter(), kernels_run(out / f"{name}.jsonl")
-        tests = last_outcomes(read_records(out / f"{name}.jsonl"))
-        for nodeid, r in tests.items():
-            counter.add(nodeid, r["outcome"], r.get("reason"))
-        counters[name], totals[name] = counter, (collected(out / f"{name}.jsonl"), kernels)
-    suite, graphs = counters["suite"], counters["graphs"]
-    count, kernels = totals["suite"]
-    not_run = None if count is None else count - sum(suite.outcomes.values())
-    status = 1 if suite.failed or not_run != 0 else 0
-    with_graphs = {
-        "outcomes": graphs.outcomes,
-        "failed": graphs.failed,
-        "collected": totals["graphs"][0],
-    }
-    return write_report(
-        facts, suite, status, collected=count, not_run=not_run, kernels=kernels, graphs=with_graphs
-    )
-
-
-def collected(path: Path) -> int | None:
-    """How many tests were collected, at most: runs that go on collect what is left."""
-    return max((r["collected"] for r in read_records(path) if "collected" in r), default=None)
-
-
-def kernels_run(path: Path) -> dict[str, dict[str, int]]:
-    """For each kernel, the outcomes of tests that asked for it."""
-    kernels: dict[str, Tally[str]] = defaultdict(Tally)
-    for r in last_outcomes(read_records(path)).values():
-        for kernel in r.get("kernels", ()):
-            kernels[kernel]["passed" if r["outcome"] == "passed" else "failed"] += 1
-    return {name: dict(tally) for name, tally in sorted(kernels.items())}
-
-
-# The summary
-
-
-def summarize(out: Path) -> list[str]:
-    """Its parts: the stages, then what each has to say, each bounded; the latest counts."""
-    records = list(read_records(out / "records.jsonl"))
-    ended = list({(r["stage"], r["command"]): r for r in records if "command" in r}.values())
-    lines = [f"{r['stage']}: {r['command']}: {r['status']}, {r['seconds']:.0f} s" for r in ended]
-    parts = [bounded("STAGES", lines, 900), facts_part(records), smoke_part(records)]
-    for name in ("suite", "graphs"):
-        parts.append(suite_part(name, out / f"{name}.jsonl", ended))
-    parts.append(kernels_part(out))
-    for stage, room in (("sanitizer", 800), ("bench", 1900), ("breakdown", 1300), ("sweep", 700)):
-        parts.append(output_part(stage, ended, room))
-    return parts
-
-
-def bounded(title: str, lines: Sequence[str], characters: int) -> str:
-    """As many of the lines as fit."""
-    if not lines:
-        return ""
-    kept, room = [title], characters - len(title) - 40
-    for k, line in enumerate(lines):
-        if len(line) + 1 > room:
-            kept.append(f"... and {len(lines) - k} more lines")
-            break
-        room -= len(line) + 1
-        kept.append(line)
-    return "\n".join(kept)
-
-
-def facts_part(records: list[Record]) -> str:
-    facts = {r["fact"]: r for r in records if "fact" in r and r["fact"] != "report"}
-    lines, versions = [], []
-    for name, r in facts.items():
-        value = r.get("value")
-        if "failure" in r:
-            lines.append(f"{name} FAILED: {r['failure'].splitlines()[-1][:150]}")
-        elif isinstance(value, float):
-            lines.append(f"{name}: {value:.4g}")
-        elif value is not None:
-            versions.append(f"{name} {value}")
-        else:
-            versions.append(f"no {name}")
-    return bounded("FACTS", [", ".join(versions)[:650], *lines] if facts else [], 1500)
-
-
-def smoke_part(records: list[Record]) -> str:
-    cases = {r["case"]: r for r in records if "case" in r}
-    passed = sum(r["outcome"] == "passed" for r in cases.values())
-    lines = [f"{passed} of {len(cases)} cases passed"] if cases else []
-    for name, r in cases.items():
-        if r["outcome"] != "passed":
-            lines.append(f"{name}: {error_line(r)}")
-    return bounded("SMOKE", lines, 900)
-
-
-def error_line(r: Record) -> str:
-    """The line of a failure that says what happened."""
-    text = str(r.get("failure") or r["outcome"])
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
-    if not told:
-        told = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return str((told or lines[-1:] or ["?"])[0])[:160]
-
-
-def suite_part(name: str, path: Path, ended: list[Record]) -> str:
-    tests = last_outcomes(read_records(path))
-    if not tests:
-        return output_part(name, ended, 500)
-    files: dict[str, Tally[str]] = defaultdict(Tally)
-    for nodeid, r in tests.items():
-        files[nodeid.partition("::")[0].rpartition("/")[2]][r["outcome"]] += 1
-    total = sum(files.values(), Tally())
-    count = collected(path)
-    lines = [f"{told(total)}; {count} were collected, {(count or 0) - len(tests)} did not run"]
-    lines.append("; ".join(f"{file} {told(tally)}" for file, tally in sorted(files.items())))
-    warned = {r["warning"] for r in read_records(path) if "warning" in r}
-    if warned:
-        lines.append(f"{len(warned)} kinds of warnings, for one {min(warned)[:150]}")
-    broken = [r for r in read_records(path) if "file" in r and r["outcome"] == "error"]
-    lines += [f"not collected: {r['file']}: {error_line(r)}" for r in broken]
-    # One line for each kind of failure: many tests fail alike.
-    alike: dict[str, list[str]] = defaultdict(list)
-    for nodeid, r in tests.items():
-        if r["outcome"] in FAILURES:
-            alike[error_line(r)].append(nodeid.rpartition("/")[2])
-    for error, names in sorted(alike.items(), key=lambda item: -len(item[1])):
-        lines.append(f"{len(names)} × {error}: {names[0][:110]}")
-    return bounded(name.upper(), lines, 1800 if name == "suite" else 1100)
-
-
-def told(tally: Tally[str]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(tally.items()))
-
-
-def kernels_part(out: Path) -> str:
-    """Which kernels have been asked for by tests, and how many of those passed."""
-    sums: dict[str, Tally[str]] = defaultdict(Tally)
-    for name in ("suite", "graphs"):
-        for kernel, tally in kernels_run(out / f"{name}.jsonl").items():
-            sums[kernel].update(tally)
-    if not sums:
-        return ""
-    files = sorted(path.name for path in (ROOT / "kernels/cuda").glob("*.cu"))
-    shown = [
-        f"{file} {sums[file]['passed']}/{sums[file].total()}" for file in files if file in sums
-    ]
-    never = [file for file in files if file not in sums]
-    other = [name for name in sums if not name.endswith(".cu")]
-    lines = ["passed/all tests that use it: " + ", ".join(shown)]
-    lines.append("not run: " + (", ".join(never) or "none"))
-    lines.append(f"elementwise kernels: {', '.join(other)}"[:300])
-    return bounded("KERNELS", lines, 1000)
-
-
-def output_part(stage: str, ended: list[Record], characters: int) -> str:
-    """The ends of what its commands printed."""
-    commands = [r for r in ended if r["stage"] == stage]
-    lines: list[str] = []
-    room = characters // max(1, len(commands))
-    for r in commands:
-        shown = [line for line in r["output"].splitlines() if line.strip()]
-        if stage == "sanitizer":
-            shown = [line for line in shown if line.startswith("=====")] or shown
-        text = "\n".join(shown)[-max(0, room - 60) :]
-        lines.append(f"-- {r['command']}: {r['status']}")
-        lines += text.splitlines()
-    return bounded(stage.upper(), lines, characters + 100)
 
 
 if __name__ == "__main__":

@@ -12,90 +12,18 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
-
-import numpy as np
 
 from .kernels import Kernel
-from .memory import HOST, Allocation, Memory
-from .streams import Capture, CudaError, Event, Fault, Graph, Status, Stream, Work
+from .launches import Launch
+from .memory import HOST, Memory
+from .streams import Capture, CudaError, Event, Fault, Graph, Handles, Status, Stream, Work
 
-__all__ = ["Launch", "Runtime"]
-
-T = TypeVar("T")
+__all__ = ["Runtime"]
 
 DEVICES = 2
 DEVICE_BYTES = 4 * 2**30
 MOST_ASKED = 1024
 """Pieces of work in a stream's queue; the host waits when there are more, as it does for a GPU's."""
-
-MOST_COMPARED = 2**22
-"""A launch on at most so many bytes runs twice, to find results that depend on the order of threads."""
-
-
-class Launch(NamedTuple):
-    """A kernel on its way to a device."""
-
-    runtime: Runtime
-    device: int
-    kernel: Kernel
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    shared_bytes: int
-    parameters: bytes
-
-    def __call__(self) -> None:
-        pieces = self._pieces()
-        for piece in pieces:
-            if piece.device not in (self.device, HOST):
-                self._fail(Status.ILLEGAL_ADDRESS, f"an array of device {piece.device}")
-        if not self.runtime.exact:
-            self._run()
-            return
-        compares = sum(piece.size for piece in pieces) <= MOST_COMPARED
-        before = [piece.contents.copy() for piece in pieces] if compares else []
-        order_matters = self._run()
-        for piece in pieces:
-            if piece.is_damaged:
-                what = f"out-of-bounds write beside an array of {piece.size} bytes"
-                self._fail(Status.ILLEGAL_ADDRESS, what)
-        if not compares or order_matters:
-            return
-        forwards = [piece.contents.copy() for piece in pieces]
-        for piece, contents in zip(pieces, before, strict=True):
-            piece.contents[:] = contents
-        self._run(backwards=True)
-        for piece, contents in zip(pieces, forwards, strict=True):
-            if not np.array_equal(piece.contents, contents):
-                what = f"race: an array of {piece.size} bytes depends on the order of threads or blocks"
-                self._fail(Status.LAUNCH_FAILURE, what)
-
-    def _run(self, backwards: bool = False) -> bool:
-        """Whether the order of threads may matter."""
-        error, order_matters = self.kernel.run(
-            *(self.grid, self.block, self.shared_bytes, self.parameters),
-            exact=self.runtime.exact,
-            backwards=backwards,
-        )
-        if error:
-            status = {
-                "illegal": Status.ILLEGAL_ADDRESS,
-                "misaligned": Status.MISALIGNED_ADDRESS,
-            }.get(error.split()[0], Status.LAUNCH_FAILURE)
-            self._fail(status, error)
-        return order_matters
-
-    def _fail(self, status: int, what: str) -> None:
-        raise Fault(status, f"{self.kernel.name}: {what}")
-
-    def _pieces(self) -> list[Allocation]:
-        """The memory that its parameters point to."""
-        found = {}
-        for address in self.kernel.first_words(self.parameters):
-            piece = self.runtime.memory.find(address)
-            if piece is not None:
-                found[piece.address] = piece
-        return list(found.values())
 
 
 class Runtime:
@@ -120,11 +48,11 @@ class Runtime:
         self.memory = Memory([DEVICE_BYTES] * DEVICES)
         self.lock = threading.RLock()
         self._thread = threading.local()
-        self._handles = itertools.count(0x1000, 0x10)
         self._null = [Stream(0, device, True) for device in range(DEVICES)]
-        self._streams: dict[int, Stream] = {}
-        self._events: dict[int, Event] = {}
-        self._graphs: dict[int, Graph] = {}
+        handles = itertools.count(0x1000, 0x10)
+        self._streams: Handles[Stream] = Handles(handles)
+        self._events: Handles[Event] = Handles(handles)
+        self._graphs: Handles[Graph] = Handles(handles)
         self._errors: dict[int, int] = {}
         # Greater than zero while work is done. What Python's garbage collector gives back meanwhile comes
         # later.
@@ -259,16 +187,14 @@ class Runtime:
         """The stream of this handle; 0 and 1 are the current device's null stream."""
         if handle in (0, 1):
             return self._null[self.device]
-        return self._known(self._streams, handle)
+        return self._streams[handle]
 
     def new_stream(self, blocking: bool) -> int:
         self.check()
-        handle = next(self._handles)
-        self._streams[handle] = Stream(handle, self.device, blocking)
-        return handle
+        return self._streams.add(lambda handle: Stream(handle, self.device, blocking))
 
     def destroy_stream(self, handle: int) -> None:
-        stream = self._known(self._streams, handle)
+        stream = self._streams[handle]
         if self._works:
             self._later.append(lambda: self.destroy_stream(handle))
             return
@@ -369,16 +295,13 @@ class Runtime:
 
     def new_event(self) -> int:
         self.check()
-        handle = next(self._handles)
-        self._events[handle] = Event(self.device)
-        return handle
+        return self._events.add(lambda handle: Event(self.device))
 
     def destroy_event(self, handle: int) -> None:
-        self._known(self._events, handle)
         del self._events[handle]
 
     def record(self, handle: int, stream: Stream) -> None:
-        event = self._known(self._events, handle)
+        event = self._events[handle]
         if event.device != stream.device:
             raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         stream.refuse_if_broken()
@@ -393,7 +316,7 @@ class Runtime:
 
     def _event(self, handle: int) -> Event:
         """The event of this handle, which is in no capture."""
-        event = self._known(self._events, handle)
+        event = self._events[handle]
         if event.capture is not None:
             event.capture.fail(Status.CAPTURED_EVENT)
         return event
@@ -415,7 +338,7 @@ class Runtime:
 
     def elapsed_time(self, start: int, end: int) -> float:
         """Milliseconds between two events that have happened."""
-        events = [self._known(self._events, handle) for handle in (start, end)]
+        events = [self._events[handle] for handle in (start, end)]
         for event in events:
             if event.stream is None:
                 raise CudaError(Status.INVALID_RESOURCE_HANDLE)
@@ -425,7 +348,7 @@ class Runtime:
 
     def make_wait(self, stream: Stream, handle: int) -> None:
         """The stream's next work waits for the event."""
-        event = self._known(self._events, handle)
+        event = self._events[handle]
         stream.refuse_if_broken()
         if event.capture is not None:
             if stream.handle == 0:  # which no capture can have
@@ -452,17 +375,17 @@ class Runtime:
         if capture is None or capture.origin is not stream:
             raise CudaError(Status.CAPTURE_UNMATCHED)
         capture.end()
-        return self._new_graph(Graph(capture.nodes))
+        return self._graphs.add(lambda handle: Graph(capture.nodes))
 
     def instantiate(self, handle: int) -> int:
-        return self._new_graph(self._known(self._graphs, handle))
+        graph = self._graphs[handle]
+        return self._graphs.add(lambda _: graph)
 
     def destroy_graph(self, handle: int) -> None:
-        self._known(self._graphs, handle)
         del self._graphs[handle]
 
     def launch_graph(self, handle: int, stream: Stream) -> None:
-        graph = self._known(self._graphs, handle)
+        graph = self._graphs[handle]
         if stream.device != self.device:
             raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         if stream.capture is not None:  # a graph within a graph is not modelled
@@ -473,14 +396,3 @@ class Runtime:
                 work()
 
         self.ask(stream, replay)
-
-    def _new_graph(self, graph: Graph) -> int:
-        handle = next(self._handles)
-        self._graphs[handle] = graph
-        return handle
-
-    @staticmethod
-    def _known(kept: dict[int, T], handle: int) -> T:
-        if handle not in kept:
-            raise CudaError(Status.INVALID_RESOURCE_HANDLE)
-        return kept[handle]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, TypeVar
 
-__all__ = ["Capture", "CudaError", "Event", "Fault", "Graph", "Status", "Stream", "Work"]
+__all__ = ["Capture", "CudaError", "Event", "Fault", "Graph", "Handles", "Status", "Stream", "Work"]
 
 
 class Status:
@@ -53,6 +53,28 @@ class Fault(Exception):
 
 
 Work = Callable[[], None]
+T = TypeVar("T")
+
+
+class Handles(dict[int, T]):
+    """Things by their handles; a handle that belongs to none is an error, as it is in CUDA."""
+
+    def __init__(self, numbers: Iterator[int]) -> None:
+        super().__init__()
+        self._numbers = numbers
+
+    def add(self, make: Callable[[int], T]) -> int:
+        """Keep what is made for a new handle, and return the handle."""
+        handle = next(self._numbers)
+        self[handle] = make(handle)
+        return handle
+
+    def __missing__(self, handle: int) -> NoReturn:
+        raise CudaError(Status.INVALID_RESOURCE_HANDLE)
+
+    def __delitem__(self, handle: int) -> None:
+        self[handle]
+        super().__delitem__(handle)
 
 
 class Stream:

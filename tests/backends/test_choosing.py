@@ -1,0 +1,154 @@
+"""Which backend is chosen, and what is said where one cannot run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environment import forget_cupy
+
+import gpubp
+from gpubp import BackendUnavailableError, Network, backends, get_backend
+from gpubp.backends import Backend
+
+
+class Runtime:
+    """The part of CuPy that counts devices, on a machine with `count` or with a broken driver."""
+
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+
+    def getDeviceCount(self) -> int:
+        if self.count is None:
+            raise self.CUDARuntimeError("cudaErrorInsufficientDriver: the driver is old\nmore")
+        return self.count
+
+
+def cupy_with(count: int | None) -> dict[str, Any]:
+    runtime = Runtime(count)
+    cuda = type("cuda", (), {"runtime": runtime})
+    return {"cupy": type("cupy", (), {"cuda": cuda})}
+
+
+NOT_HERE: dict[str, tuple[dict[str, Any], str]] = {
+    "no CuPy": (
+        {"cupy": None},
+        "CuPy does not import (import of cupy halted; None in sys.modules)",
+    ),
+    "no GPU": (cupy_with(0), "CuPy finds no GPU"),
+    "old driver": (
+        cupy_with(None),
+        "CuPy finds no usable GPU (cudaErrorInsufficientDriver: the driver is old)",
+    ),
+}
+
+
+@pytest.fixture
+def without_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def replace(modules: dict[str, Any]) -> None:
+        for name in [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]:
+            monkeypatch.delitem(sys.modules, name)
+        for name, module in modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        forget_cupy()
+
+    yield replace
+    forget_cupy()
+
+
+@pytest.mark.parametrize("kind", NOT_HERE)
+def test_a_backend_that_cannot_run_says_what_is_missing(
+    kind: str, without_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules, reason = NOT_HERE[kind]
+    without_cupy(modules)
+    message = re.escape(f"backend 'cupy' cannot run here: {reason}; pip install 'gpubp[cuda12]'")
+    with pytest.raises(BackendUnavailableError, match=message):
+        Network((3, 2), backend="cupy")
+    assert get_backend("auto").name == "numpy"
+    assert backends.explain_auto()[1] == reason
+    assert gpubp.available_backends() == ["numpy"]
+    monkeypatch.setenv("GPUBP_BACKEND", "cupy")
+    with pytest.raises(BackendUnavailableError, match=f"^GPUBP_BACKEND=cupy: {message}"):
+        Network((3, 2))
+
+
+def test_a_cupy_without_cublas_says_so(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_library() -> None:
+        raise ImportError("libcublas.so.13: cannot open\nnor anything else")
+
+    monkeypatch.setattr("gpubp.backends.cupy.cublas.load_library", load_library)
+    backends._cupy.cache_clear()
+    message = "'cupy' cannot run here: cuBLAS does not load (libcublas.so.13: cannot open); pip"
+    with pytest.raises(BackendUnavailableError, match=re.escape(message)):
+        get_backend("cupy")
+    chosen, reason = backends.explain_auto()
+    assert chosen.name == "numpy" and message in reason
+    backends._cupy.cache_clear()
+
+
+def test_to_load_a_small_network_does_not_begin_with_the_gpu(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Network((3, 2), backend="numpy").save(tmp_path / "small.safetensors")
+
+    def begin(device: int) -> None:
+        raise AssertionError("the GPU was asked for")
+
+    monkeypatch.setattr(backends, "_cupy", cache(begin))
+    assert Network.load(tmp_path / "small.safetensors").backend.name == "numpy"
+
+
+def test_a_device_that_is_not_there(without_cupy: Any) -> None:
+    without_cupy(cupy_with(2))
+    assert gpubp.available_backends() == ["cupy", "cupy:1", "numpy"]
+    with pytest.raises(
+        BackendUnavailableError,
+        match=r"backend 'cupy:2' cannot run here: CuPy finds 2 device\(s\), numbered from 0",
+    ):
+        get_backend("cupy:2")
+
+
+def test_the_environment_chooses_what_auto_means(
+    monkeypatch: pytest.MonkeyPatch, backend: Backend
+) -> None:
+    monkeypatch.setenv("GPUBP_BACKEND", backend.name)
+    assert Network((3, 2)).backend is backend
+    assert Network((3, 2), backend="numpy").backend.name == "numpy"
+    assert backends.explain_auto()[1] == f"GPUBP_BACKEND={backend.name} asks for it"
+    monkeypatch.setenv("GPUBP_BACKEND", "cuppy")
+    with pytest.raises(
+        ValueError, match=r"^GPUBP_BACKEND=cuppy: unknown backend 'cuppy'; did you mean 'cupy'\?$"
+    ):
+        Network((3, 2))
+
+
+def test_an_unproven_gpu_backend_is_not_the_default(
+    monkeypatch: pytest.MonkeyPatch, cuda_backend: Backend
+) -> None:
+    monkeypatch.setattr("gpubp.backends.cupy.PROVEN", False)
+    chosen, reason = backends.explain_auto()
+    assert chosen.name == "numpy"
+    assert "has not been proven" in reason
+    monkeypatch.setattr("gpubp.backends.cupy.PROVEN", True)
+    chosen, reason = backends.explain_auto()
+    assert chosen is cuda_backend
+    assert reason == "CuPy finds a GPU; networks of fewer than 100000 parameters stay on the CPU"
+
+
+def test_auto_keeps_small_networks_on_the_cpu(cuda_backend: Backend) -> None:
+    chosen, reason = backends.explain_auto(99_999)
+    assert chosen.name == "numpy" and "a network of 99999 parameters" in reason
+    assert backends.explain_auto(100_000)[0] is cuda_backend
+    assert Network((10, 10)).backend.name == "numpy"
+    assert Network((1000, 100)).backend is cuda_backend
+    assert Network((10, 10), backend="cupy").backend is cuda_backend

@@ -1,0 +1,131 @@
+"""The scripts in benchmarks/tools."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import environment
+import pytest
+
+from gpubp.backends import Backend
+from gpubp.benchmarks import timing
+
+
+def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
+    command = [sys.executable, script, "narrow", "2", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_variants_compares_steps_with_other_constants() -> None:
+    done = run_script("variants.py", "SHARD_ROWS=1,LEAST_OUT=1e9", "twins", "--rounds", "1")
+    title, now, changed, twins = done.stdout.splitlines()
+    assert (done.stderr, title.partition(":")[0]) == ("", "narrow, 2 rows, sgd")
+    assert now.startswith("as it is") and now.endswith("1.00 times")
+    assert changed.startswith("SHARD_ROWS=1,LEAST_OUT=1e9") and twins.startswith("twins")
+    wrong = run_script("variants.py", "NO=1")
+    assert (wrong.returncode, wrong.stderr) == (1, "no constant called NO\n")
+
+
+def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
+    done = run_script("breakdown.py", "--rounds", "1", "--backend", "numpy")
+    title, _, *rows, total, matmuls, step = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert title.startswith("narrow, 2 rows, Adam, on ") and step.startswith("the step")
+    assert matmuls.startswith("its matmuls in a row")
+    cells = {row.split()[0]: row.split()[1:] for row in [*rows, total]}
+    # Five layers of 64 x 64 but the last of 16 x 64: forward, twice backward, but for the first delta.
+    work = 2 * (3 * (4 * 64 * 64 + 16 * 64) - 64 * 64)
+    assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
+    parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
+    # Adam reads theta, the gradient and two moments, and writes all but the gradient; then the rates,
+    # the counters and the norm.
+    moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
+    assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
+    assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
+
+
+def test_launches_are_counted_and_timed() -> None:
+    if not environment.GPUS and environment.ON_HOST is None:
+        pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
+    done = run_script("launches.py", "--rounds", "3")
+    title, _, head, narrow, _, bare = done.stdout.splitlines()
+    assert done.stderr == "" and title.endswith("; 2 rows, µs a launch")
+    assert head.split() == ["launches", "verbs", "bound", "the", "step,", "bound"]
+    name, count, *figures = narrow.split()
+    assert name == "narrow" and int(count) > 15
+    assert all(float(figure) > 0 for figure in figures) and len(figures) == 3
+    assert float(bare.removeprefix("bare RawKernel")) > 0
+
+
+def load_script(name: str) -> Any:
+    """A script of benchmarks/tools/ as a module, to be run in this process."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_main(module: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(timing, "COPIES", 2)
+    monkeypatch.setattr(timing, "GRAPH_SECONDS", 1.0)
+    monkeypatch.setattr(timing, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "argv", ["script", *arguments, "--rounds", "1"])
+    module.main()
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16"])
+def test_breakdown_on_cuda_times_graphs_by_events(
+    precision: str | None,
+    cuda_backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, breakdown = tmp_path / "kernels.jsonl", load_script("breakdown.py")
+    arguments = ["narrow:2", "regression:2", "--backend", "cupy", "--json", str(path), "--calls"]
+    arguments += ["--large", "16"] + (["--precision", precision] if precision else [])
+    run_main(breakdown, monkeypatch, *arguments)
+    out, lines = capsys.readouterr().out, [json.loads(k) for k in path.read_text().splitlines()]
+    assert "ERROR" not in out and "~" not in out
+    assert "µs in a graph" in out and "the step's graph" in out
+    assert not [line for line in lines if "error" in line]
+    (update,) = [k for k in lines if (k["network"], k.get("verb")) == ("narrow", "update")]
+    (call,) = update["each"]
+    parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
+    assert call["read"] + call["written"] == 28 * parameters + 3 * 8 + 2 * 8 + 8
+    assert call["how"] == "graph" and call["seconds"] > 0
+    assert {line["verb"] for line in lines if "how" not in line and "verb" in line} >= {
+        "gather", "advance", "its matmuls in a row", "the step's graph", "the step"
+    }  # fmt: skip
+
+
+def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
+    cuda_backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sweep = load_script("gpu_sweep.py")
+    small = {
+        "BATCHES": ((3, 5),), "TALL": (70, 2), "LAYERS": ((4, 3),), "ROWS": (2,),
+        "FEW_LAYERS": ((4, 3),), "FEW_ROWS": (2,), "WEIGHTED": (5,), "SQUARED": (2100,),
+        "STEPS": (("narrow", 2),),
+    }  # fmt: skip
+    for name, value in small.items():
+        monkeypatch.setattr(sweep, name, value)
+    before = [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS]
+    run_main(sweep, monkeypatch, "--json", str(tmp_path / "sweep.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "sweep.jsonl").read_text().splitlines()]
+    assert not [line for line in lines if "error" in line]
+    assert {line["how"] for line in lines} == {"graph"}
+    assert {line["constant"] for line in lines} == {c.name for c in sweep.CONSTANTS}
+    assert [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS] == before
+    assert "SMALL_WORK" in capsys.readouterr().out

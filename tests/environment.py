@@ -1,0 +1,29 @@
+"""Which backends the suite runs on, from the environment and what this machine has."""
+
+from __future__ import annotations
+
+import os
+
+from support import cupy_on_host
+from support.compiling import HostCompileError, host_compiler
+
+from gpubp import backends
+
+ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
+if ONLY not in ("", "cupy", "cupy-on-host"):
+    raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
+EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
+
+GPUS, NO_GPU_BECAUSE = cupy_on_host.gpus()
+CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
+BACKENDS = CUDA_BACKENDS if ONLY else ["numpy", "numpy-twins", *CUDA_BACKENDS]
+try:
+    ON_HOST = None if GPUS or host_compiler() is None else cupy_on_host.install()
+except (ImportError, HostCompileError) as error:
+    ON_HOST, NO_GPU_BECAUSE = None, str(error)
+
+
+def forget_cupy() -> None:
+    """Let gpubp look for CuPy anew."""
+    backends.device_count.cache_clear()
+    backends._cupy.cache_clear()

@@ -1,0 +1,351 @@
+"""What MLPClassifier and MLPRegressor promise."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_data import examples, not_converged, quick, targets
+
+pytest.importorskip("sklearn", minversion="1.4")
+
+import joblib
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import gpubp
+from gpubp import MLPClassifier, MLPRegressor
+
+
+@not_converged
+def test_a_random_state_gives_the_same_network_again() -> None:
+    x, y = examples()
+    first, second = quick(dropout=0.2).fit(x, y), quick(dropout=0.2).fit(x, y)
+    np.testing.assert_array_equal(first.network_.parameters, second.network_.parameters)
+    other = quick(dropout=0.2).set_params(random_state=1).fit(x, y)
+    assert not np.array_equal(first.network_.parameters, other.network_.parameters)
+
+
+@not_converged
+def test_attributes_describe_the_network() -> None:
+    x, y = examples()
+    model = quick().fit(x, y)
+    assert [w.shape for w in model.coefs_] == [(6, 10), (10, 3)]
+    assert [b.shape for b in model.intercepts_] == [(10,), (3,)]
+    assert np.shares_memory(model.coefs_[0], model.network_.parameters)
+    assert (model.n_layers_, model.n_outputs_, model.n_features_in_) == (3, 3, 6)
+    assert (model.n_iter_, model.t_, model.out_activation_) == (5, 600, "softmax")
+    assert model.loss_ == model.loss_curve_[-1]
+    assert model.best_loss_ == min(model.loss_curve_)
+    assert len(model.history_) == 5
+    assert model.validation_scores_ is None
+    assert isinstance(model.network_, gpubp.Network)
+
+
+@not_converged
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "rmsprop", "lion", "lbfgs"])
+@pytest.mark.parametrize(
+    "activation", ["relu", "gelu", "silu", gpubp.get_activation("elu", alpha=0.5)]
+)
+def test_every_solver_and_activation_lowers_the_loss(solver: str, activation: Any) -> None:
+    x, y = examples()
+    model = quick(solver=solver, activation=activation, max_iter=20).fit(x, y)
+    assert model.history_.cost[-1] < model.history_.cost[0]
+    clone(model)
+
+
+@not_converged
+@pytest.mark.parametrize(
+    "loss",
+    ["huber", "absolute_error", "log_cosh", "quantile", "quadratic", "poisson", "binary_cross_entropy",
+     gpubp.get_cost("quantile", quantile=0.9)],
+)  # fmt: skip
+def test_regression_takes_every_loss(loss: Any) -> None:
+    x, y = targets(1)
+    model = MLPRegressor(
+        hidden_layer_sizes=20, loss=loss, random_state=0, max_iter=60, learning_rate_init=0.01
+    )
+    model = clone(model).fit(x, (y + 1) / 2)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert np.corrcoef(model.predict(x), y)[0, 1] > 0.6
+
+
+@not_converged
+@pytest.mark.parametrize("labels", [["no", "yes"], ["a", "b", "c"]])
+def test_labels_may_be_strings(labels: list[str]) -> None:
+    x, codes = examples(classes=len(labels))
+    model = quick(max_iter=60, learning_rate_init=0.02).fit(x, np.array(labels)[codes])
+    assert list(model.classes_) == labels
+    assert set(model.predict(x)) == set(labels)
+    assert model.score(x, np.array(labels, object)[codes]) > 0.9
+    probabilities = model.predict_proba(x)
+    assert probabilities.shape == (120, len(labels))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(np.array(labels)[probabilities.argmax(axis=1)], model.predict(x))
+
+
+@not_converged
+@pytest.mark.parametrize("classes", [2, 3])
+def test_log_probabilities_are_finite_where_probabilities_vanish(classes: int) -> None:
+    x, y = examples(classes=classes)
+    model = quick().fit(x, y)
+    np.testing.assert_allclose(
+        model.predict_log_proba(x), np.log(model.predict_proba(x)), rtol=1e-4
+    )
+    far = model.predict_log_proba(x * 1e5)
+    assert model.predict_proba(x * 1e5).min() == 0
+    assert np.isfinite(far).all()
+    assert far.min() < -1000
+
+
+@not_converged
+def test_labels_have_log_probabilities_each() -> None:
+    x, y = targets(3)
+    model = quick().fit(x, y > 0)
+    np.testing.assert_allclose(
+        model.predict_log_proba(x), np.log(model.predict_proba(x)), rtol=1e-4
+    )
+
+
+@not_converged
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_a_weight_of_two_is_a_row_twice(solver: str) -> None:
+    x, y = examples(60)
+    weights = np.random.default_rng(0).integers(0, 4, len(y))
+    model = quick(solver=solver, alpha=2.0, dtype="float64", batch_size="auto", shuffle=False)
+    weighted = clone(model).fit(x, y, sample_weight=weights)
+    repeated = clone(model).fit(x.repeat(weights, axis=0), y.repeat(weights))
+    np.testing.assert_allclose(
+        weighted.network_.parameters, repeated.network_.parameters, rtol=0, atol=1e-9
+    )
+
+
+@not_converged
+def test_warm_start_goes_on_and_a_plain_fit_starts_anew() -> None:
+    x, y = examples()
+    warm = quick(warm_start=True).fit(x, y)
+    network, cost = warm.network_, warm.loss_
+    warm.fit(x, y)
+    assert warm.network_ is network
+    assert warm.loss_curve_[5] < cost
+    assert (len(warm.loss_curve_), warm.n_iter_, warm.t_) == (10, 5, 1200)
+    cold = quick().fit(x, y)
+    before = cold.network_
+    assert cold.fit(x, y).network_ is not before
+    assert len(cold.loss_curve_) == 5
+
+
+@not_converged
+def test_warm_start_tells_what_must_stay_the_same() -> None:
+    x, y = examples()
+    model = quick(warm_start=True).fit(x, y)
+    with pytest.raises(ValueError, match=r"y holds the classes \[3\], which are not in classes_"):
+        model.fit(x, y + 1)
+    with pytest.raises(ValueError, match=r"widths are now \(6, 7, 3\), but were \(6, 10, 3\)"):
+        model.set_params(hidden_layer_sizes=7).fit(x, y)
+
+
+def test_partial_fit_needs_classes_first_and_batches() -> None:
+    x, y = examples()
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        quick().partial_fit(x, y)
+    model = quick().partial_fit(x[y < 2], y[y < 2], classes=[0, 1, 2])
+    assert model.predict_proba(x).shape == (120, 3)
+    model.partial_fit(x, y)
+    with pytest.raises(ValueError, match="y holds the classes"):
+        model.partial_fit(x, y + 1)
+    with pytest.raises(ValueError, match="early_stopping"):
+        quick(early_stopping=True).partial_fit(x, y, classes=[0, 1, 2])
+    assert not hasattr(quick(solver="lbfgs"), "partial_fit")
+    many = quick().partial_fit(x, np.eye(3, dtype=int)[y])
+    assert many.predict(x).shape == (120, 3)
+
+
+@pytest.mark.parametrize("copied", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "rmsprop"])
+def test_a_pickle_predicts_and_goes_on_like_the_original(copied: Any, solver: str) -> None:
+    x, y = examples()
+    model = quick(solver=solver, dropout=0.1)
+    for _ in range(3):
+        model.partial_fit(x, y, classes=[0, 1, 2])
+    twin = copied(model)
+    np.testing.assert_array_equal(twin.predict_proba(x), model.predict_proba(x))
+    for m in (model, twin):
+        m.partial_fit(x, y)
+    np.testing.assert_array_equal(twin.network_.parameters, model.network_.parameters)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_an_estimator_read_from_a_mapped_file_goes_on(tmp_path: Path, solver: str) -> None:
+    x, y = examples()
+    model = quick(solver=solver).partial_fit(x, y, classes=[0, 1, 2])
+    joblib.dump(model, tmp_path / "model")
+    loaded = joblib.load(tmp_path / "model", mmap_mode="r")
+    for m in (model, loaded):
+        m.partial_fit(x, y)
+    np.testing.assert_array_equal(loaded.network_.parameters, model.network_.parameters)
+
+
+@not_converged
+def test_a_fitted_estimator_keeps_no_training_data() -> None:
+    x, y = examples(5000)
+    assert len(pickle.dumps(quick(max_iter=1, batch_size=200).fit(x, y))) < 20_000
+
+
+@not_converged
+def test_grid_search_in_a_pipeline() -> None:
+    x, y = examples()
+    pipeline = make_pipeline(StandardScaler(), quick(max_iter=30))
+    grid = {
+        "mlpclassifier__learning_rate_init": [1e-6, 0.02],
+        "mlpclassifier__activation": ["tanh"],
+    }
+    search = GridSearchCV(pipeline, grid, cv=3, n_jobs=1, error_score="raise").fit(x, y)
+    assert search.best_params_["mlpclassifier__learning_rate_init"] == 0.02
+    assert search.best_score_ > 0.8
+
+
+@not_converged
+@pytest.mark.parametrize("form", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix])
+@pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs"}])
+def test_sparse_rows_train_and_predict_like_dense_ones(form: Any, parameters: Any) -> None:
+    x, y = examples()
+    x = x * (np.abs(x) > 0.5)
+    dense, sparse = quick(**parameters).fit(x, y), quick(**parameters).fit(form(x), y)
+    np.testing.assert_allclose(sparse.network_.parameters, dense.network_.parameters, atol=1e-5)
+    np.testing.assert_allclose(sparse.predict_proba(form(x)), dense.predict_proba(x), atol=1e-5)
+    np.testing.assert_allclose(
+        sparse.predict_log_proba(form(x)), dense.predict_log_proba(x), atol=1e-4
+    )
+
+
+def test_it_stops_when_the_loss_stops_falling_and_warns_when_it_does_not() -> None:
+    x, y = examples()
+    model = quick(max_iter=500, tol=0.01, n_iter_no_change=2, learning_rate_init=0.05).fit(x, y)
+    assert model.n_iter_ < 500
+    assert model.history_.stopped == "converged"
+    with pytest.warns(ConvergenceWarning, match="max_iter=5 epochs are done"):
+        quick().fit(x, y)
+    with pytest.warns(ConvergenceWarning, match="lbfgs did not converge in 2 iterations"):
+        quick(solver="lbfgs", max_iter=2).fit(x, y)
+    with pytest.warns(UserWarning, match="batch_size is 500, but there are 120 rows"):
+        quick(max_iter=300, tol=1.0, batch_size=500).fit(x, y)
+
+
+def test_verbose_prints_the_loss_of_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = examples()
+    quick(verbose=True, max_iter=100, tol=9.0, early_stopping=True, n_iter_no_change=1).fit(x, y)
+    quick(verbose=True, max_iter=100, solver="lbfgs", tol=0.1).fit(x, y)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("epoch 1, loss ")
+    assert "validation score" in printed[0]
+    assert printed[-1].startswith("iteration ")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"alpha": -1}, "alpha is -1, expected a number at least 0"),
+        ({"max_iter": 0}, "max_iter is 0, expected a whole number at least 1"),
+        ({"momentum": 1.0}, "momentum is 1.0, expected a number at least 0 and below 1"),
+        ({"beta_1": 1.5}, "beta_1 is 1.5"),
+        ({"dropout": 1}, "dropout is 1"),
+        ({"batch_size": "all"}, "batch_size is 'all'"),
+        ({"shuffle": "yes"}, "shuffle is 'yes', expected True or False"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change is 0"),
+        ({"activation": "rellu"}, "unknown activation 'rellu'; did you mean 'relu'?"),
+        ({"activation": "softmax"}, "unknown activation 'softmax'"),
+        ({"activation": ["relu"]}, r"unknown activation \['relu'\]"),
+        ({"solver": "adm"}, "unknown solver 'adm'; did you mean 'adam'?"),
+        ({"learning_rate": "adaptiv"}, "unknown learning_rate 'adaptiv'; did you mean 'adaptive'?"),
+        ({"hidden_layer_sizes": (10, 0)}, "each of hidden_layer_sizes is 0"),
+        ({"hidden_layer_sizes": "10"}, "hidden_layer_sizes is '10', expected widths"),
+        ({"dtype": "float16"}, "dtype is 'float16', expected 'float32' or 'float64'"),
+        ({"dtype": "double precision"}, "dtype is 'double precision'"),
+        ({"backend": "torch"}, "unknown backend 'torch'"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "dropout is 0.5, expected 0 with solver 'lbfgs'"),
+        ({"early_stopping": True, "validation_fraction": 0.005}, "is 0.005, which of 120 rows holds"),
+    ],
+)  # fmt: skip
+def test_a_bad_parameter_is_told_and_nothing_changes(parameters: Any, told: str) -> None:
+    x, y = examples()
+    model = MLPClassifier(**parameters)
+    with pytest.raises(ValueError, match=told.replace("?", r"\?")):
+        model.fit(x, y)
+    assert not hasattr(model, "network_")
+    with pytest.raises(NotFittedError):
+        model.predict(x)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x, y: (x, np.stack([y, y], axis=1)), "y has 2 columns of classes"),
+        (lambda x, y: (x, y + 0.5), "Unknown label type"),
+        (lambda x, y: (x[:-1], y), "inconsistent numbers of samples"),
+        (lambda x, y: (x * np.nan, y), "NaN"),
+    ],
+)
+def test_bad_data_are_told(change: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        quick().fit(*change(*examples()))
+
+
+def test_bad_weights_and_losses_are_told() -> None:
+    x, y = examples()
+    with pytest.raises(ValueError, match="sample_weight holds -1"):
+        quick().fit(x, y, sample_weight=-np.ones(120))
+    with pytest.raises(
+        ValueError, match="unknown loss 'squared_eror'; did you mean 'squared_error'"
+    ):
+        MLPRegressor("squared_eror").fit(x, y)
+    with pytest.raises(ValueError, match="unknown loss 'cross_entropy'"):
+        MLPRegressor("cross_entropy").fit(x, y)
+    with pytest.raises(ValueError, match="y holds -1, expected no negative number"):
+        MLPRegressor("poisson").fit(x, y - 1)
+
+
+@not_converged
+def test_divergence_is_told_and_a_warm_network_is_left_as_it_was() -> None:
+    x, y = targets(1)
+    model = MLPRegressor(
+        hidden_layer_sizes=10, random_state=0, max_iter=3, warm_start=True, solver="sgd"
+    ).fit(x, y)
+    curve = list(model.loss_curve_)
+    with pytest.raises(gpubp.DivergenceError, match="lower learning rate"):
+        model.set_params(learning_rate_init=1e30, max_iter=50).fit(x, y)
+    assert np.isfinite(model.network_.parameters).all()
+    assert model.loss_curve_ == curve
+
+
+def test_gpubp_imports_without_scikit_learn() -> None:
+    program = (
+        "import sys; sys.modules['sklearn'] = None; import gpubp\n"
+        "try: gpubp.MLPClassifier\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == (
+        "gpubp.MLPClassifier needs scikit-learn 1.4 or later; pip install 'gpubp[sklearn]'"
+    )
+    assert {"MLPClassifier", "MLPRegressor"} <= set(dir(gpubp))
+    with pytest.raises(AttributeError, match="no attribute 'MLPKlassifier'"):
+        gpubp.MLPKlassifier  # noqa: B018
+
+
+@pytest.mark.parametrize("model", [MLPClassifier, MLPRegressor])
+def test_examples_in_the_docstrings_run(model: Any) -> None:
+    assert doctest.testmod(sys.modules[model.__module__]).failed == 0

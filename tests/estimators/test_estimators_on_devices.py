@@ -1,0 +1,61 @@
+"""Estimators of arrays on a device."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from small_data import examples, not_converged, quick, targets
+
+pytest.importorskip("sklearn", minversion="1.4")
+
+
+from gpubp import MLPRegressor
+from gpubp.backends import Backend, backend_of
+
+
+@not_converged
+@pytest.mark.parametrize(
+    "parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs", "max_iter": 3}]
+)
+def test_device_arrays_stay_on_their_device(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
+) -> None:
+    x, y = examples()
+    x = x.astype(np.float32)
+    expected = quick(backend="numpy", **parameters).fit(x, y)
+    given, brought = cuda_backend.asarray(x), cuda_backend.to_numpy
+
+    def to_numpy(array: Any) -> Any:
+        assert array.ndim < 2 or array.shape[1] != x.shape[1], "X was copied to the host"
+        return brought(array)
+
+    monkeypatch.setattr(cuda_backend, "to_numpy", to_numpy)
+    model = quick(backend="cupy", **parameters).fit(given, cuda_backend.asarray(y))
+    assert model.network_.backend is cuda_backend
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        result = getattr(model, method)(given)
+        assert backend_of(result) is cuda_backend
+        np.testing.assert_allclose(
+            brought(result), getattr(expected, method)(x), rtol=2e-3, atol=2e-4
+        )
+    assert model.score(given, cuda_backend.asarray(y)) == expected.score(x, y)
+    with pytest.raises(ValueError, match="X has 5 columns, expected 6"):
+        model.predict(given[:, :5])
+
+
+@not_converged
+def test_regression_on_a_device(cuda_backend: Backend) -> None:
+    x, y = (v.astype(np.float32) for v in targets(2))
+    expected = MLPRegressor(hidden_layer_sizes=8, random_state=0, max_iter=4, backend="numpy").fit(
+        x, y
+    )
+    model = MLPRegressor(hidden_layer_sizes=8, random_state=0, max_iter=4, backend="cupy")
+    model.fit(cuda_backend.asarray(x), cuda_backend.asarray(y))
+    result = model.predict(cuda_backend.asarray(x))
+    assert backend_of(result) is cuda_backend
+    np.testing.assert_allclose(cuda_backend.to_numpy(result), expected.predict(x), atol=1e-4)
+    host = pickle.loads(pickle.dumps(model)).predict(x)
+    np.testing.assert_allclose(host, expected.predict(x), atol=1e-4)

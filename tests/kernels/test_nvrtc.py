@@ -1,0 +1,329 @@
+"""Every CUDA text that the CuPy backend can launch goes through NVIDIA's compiler."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources as files_of
+from typing import Any
+
+import environment
+import pytest
+from support.kernels import Kernel
+from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
+
+from gpubp.backends import Rows
+from gpubp.backends.cupy import CupyBackend
+from gpubp.kernels import (
+    ACTIVATIONS,
+    COSTS,
+    PRECISIONS,
+    SOFTMAX,
+    UPDATES,
+    Activation,
+    Cost,
+    UpdateOptions,
+)
+from gpubp.kernels.matmul import matmul_cuda
+from gpubp.kernels.typing import Array
+
+pytestmark = [
+    pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed"),
+    pytest.mark.skipif(environment.ON_HOST is None, reason="CuPy does not run on the host here"),
+    pytest.mark.filterwarnings("default"),  # importing CuPy without a driver may warn
+]
+DTYPES = ("float32", "float64")
+
+
+class Recorder:
+    """A CuPy backend whose kernels are written down instead of run, with the text that CuPy makes of
+    them."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[str, str], Kernel] = {}
+        assert environment.ON_HOST is not None
+        self.cuda = environment.ON_HOST
+
+    def __enter__(self) -> Recorder:
+        self._devices = self.cuda.devices()
+        self._devices.__enter__()
+        import cupy
+
+        self.backend = CupyBackend(cupy, self.cuda.cublas)
+        self.cuda.runtime.noted = []
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        noted, self.cuda.runtime.noted = self.cuda.runtime.noted or [], None
+        self._devices.__exit__(*error)
+        own = [kernel for kernel in noted if not kernel.name.startswith("cupy_")]
+        self.kernels = {(kernel.code, kernel.name): kernel for kernel in own}
+
+    def array(self, *shape: int, dtype: str) -> Array:
+        return self.backend.xp.empty(shape, dtype)
+
+
+@cache
+def launches() -> tuple[Kernel, ...]:
+    """What every verb launches, for every entry of every table and both types."""
+    with Recorder() as recorder:
+        for dtype in DTYPES:
+            run_layers(recorder, dtype)
+            run_costs(recorder, dtype)
+            run_loading(recorder, dtype)
+            run_updates(recorder, dtype)
+        for precision in PRECISIONS.values():
+            run_rounded(recorder, precision.storage)
+    return tuple(recorder.kernels.values())
+
+
+def run_layers(recorder: Recorder, dtype: str) -> None:
+    backend = recorder.backend
+    z, a = recorder.array(4, 3, dtype=dtype), recorder.array(4, 3, dtype=dtype)
+    biases = recorder.array(3, dtype=dtype)
+    wide = recorder.array(4, 8, dtype=dtype)
+    square, tall = recorder.array(8, 8, dtype=dtype), recorder.array(2000, 8, dtype=dtype)
+    odd = recorder.array(3, 3, dtype=dtype)
+    for options in ((False, False), (True, False), (False, True)):
+        matmul_cuda(backend.xp, square, square, square, *options, 1.0, 0.0, backend)()
+    for matrix in (square, odd):
+        backend.layer_gradients(matrix, matrix, matrix, matrix[0], 0.0)
+    large = recorder.array(800, 800, dtype=dtype)
+    matmul_cuda(backend.xp, large, large, large, False, False, 1.0, 0.0, backend)()
+    matmul_cuda(backend.xp, tall, tall, square, True, False, 1.0, 0.0, backend)()
+    for activation in ACTIVATIONS.values():
+        backend.bias_activate(activation, wide, None, wide)
+        for b in (None, biases):
+            backend.bias_activate(activation, z, b, z)
+            backend.bias_activate(activation, z, b, a)
+        if not activation.rowwise:
+            backend.multiply_by_derivative(activation, z, a, a)
+    for name in ("tanh", "gelu"):  # a's derivative reads a, the other's z
+        activation = ACTIVATIONS[name]
+        backend.layer_forward(activation, square, square, square[0], square, square)
+        backend.layer_backward(activation, square, square, square, square, square)
+    backend.column_sums(z, biases, 1.0)
+    backend.column_sums(recorder.array(5000, 3, dtype=dtype), biases)
+    backend.column_sums(wide, wide[0])
+    backend.column_sums(recorder.array(2, 4100, dtype=dtype), recorder.array(4100, dtype=dtype))
+    for first in (0, 1):  # a whole number of counters, and not
+        backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
+
+
+OWN_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
+
+
+def run_costs(recorder: Recorder, dtype: str) -> None:
+    z, a, y, delta = (recorder.array(4, 3, dtype=dtype) for _ in range(4))
+    scale, costs = recorder.array(4, dtype=dtype), recorder.array(4, dtype=dtype)
+    for cost in COSTS.values():
+        for activation in (*ACTIVATIONS.values(), OWN_ACTIVATION):
+            recorder.backend.output_delta(cost, activation, z, a, y, scale, delta, costs)
+
+
+def run_rounded(recorder: Recorder, storage: str) -> None:
+    backend = recorder.backend
+    z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
+    counters = recorder.array(2, dtype="int64")
+    for name in ("relu", "gelu"):  # of the others, the text does not know these types
+        backend.bias_activate(ACTIVATIONS[name], z, None, operands)
+        for v in (z, operands):
+            backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
+    for source in ("float32", "float64", "uint8"):
+        backend.gather(Rows(recorder.array(4, 8, dtype=source)), "x", counters, 0, operands)
+    backend.dropout(operands, operands, counters, 1, 0, 0, 0.5)
+    backend.column_sums(operands, z[0])
+    backend.convert(z, operands)
+    backend.convert(operands, z)
+    square = recorder.array(8, 8, dtype="float32")
+    matmul_cuda(backend.xp, operands, operands, square, True, False, 1.0, 0.0, backend)()
+    narrow = recorder.array(8, 8, dtype=storage)
+    relu, gelu = ACTIVATIONS["relu"], ACTIVATIONS["gelu"]
+    backend.layer_forward(relu, narrow, narrow, square[0], square, narrow)
+    backend.layer_backward(relu, narrow, narrow, narrow, square, narrow)
+    backend.layer_backward(gelu, narrow, narrow, square, square, narrow)
+    backend.layer_gradients(narrow, narrow, square, square[0], 0.0)
+    double = recorder.array(3, dtype="float64")
+    backend.multiply(z, double, z)
+    backend.adapt_loss_scale(double, double)
+
+
+def run_loading(recorder: Recorder, dtype: str) -> None:
+    backend = recorder.backend
+    counters, labels = recorder.array(2, dtype="int64"), recorder.array(4, dtype="int64")
+    order, total = recorder.array(4, dtype="int64"), recorder.array(1, dtype="float64")
+    out, weights = recorder.array(4, 3, dtype=dtype), recorder.array(4, dtype=dtype)
+    for source in ("float32", "float64", "int8", "uint8", "int64", "bool"):
+        x, y = recorder.array(8, 3, dtype=source), recorder.array(8, dtype=source)
+        for rows in (Rows(x, y, y), Rows(x, y, y, order)):
+            backend.gather(rows, "x", counters, 0, out)
+            backend.gather(rows, "weights", counters, 0, weights)
+            backend.gather(rows, "y", counters, 0, labels)
+    backend.one_hot(labels, out, 0.0, 1.0)
+    backend.normalize(weights)
+    backend.weighted_sum(weights, weights, total, counters)
+    backend.weighted_sum(weights, None, total)
+    backend.weighted_sum(recorder.array(5, dtype=dtype)[1:], None, total)
+
+
+def run_updates(recorder: Recorder, dtype: str) -> None:
+    theta, g = recorder.array(6, dtype=dtype), recorder.array(6, dtype=dtype)
+    counters, rates = recorder.array(2, dtype="int64"), recorder.array(1, 3, dtype="float64")
+    for update in UPDATES.values():
+        state = tuple(recorder.array(6, dtype=dtype) for _ in update.state)
+        hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)
+        norm = recorder.array(1, dtype="float64")
+        for first in (0, 1):
+            arrays = theta[first:], g[first:], (), tuple(array[first:] for array in state)
+            recorder.backend.update(
+                *(update, hyperparameters, UpdateOptions(), *arrays, 4, rates, counters, norm)
+            )
+
+
+@cache
+def translation_unit() -> tuple[str, int]:
+    """Every kernel in a namespace and under a name of its own, behind CuPy's headers, included once.
+
+    To compile them one by one would take a hundred times as long, all of it for the headers.
+    """
+    headers: dict[str, None] = {}
+    parts = []
+    for k, launch in enumerate(launches()):
+        lines = launch.code.splitlines()
+        headers |= dict.fromkeys(line for line in lines if line.startswith("#include"))
+        body = "\n".join(line for line in lines if not line.startswith("#include"))
+        name = re.escape(launch.name)
+        body, renamed = re.subn(rf"(__global__\s+void\s+){name}\s*\(", rf"\1kernel_{k}(", body)
+        assert renamed == 1
+        parts.append(f"namespace n{k} {{\n{body}\n}}\n")
+    return "\n".join(headers) + "\n" + "".join(parts), len(parts)
+
+
+def test_the_check_sees_every_cu_file_and_table_entry() -> None:
+    codes = [kernel.code for kernel in launches()]
+    files = [f for f in files_of.files("gpubp.kernels.cuda").iterdir() if f.name.endswith(".cu")]
+    assert len(files) >= 7
+    only = {"convert.cu": (r"float S",), "adapt_loss_scale.cu": ("",)}  # never in double
+    for file in files:
+        text = file.read_text()
+        for typedef in only.get(file.name, ("float", "double")):
+            pattern = rf"typedef {typedef}\b" if typedef else ""
+            uses = [code for code in codes if text in code and re.search(pattern, code)]
+            assert uses, f"{file.name} was not compiled for {typedef or 'its types'}"
+    everything = "\n".join(codes)
+    texts = [t for a in ACTIVATIONS.values() for t in (a.cuda, a.cuda_derivative)]
+    texts += [t for c in COSTS.values() for t in (c.cuda, c.cuda_derivative, c.canonical_cuda)]
+    texts += [update.cuda for update in UPDATES.values()]
+    for text in texts:
+        assert text in everything
+
+
+# What a kernel may take: registers of a thread, bytes of a block's static shared memory. With 64
+# registers, half of a multiprocessor's 2048 threads are there at once; blocks of sums and products are
+# few and large.
+MOST = {"matmul": (128, 33 * 2**10 + 1), "column_sums": (128, 4097), "weighted_sum": (128, 129)}
+# What sin and cos of large arguments are worked out in.
+STACK_OF_SINES = 40
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90", "sm_100"])
+def test_every_kernel_compiles_spills_nothing_and_leaves_room_for_others(arch: str) -> None:
+    if arch == "sm_100" and (nvrtc_version() or (0, 0)) < (12, 8):
+        pytest.skip("this NVRTC is older than the architecture")
+    source, count = translation_unit()
+    found = resources(source, arch, ("-std=c++17",))
+    assert set(found) == {f"kernel_{k}" for k in range(count)}
+    if arch == "sm_75":  # the oldest that CUDA 13 compiles for; no text is cut for it
+        return
+    too_much = []
+    for k, kernel in enumerate(launches()):
+        takes, (registers, shared) = found[f"kernel_{k}"], MOST.get(kernel.name, (64, 0))
+        stack = STACK_OF_SINES if re.search(r"\b(sin|cos)\(", kernel.code) else 0
+        most = Resources(registers, stack, 0, shared)
+        if any(taken > allowed for taken, allowed in zip(takes, most, strict=True)):
+            too_much.append((kernel.name, takes))
+    assert not too_much
+
+
+BY_ROWS = {
+    "bias_activate": lambda b, z: b.bias_activate(ACTIVATIONS["relu"], z, None, z),
+    "output_delta": lambda b, z: b.output_delta(
+        COSTS["huber"], ACTIVATIONS["tanh"], z, z, z, z[:, 0], z, None
+    ),
+    "multiply_by_derivative": lambda b, z: b.multiply_by_derivative(ACTIVATIONS["tanh"], z, z, z),
+    "gather": lambda b, z: b.gather(Rows(z), "x", z[0], 0, z),
+    "one_hot": lambda b, z: b.one_hot(z[0], z, 0.0, 1.0),
+}
+FLAT = {
+    "update": lambda b, z, double: b.update(
+        *(UPDATES["sgd"], {}, UpdateOptions(), z[0], z[1], (), (), 8, double, z[0], double)
+    ),
+    "column_sums": lambda b, z, double: b.column_sums(z, z[0]),
+    "weighted_sum": lambda b, z, double: b.weighted_sum(z[0], z[1], double),
+    "dropout": lambda b, z, double: b.dropout(z, z, z[0], 1, 0, 0, 0.5),
+}
+
+
+@pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_kernels_by_rows_move_sixteen_bytes_at_once_and_divide_no_index(
+    name: str, dtype: str, vector: str
+) -> None:
+    with Recorder() as recorder:
+        BY_ROWS[name](recorder.backend, recorder.array(4, 8, dtype=dtype))
+    (launch,) = recorder.kernels.values()
+    assert launch.name == name
+    ptx = nvrtc_compile(launch.code, name, "compute_80", ("-std=c++17",))
+    load = "ld.global." if name == "bias_activate" else "ld.global.nc."
+    assert name == "one_hot" or load + vector in ptx
+    assert f"st.global.{vector}" in ptx
+    assert not re.search(r"\b(div|rem)\.[su]", ptx)
+
+
+@pytest.mark.parametrize(("dtype", "vector"), [("float32", "v4.f32"), ("float64", "v2.f64")])
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_kernels_move_sixteen_bytes_at_once_and_keep_all_in_registers(
+    name: str, dtype: str, vector: str
+) -> None:
+    with Recorder() as recorder:
+        z, double = recorder.array(4, 8, dtype=dtype), recorder.array(1, dtype="float64")
+        FLAT[name](recorder.backend, z, double)
+    (launch,) = recorder.kernels.values()
+    assert launch.name == name
+    ptx = nvrtc_compile(launch.code, name, "compute_80", ("-std=c++17",))
+    assert re.search(rf"ld\.global\.(nc\.)?{re.escape(vector)}", ptx)
+    assert "sum" in name or f"st.global.{vector}" in ptx
+    assert ".local" not in ptx
+
+
+def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
+    for kernel in launches():
+        # one for each entry of a table
+        of_entries = kernel.name in (
+            *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
+        )
+        if not of_entries:
+            options = [o for o in kernel.options if o.startswith("-D") or o == "-std=c++17"]
+            nvrtc_compile(kernel.code, kernel.name, "compute_75", options)
+
+
+@pytest.mark.parametrize("own", ["cost", "activation"])
+def test_a_broken_text_would_be_seen(own: str) -> None:
+    activation, cost = SOFTMAX, COSTS["huber"]
+    if own == "cost":
+        cost = Cost.from_functions(
+            *("own", lambda xp, a, y: a, lambda xp, a, y: a),
+            cuda="return undeclared;",
+            cuda_derivative="return undeclared;",
+        )
+    else:
+        activation = Activation.from_functions(
+            *("own", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
+        )
+    with Recorder() as recorder:
+        arrays = [recorder.array(2, 2, dtype="float32") for _ in range(3)]
+        scale = recorder.array(2, dtype="float32")
+        recorder.backend.output_delta(cost, activation, *arrays, scale, arrays[0], None)
+    with pytest.raises(NvrtcError, match='"undeclared" is undefined'):
+        for kernel in recorder.kernels.values():
+            nvrtc_compile(kernel.code, kernel.name, "compute_75")

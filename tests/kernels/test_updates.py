@@ -1,0 +1,171 @@
+"""Optimizer updates against the published ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from twins import BLOCK, both, close, on
+
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
+from gpubp.kernels import UPDATES, UpdateOptions
+from gpubp.kernels.typing import Array
+
+pytestmark = pytest.mark.usefixtures("short_blocks")
+
+
+HYPERPARAMETERS = {
+    "momentum": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "decay": 0.99,
+}
+
+
+def published_update(
+    name: str, theta: Array, g: Array, state: dict[str, Array], rate: float, t: int
+) -> Array:
+    """One step of the optimizer as published, in float64; `state` holds its averages."""
+    h = HYPERPARAMETERS
+    if name == "sgd":
+        return theta - rate * g
+    if name in ("momentum", "nesterov"):
+        state["v"] = h["momentum"] * state.get("v", 0) + g
+        return theta - rate * (state["v"] if name == "momentum" else g + h["momentum"] * state["v"])
+    if name == "adam":
+        state["m"] = h["beta1"] * state.get("m", 0) + (1 - h["beta1"]) * g
+        state["v"] = h["beta2"] * state.get("v", 0) + (1 - h["beta2"]) * g**2
+        m, v = state["m"] / (1 - h["beta1"] ** t), state["v"] / (1 - h["beta2"] ** t)
+        return theta - rate * m / (np.sqrt(v) + h["epsilon"])
+    if name == "rmsprop":
+        state["v"] = h["decay"] * state.get("v", 0) + (1 - h["decay"]) * g**2
+        return theta - rate * g / (np.sqrt(state["v"]) + h["epsilon"])
+    assert name == "lion"
+    m = state.get("m", np.zeros_like(g))
+    state["m"] = h["beta2"] * m + (1 - h["beta2"]) * g
+    return theta - rate * np.sign(h["beta1"] * m + (1 - h["beta1"]) * g)
+
+
+SHARED = {
+    "plain": UpdateOptions(),
+    "penalties": UpdateOptions(l1=0.02, l2=0.03),
+    "decay": UpdateOptions(weight_decay=0.1),
+    "clip_norm": UpdateOptions(clip_norm=2.0),
+    "clip_value": UpdateOptions(clip_value=0.5),
+    "all": UpdateOptions(l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.05),
+}
+
+
+def shared_part(
+    shared: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
+) -> tuple[Array, Array]:
+    """What comes before the update: clipping, penalties, decay; biases only get clipped."""
+    g = g * min(1.0, shared.clip_norm / np.linalg.norm(g))
+    g = np.clip(g, -shared.clip_value, shared.clip_value)
+    g = g + is_weight * (shared.l2 * theta + shared.l1 * np.sign(theta))
+    return theta * (1 - is_weight * rate * shared.weight_decay), g
+
+
+@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("name", UPDATES)
+def test_update_is_the_published_one(
+    cuda_backend: Backend, name: str, kind: str, dtype: str
+) -> None:
+    update, shared, rng = UPDATES[name], SHARED[kind], np.random.default_rng(13)
+    size, n_weights, steps = 2 * BLOCK, BLOCK + 1000, 3
+    is_weight = np.arange(size) < n_weights
+    rates = [0.1, 0.05, 0.2]
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    table = [[rates[t], *update.factors(rates[t], t + 1, **h)] for t in range(steps)]
+    start = rng.normal(size=size).astype(dtype)
+    start[0] = 0
+    gs = rng.normal(size=(steps, size)).astype(dtype)
+    gs[:, 1] = 0
+
+    expected, averages = start.astype(np.float64), {}
+    for t, g in enumerate(gs.astype(np.float64)):
+        expected, seen = shared_part(shared, expected, g, is_weight, rates[t])
+        expected = published_update(name, expected, seen, averages, rates[t], t + 1)
+
+    for backend in both(cuda_backend):
+        theta, counters = on(backend, start), on(backend, [100, 0], np.int64)
+        state = tuple(on(backend, np.zeros(size), dtype) for _ in update.state)
+        for g in gs:
+            gradient, norm = on(backend, g), on(backend, [0.0])
+            backend.weighted_sum(gradient, None, norm)
+            device_table = on(backend, table)
+            backend.update(
+                *(
+                    update,
+                    h,
+                    shared,
+                    theta,
+                    gradient,
+                    (),
+                    state,
+                    n_weights,
+                    device_table,
+                    counters,
+                    norm,
+                )
+            )
+            backend.advance(counters)
+            np.testing.assert_array_equal(backend.to_numpy(gradient), g)
+        assert backend.to_numpy(counters).tolist() == [100 + steps, steps]
+        result = backend.to_numpy(theta)
+        # Lion's sign may turn where its argument rounds to 0.
+        turned = np.abs(result - expected) > 1e-3 if name == "lion" else np.zeros(size, bool)
+        assert np.count_nonzero(turned) < 5
+        close(result[~turned], expected[~turned], dtype, ulps=32)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize(("size", "firsts"), [(1, 0), (3, 0), (4, 0), (517, 0), (518, 1), (519, 4)])
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_of_any_length_and_alignment(
+    cuda_backend: Backend, name: str, size: int, firsts: int, skips: bool, dtype: str
+) -> None:
+    update, rng = UPDATES[name], np.random.default_rng(22)
+    shared = UpdateOptions(
+        l1=0.02, l2=0.03, weight_decay=0.1, clip_norm=2.0, clip_value=0.5, skips=skips
+    )
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    given = rng.uniform(0.5, 1, (2 + len(update.state), firsts + size + 3)).astype(dtype)
+    used = slice(firsts, firsts + size)
+    rates, counters = np.array([[0.1, *update.factors(0.1, 1, **h)]]), np.zeros(2, np.int64)
+    for squared_norm in (9.0, np.inf):
+        results = []
+        for backend in (NumpyBackend(compile=False), cuda_backend):
+            arrays = [on(backend, row) for row in given]
+            theta, gradient, *state = (array[used] for array in arrays)
+            backend.update(
+                *(update, h, shared, theta, gradient, (), tuple(state), size // 2),
+                *(on(backend, rates), on(backend, counters), on(backend, [squared_norm])),
+            )
+            results.append([backend.to_numpy(array) for array in arrays])
+        skipped = skips and squared_norm == np.inf
+        for before, twin, cuda in zip(given, *results, strict=True):
+            close(cuda, twin, dtype)
+            np.testing.assert_array_equal(cuda[:firsts], before[:firsts])
+            np.testing.assert_array_equal(cuda[firsts + size :], before[firsts + size :])
+            assert not skipped or (cuda == before).all()
+        assert squared_norm == np.inf or (results[1][0][used] != given[0][used]).all()
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: str) -> None:
+    update = UPDATES[name]
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    for backend in both(cuda_backend):
+        theta, gradient = on(backend, np.ones(3)), on(backend, [0.5, np.nan, 0.5])
+        state = tuple(on(backend, np.zeros(3)) for _ in update.state)
+        rates, counters, norm = (
+            on(backend, [[0.1, 0.5, 0.5]]),
+            on(backend, [0, 0], np.int64),
+            on(backend, [0.0]),
+        )
+        backend.update(
+            update, h, UpdateOptions(), theta, gradient, (), state, 3, rates, counters, norm
+        )
+        assert np.isnan(backend.to_numpy(theta)).tolist() == [False, True, False]

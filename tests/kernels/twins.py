@@ -1,0 +1,51 @@
+"""The places where a kernel's text runs, and how closely their results must agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
+from gpubp.kernels import ACTIVATIONS, Activation, Cost
+from gpubp.kernels.typing import Array
+
+DTYPES = ["float32", "float64"]
+BLOCK = 1024
+MANY_ROWS = BLOCK // 5 + 100
+ELEMENTWISE = [name for name, activation in ACTIVATIONS.items() if not activation.rowwise]
+
+
+def on(backend: Backend, array: Array, dtype: Any = None) -> Array:
+    """A copy on the backend, with memory of its own."""
+    return backend.asarray(np.array(array, dtype))
+
+
+def both(cuda_backend: Backend) -> tuple[Backend, Backend, Backend]:
+    """The NumPy twins, the same text compiled for the CPU, and the CUDA kernels."""
+    return NumpyBackend(compile=False), NumpyBackend(), cuda_backend
+
+
+def close(
+    actual: Array, expected: Array, dtype: str, ulps: float = 16, magnitude: float = 1
+) -> None:
+    """Equal up to a few roundings, of the number itself and of numbers as large as `magnitude`."""
+    assert actual.dtype == dtype
+    assert np.isfinite(actual).all()
+    eps = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(actual, expected, rtol=ulps * eps, atol=ulps * eps * magnitude)
+
+
+def run_cost(
+    backend: Backend, cost: Cost, activation: Activation, *arrays: Array
+) -> tuple[Array, Array]:
+    """(delta, costs) for z, a, y and scale."""
+    z, a, y, scale = (on(backend, array) for array in arrays)
+    delta, costs = on(backend, np.full_like(arrays[1], 7)), on(backend, np.full_like(arrays[3], 7))
+    backend.output_delta(cost, activation, z, a, y, scale, delta, costs)
+    alone = on(backend, np.full_like(arrays[3], 7))
+    backend.output_delta(cost, activation, z, a, y, scale, None, alone)
+    rtol = 1e-5 if costs.dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(backend.to_numpy(alone), backend.to_numpy(costs), rtol=rtol)
+    return backend.to_numpy(delta), backend.to_numpy(costs)

@@ -1,0 +1,35 @@
+"""What tests compare with, where it is installed: hypothesis, and what the documents' examples import."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+__all__ = ["EXAMPLES_MISS", "given", "st"]
+
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError:
+
+    class st:
+        """Strategies that nothing draws from."""
+
+        @staticmethod
+        def composite(strategy: Any) -> Any:
+            return lambda: strategy
+
+    def given(strategy: Any) -> Any:
+        return pytest.mark.skip(reason="the oracle, hypothesis, is not installed")
+else:
+    # A backend keeps nothing between examples, so all examples of a test may share the fixture.
+    _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+    settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
+    settings.register_profile("long", max_examples=1000, **_SHARED)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
+"""What the documents' examples import and this installation lacks."""

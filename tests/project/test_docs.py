@@ -1,0 +1,225 @@
+"""The documents: Python blocks run, links lead somewhere, tables are those of the committed results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import gpubp
+from gpubp.benchmarks.report import markdown, tables
+from gpubp.benchmarks.results import Point, Results, geometric_mean
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ["README.md", "docs/guide.md"]
+BLOCKS = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name in DOCUMENTS
+    for number, block in enumerate(
+        re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    )
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "<document>", "exec"), {})
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_guide_names_every_activation_and_cost() -> None:
+    guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    names = [*gpubp.kernels.ACTIVATIONS, *gpubp.kernels.COSTS]
+    assert [name for name in names if name not in guide] == []
+
+
+@pytest.fixture
+def document() -> str:
+    return (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def results(document: str) -> Results:
+    (path,) = re.findall(r"`(benchmarks/results/\S+\.json)`", document)
+    return Results.load(ROOT / path)
+
+
+def test_the_tables_of_the_benchmarks_are_those_of_the_committed_results(
+    document: str, results: Results
+) -> None:
+    for table in tables(results):
+        assert markdown(table).strip() in document, table.title
+
+
+def test_the_figures_in_the_text_are_those_of_the_committed_results(
+    document: str, results: Results
+) -> None:
+    ours = "gpubp-numpy"
+    steps = [p for p in results.points if p.work == "step"]
+    chosen = [
+        point
+        for point in steps
+        if point.optimizer == "sgd"
+        and (point.architecture, point.batch_size)
+        in {("classifier", n) for n in (1, 32, 128, 512, 2048, 8192)}
+        | {("narrow", n) for n in (32, 512, 8192)}
+    ]
+    peers = "torch", "torch-compile", "jax", "scikit-learn"
+    ratios = {peer: [point.ratio(peer, ours) or 0 for point in chosen] for peer in peers}
+    torch, compiled, jax, sklearn = (f"{geometric_mean(ratios[peer]):.2f}" for peer in peers)
+    least = min(min(some) for some in ratios.values())
+    entrant = results.entrant(ours)
+    assert entrant is not None
+    shares = [
+        point.share_of_floor(entrant) or 0
+        for point in steps
+        if point.architecture == "classifier" and point.batch_size >= 2048
+    ]
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    text = " ".join(document.split())
+    all_of = [f"{results.geometric_mean(peer, ours, 'step').value:.2f}" for peer in peers]
+    to_all = "{} to PyTorch, {} to torch.compile, {} to JAX and {} to scikit-learn".format(*all_of)
+    lost = {peer: sum((p.ratio(peer, ours) or 9) < 1 for p in steps) for peer in peers}
+    assert (
+        f"Over all {len(steps)} training steps the geometric means of the ratios are {to_all}"
+        in text
+    )
+    assert "JAX is faster at four of them, the others at none" in text
+    assert lost == {"torch": 0, "torch-compile": 0, "jax": 4, "scikit-learn": 0}
+    to_peers = f"{torch} to PyTorch, {compiled} to torch.compile, {jax} to JAX and {sklearn} to"
+    assert f"they are {to_peers} scikit-learn" in text
+    assert f"the closest is {least:.2f} " in text
+    assert f"run at {low} to {high} % of the speed of their bare matmuls" in text
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    torch, jax = (
+        f"{results.geometric_mean(peer, ours, 'step').value:.2f}" for peer in ("torch", "jax")
+    )
+    assert f"a step is {torch} times as fast as PyTorch's and {jax} times as JAX's" in readme
+    assert f"geometric means over {len(steps)} points" in readme
+
+
+GPU_RESULTS = ROOT / "benchmarks/results/2026-11-26-nvidia-h100"
+
+
+@pytest.fixture
+def gpu_document() -> str:
+    return (ROOT / "docs/gpu-performance.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["results.json", "compilers.json"])
+def test_the_tables_of_a_gpu_are_those_of_the_committed_results(
+    gpu_document: str, name: str
+) -> None:
+    for table in tables(Results.load(GPU_RESULTS / name)):
+        assert markdown(table).strip() in gpu_document, table.title
+
+
+def test_the_kernels_of_a_gpu_are_those_of_the_committed_results(gpu_document: str) -> None:
+    lines = (GPU_RESULTS / "kernels.jsonl").read_text(encoding="utf-8").splitlines()
+    _, _, part = gpu_document.partition("| step | kernel |")
+    cell = r"\| ([^|]*) "
+    rows = re.findall(rf"^{5 * cell}\|", part.partition("\n\n")[0], re.M)
+    shown, step = [], ""
+    for name, verb, _, microseconds, floor in rows:
+        step = name or step
+        shown.append((step, verb, microseconds, floor))
+    measured = set()
+    for record in map(json.loads, lines):
+        if "verb" in record:
+            step = f"{record['network']}, {record['rows']} rows"
+            step += f", {record['precision']}" if record["precision"] else ""
+            figures = (f"{1e6 * record[key]:.1f}" for key in ("seconds", "floor"))
+            measured.add((step, record["verb"], *figures))
+    assert len(shown) > 50 and [row for row in shown if row not in measured] == []
+
+
+def test_the_figures_of_a_gpu_in_the_text_are_those_of_the_committed_results(
+    gpu_document: str,
+) -> None:
+    found = Results.load(GPU_RESULTS / "results.json")
+
+    def figure(point: Point, name: str) -> str:
+        spread = point.spread(name)
+        assert spread is not None
+        microseconds = 1e6 * spread.median
+        return (
+            f"{microseconds:.1f}" if microseconds < 100 else f"{float(f'{microseconds:.3g}'):.0f}"
+        )
+
+    def times(theirs: str, ours: str) -> str:
+        ratio = float(theirs) / float(ours)
+        return f"{ratio:.1f} ×" if ratio < 9.5 else f"{ratio:.0f} ×"
+
+    names = "gpubp-cupy", "torch-cuda-graph", "torch-cuda"
+    compiled = {p.key: p for p in Results.load(GPU_RESULTS / "compilers.json").points}
+    shown = 0
+    for point in found.points:
+        if point.rounds:
+            ours, graph, eager = (figure(point, name) for name in names)
+            apart = compiled.get(point.key)
+            jax = (
+                "–"
+                if apart is None or "jax-cuda" not in apart.rounds
+                else figure(apart, "jax-cuda")
+            )
+            assert jax == "–" or float(jax) > float(graph)  # so that the graph is the best peer
+            cells = point.architecture, point.batch_size, ours, graph, eager, jax
+            row = " | ".join(map(str, (*cells, times(graph, ours), times(eager, ours))))
+            assert f"| {row} |" in gpu_document
+            if "gpubp-numpy" in point.rounds:
+                cells = f"| {point.batch_size} | {figure(point, 'gpubp-numpy')} | {ours} |"
+                assert cells in gpu_document
+            shown += 1
+    assert shown == 9
+    (narrow,), (classifier,) = (
+        [p for p in found.points if (p.architecture, p.batch_size) == (name, 512)]
+        for name in ("narrow", "classifier")
+    )
+    ours, graph, eager = (figure(narrow, name) for name in names)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"on 512 rows takes {float(ours):.0f} µs for a 64-64-64-64-64-16 network" in text
+    assert f"PyTorch's takes {graph} in a CUDA graph and {eager} without" in text
+    ours, graph, eager = (figure(classifier, name) for name in names)
+    assert f"{float(ours):.0f} µs for 784-256-256-10, where they take {graph} and {eager}" in text
+
+
+def test_what_was_aimed_at_on_a_gpu_is_told_as_it_came_out(gpu_document: str) -> None:
+    lines = (GPU_RESULTS / "kernels.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [record for record in map(json.loads, lines) if "verb" in record]
+    shares = [
+        call["floor"] / call["seconds"]
+        for record in records
+        for call in record.get("each", [])
+        if not call["work"] and call["read"] + call["written"] >= 64e6
+    ]
+    assert f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %, call by call" in gpu_document
+    seconds = {
+        (record["precision"], record["verb"]): record["seconds"]
+        for record in records
+        if record["network"] == "wide"
+    }
+    narrow, wide = (
+        seconds[precision, "its matmuls in a row"] / seconds[precision, "the step's graph"]
+        for precision in ("bfloat16", None)
+    )
+    assert f"85 % of its matmuls bare | {100 * narrow:.0f} % | missed" in gpu_document
+    assert f"its matmuls bare 50.2: {100 * wide:.0f} %" in gpu_document
+
+
+def test_the_report_of_a_gpu_is_told_as_it_is() -> None:
+    report = json.loads((GPU_RESULTS / "gpu-check.json").read_text(encoding="utf-8"))
+    text = " ".join((ROOT / "docs/gpu.md").read_text(encoding="utf-8").split())
+    outcomes = report["outcomes"]
+    assert report["failed"] == report["graphs"]["failed"] == [] and report["not_run"] == 0
+    assert f"the suite's {report['collected']} tests" in text
+    assert f"{outcomes['passed']} passed, {outcomes['skipped']} skipped, of those" in text
+    assert f"{report['skipped']['this machine has one GPU']} because it was one GPU" in text
