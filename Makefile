@@ -1,6 +1,7 @@
 # make demo    train on real data with the best backend this machine has
 # make test    run the whole test suite
 # make check   formatter, linter, type checker
+# make package build wheel and sdist, and check what a user installs
 # make bench   measure, side by side with what else is installed
 # make gpu-check  run the suite on a CUDA machine and write what ran
 #
@@ -18,7 +19,7 @@ IN_PARALLEL := -n auto
 installed = $(VENV)/$(1).installed
 endif
 
-.PHONY: demo test check bench gpu-check clean
+.PHONY: demo test check package bench gpu-check clean
 
 demo: $(call installed,sklearn-cli-plot)
 	@$(RUN) -m gpubp demo $(ARGS)
@@ -36,6 +37,9 @@ check: $(VENV)/test.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict -p gpubp
+
+package: $(call installed,test)
+	@$(RUN) .ci/package.py
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

@@ -1,1 +1,1 @@
-"""The benchmark suite: gpubp side by side with what one would use instead, on one machine, in one run."""
+"""The benchmark suite: gpubp side by side with other libraries, on one machine, in one run."""

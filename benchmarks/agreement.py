@@ -1,8 +1,9 @@
-"""Whether a contender computes what it should: against the notes' equations in float64, plain NumPy.
+"""Whether a contender computes what it should: a comparison with backprop in float64, in plain NumPy.
 
-Every contender is given the same weights and batch, and must agree with the reference on the cost, on
-the gradient (what one SGD step of rate 1 from rest subtracts from the weights), on the weights after
-three steps of the optimizer, and on the predictions. One that does not is an error, and is not counted.
+Every contender gets the same weights and batch. It must agree with the reference on four things: the
+cost, the predictions, the gradient, and the weights after three steps of the optimizer. The gradient is
+what the first SGD step at learning rate 1 subtracts from the weights. A contender that disagrees is an
+error in the report and has no figures.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels.typing import Array
-from .tasks import OPTIMIZERS, Architecture, OptimizerSettings
+from .tasks import OPTIMIZERS, Architecture, OptimizerSettings, Weights
 
 if TYPE_CHECKING:
     from .contenders import Contender
 
 __all__ = ["TOLERANCES", "Outcome", "difference", "observe", "reference"]
 
-Weights = list[tuple[Array, Array]]
-
 TOLERANCES = {"cost": 1e-5, "predictions": 1e-4, "gradient": 1e-4, "three steps": 2e-2}
-"""Largest relative differences from the reference, at least ten times those that float32 contenders were
-seen to have. Three steps have the most: Adam moves a weight whose gradient is lost in rounding as far as
-any other, and a moved weight may switch a relu; a missing momentum or another rate is far beyond."""
+"""Largest relative differences from the reference that are accepted.
+
+They are at least ten times those that float32 contenders have shown. Three steps differ most: Adam moves a
+weight whose gradient is lost in rounding as far as any other, and a moved weight may switch a relu. A
+missing momentum or another learning rate differs far more."""
 
 CHECKED = {
     "sgd": replace(OPTIMIZERS["sgd"], learning_rate=1e-2),
     "adam": replace(OPTIMIZERS["adam"], learning_rate=1e-3),
 }
-"""Larger rates than those measured with, so that three steps move the weights well beyond rounding."""
+"""The rates are larger than in measurements, so that three steps move weights well beyond rounding."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,14 @@ class Outcome:
 
     Attributes
     ----------
-    cost : before any update.
-    predictions : (distinct rows, n_out), before any update.
-    gradient : flat.
-    three steps : flat, the weights after three steps less those before.
+    cost : float
+        Before any update.
+    predictions : array of shape (distinct rows, n_out)
+        Before any update.
+    gradient : array of shape (parameters,)
+        The gradient of the cost, flat.
+    three_steps : array of shape (parameters,)
+        The weights after three steps minus those before, flat.
     """
 
     cost: float
@@ -55,7 +60,7 @@ class Outcome:
 
 @lru_cache(4)
 def reference(architecture: Architecture, optimizer: str, batch_size: int) -> Outcome:
-    """The outcome by the book."""
+    """Compute the outcome by the textbook equations, in float64."""
     batch = architecture.batch(batch_size)
     x = batch.x[: batch.distinct].astype(np.float64)
     targets = [t[: batch.distinct] for t in batch.targets]
@@ -74,7 +79,7 @@ def reference(architecture: Architecture, optimizer: str, batch_size: int) -> Ou
 def observe(
     contender: Contender, architecture: Architecture, optimizer: str, batch_size: int
 ) -> Outcome:
-    """The same of a contender, which is left with its batch and its own measured settings unloaded."""
+    """Observe the outcome of a contender; load its batch and optimizer anew before it is measured."""
     batch, start = architecture.batch(batch_size), flatten(architecture.weights())
     contender.load(architecture, replace(OPTIMIZERS["sgd"], learning_rate=1.0), batch)
     predictions = np.array(contender.predict_to_numpy()[: batch.distinct])
@@ -88,7 +93,7 @@ def observe(
 
 
 def difference(outcome: Outcome, expected: Outcome) -> str:
-    """What disagrees, in words; "" where nothing does."""
+    """Say in words what disagrees; "" where nothing does."""
     wrong = []
     for what, tolerance in TOLERANCES.items():
         got = np.asarray(getattr(outcome, what.replace(" ", "_")), np.float64)
@@ -103,12 +108,12 @@ def difference(outcome: Outcome, expected: Outcome) -> str:
 
 
 def relative_error(got: Array, right: Array) -> float:
-    """‖got − right‖ / ‖right‖."""
+    """Compute ‖got − right‖ / ‖right‖."""
     return float(np.linalg.norm(got - right) / max(float(np.linalg.norm(right)), 1e-30))
 
 
 def flatten(weights: Weights) -> Array:
-    """All of them in one float64 array."""
+    """Join all weights and biases into one float64 array."""
     return np.concatenate([np.asarray(p, np.float64).ravel() for layer in weights for p in layer])
 
 
@@ -126,7 +131,7 @@ def _add(weights: Weights, change: Array) -> Weights:
 def _backprop(
     architecture: Architecture, weights: Weights, x: Array, y: Array
 ) -> tuple[float, Weights, Array]:
-    """Mean cost, its gradient, and the outputs."""
+    """Compute the mean cost, its gradient, and the outputs."""
     a = [x]
     for k, (w, b) in enumerate(weights):
         z = a[-1] @ w.T + b
@@ -150,7 +155,7 @@ def _backprop(
 
 
 def _direction(settings: OptimizerSettings, g: Array, state: list[Array], step: int) -> Array:
-    """What a step subtracts, by the learning rate."""
+    """Compute what a step subtracts, divided by the learning rate."""
     if settings.name == "sgd":
         state[0] = settings.momentum * state[0] + g
         return state[0]

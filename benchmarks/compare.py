@@ -1,4 +1,4 @@
-"""What got slower, or faster, since an earlier run."""
+"""What became slower, or faster, since an earlier run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from .results import Point, Results, geometric_mean
 __all__ = ["Change", "Comparison", "compare"]
 
 LEAST_CHANGE = 1.05
-"""Smaller changes are not told: two runs of the same code differ as much."""
+"""Smaller changes are not reported: two runs of the same code differ as much."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One contender at one point: how many times as long it takes now."""
+    """One contender at one point.
+
+    Attributes
+    ----------
+    point : Point
+        The point, as measured now.
+    name : str
+        The contender.
+    factor : float
+        How many times as long a call takes now.
+    """
 
     point: Point
     name: str
@@ -23,16 +33,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of a new run with an old one.
+    """A new run beside an old one.
 
     Attributes
     ----------
-    slower, faster : gpubp's changes beyond the noise, the largest first: the quartiles of the two runs
-        lie apart, and so do the medians, by 5 % at least.
-    machine : how many times as long everything that is not gpubp takes now, as a geometric mean: 1.1
-        says that the machine was a tenth slower.
-    compared : how many results both runs have.
-    missing : results that the old run has and the new one has not, for the same contenders and points.
+    slower, faster : list of Change
+        gpubp's changes beyond the noise, the largest first. The quartile ranges of the two runs do not
+        overlap, and the medians differ by at least 5 %.
+    machine : float
+        How many times as long everything but gpubp takes now, as a geometric mean. 1.1 means that the
+        machine itself was a tenth slower.
+    compared : int
+        Number of gpubp's results that both runs have.
+    missing : list of str
+        gpubp's results that only the old run has, at points that both runs have, and why.
     """
 
     slower: list[Change]
@@ -43,7 +57,7 @@ class Comparison:
 
 
 def compare(new: Results, old: Results) -> Comparison:
-    """Compare what both have measured."""
+    """Compare the points that both runs have."""
     olds = {point.key: point for point in old.points}
     changes, others, missing, compared = [], [], [], 0
     for point in new.points:

@@ -1,9 +1,9 @@
-"""The machine's limit: the matmuls of a step, and nothing else.
+"""The floor of a step: its matmuls, and nothing else.
 
-A network of L layers takes L matmuls forward and 2L - 1 backward. They are done here through the BLAS
-that gpubp uses, on arrays of the same shapes: whole batches, on one thread and on all of the BLAS's own.
-The faster of the two is the floor. It is a floor for a step that gives whole batches to BLAS; one that
-splits the batch by rows, so that what a matmul wrote is still in cache when it is read, may go below it.
+A network of L layers takes L matmuls forward and 2L - 1 backward. A floor computes them through the BLAS
+that gpubp uses, on whole batches of the same shapes, on one thread or on all of the BLAS's threads. The
+faster of the two is the floor. A step may go below it: one that splits the batch by rows finds what a
+matmul wrote still in cache.
 """
 
 from __future__ import annotations
@@ -28,18 +28,28 @@ __all__ = ["FLOORS", "Floor"]
 
 
 class Floor:
-    """The bare matmuls through the CPU's BLAS, on all of its threads."""
+    """The bare matmuls through the CPU's BLAS, on all of its threads.
+
+    Attributes
+    ----------
+    name : str
+        The name in results and reports.
+    device : str
+        "cpu" or "gpu".
+    backend : str
+        The gpubp backend that computes the matmuls.
+    """
 
     name: ClassVar[str] = "floor-threads"
     device: ClassVar[str] = "cpu"
     backend: ClassVar[str] = "numpy"
 
     def open(self) -> str:
-        """What it runs on, in words."""
+        """Say in words what the matmuls run on."""
         return f"bare matmuls, {blas.get_threads()} BLAS threads"
 
     def load(self, architecture: Architecture, batch_size: int) -> None:
-        """Make the arrays."""
+        """Make the arrays of a network and a batch, and bind the matmuls to them."""
         backend = self._backend = self._open_backend()
         rng = np.random.default_rng(0)
 
@@ -73,15 +83,15 @@ class Floor:
         return run
 
     def threading(self) -> AbstractContextManager[None]:
-        """Within it the calls use the threads that this floor is about."""
+        """Set the number of BLAS threads while this context is entered."""
         return nullcontext()
 
     def step(self) -> None:
-        """The 3L - 1 matmuls of a training step."""
+        """Compute the 3L - 1 matmuls of a training step."""
         self._step()
 
     def predict(self) -> None:
-        """The L matmuls of a prediction."""
+        """Compute the L matmuls of a prediction."""
         self._predict()
 
     def synchronize(self) -> None:
@@ -90,7 +100,7 @@ class Floor:
 
 
 class FloorOneThread(Floor):
-    """The bare matmuls on one thread, which is faster where they are small."""
+    """The bare matmuls on one thread, which is faster for small ones."""
 
     name = "floor-1-thread"
 
@@ -102,7 +112,7 @@ class FloorOneThread(Floor):
 
 
 class FloorGpu(Floor):
-    """The bare matmuls on the GPU, as gpubp makes them, in a CUDA graph."""
+    """The bare matmuls on the GPU, as gpubp computes them, in a CUDA graph."""
 
     name = "floor-gpu"
     device = "gpu"
@@ -122,14 +132,14 @@ class FloorGpu(Floor):
 def bind_cpu(
     backend: Backend, a: Array, b: Array, out: Array, **transposed: Any
 ) -> Callable[[], None]:
-    """The matmul, bound once, as gpubp's captured step has it."""
+    """Bind a matmul to its arrays once, as gpubp's captured step does."""
     return blas.Matmul(a, b, out, **transposed)
 
 
 def bind_backend(
     backend: Backend, a: Array, b: Array, out: Array, **transposed: Any
 ) -> Callable[[], None]:
-    """The matmul as a verb."""
+    """Call the matmul through the backend."""
     return lambda: backend.matmul(a, b, out, **transposed)
 
 

@@ -1,9 +1,9 @@
 """Peak memory of a training step.
 
-In a fresh process: import the library and train a small network (which loads code, starts threads, and
-so on); from here on memory counts. Load network, optimizer and batch, take three steps, reset the
-process's high-water mark, take three more. What the mark has grown by is what a step of this network
-costs, its data, parameters and optimizer state included, libraries and compilers excluded.
+A fresh process imports the library and trains a small network, which loads code and starts threads. What
+is resident then does not count. The process loads network, optimizer and batch, takes three steps, resets
+its peak, and takes three more. The growth up to the new peak is the memory of a step: it includes data,
+parameters and optimizer state, and excludes libraries and compilers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,26 @@ def peak(
     optimizer: OptimizerSettings,
     batch_size: int,
 ) -> dict[str, int | None]:
-    """Bytes that a step takes at its peak: of the process, and of the device if there is one.
+    """Measure the memory of a step at its peak.
+
+    Parameters
+    ----------
+    contender : Contender
+        Opened, in a process that has done nothing else.
+    architecture, optimizer : Architecture, OptimizerSettings
+        What to train.
+    batch_size : int
+        Rows of the batch.
+
+    Returns
+    -------
+    dict
+        Bytes by the names of `Memory`: `step_bytes`, `process_bytes` and `device_bytes`.
 
     Raises
     ------
-    OSError : this system does not tell (only Linux does).
+    OSError
+        When the system is not Linux, the only one that reports a peak.
     """
     _train(contender, SMALL, optimizer, SMALL_ROWS)
     gc.collect()
@@ -64,7 +79,7 @@ def _train(
 
 
 def resident(field: str) -> int:
-    """VmRSS, what is resident now, or VmHWM, its peak since the last reset; in bytes."""
+    """Read VmRSS, the memory resident now, or VmHWM, its peak since the last reset; in bytes."""
     if not sys.platform.startswith("linux"):
         raise OSError("peak memory is measured on Linux only")
     for line in Path("/proc/self/status").read_text().splitlines():

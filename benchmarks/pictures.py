@@ -1,4 +1,4 @@
-"""Throughput over batch size, and share of the floor, as pictures."""
+"""Pictures: throughput and share of the floor over batch size."""
 
 from __future__ import annotations
 
@@ -29,11 +29,24 @@ TITLES = {"step": "training step", "predict": "prediction", "epoch": "whole epoc
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Write the pictures; the files written.
+    """Draw all pictures that the results have points for.
+
+    Parameters
+    ----------
+    results : Results
+        A run.
+    folder : Path
+        Where the pictures go; made if it does not exist.
+
+    Returns
+    -------
+    list of Path
+        The files written.
 
     Raises
     ------
-    ImportError : matplotlib is missing; the extra gpubp[bench] installs it.
+    ImportError
+        When matplotlib is missing; the extra gpubp[bench] installs it.
     """
     try:
         import matplotlib.figure  # noqa: F401, PLC0415
@@ -57,7 +70,7 @@ Plot = Callable[[Any, Entrant, Sequence[Point]], None]
 
 
 def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bool:
-    """Architectures beside each other, optimizers above each other."""
+    """Draw one picture: a column for each architecture, a row for each optimizer."""
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import (  # noqa: PLC0415
         EngFormatter,
@@ -69,7 +82,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
     points = [p for p in results.points if p.work == work and p.rounds]
     if not points:
         return False
-    # A line needs two batch sizes; where no architecture has them, the dots are drawn.
+    # A line needs two batch sizes. Architectures with one are left out, unless all have only one.
     several = {p.architecture for p in points for q in points
                if p.architecture == q.architecture and p.batch_size != q.batch_size}  # fmt: skip
     points = [p for p in points if p.architecture in several] or points
@@ -99,7 +112,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
             axes.set_title(name if work == "predict" else f"{name}, {optimizer}", fontsize=9.5)
             if plot is _share:
                 axes.axhline(1, color="#555555", lw=1, ls=(0, (4, 2)))
-                axes.set_ylim(0, 2)  # a batch of one row may go far above it
+                axes.set_ylim(0, 2)  # small batches may lie far above it
                 axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             else:
                 axes.set_yscale("log")
@@ -143,7 +156,7 @@ def _share(axes: Any, entrant: Entrant, points: Sequence[Point]) -> None:
 
 
 def _line(axes: Any, entrant: Entrant, points: Sequence[tuple[Point, Any]]) -> None:
-    """A line through the medians, and a band between the quartiles."""
+    """Draw a line through the medians, and a band between the quartiles."""
     taken = [(p.batch_size, f, s) for p, f in points if (s := p.spread(entrant.name)) is not None]
     if not taken:
         return

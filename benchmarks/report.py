@@ -1,6 +1,6 @@
-"""The report: a table for each architecture and kind of work, ratios, what is absent, what went wrong.
+"""The report: a table for each architecture and kind of work, ratios, absent contenders, errors.
 
-rich draws it where it is installed; otherwise it is plain text.
+It is drawn by rich where that is installed, and plain text otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ WORKS = {
 
 @dataclass
 class Table:
-    """Text to be drawn: a title, a header, rows of cells, and lines under it."""
+    """A table of text.
+
+    Attributes
+    ----------
+    title : str
+        The line above the table.
+    header : list of str
+        Titles of the columns.
+    rows : list of list of str
+        A cell for each column. The fastest time of a row begins with "*".
+    notes : list of str
+        Lines under the table.
+    """
 
     title: str
     header: list[str] = field(default_factory=list)
@@ -34,7 +46,7 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """The whole report."""
+    """Make all tables of the report."""
     report = [_head(results)]
     names = dict.fromkeys(point.architecture for point in results.points)
     for name in names:
@@ -75,7 +87,7 @@ def _head(results: Results) -> Table:
 
 
 def _work(results: Results, points: Sequence[Point]) -> Table:
-    """Batch size by contender."""
+    """Make the table of an architecture and a kind of work: batch sizes by contenders."""
     first = points[0]
     shown = ARCHITECTURES.get(first.architecture, first.architecture)
     entrants = results.present()
@@ -127,12 +139,12 @@ def _amount(point: Point, seconds: float) -> str:
 
 
 def _noise(taken: Spread) -> str:
-    """Half the interquartile range."""
+    """Show half the interquartile range, relative to the median."""
     return f"±{100 * (taken.high - taken.low) / 2 / taken.median:.0f}%"
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Show a time with three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= 0.9995 * size:
             return f"{_figures(seconds / size)} {unit}"
@@ -140,14 +152,14 @@ def duration(seconds: float) -> str:
 
 
 def _figures(value: float) -> str:
-    """Three significant digits, never in powers of ten."""
+    """Show three significant digits, never in powers of ten."""
     rounded = float(f"{value:.2e}")
     digits = 2 - math.floor(math.log10(rounded)) if value > 0 else 0
     return f"{value:.{min(max(digits, 0), 3)}f}"
 
 
 def _ratios(results: Results) -> Table:
-    """How many times as long as gpubp each peer takes, as geometric means."""
+    """Make the table of how many times as long as gpubp each peer takes, as geometric means."""
     table = Table(
         "times as long as gpubp: geometric mean of the ratios (least ratio; how many points)",
         ["", "peer", *WORKS, "all"],
@@ -189,7 +201,7 @@ def _memory(results: Results) -> Table:
 
 
 def comparison_tables(comparison: Comparison, path: str) -> list[Table]:
-    """What changed since the results in `path`."""
+    """Make the tables of what changed since the results in `path`."""
 
     def table(title: str, changes: Sequence[Change]) -> Table:
         rows = [
@@ -222,7 +234,7 @@ def comparison_tables(comparison: Comparison, path: str) -> list[Table]:
 
 
 def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
-    """Draw the tables."""
+    """Print the tables, with rich where it is installed."""
     try:
         from rich.console import Console  # noqa: PLC0415
     except ImportError:
@@ -230,7 +242,7 @@ def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
             write(plain(table))
         return
     console = Console()
-    # A table wider than the screen is worse than a long line that a pager can scroll.
+    # Lines that a pager can scroll are better than a table that is squeezed into the screen.
     console.width = max(console.width, 100 if console.is_terminal else 160)
     for table in report:
         console.print(_rich(table))
@@ -260,7 +272,7 @@ def _rich(table: Table) -> Any:
 
 
 def plain(table: Table) -> str:
-    """The table in spaces; * marks the fastest."""
+    """Lay out the table with spaces; * marks the fastest."""
     lines = [table.title]
     if table.header:
         body = [table.header, *table.rows]
@@ -272,7 +284,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown; the fastest is bold."""
+    """Write the table in Markdown; the fastest is bold."""
     lines = [f"**{table.title}**", ""]
     if table.header:
         lines.append(f"| {' | '.join(table.header)} |")

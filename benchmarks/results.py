@@ -1,6 +1,6 @@
 """What a run measured, and the arithmetic on it.
 
-`Results` is what the JSON file holds; report, pictures and comparison are made from it alone.
+The JSON file holds one `Results`. Report, pictures and comparison are made from it alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ OURS = "gpubp"
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles."""
+    """Median and quartiles.
+
+    Attributes
+    ----------
+    low, median, high : float
+        First quartile, median and third quartile.
+    """
 
     low: float
     median: float
@@ -36,10 +42,16 @@ class Entrant:
 
     Attributes
     ----------
-    device : "cpu" or "gpu"; what is compared with what.
-    detail : what it ran on.
-    absent : why it is absent, or "".
-    idle_share : the share of a core that it used while it was not its turn.
+    name : str
+        The name in options, results and reports.
+    device : str
+        "cpu" or "gpu". A contender is compared with the floor of its own device.
+    detail : str
+        What it ran on.
+    absent : str
+        Why it is absent, or "".
+    idle_share : float
+        The share of a core that it used between its turns.
     """
 
     name: str
@@ -50,10 +62,12 @@ class Entrant:
 
     @property
     def is_floor(self) -> bool:
+        """Whether these are bare matmuls."""
         return self.name.startswith("floor")
 
     @property
     def is_ours(self) -> bool:
+        """Whether this is gpubp."""
         return self.name.startswith(OURS)
 
 
@@ -63,12 +77,22 @@ class Point:
 
     Attributes
     ----------
-    work : "step", "predict" or "epoch".
-    rows : how many a call goes over.
-    rounds : for each entrant the seconds of a call, one median for each round.
-    errors : for each contender that has no results here, why.
-    skipped : why nothing was measured, or "".
-    notes : what else is to be known.
+    architecture, optimizer : str
+        Their names.
+    batch_size : int
+        Rows of a batch.
+    work : str
+        "step", "predict" or "epoch".
+    rows : int
+        Rows that a call goes over.
+    rounds : dict
+        For each entrant the seconds of a call: the median of each round.
+    errors : dict
+        For each contender that failed here, why.
+    skipped : str
+        Why nothing was measured, or "".
+    notes : list of str
+        What a reader of the figures must know.
     """
 
     architecture: str
@@ -83,14 +107,15 @@ class Point:
 
     @property
     def key(self) -> tuple[str, str, int, str]:
+        """What identifies the point in another run."""
         return self.architecture, self.optimizer, self.batch_size, self.work
 
     def spread(self, name: str) -> Spread | None:
-        """Seconds of a call, over the rounds; None without results."""
+        """Median and quartiles over the rounds, in seconds of a call; None without results."""
         return spread(self.rounds[name]) if self.rounds.get(name) else None
 
     def floor(self, device: str) -> float | None:
-        """Seconds of the bare matmuls: the fastest floor of the device."""
+        """Seconds of the bare matmuls on a device, by its fastest floor; None without one."""
         medians = [
             statistics.median(rounds)
             for name, rounds in self.rounds.items()
@@ -99,19 +124,35 @@ class Point:
         return min(medians, default=None)
 
     def share_of_floor(self, entrant: Entrant) -> float | None:
-        """1 where the contender takes no longer than the bare matmuls."""
+        """Divide the floor's time by the contender's: 1 where both take as long, None without results."""
         floor, taken = self.floor(entrant.device), self.spread(entrant.name)
         return None if floor is None or taken is None else floor / taken.median
 
     def ratio(self, name: str, ours: str) -> float | None:
-        """How many times as long as `ours` the contender takes."""
+        """Say how many times as long as `ours` the contender takes; None without results."""
         theirs, own = self.rounds.get(name), self.rounds.get(ours)
         return ratio(theirs, own) if theirs and own else None
 
 
 @dataclass
 class Memory:
-    """Peak bytes of a step; see memory.py."""
+    """Peak memory of a step; see memory.py.
+
+    Attributes
+    ----------
+    architecture, optimizer, contender : str
+        Their names.
+    batch_size : int
+        Rows of the batch.
+    step_bytes : int
+        Growth of the process from before the network was loaded to the peak of a step.
+    process_bytes : int
+        The whole process at that peak.
+    device_bytes : int or None
+        Growth of the device memory held; None on the CPU.
+    error : str
+        Why nothing was measured, or "".
+    """
 
     architecture: str
     optimizer: str
@@ -125,7 +166,27 @@ class Memory:
 
 @dataclass
 class Results:
-    """A whole run."""
+    """A whole run.
+
+    Attributes
+    ----------
+    machine : dict
+        Processor, cores, memory, operating system, Python.
+    versions : dict
+        For each installed package that matters, its version.
+    commit : str
+        The checkout's commit, "+" where it has changes; "" outside a checkout.
+    date : str
+        When the run began, in ISO format.
+    settings : dict
+        The fields of `Settings`, and under "repeated" the points that were measured again.
+    entrants : list of Entrant
+        Contenders and floors, absent ones too.
+    points : list of Point
+        What was measured.
+    memory : list of Memory
+        Peak memory, if it was measured.
+    """
 
     machine: dict[str, Any]
     versions: dict[str, str]
@@ -137,11 +198,11 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
 
     def entrant(self, name: str) -> Entrant | None:
-        """The one of that name."""
+        """Find the entrant of that name; None without one."""
         return next((e for e in self.entrants if e.name == name), None)
 
     def present(self, device: str | None = None) -> list[Entrant]:
-        """The contenders, without floors, that ran."""
+        """List the contenders that ran, without floors."""
         return [
             e
             for e in self.entrants
@@ -149,13 +210,13 @@ class Results:
         ]
 
     def geometric_mean(self, name: str, ours: str, work: str | None = None) -> Mean:
-        """Of the ratios of a contender to one of ours, over all points that have both."""
+        """Average the ratios of a contender to one of ours over all points that have both."""
         found = [p.ratio(name, ours) for p in self.points if work in (None, p.work)]
         ratios = [r for r in found if r is not None]
         return Mean(geometric_mean(ratios), min(ratios, default=math.nan), len(ratios))
 
     def repeat(self, newer: Results) -> None:
-        """Replace the points that a newer run on the same machine measured again, and say so."""
+        """Replace points by those that a newer run on the same machine measured, and note it."""
         found = {point.key: point for point in newer.points if point.rounds}
         keys = [point.key for point in self.points if point.key in found]
         self.points = [found.get(point.key, point) for point in self.points]
@@ -163,7 +224,7 @@ class Results:
         self.settings["repeated"] = [*self.settings.get("repeated", []), note]
 
     def save(self, path: Path) -> None:
-        """Write JSON, whole or not at all."""
+        """Write JSON; after a failure the file is as it was before."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         try:
@@ -181,8 +242,10 @@ class Results:
 
         Raises
         ------
-        FileNotFoundError : there is no such file.
-        ValueError : the file is something else.
+        FileNotFoundError
+            When there is no such file.
+        ValueError
+            When the file holds something else.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
@@ -203,7 +266,15 @@ class Results:
 
 @dataclass(frozen=True)
 class Mean:
-    """A geometric mean of so many ratios, and the least of them."""
+    """A geometric mean of ratios.
+
+    Attributes
+    ----------
+    value, least : float
+        The mean, and the smallest ratio; NaN without ratios.
+    count : int
+        Number of ratios.
+    """
 
     value: float
     least: float
@@ -211,7 +282,7 @@ class Mean:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles; of few values, by interpolation."""
+    """Compute median and quartiles, by interpolation between values."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -219,11 +290,11 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """The median of the ratios round by round: both of a round had the same machine."""
+    """Compute the median of the ratios round by round: within a round both had the same machine."""
     return statistics.median(a / b for a, b in zip(theirs, ours, strict=False))
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """NaN of nothing."""
+    """Compute the geometric mean; NaN without values."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs)) if logs else math.nan

@@ -1,4 +1,4 @@
-"""What is measured: architectures, batch sizes, optimizers, and the data, the same for every contender."""
+"""What is measured: architectures, batch sizes, optimizers and data, the same for every contender."""
 
 from __future__ import annotations
 
@@ -17,32 +17,45 @@ __all__ = [
     "EPOCH_BATCH_SIZES",
     "EPOCH_ROWS",
     "OPTIMIZERS",
+    "AlternatingBatch",
     "Architecture",
-    "Batch",
     "OptimizerSettings",
+    "Weights",
 ]
 
+Weights = list[tuple[Array, Array]]
+"""For each layer its weights (n_out, n_in) and biases (n_out,)."""
 
 BATCH_SIZES = (1, 32, 128, 512, 2048, 8192, 65536)
 EPOCH_BATCH_SIZES = (32, 128, 512, 2048)
 EPOCH_ROWS = 8192
 DISTINCT_ROWS = 8192
-"""Larger batches repeat these rows: the mean cost and its gradient stay what they are."""
+"""Larger batches repeat these rows, which leaves the mean cost and its gradient as they are."""
 
 CHECKED_WORK = 3 * 10**10
-"""The most rows times parameters that a contender is checked on: the reference takes seconds then."""
+"""Rows times parameters that a contender is checked on, at most; there the reference takes seconds."""
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """An optimizer, as every contender is to run it; Adam's β1, β2 and ε are 0.9, 0.999 and 1e-8."""
+    """An optimizer, as every contender runs it; Adam's β1, β2 and ε are 0.9, 0.999 and 1e-8.
+
+    Attributes
+    ----------
+    name : str
+        "sgd" or "adam".
+    learning_rate : float
+        The same at every step.
+    momentum : float
+        Of SGD; Adam ignores it.
+    """
 
     name: str
     learning_rate: float
     momentum: float = 0.9
 
 
-# The rates are small: the networks are to do the same work at every step, not to learn.
+# The rates are small, so that the networks do the same work at every step instead of learning.
 OPTIMIZERS: Mapping[str, OptimizerSettings] = {
     settings.name: settings
     for settings in (OptimizerSettings("sgd", 1e-4), OptimizerSettings("adam", 1e-5))
@@ -50,16 +63,20 @@ OPTIMIZERS: Mapping[str, OptimizerSettings] = {
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Rows in memory.
+class AlternatingBatch:
+    """Inputs with two targets, between which successive training steps alternate.
+
+    No network learns such a batch. If it did, its gradient would vanish, and steps on denormal numbers
+    are slow.
 
     Attributes
     ----------
-    x : (rows, n_in), float32.
-    targets : two arrays, labels (rows,), int64, or values (rows, n_out), float32. Steps alternate
-        between them, so that no batch is ever learned: a gradient that vanished would leave denormal
-        numbers, which are slow.
-    distinct : rows after which the rows repeat.
+    x : float32 array of shape (rows, n_in)
+        The inputs.
+    targets : tuple of two arrays
+        Each holds labels, int64 of shape (rows,), or values, float32 of shape (rows, n_out).
+    distinct : int
+        Number of distinct rows; the others repeat them in the same order.
     """
 
     x: Array
@@ -73,9 +90,14 @@ class Architecture:
 
     Attributes
     ----------
-    sizes : layer widths, the input first.
-    output : "softmax" (with cross-entropy) or "identity" (with ½‖y − a‖²).
-    for_gpu : measured by default only where there is a GPU.
+    name : str
+        The name in options, results and reports.
+    sizes : tuple of int
+        Widths of the layers, the input first.
+    output : str
+        "softmax" (with cross-entropy) or "identity" (with ½‖y − a‖²).
+    for_gpu : bool
+        Whether the network is measured by default only where there is a GPU.
     """
 
     name: str
@@ -88,17 +110,18 @@ class Architecture:
 
     @property
     def is_classifier(self) -> bool:
+        """Whether targets are labels."""
         return self.output == "softmax"
 
     def checked_rows(self, rows: int) -> int:
-        """The rows that a contender is checked on before it is measured on `rows`."""
+        """How many rows a contender is checked on before it is measured on `rows`."""
         while rows > 1 and rows * self.parameters > CHECKED_WORK:
             rows = min(rows // 2, DISTINCT_ROWS)
         return rows
 
     @lru_cache(2)  # noqa: B019 - every process asks for the same few again and again
-    def weights(self, seed: int = 0) -> list[tuple[Array, Array]]:
-        """For each layer float32 weights (n_out, n_in) and biases (n_out,), drawn small; to be read."""
+    def weights(self, seed: int = 0) -> Weights:
+        """Draw small initial weights and biases in float32; they are shared, so do not write to them."""
         rng = np.random.default_rng(seed)
         return [
             (
@@ -109,14 +132,27 @@ class Architecture:
         ]
 
     @lru_cache(2)  # noqa: B019
-    def batch(self, rows: int, seed: int = 1) -> Batch:
-        """Rows to train on, drawn from `seed`; to be read."""
+    def batch(self, rows: int, seed: int = 1) -> AlternatingBatch:
+        """Draw rows to train on; they are shared, so do not write to them.
+
+        Parameters
+        ----------
+        rows : int
+            At most `DISTINCT_ROWS`, or a multiple of it.
+        seed : int
+            Of the random numbers.
+
+        Raises
+        ------
+        ValueError
+            When `rows` is another number.
+        """
         rng = np.random.default_rng(seed)
         distinct = min(rows, DISTINCT_ROWS)
         if rows % distinct:
             raise ValueError(f"batch size {rows} is not a multiple of {distinct}")
         x = rng.standard_normal((distinct + distinct // 8 + 16, self.sizes[0]), np.float32)
-        if self.checked_rows(rows) == rows:  # others are only measured on
+        if self.checked_rows(rows) == rows:  # larger batches are measured, not checked
             x = x[self._clear_of_kinks(x)]
         x = x[:distinct]
         y: Array
@@ -128,10 +164,10 @@ class Architecture:
             other = -y
         times = rows // distinct
         targets = tuple(np.tile(t, (times,) + (1,) * (t.ndim - 1)) for t in (y, other))
-        return Batch(np.tile(x, (times, 1)), (targets[0], targets[1]), distinct)
+        return AlternatingBatch(np.tile(x, (times, 1)), (targets[0], targets[1]), distinct)
 
     def _clear_of_kinks(self, x: Array) -> Array:
-        """Which rows have no z so near 0 that rounding could switch a relu, and with it the gradient."""
+        """Find the rows without a z so near 0 that rounding could switch a relu, and so the gradient."""
         clear = np.ones(len(x), bool)
         for w, b in self.weights()[:-1]:
             z = x @ w.T + b
@@ -140,11 +176,12 @@ class Architecture:
         return clear
 
     def step_bytes(self, rows: int) -> int:
-        """A rough upper bound on the memory of a step: every z, a and δ, and a copy."""
+        """Bound the memory of a step roughly from above, in bytes: every z, a and δ, and a copy."""
         return 4 * (rows * (2 * self.sizes[0] + 4 * sum(self.sizes[1:])) + 5 * self.parameters)
 
     @property
     def parameters(self) -> int:
+        """Number of weights and biases."""
         return sum(n * m + m for n, m in pairwise(self.sizes))
 
 

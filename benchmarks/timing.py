@@ -1,9 +1,9 @@
-"""How long one call of a verb takes: what the benchmarks that look inside a step measure with.
+"""How long one call of a backend takes: the clock of the benchmarks that look inside a step.
 
-On the CPU a call is captured, and the host's clock goes around many replays. On CUDA, COPIES calls become
-one graph, and events go around its launches: neither Python nor the launch of a kernel is in the figure,
-only what a kernel costs within a step's graph. What cannot be captured is launched call by call, and the
-figure says so.
+On the CPU a call is captured, and the host's clock times many replays. On CUDA, COPIES calls become one
+graph, and events time its launches. The figure then excludes Python and the launch of a kernel, and is what
+a kernel costs within a step's graph. A call that cannot be captured is launched by itself, and the figure
+says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["COPIES", "Limits", "Taken", "Timer", "random_array"]
 Call = Callable[[], None]
 
 COPIES = 50
-"""Calls in a graph; fewer where so many would take longer than GRAPH_SECONDS."""
+"""Calls in a graph; fewer where they would take longer than GRAPH_SECONDS."""
 
 GRAPH_SECONDS, ROUND_SECONDS = 5e-3, 2e-3
 
@@ -35,9 +35,12 @@ class Taken(NamedTuple):
 
     Attributes
     ----------
-    seconds : the median of the rounds.
-    how : "graph", "launched" (on CUDA, one by one) or "replayed" (on the CPU).
-    why : why there is no graph, or "".
+    seconds : float
+        The median of the rounds.
+    how : str
+        "graph", "launched" (on CUDA, one by one) or "replayed" (on the CPU).
+    why : str
+        Why there is no graph, or "".
     """
 
     seconds: float
@@ -50,9 +53,12 @@ class Limits(NamedTuple):
 
     Attributes
     ----------
-    bandwidth : bytes a second, read and written, of a copy far larger than any cache.
-    rate : multiply-adds a second of a large matmul of random numbers.
-    node, launch : seconds of a kernel that does nothing, in a graph and launched from Python; 0 on the CPU.
+    bandwidth : float
+        Bytes a second, read and written, of a copy far larger than any cache.
+    rate : float
+        Multiply-adds a second of a large matmul of random numbers.
+    node, launch : float
+        Seconds of a kernel that does nothing, in a graph and launched from Python; 0 on the CPU.
     """
 
     bandwidth: float
@@ -61,22 +67,37 @@ class Limits(NamedTuple):
     launch: float
 
     def floor(self, moved: float, work: float) -> float:
-        """The least seconds of a call that moves so many bytes and makes so many multiply-adds."""
+        """Compute the least seconds of a call that moves these bytes and makes these multiply-adds."""
         return max(moved / self.bandwidth, work / self.rate)
 
 
 class Timer:
-    """Times calls on a backend, with the median of so many rounds."""
+    """Times calls on a backend.
+
+    Parameters
+    ----------
+    backend : Backend
+        The calls are its own.
+    rounds : int
+        A figure is the median of so many rounds.
+
+    Attributes
+    ----------
+    backend : Backend
+        As given.
+    on_cuda : bool
+        Whether the backend computes on CUDA.
+    """
 
     def __init__(self, backend: Backend, rounds: int = 7) -> None:
         self.backend, self._rounds = backend, rounds
         self.on_cuda = backend.name.startswith("cupy")
 
     def call(self, call: Call) -> Taken:
-        """How long `call` takes, which may be done again and again."""
+        """Time a call, which must be repeatable."""
         if not self.on_cuda:
             return Taken(self.by_clock(self.backend.capture(call)), "replayed")
-        call()  # which compiles its kernels
+        call()  # compiles its kernels
         once = self._between_events(call, 1)
         copies = max(1, min(COPIES, int(GRAPH_SECONDS / once)))
 
@@ -93,14 +114,14 @@ class Timer:
                 captured()  # captures it
             graphs = getattr(captured, "captured", 0)
             why = f"{told[-1].message}" if told else why
-        except Exception as error:  # of CUDA, for one: what cannot be captured can still be timed
+        except Exception as error:  # CUDA refuses some calls in a capture; they can still be timed
             graphs, why = 0, f"{type(error).__name__}: {error}".splitlines()[0][:200]
         if not graphs:
             return Taken(self.by_events(call), "launched", why)
         return Taken(self.by_events(captured) / copies, "graph")
 
     def by_events(self, call: Call, most: int = 1000) -> float:
-        """Seconds between two events around calls in a row."""
+        """Time calls in a row between two events, at most `most` of them; seconds of one."""
         call()
         once = self._between_events(call, 1)
         count = max(1, min(most, int(ROUND_SECONDS / once)))
@@ -118,7 +139,7 @@ class Timer:
             return max(1e-9, float(cuda.get_elapsed_time(start, end)) * 1e-3 / count)
 
     def by_clock(self, call: Call, longest: float = 0.02) -> float:
-        """Seconds by the host's clock, many calls in a row and waited for at their end."""
+        """Time many calls in a row with one wait at the end, by the host's clock; seconds of one."""
         synchronize = self.backend.synchronize
         call()
         call()
@@ -137,7 +158,15 @@ class Timer:
         return statistics.median(times)
 
     def limits(self, precision: str | None = None, n: int | None = None) -> Limits:
-        """Of a copy of 128 MiB, or less with small `n`, and of a matmul of `n` rows and columns."""
+        """Measure what the device can do at most.
+
+        Parameters
+        ----------
+        precision : str or None
+            Of the matmul's operands; None is float32.
+        n : int or None
+            Rows and columns of the matmul; a copy has n² numbers, at most 2**25 (128 MiB).
+        """
         backend, xp = self.backend, self.backend.xp
         n = n or (8192 if self.on_cuda else 2048)
         source = random_array(backend, min(2**25, n**2))
@@ -159,7 +188,7 @@ class Timer:
         return Limits(2 * source.nbytes / copied, n**3 / multiplied, node, launch)
 
     def _nothing(self) -> tuple[float, float]:
-        """Seconds of a kernel that does nothing, in a graph and launched."""
+        """Time a kernel that does nothing, in a graph and launched; seconds of each."""
         text = 'extern "C" __global__ void nothing(double* where) {}'
         kernel, where = self.backend.xp.RawKernel(text, "nothing"), self.backend.xp.empty(1)
 
@@ -170,7 +199,7 @@ class Timer:
 
 
 def random_array(backend: Backend, *shape: int) -> Array:
-    """Random normal float32 numbers; large arrays repeat a million of them."""
+    """Draw normal float32 numbers; large arrays repeat a million of them."""
     size = int(np.prod(shape))
     drawn = np.random.default_rng(0).standard_normal(min(size, 2**20), np.float32)
     return backend.asarray(np.resize(drawn, size).reshape(shape))

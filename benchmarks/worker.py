@@ -1,8 +1,9 @@
-"""A process for each contender: thread pools, allocators and compilers do not meet.
+"""A process for each contender, so that thread pools, allocators and compilers do not meet.
 
-The processes take turns: one measures while the others wait for a message. A turn ends when the
-process's threads have gone to sleep (OpenMP's and BLAS's spin for a while after each call), so that no
-contender measures beside another's idle pool; what each used while it was not its turn is reported.
+The processes take turns: one measures while the others wait for a message. The threads of OpenMP and BLAS
+spin for a while after each call. A turn therefore ends when the process's threads sleep, so that no
+contender measures beside another's spinning threads. The report says what each process used between its
+turns.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
 __all__ = ["ContenderError", "Session", "Turn", "Worker"]
 
 SAMPLE_SECONDS = 0.002
-"""Shorter steps are timed several in a row, waited for at the end, as a training loop would run them."""
+"""Shorter steps are timed several in a row with one wait at the end, as in a training loop."""
 
 
 class ContenderError(RuntimeError):
-    """A contender failed at something; the message says how."""
+    """A contender failed; the message says how."""
 
 
 class Turn(NamedTuple):
@@ -40,9 +41,16 @@ class Turn(NamedTuple):
 
     Attributes
     ----------
-    seconds : of a call, the median of the turn.
-    wall, others : seconds that the turn took, and core seconds that other processes used meanwhile.
-    idle_cpu, idle_wall : core seconds that this process used, and seconds, since its last turn.
+    seconds : float
+        Seconds of a call, the median of the turn.
+    wall : float
+        Seconds that the turn took.
+    others : float
+        Core seconds that other processes used during the turn.
+    idle_cpu : float
+        Core seconds that this process used since its last turn.
+    idle_wall : float
+        Seconds since its last turn.
     """
 
     seconds: float
@@ -53,7 +61,7 @@ class Turn(NamedTuple):
 
 
 class Session:
-    """What a contender's process does, one method a message."""
+    """What a contender's process does: each message calls one method."""
 
     def __init__(self, name: str) -> None:
         self._contender: Contender | Floor = (CONTENDERS.get(name) or FLOORS[name])()
@@ -61,14 +69,30 @@ class Session:
         self._slept_at: tuple[float, float] | None = None
 
     def open(self) -> str:
-        """Import the library; what the contender runs on."""
+        """Import the library, and say what the contender runs on."""
         return self._contender.open()
 
     def load(
         self, architecture: str, optimizer: str, batch_size: int, epoch: bool, check: bool = True
     ) -> Any:
-        """Load what is to be measured, after a check of the contender unless there is to be none: its
-        outcome, or None without one and for a floor."""
+        """Load what is to be measured.
+
+        Parameters
+        ----------
+        architecture, optimizer : str
+            Their names.
+        batch_size : int
+            Rows of the batch.
+        epoch : bool
+            Whether epochs are measured too.
+        check : bool
+            Whether to observe the contender first.
+
+        Returns
+        -------
+        Outcome or None
+            What was observed; None for a floor, and without `check`.
+        """
         contender, chosen = self._contender, ARCHITECTURES[architecture]
         self._call_seconds = {}
         if isinstance(contender, Floor):
@@ -85,7 +109,7 @@ class Session:
         return outcome
 
     def turn(self, work: str, seconds: float) -> Turn:
-        """Measure for about so long, and at least once, after as long untimed."""
+        """Measure calls for so many seconds, and at least one; as many seconds before are not timed."""
         idle = 0.0, 0.0
         if self._slept_at is not None:
             cpu, wall = self._slept_at
@@ -115,11 +139,11 @@ class Session:
         if work not in self._call_seconds:
             timed(1)
             self._call_seconds[work] = timed(1)
-        # Caches are cold, and threads that were asleep need a while to spread over the cores.
+        # The caches are cold, and threads that slept need a while to spread over the cores.
         ends = time.perf_counter() + seconds
         while time.perf_counter() + self._call_seconds[work] < ends:
             timed(1)
-        # A prediction is wanted at once, an epoch is long: only steps are timed several in a row.
+        # Only steps are timed several in a row: a user waits for each prediction, and an epoch is long.
         times = max(1, round(SAMPLE_SECONDS / self._call_seconds[work])) if work == "step" else 1
         gc.disable()
         try:
@@ -133,7 +157,7 @@ class Session:
         return self._call_seconds[work]
 
     def memory(self, architecture: str, optimizer: str, batch_size: int) -> dict[str, int | None]:
-        """Peak memory of a step; for a process that has done nothing else."""
+        """Measure the peak memory of a step, in a process that has done nothing else."""
         assert isinstance(self._contender, Contender)
         return memory.peak(
             self._contender, ARCHITECTURES[architecture], OPTIMIZERS[optimizer], batch_size
@@ -141,7 +165,7 @@ class Session:
 
 
 def machine_cpu_seconds() -> float:
-    """Core seconds that all processes have used, steps of 10 ms; 0 where the system does not tell."""
+    """Read the core seconds that all processes have used, in steps of 10 ms; 0 except on Linux."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     except OSError:
@@ -151,10 +175,10 @@ def machine_cpu_seconds() -> float:
 
 
 def fall_asleep(longest: float = 1.0) -> None:
-    """Wait until no thread of this process computes or spins; OpenBLAS's spin for 0.1 s.
+    """Wait until no thread of this process computes or spins, or until `longest` seconds have passed.
 
-    A thread running on another core is charged at the scheduler's ticks, up to 10 ms apart: what sleeps
-    is told from what spins in no less than two of them.
+    OpenBLAS's threads spin for 0.1 s. The time of a thread on another core is counted at scheduler ticks,
+    up to 10 ms apart. Two ticks are needed to tell sleeping from spinning.
     """
     deadline = time.perf_counter() + longest
     while time.perf_counter() < deadline:
@@ -166,7 +190,7 @@ def fall_asleep(longest: float = 1.0) -> None:
 
 def serve(connection: Connection, name: str) -> None:
     """Answer messages until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     session = Session(name)
     while True:
         try:
@@ -183,7 +207,13 @@ def serve(connection: Connection, name: str) -> None:
 
 
 class Worker:
-    """A contender in a process of its own; a context manager."""
+    """A contender in a process of its own; a context manager that ends the process.
+
+    Attributes
+    ----------
+    name : str
+        The contender or floor.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -205,15 +235,32 @@ class Worker:
         self.close()
 
     def ask(self, method: str, *arguments: Any) -> None:
-        """Send a message; `answer` waits for what comes back."""
+        """Send a message; `answer` waits for the reply."""
         try:
             self._connection.send((method, arguments))
         except OSError:
             raise self._died() from None
 
     def answer(self, seconds: float | None = None) -> Any:
-        """The result. Raises `AbsentError` or `ContenderError`; without one in so many seconds the process
-        is killed."""
+        """Wait for the answer to the last message.
+
+        Parameters
+        ----------
+        seconds : float or None
+            How long to wait; the process is then killed. None waits without end.
+
+        Returns
+        -------
+        Any
+            What the method of `Session` returned.
+
+        Raises
+        ------
+        AbsentError
+            When the contender cannot run here.
+        ContenderError
+            When the method failed, the process died, or no answer came in time.
+        """
         try:
             if not self._connection.poll(seconds):
                 self._process.kill()
@@ -228,12 +275,12 @@ class Worker:
         return value
 
     def call(self, method: str, *arguments: Any, seconds: float | None = None) -> Any:
-        """Ask and wait."""
+        """Send a message and wait for its answer."""
         self.ask(method, *arguments)
         return self.answer(seconds)
 
     def close(self) -> None:
-        """End the process, if it has not been ended."""
+        """End the process if it still runs."""
         if self._connection.closed:
             return
         self._connection.close()

@@ -1,6 +1,6 @@
 """gpubp's training step and prediction on each backend, with pytest-benchmark.
 
-The suite that measures side by side with other libraries is `gpubp bench`.
+`gpubp bench` measures side by side with other libraries.
 """
 
 from __future__ import annotations

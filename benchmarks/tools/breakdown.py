@@ -4,117 +4,42 @@
     python benchmarks/tools/breakdown.py narrow:512 classifier:2048 --backend cupy --json kernels.jsonl
     python benchmarks/tools/breakdown.py wide:8192 --backend cupy --precision bfloat16 --calls
 
-A step is run once, on random rows, to see what the engine asks of the backend; then each of these calls
-is timed by itself, on the arrays as that step left them: on CUDA in a graph of fifty copies, by events, so
-that neither Python nor launches are in the figure; where it says ~ it could not be captured, and they are.
+A step runs once, on random rows, and the calls that the engine makes to the backend are noted. Then each
+call is timed by itself, on the arrays as that step left them. On CUDA, events time a graph of fifty copies,
+so that the figure excludes Python and launches. A call marked ~ could not be captured: its figure includes
+them.
 
-The floor of a call is the longer of two: the bytes that it reads and writes over the bandwidth of a large
-copy, and its multiply-adds over the rate of a large matmul of random numbers, both measured here first.
-"nothing" is what a kernel that does nothing costs in a CUDA graph: no call takes less. A row adds up all
-calls of a verb. Shares above 100 % are of arrays that were in a cache.
+The floor of a call is the longer of two times: its bytes, read and written, at the bandwidth of a large
+copy, and its multiply-adds at the rate of a large matmul of random numbers. Both are measured first.
+"nothing" is the time of a kernel that does nothing in a CUDA graph; no call takes less. A row adds up all
+calls of a verb. Shares above 100 % belong to arrays that were in a cache.
 
-The last lines have the step's matmuls one after another, and the whole step: as training runs it, by the
-host's clock, and on CUDA its graph alone, by events. On the CPU a step runs several calls at the same time,
-and a call by itself costs some seven microseconds to replay.
+The last lines show the step's matmuls one after another, and the whole step: by the host's clock as
+training runs it, and on CUDA also its graph alone, by events. On the CPU a step runs several calls at the
+same time, and the replay of a single call costs about seven microseconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gpubp
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cupy import open_cupy
+from gpubp.benchmarks.calls import VERBS, Asked, watch
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Limits, Timer
 from gpubp.kernels import PRECISIONS
-from gpubp.kernels.typing import Array
 
-LAYER_VERBS = ("layer_forward", "layer_backward", "layer_gradients")
-VERBS = (
-    "gather", "one_hot", "normalize", *LAYER_VERBS, "matmul", "bias_activate", "dropout",
-    "output_delta", "multiply_by_derivative", "column_sums", "weighted_sum", "add", "convert", "round",
-    "multiply", "adapt_loss_scale", "update", "advance",
-)  # fmt: skip
-Arrays = Sequence[Array]
 STEPS = 1000
-"""Room for costs of so many replays of a step."""
+"""There is room for the costs of so many replays of a step."""
 LEARNING_RATE = 1e-7
-"""Small: the parameters shall stay what they are over thousands of updates."""
-
-
-class Asked(NamedTuple):
-    """A verb as the engine called it."""
-
-    verb: str
-    call: Callable[[], None]
-    read: int  # bytes
-    written: int
-    work: int  # multiply-adds
-    shape: str
-    matmul: Callable[[], None] | None  # and nothing else
-
-    @property
-    def moved(self) -> int:
-        return self.read + self.written
-
-
-# What a verb reads and what it writes, by its arguments as base.py names them. An array that is read
-# twice, or given twice, counts once.
-Access = tuple[Arrays, Arrays]
-ACCESSES: dict[str, Callable[..., Access]] = {
-    "gather": lambda rows, field, counters, first, out, scale=1, shift=0: (
-        [counters, getattr(rows, field)[: len(out)], *_order(rows, out)],
-        [out],
-    ),
-    "one_hot": lambda labels, out, low, high: ([labels], [out]),
-    "normalize": lambda weights: ([weights], [weights]),
-    "matmul": lambda a, b, out, *, beta=0, **_: ([a, b, *([out] if beta else [])], [out]),
-    "layer_forward": lambda activation, x, weights, biases, z, a, precision=None, keep_z=True: (
-        [x, weights, biases],
-        [z, a] if keep_z else [a],
-    ),
-    "layer_backward": lambda activation, delta, weights, v, product, out, precision=None: (
-        [delta, weights, v],
-        [out],
-    ),
-    "layer_gradients": lambda delta, a, weights, biases, beta, precision=None: (
-        [delta, a, *([weights, biases] if beta else [])],
-        [weights, biases],
-    ),
-    "bias_activate": lambda activation, z, biases, a, keep_z=True: (
-        [z, biases], [z, a] if keep_z else [a]
-    ),
-    "dropout": lambda x, out, counters, *_: ([x, counters], [out]),
-    "output_delta": lambda cost, activation, z, a, y, scale, delta, costs: (
-        [z, y, scale] if cost.canonical == activation.name and activation.rowwise
-        else [z, a, y, scale],
-        [delta, costs],
-    ),
-    "multiply_by_derivative": lambda activation, v, product, delta: ([v, product], [delta]),
-    "column_sums": lambda values, out, beta=0: ([values, *([out] if beta else [])], [out]),
-    "weighted_sum": lambda values, weights, out, counters=None: (
-        [values, weights, out[:1], counters],
-        [out[:1]],
-    ),
-    "add": lambda values, out: ([values, out], [out]),
-    "convert": lambda values, out: ([values], [out]),
-    "round": lambda values, precision: ([values], [values]),
-    "multiply": lambda values, factor, out: ([values, factor], [out]),
-    "adapt_loss_scale": lambda loss_scale, squared_norm: ([loss_scale, squared_norm], [loss_scale]),
-    "update": lambda u, h, s, theta, g, shard_gradients, state, n, rates, counters, norm: (
-        [theta, g, *shard_gradients, *state, rates[:1], counters, norm],
-        [theta, *state, *([g] if shard_gradients else [])],
-    ),
-    "advance": lambda counters: ([counters], [counters]),
-}  # fmt: skip
+"""So small that thousands of updates leave the parameters almost as they are."""
 
 
 def main() -> None:
@@ -144,7 +69,7 @@ def main() -> None:
 
 
 def parse_points(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[tuple[str, int]]:
-    """`network:rows`, or the two after each other."""
+    """Read points: `network:rows`, or the two as words of their own."""
     parts = [part for word in words for part in word.split(":")]
     points = []
     for name, rows in zip(parts[::2], [*parts[1::2], ""][: -(-len(parts) // 2)], strict=True):
@@ -175,7 +100,7 @@ class Report:
         return gpubp.Trainer(network, optimizer, batch_size=self._rows, seed=0)
 
     def count(self) -> None:
-        """Print what a step asks for."""
+        """Print how many calls a step makes, their bytes and their multiply-adds."""
         watched, asked = watch(self._backend)
         watched.plan = lambda rows, widths, limit: [[slice(0, rows)]]  # type: ignore[method-assign]
         self._trainer(watched).step(self._x, self._y)
@@ -187,12 +112,12 @@ class Report:
         )
 
     def measure(self, timer: Timer, limits: Limits) -> None:
-        """Print and write how long each call takes, and the whole step."""
+        """Time each call and the whole step; print the table and write its lines."""
         self._timer, self._limits = timer, limits
         watched, asked = watch(self._backend)
         watching = self._watching = self._trainer(watched)
         watching.step(self._x, self._y)
-        watching._rows.x, watching._rows.y = self._x, self._y  # which a step lets go of
+        watching._rows.x, watching._rows.y = self._x, self._y  # the step let go of them
         self._head()
         total = floor = 0.0
         for verb in VERBS:
@@ -201,7 +126,7 @@ class Report:
                 continue
             try:
                 taken, least = self._verb(verb, calls)
-            except Exception as error:  # the other verbs are still worth their figures
+            except Exception as error:  # the figures of the other verbs are still of use
                 print(f"{verb:24s}ERROR {type(error).__name__}: {error}".splitlines()[0][:200])
                 self._write(verb=verb, error=str(error))
                 continue
@@ -230,11 +155,11 @@ class Report:
         )
 
     def _verb(self, verb: str, calls: list[Asked]) -> tuple[float, float]:
-        """Time a verb's calls; their seconds and their floor."""
+        """Time a verb's calls; return their seconds and their floor."""
         each, lines = [], []
         for one in calls:
             taken = self._timer.call(one.call)
-            self._watching._clear_costs()  # back to the step's place: `advance` has counted
+            self._watching._clear_costs()  # `advance` has counted on: back to the step's place
             least = self._limits.floor(one.moved, one.work)
             each.append((taken, least))
             lines.append(
@@ -253,7 +178,7 @@ class Report:
         return seconds, floor
 
     def _matmuls(self, calls: list[Asked]) -> None:
-        """The step's matmuls after each other: what the rest of the step is beside."""
+        """Time the step's matmuls one after another."""
 
         def run() -> None:
             for one in calls:
@@ -278,7 +203,7 @@ class Report:
         self._last("the step", step, floor, calls=calls)
 
     def _graph_of(self, trainer: gpubp.Trainer, floor: float) -> None:
-        """Replays of the captured step alone, between events."""
+        """Time replays of the captured step alone, between events."""
         for _ in range(3):
             trainer.step(self._x, self._y)
         (replay,) = trainer._steps.values()
@@ -286,7 +211,7 @@ class Report:
         times = []
         for _ in range(self._options.rounds):
             trainer._clear_costs()
-            # Twice as many replays as it counts, and a few to begin with, have their costs' places.
+            # The costs of the timer's first replays need room too.
             times.append(Timer(self._backend, 1).by_events(replay, STEPS // 2))
         trainer._clear_costs()
         graphs = getattr(replay, "captured", 0)
@@ -312,7 +237,7 @@ class Report:
         )
 
     def _write(self, **fields: Any) -> None:
-        """A line of the JSON file, there as soon as it is known."""
+        """Append a line to the JSON file at once."""
         if self._options.json is None:
             return
         line = {
@@ -321,79 +246,6 @@ class Report:
         }  # fmt: skip
         with open(self._options.json, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
-    """The same backend, writing down what it is asked for; steps are not captured."""
-    watched: Any = copy.copy(backend)
-    asked: list[Asked] = []
-
-    def noting(verb: str) -> Callable[..., None]:
-        original = getattr(backend, verb)
-
-        def run(*arguments: Any, **options: Any) -> None:
-            before = len(asked)
-            if (
-                verb in LAYER_VERBS
-            ):  # which may do what they do by other verbs, and these are noted then
-                getattr(type(backend), verb)(watched, *arguments, **options)
-            else:
-                original(*arguments, **options)
-            if len(asked) > before or (verb == "round" and backend.name.startswith("cupy")):
-                return  # round does nothing there: storing has rounded
-            read, written = map(bytes_of, ACCESSES[verb](*arguments, **options))
-            call, bare = partial(original, *arguments, **options), None
-            work, shape = 0, largest_shape(arguments)
-            if verb == "matmul" or verb in LAYER_VERBS:
-                operands, turned = product_of(verb, arguments, options)
-                a, _, out = operands
-                bare = partial(backend.matmul, *operands, **turned)
-                work = a.size * out.shape[1]
-                marks = {"transpose_a": " aᵀ", "transpose_b": " bᵀ"}
-                shape = f"{len(out)}x{a.size // len(out)}x{out.shape[1]}"
-                shape += "".join(mark for name, mark in marks.items() if turned.get(name))
-            asked.append(Asked(verb, call, read, written, work, shape, bare))
-
-        return run
-
-    for verb in VERBS:
-        setattr(watched, verb, noting(verb))
-    watched.capture = lambda step: step
-    watched.shards = lambda functions: [function() for function in functions]
-    return watched, asked
-
-
-def bytes_of(arrays: Arrays) -> int:
-    """Of all of them, each once."""
-    return sum({id(a): a.nbytes for a in arrays if a is not None}.values())
-
-
-def product_of(
-    verb: str, arguments: tuple[Any, ...], options: dict[str, Any]
-) -> tuple[Arrays, dict[str, Any]]:
-    """The matmul within: its a, b and out, and its options."""
-    if verb == "matmul":
-        return arguments[:3], options
-    if verb == "layer_forward":
-        _, x, weights, _, z, _, *precision = arguments
-        operands, turned = (x, weights, z), {"transpose_b": True}
-    elif verb == "layer_backward":
-        _, delta, weights, _, product, _, *precision = arguments
-        operands, turned = (delta, weights, product), {}
-    else:
-        delta, a, weights, _, _, *precision = arguments
-        operands, turned = (delta, a, weights), {"transpose_a": True}
-    return operands, {**turned, **options, **dict(zip(["precision"], precision, strict=False))}
-
-
-def largest_shape(arguments: tuple[Any, ...]) -> str:
-    """Of the arrays among them."""
-    arrays = [a for a in arguments if hasattr(a, "shape")]
-    return "x".join(map(str, max(arrays, key=lambda array: array.size).shape))
-
-
-def _order(rows: Any, out: Array) -> list[Array]:
-    return [] if rows.order is None else [rows.order[: len(out)]]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The constants of the CUDA kernels: what their kernels take at other values, on a GPU.
+"""The constants of the CUDA kernels: how long their kernels take at other values, on a GPU.
 
     python benchmarks/tools/gpu_sweep.py --json sweep.jsonl
     python benchmarks/tools/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
 
-Each constant is set to a few values, and the calls that read it are timed at a few shapes as breakdown.py
-does: fifty copies in a graph, between events. Each figure is a line of JSON as soon as it is measured; a
-table follows for each constant: µs of a call, the fastest marked *, the value as it is in brackets, ~ where
-it was launched, not captured. SMALL_WORK is no number here but what it chooses between: the matmul of
-kernels/matmul.py, and cuBLAS with a kernel for what follows, for the three products of a layer.
+Each constant is set to a few values, and the calls that read it are timed at a few shapes, as breakdown.py
+times them: fifty copies in a graph, between events. Each figure becomes a line of JSON at once. For each
+constant a table follows: µs of a call, * at the fastest, brackets around the present value, ~ where it was
+launched instead of captured. The columns of SMALL_WORK are the two ways between which it chooses for the
+three products of a layer: the matmul of kernels/matmul.py, and cuBLAS with a kernel for what follows.
 """
 
 from __future__ import annotations
@@ -52,7 +52,16 @@ class Constant(NamedTuple):
 
     Attributes
     ----------
-    on_steps : the calls measure whole steps themselves.
+    module : module
+        Where the constant is.
+    name : str
+        Its name.
+    values : sequence
+        The values to try.
+    cases : callable
+        Yields a name and a call for each shape.
+    on_steps : bool
+        Whether the calls measure whole steps themselves.
     """
 
     module: ModuleType
@@ -74,7 +83,7 @@ def main() -> None:
     for name in options.constants:
         if name not in names:
             parser.error(f"no constant called {name}, expected {', '.join(names)}")
-    get_backend(options.backend)  # which says what is missing
+    get_backend(options.backend)  # its error says what is missing
     backend = open_cupy(graphs=True)
     ends = time.monotonic() + options.seconds
     with backend.use():
@@ -102,9 +111,7 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
                 taken = call() if constant.on_steps else timer.call(call)
                 found.append((taken.seconds, "~" if taken.how == "launched" else ""))
                 result = {"seconds": taken.seconds, "how": taken.how, "why": taken.why}
-            except (
-                Exception
-            ) as error:  # a block too large, say: the others are still worth a figure
+            except Exception as error:  # the value may be impossible, such as too large a block
                 found.append((float("inf"), ""))
                 result = {"error": f"{type(error).__name__}: {error}"}
             finally:
@@ -120,14 +127,14 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
 
 
 def setting(value: Any) -> Any:
-    """Of SMALL_WORK, so large or so small that every product goes one way; of tiling_of, that piece."""
+    """Turn a value into the constant: every product goes one way, or every tiling is this one."""
     if isinstance(value, matmul.Tiling):
         return lambda *sizes: value
     return {OWN: 2**62, CUBLAS: -1}.get(value, value)
 
 
 def told(value: Any) -> str:
-    """A value as a column's title."""
+    """Show a value as the title of a column."""
     return (
         "{}x{}/{}".format(*value[:2], value[4]) if isinstance(value, matmul.Tiling) else str(value)
     )
@@ -139,11 +146,8 @@ def write(path: Path | None, line: dict[str, Any]) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-# The calls.
-
-
 def by_rows(backend: Backend) -> Iterator[tuple[str, Call]]:
-    """The kernels that go down the rows of a batch."""
+    """Call the kernels that go down the rows of a batch."""
     relu, counters = ACTIVATIONS["relu"], backend.asarray(np.zeros(2, np.int64))
     for shape in BATCHES:
         z, a, biases = (random_array(backend, *s) for s in (shape, shape, shape[1:]))
@@ -189,7 +193,7 @@ def weighted_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
 def products(
     backend: Backend, layers: Sequence[Shape], batches: Sequence[int]
 ) -> Iterator[tuple[str, Call]]:
-    """Of a layer, each with what follows it: a = σ(x wᵀ + b), (δ w) ⊙ σ′ and the gradients."""
+    """Call the products of a layer with what follows: a = σ(x wᵀ + b), (δ w) ⊙ σ′, the gradients."""
     relu = ACTIVATIONS["relu"]
     for rows in batches:
         for n_in, n_out in layers:
@@ -224,7 +228,7 @@ STEPS: Sequence[tuple[str, int]] = (
 
 
 def step_seconds(network: str, rows: int, rounds: int) -> float:
-    """Seconds of an Adam step as training runs it, on a backend of its own."""
+    """Time an Adam step as training runs it, on a new backend, in seconds."""
     backend, architecture = open_cupy(graphs=True), ARCHITECTURES[network]
     batch = architecture.batch(rows)
     with backend.use():
@@ -239,7 +243,7 @@ def step_seconds(network: str, rows: int, rounds: int) -> float:
 
 
 def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
-    """Small products, of which BLOCKS and LEAST_STEP decide how they are cut; by the own matmul."""
+    """Call small products by our own matmul, which BLOCKS and LEAST_STEP cut into pieces."""
     for case, call in products(backend, FEW_LAYERS, FEW_ROWS):
 
         def own(call: Call = call) -> None:
@@ -254,7 +258,7 @@ def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
 
 
 def steps(backend: Backend) -> Iterator[tuple[str, Callable[[], Taken]]]:
-    """Whole steps; what they are made of is made anew for each value."""
+    """Measure whole steps, on new networks and trainers for each value."""
     for network, rows in STEPS:
 
         def measure(network: str = network, rows: int = rows) -> Taken:

@@ -1,12 +1,12 @@
-"""Time on the host for each launch of `Trainer.step` without CUDA graphs, in microseconds.
+"""Host time of each launch of `Trainer.step` without CUDA graphs, in microseconds.
 
     python benchmarks/tools/launches.py
     python benchmarks/tools/launches.py narrow 512
 
-Three ways are timed: through the verbs, which look at their arrays and choose a kernel; as the step is
-replayed from its third time on, each launch bound to its arrays; and a bare `cupy.RawKernel` of six
-arguments. On a GPU the device works meanwhile. Without one, CuPy runs on emulated devices
-(tests/support). They do not run the kernels; their own cost is one or two microseconds a launch.
+Three ways are timed. Through the verbs, which look at their arrays and choose a kernel; bound, as the step
+is replayed from its third time on, when each launch knows its arrays; and a bare `cupy.RawKernel` of six
+arguments. On a GPU the device works meanwhile. Without one, CuPy runs on emulated devices (tests/support).
+They do not run the kernels, and cost one or two microseconds a launch.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def main(networks: Sequence[str], rows: int, rounds: int) -> None:
         count = len(launches)
         bound = measure(step_once)
         step._lists.clear()
-        step._refused = step._met  # so that it goes through the verbs every time
+        step._refused = step._met  # the step now goes through the verbs every time
         verbs = measure(step_once)
         print(f"{name:12}{count:10}{verbs / count:8.1f}{bound / count:8.1f}{bound:20.0f}")
     print(f"\nbare RawKernel{measure(launch_bare):15.1f}")
 
 
 def open_backend() -> tuple[CupyBackend, list[Any]]:
-    """The backend without graphs, and where emulated devices write down what they are told."""
+    """Open the backend without graphs, and return the list where emulated devices note their calls."""
     note: list[Any] = []
     if not cupy_on_host.gpus()[0]:
         cuda = cupy_on_host.install()

@@ -1,10 +1,10 @@
-"""What a constant of the CPU backend is worth: training steps without and with it, taking turns.
+"""What a constant of the CPU backend is worth: training steps with other values take turns.
 
     python benchmarks/tools/variants.py classifier 32 SHARD_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
 
-compares the constants as they are with each variant: constants of `gpubp.backends.numpy.backend` and
-`gpubp.backends.numpy.blas` set to other numbers, or `twins`, the NumPy twins instead of compiled kernels.
-docs/benchmarks.md tells what came of it.
+compares the constants as they are with each variant. A variant sets constants of
+`gpubp.backends.numpy.backend` and `gpubp.backends.numpy.blas` to other numbers, or is `twins`: the NumPy
+twins instead of compiled kernels. docs/benchmarks.md has the figures.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
         contender = Variant(variant)
         contender.open()
         contender.load(architecture, optimizer, batch)
-        contender.measure(3)  # which captures the step, with this variant's constants
+        contender.measure(3)  # captures the step with this variant's constants
         contender.restore()
         contenders[variant] = contender
 
@@ -81,7 +81,7 @@ class Variant(GpubpNumpy):
             setattr(module, name, value)
 
     def measure(self, steps: int) -> float:
-        """Seconds a step."""
+        """Time steps in a row; seconds of one."""
         start = time.perf_counter()
         for _ in range(steps):
             self.step()

@@ -12,7 +12,18 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, or 1 after an error told in one sentence."""
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        The words after `gpubp`; None takes those of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 1 after an error, which is printed in one sentence.
+    """
     parser = argparse.ArgumentParser(
         prog="gpubp", description="A backpropagation engine with explicit kernels."
     )

@@ -13,7 +13,8 @@ from ..benchmarks.contenders import CONTENDERS
 from ..benchmarks.pictures import draw
 from ..benchmarks.report import comparison_tables, markdown, show, tables
 from ..benchmarks.results import Results
-from ..benchmarks.suite import Settings, default_architectures, gpu, quick, run_suite
+from ..benchmarks.settings import Settings, default_architectures, gpu, quick
+from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
 
@@ -21,7 +22,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the benchmark."""
+    """Add the options of the benchmark."""
     folder = Path("gpubp-bench")
     add = parser.add_argument
     add("--quick", action="store_true", help="a small part of it, in less than a minute")
@@ -47,13 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print, write and draw the results."""
+    """Measure, and print, write and draw the results.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if a contender failed at a point, else 0.
+    """
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
     if options.show is not None:
         results = Results.load(options.show)
     else:
-        # What is measured is kept as it comes, so that nothing ends it in vain.
+        # Results are saved after each point, so that an interrupted run loses none.
         keep = options.repeat is None and options.json
         results = run_suite(settings, _tell, lambda r: r.save(options.json) if keep else None)
         _tell("")
@@ -80,11 +87,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """The default or quick settings, with what the options say instead.
+    """Make the settings from the options.
 
     Raises
     ------
-    ValueError : a name is unknown, or a number out of range.
+    ValueError
+        When a name is unknown, or a number out of range.
     """
     settings = Settings(default_architectures())
     if options.quick or options.gpu:
@@ -131,7 +139,7 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
 
 
 def _tell(line: str) -> None:
-    """Where the run is: one line that changes on a terminal, else a line for each."""
+    """Show where the run is: on a terminal one line that changes, elsewhere a new line each time."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
     elif line:

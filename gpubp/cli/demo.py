@@ -18,7 +18,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the demo."""
+    """Add the options of the demo."""
     parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or cupy:1")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, showing what happens, and test."""
+    """Train, print the progress, and test."""
     backend, reason = explain_auto()
     if options.backend != "auto":
         backend, reason = get_backend(options.backend), f"--backend {options.backend} asks for it"
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     began = time.perf_counter()
-    bar = find_spec("rich") is not None  # without it, progress would be the table once more
+    bar = find_spec("rich") is not None  # without rich, progress would repeat the table
     history = trainer.fit(*train, epochs=options.epochs, validation_data=validation, progress=bar)
     seconds = time.perf_counter() - began
 
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_gradient(backend: Backend, x: Any, y: Any) -> None:
-    """Of a small smooth network: relu has kinks that finite differences may straddle."""
+    """Check the gradient of a small smooth network; finite differences may straddle a kink of relu."""
     small = gpubp.Network((64, 12, 10), hidden="tanh", output="softmax", seed=0, backend=backend)
     check = gpubp.check_gradients(small, x[:32], y[:32])
     print(
@@ -90,7 +90,7 @@ def _check_gradient(backend: Backend, x: Any, y: Any) -> None:
 
 
 def _digits(seed: int) -> list[tuple[Any, Any]]:
-    """Training, validation and test data: 70, 10 and 20 % of each class."""
+    """Split the digits for training, validation and test: 70, 10 and 20 % of each class."""
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
@@ -104,7 +104,7 @@ def _digits(seed: int) -> list[tuple[Any, Any]]:
 
 
 class _Table(gpubp.Callback):
-    """A line an epoch, above the progress bar."""
+    """Prints a line for each epoch, above the progress bar."""
 
     def on_fit_begin(self, trainer: gpubp.Trainer, epochs: int, steps_per_epoch: int) -> None:
         print(f"{'epoch':>5} {'cost':>9} {'validation':>11} {'accuracy':>10} {'rate':>9} {'ms':>7}")

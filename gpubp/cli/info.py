@@ -17,11 +17,11 @@ PACKAGES = ("numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python", "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No options."""
+    """Add nothing: the command has no options."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a few lines."""
+    """Print versions, backends, devices and packages."""
     backend, reason = explain_auto()
     print(f"gpubp {gpubp.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f'backend "auto" is {backend.name}: {reason}')

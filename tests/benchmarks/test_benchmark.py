@@ -10,7 +10,7 @@ import pytest
 from made_up import SMALL, needs_scikit_learn
 
 from gpubp.backends import Backend
-from gpubp.benchmarks import agreement, suite, worker
+from gpubp.benchmarks import agreement, clock, rounds, suite, worker
 from gpubp.benchmarks.contenders import (
     CONTENDERS,
     GpubpCupy,
@@ -20,7 +20,8 @@ from gpubp.benchmarks.contenders import (
 )
 from gpubp.benchmarks.floor import FloorGpu
 from gpubp.benchmarks.results import Point, Results
-from gpubp.benchmarks.tasks import ARCHITECTURES, Batch
+from gpubp.benchmarks.settings import Settings
+from gpubp.benchmarks.tasks import ARCHITECTURES, AlternatingBatch
 from gpubp.cli import main
 
 
@@ -43,7 +44,7 @@ class OtherCost(GpubpNumpy):
 class DropsRow(GpubpNumpy):
     def load(self, architecture, optimizer, batch):  # type: ignore[no-untyped-def]
         targets = tuple(np.concatenate([t[:1], t[:-1]]) for t in batch.targets)
-        super().load(architecture, optimizer, Batch(batch.x, targets, batch.distinct))
+        super().load(architecture, optimizer, AlternatingBatch(batch.x, targets, batch.distinct))
 
 
 def replace_rate(optimizer, rate):  # type: ignore[no-untyped-def]
@@ -112,7 +113,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(suite, "Worker", Mute)
     monkeypatch.setitem(ARCHITECTURES, "small", SMALL)  # type: ignore[misc, unused-ignore]
-    settings = suite.Settings(
+    settings = Settings(
         ("small",), (8,), ("sgd",), ("gpubp-numpy", "scikit-learn"), ("step",), 1, 1, 0.001
     )
     (point,) = suite.run_suite(settings).points
@@ -125,7 +126,7 @@ def test_the_command_measures_and_writes(
 ) -> None:
     needs_scikit_learn()
     pytest.importorskip("matplotlib", reason="what draws, matplotlib, is not installed")
-    monkeypatch.setattr(suite, "RETAKES", 0)
+    monkeypatch.setattr(rounds, "RETAKES", 0)
     path = tmp_path / "run.json"
     arguments = [
         "bench", "--quick", "--architectures", "narrow", "--batch-sizes", "8", "--rounds", "1",
@@ -183,14 +184,12 @@ def test_when_time_is_short_peers_are_left_out_then_points(
         name = "gpubp-numpy"
 
     now = [0.0]
-    monkeypatch.setattr(suite.time, "monotonic", lambda: now[0])
-    settings = suite.Settings(
-        ("narrow", "wide"), (512, 2048, 32), ("adam",), budget=60.0, cpu_work=3e10
-    )
-    clock, told = suite.Clock(settings), []
-    for architecture, rows, optimizer in suite._grid(settings):
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    settings = Settings(("narrow", "wide"), (512, 2048, 32), ("adam",), budget=60.0, cpu_work=3e10)
+    limited, told = clock.Clock(settings), []
+    for architecture, rows, optimizer in settings.grid():
         point = Point(architecture, optimizer, rows, "step", rows)
-        taking = clock.workers([point], [Peer(), Ours()])  # type: ignore[list-item]
+        taking = limited.workers([point], [Peer(), Ours()])  # type: ignore[list-item]
         told.append((architecture, rows, [w.name for w in taking], point.skipped, point.notes))
         now[0] += 14.0
     both, cpu = ["torch", "gpubp-numpy"], "measured without the CPU, which would take too long"
@@ -239,9 +238,9 @@ def test_every_contender_says_what_it_is() -> None:
 def test_contenders_that_are_not_installed_are_absent_and_the_others_are_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suite, "RETAKES", 0)
+    monkeypatch.setattr(rounds, "RETAKES", 0)
     peers = ("gpubp-numpy", "torch", "jax")
-    settings = suite.Settings(("narrow",), (8,), ("sgd",), peers, ("predict",), 1, 1, 0.001)
+    settings = Settings(("narrow",), (8,), ("sgd",), peers, ("predict",), 1, 1, 0.001)
     measured = suite.run_suite(settings)
     (point,) = measured.points
     assert point.rounds["gpubp-numpy"]

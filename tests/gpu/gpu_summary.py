@@ -116,7 +116,7 @@ def kernels_part(out: Path) -> str:
             sums[kernel].update(tally)
     if not sums:
         return ""
-    files = sorted(path.name for path in (ROOT / "kernels/cuda").glob("*.cu"))
+    files = sorted(path.name for path in (ROOT / "gpubp/kernels/cuda").glob("*.cu"))
     shown = [
         f"{file} {sums[file]['passed']}/{sums[file].total()}" for file in files if file in sums
     ]

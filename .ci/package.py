@@ -1,0 +1,220 @@
+"""Build wheel and sdist as a user gets them, and check them outside the checkout.
+
+    make package
+
+A copy of the checkout is built, so that nothing an earlier build left can hide a fault. The wheel of the
+checkout and the wheel of the sdist must be the same. The wheel is then installed into a fresh environment,
+with its declared dependencies alone, and used there. The sdist must be able to run its tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from shutil import which
+
+ROOT = Path(__file__).resolve().parent.parent
+
+IN_WHEEL = (
+    "gpubp/py.typed",
+    "gpubp/__main__.py",
+    "gpubp/benchmarks/suite.py",
+    "gpubp/benchmarks/contenders/pytorch.py",
+)
+"""Beside every source of kernels/."""
+
+FOREIGN = ("tests", "results", "tools", "docs", "__pycache__")
+"""Folders that have no place in the wheel."""
+
+IN_SDIST = (
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "docs/guide.md",
+    "tests/conftest.py",
+    "tests/support/machine.h",
+    "benchmarks/tools/breakdown.py",
+    "benchmarks/tests/test_step.py",
+)
+
+SMOKE = """
+import gpubp, numpy as np
+rng = np.random.default_rng(0)
+y = rng.integers(0, 3, 300)
+x = (np.eye(3)[y] + 0.1 * rng.standard_normal((300, 3))).astype(np.float32)
+network = gpubp.Network((3, 16, 3), output="softmax", backend="numpy", seed=0)
+history = gpubp.Trainer(network, gpubp.Adam(learning_rate=1e-2), batch_size=32, seed=0).fit(
+    x, y, epochs=20
+)
+assert history.cost[-1] < 0.2 * history.cost[0], history.cost
+print(f"trained: the cost fell from {history.cost[0]:.3f} to {history.cost[-1]:.3f}")
+print(network.backend.device)
+"""
+
+TYPED = """
+import gpubp.benchmarks, gpubp.kernels
+from gpubp.benchmarks.results import Results
+from pathlib import Path
+run: Results = Results.load(Path("run.json"))
+reveal_type(gpubp.kernels.ACTIVATIONS)
+reveal_type(run.points[0].batch_size)
+"""
+
+
+def main() -> None:
+    """Build, install, use; the first fault ends it."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        outside = Path(folder)
+        sdist, wheel = build(outside)
+        check_wheel(wheel)
+        source = check_sdist(sdist, wheel, outside)
+        python = install(wheel, outside)
+        use(python, outside)
+        check_types(python, outside)
+        run_tests(source)
+    print(f"make package took {time.perf_counter() - began:.0f} s")
+
+
+def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -> str:
+    """Run a command without the checkout on its path; its output is returned, and shown if it fails."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GPUBP"))}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment | variables,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}\nfailed: {' '.join(map(str, command))}")
+    if not quiet:
+        print(done.stdout.rstrip())
+    return done.stdout
+
+
+def build(outside: Path) -> tuple[Path, Path]:
+    """Build sdist and wheel from a copy of the checkout."""
+    copy, built = outside / "checkout", outside / "dist"
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    run(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", built, copy, cwd=outside)
+    (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    for path in (sdist, wheel):
+        print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+    return sdist, wheel
+
+
+def check_wheel(wheel: Path) -> None:
+    """Check that the wheel holds the sources of kernels/, as files, and nothing that is for developers."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {i.filename: i for i in archive.infolist()}
+    tops = {name.partition("/")[0] for name in files}
+    expect(len(tops) == 2 and "gpubp" in tops, f"the wheel has {sorted(tops)} at the top")
+    kernels = [p for p in sorted((ROOT / "kernels").rglob("*")) if p.is_file()]
+    sources = [p for p in kernels if "__pycache__" not in p.parts]
+    wanted = [*IN_WHEEL, *(f"gpubp/{p.relative_to(ROOT)}" for p in sources)]
+    missing = [name for name in wanted if name not in files]
+    expect(not missing, f"the wheel lacks {missing}")
+    links = [name for name, i in files.items() if i.external_attr >> 28 == 0o12]
+    expect(not links, f"the wheel has links: {links}")
+    foreign = [name for name in files if set(FOREIGN) & set(name.split("/"))]
+    expect(not foreign, f"the wheel has {foreign}")
+    print(f"the wheel has {len(files)} files, {len(sources)} of kernels/")
+
+
+def check_sdist(sdist: Path, wheel: Path, outside: Path) -> Path:
+    """Check that the sdist is complete and builds the same wheel; unpack it, and return the folder."""
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+        archive.extractall(outside / "unpacked", filter="data")
+    (source,) = (outside / "unpacked").iterdir()
+    names = [m.name.partition("/")[2] for m in members if not m.isdir()]
+    results = [str(p.relative_to(ROOT)) for p in (ROOT / "benchmarks/results").glob("*/*")]
+    missing = [name for name in (*IN_SDIST, *results) if name not in names]
+    expect(not missing, f"the sdist lacks {missing}")
+    expect(all(m.isfile() or m.isdir() for m in members), "the sdist has links")
+    twice = [
+        n for n in names if n.startswith(("kernels/", "benchmarks/")) and f"gpubp/{n}" in names
+    ]
+    expect(not twice, f"the sdist has twice {twice}")
+    again = outside / "again"
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", again, source, cwd=outside)
+    (other,) = again.glob("*.whl")
+    expect(contents(other) == contents(wheel), "the wheel of the sdist is another one")
+    print(f"the sdist has {len(names)} files and builds the same wheel")
+    return source
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Read all files of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def install(wheel: Path, outside: Path) -> Path:
+    """Install the wheel and its dependencies into a fresh environment; return its interpreter."""
+    run(sys.executable, "-m", "venv", outside / "venv", cwd=outside)
+    python = outside / "venv/bin/python"
+    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=outside)
+    return python
+
+
+def use(python: Path, outside: Path) -> None:
+    """Run the commands, train, compile the kernels, and measure a point."""
+    cache, command = outside / "cache", python.parent / "gpubp"
+    where = run(python, "-c", "import gpubp; print(gpubp.__file__)", cwd=outside).strip()
+    expect("site-packages" in where, f"gpubp comes from {where}")
+    run(command, "info", cwd=outside, quiet=False)
+    run(python, "-m", "gpubp", "--help", cwd=outside)
+    run(command, "bench", "--help", cwd=outside)
+    run(python, "-c", SMOKE, cwd=outside, quiet=False, XDG_CACHE_HOME=str(cache))
+    compiled = [path.name for path in (cache / "gpubp").rglob("*.so")]
+    compiler = which("g++") or which("clang++")
+    expect(bool(compiled) == bool(compiler), f"{compiler} compiled {compiled}")
+    print(f"{len(compiled)} kernels compiled by {compiler or 'nothing: there is no compiler'}")
+    point = ("--architectures", "narrow", "--batch-sizes", "8", "--optimizer", "sgd")
+    run(command, "bench", "--contenders", "gpubp-numpy", *point, "--rounds", "1", cwd=outside)
+
+
+def check_types(python: Path, outside: Path) -> None:
+    """Check that mypy sees the types of the installed package, and no Any instead."""
+    script = outside / "script.py"
+    script.write_text(TYPED, encoding="utf-8")
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python)
+    seen = run(*mypy, "--cache-dir", outside / "mypy", script, cwd=outside)
+    expect("builtins.int" in seen or '"int"' in seen, f"mypy sees no types: {seen}")
+    expect("Activation" in seen, f"mypy sees no types: {seen}")
+
+
+def run_tests(source: Path) -> None:
+    """Collect all tests in the unpacked sdist, and run those that read its files."""
+    pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    run(*pytest, "-q", "--collect-only", cwd=source, PYTHONPATH=str(source))
+    files = [p for name in ("test_docs.py", "test_installing.py") for p in source.rglob(name)]
+    expect(len(files) == 2, f"the sdist has {files}")
+    shown = run(*pytest, *files, cwd=source, PYTHONPATH=str(source))
+    print(f"tests of the sdist: {shown.splitlines()[-1]}")
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """End with a message unless a condition holds."""
+    if not holds:
+        raise SystemExit(f"make package: {otherwise}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What all contenders share: the methods that the suite calls, and how one says that it is absent."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...kernels.typing import Array
+from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
+
+__all__ = ["AbsentError", "Contender", "has_gpu", "import_library"]
+
+
+class AbsentError(RuntimeError):
+    """A contender cannot run here; the message says why."""
+
+
+class Contender(ABC):
+    """One way to train a network.
+
+    `open` is called once. `load` may be called again and again: it takes a network, an optimizer and a
+    batch, and copies them into arrays of the contender's own kind. The other methods work on what was
+    loaded last.
+
+    Attributes
+    ----------
+    name : str
+        The name in options, results and reports.
+    device : str
+        "cpu" or "gpu".
+    """
+
+    name: ClassVar[str]
+    device: ClassVar[str] = "cpu"
+
+    @abstractmethod
+    def open(self) -> str:
+        """Import the library.
+
+        Returns
+        -------
+        str
+            What the contender runs on, in words.
+
+        Raises
+        ------
+        AbsentError
+            When the contender cannot run here.
+        """
+
+    @abstractmethod
+    def load(
+        self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
+    ) -> None:
+        """Take the network with its initial weights, a fresh optimizer, and the batch."""
+
+    @abstractmethod
+    def step(self) -> None:
+        """Make one update on the batch; successive steps alternate between its two targets."""
+
+    @abstractmethod
+    def cost(self) -> float:
+        """Cost of the last step, before its update."""
+
+    @abstractmethod
+    def parameters(self) -> Weights:
+        """Copy the current weights and biases into NumPy arrays of the shapes that `load` was given."""
+
+    @abstractmethod
+    def predict(self) -> Array:
+        """Compute the outputs for the batch.
+
+        Returns
+        -------
+        array of shape (rows, n_out)
+            Probabilities for a classifier; an array of the contender's own kind.
+        """
+
+    def predict_to_numpy(self) -> Array:
+        """Compute the outputs for the batch as a NumPy array."""
+        return np.asarray(self.predict())
+
+    @abstractmethod
+    def load_epoch(self, data: AlternatingBatch) -> None:
+        """Take the data set that `epoch` goes over, with the first of its targets."""
+
+    @abstractmethod
+    def epoch(self) -> None:
+        """Go once over the data set, shuffled, in batches of as many rows as the loaded batch has."""
+
+    def synchronize(self) -> None:  # noqa: B027
+        """Wait until everything asked for has been computed."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Device memory held at most so far, in bytes; None for a contender on the CPU."""
+        return None
+
+    _steps = 0
+
+    def _next(self, targets: tuple[Array, Array]) -> Array:
+        self._steps += 1
+        return targets[(self._steps - 1) % 2]
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is loaded; asks no library."""
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+
+
+def import_library(module: str, package: str) -> Any:
+    """Import what a contender needs.
+
+    Parameters
+    ----------
+    module : str
+        The module to import.
+    package : str
+        The package that holds it, as the message calls it.
+
+    Raises
+    ------
+    AbsentError
+        When the package is not installed, or its import fails.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        reason = "is not installed" if error.name == module.partition(".")[0] else f"fails: {error}"
+        raise AbsentError(f"{package} {reason}; pip install 'gpubp[bench]'") from None

@@ -1,0 +1,106 @@
+"""gpubp itself, on the CPU and on a GPU."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import gpubp
+
+from ...backends import Backend, device_count
+from ...backends.cupy import open_cupy
+from ...kernels.typing import Array
+from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
+from .base import AbsentError, Contender
+
+__all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "require_cupy"]
+
+
+class GpubpNumpy(Contender):
+    """gpubp on the CPU."""
+
+    name = "gpubp-numpy"
+    backend: str | Backend = "numpy"
+
+    def open(self) -> str:
+        return gpubp.get_backend(self.backend).device
+
+    def load(
+        self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
+    ) -> None:
+        rate = optimizer.learning_rate
+        self._network = gpubp.Network(
+            architecture.sizes, output=architecture.output, backend=self.backend, seed=0
+        )
+        for layer, (w, b) in zip(self._network.layers, architecture.weights(), strict=True):
+            assert layer.biases is not None
+            layer.weights[...] = self._own(w)
+            layer.biases[...] = self._own(b)
+        chosen = (
+            gpubp.SGD(learning_rate=rate, momentum=optimizer.momentum)
+            if optimizer.name == "sgd"
+            else gpubp.Adam(learning_rate=rate)
+        )
+        self._trainer = gpubp.Trainer(self._network, chosen, batch_size=len(batch.x), seed=0)
+        self._x = self._own(batch.x)
+        self._targets = self._own(batch.targets[0]), self._own(batch.targets[1])
+        self._steps = 0
+
+    def _own(self, array: Array) -> Array:
+        return gpubp.get_backend(self.backend).asarray(array)
+
+    def step(self) -> None:
+        self._trainer.step(self._x, self._next(self._targets))
+
+    def cost(self) -> float:
+        return self._trainer.step_cost
+
+    def parameters(self) -> Weights:
+        to_numpy = self._network.backend.to_numpy
+        return [(to_numpy(k.weights), to_numpy(k.biases)) for k in self._network.layers]
+
+    def predict(self) -> Array:
+        return self._network.predict(self._x)
+
+    def predict_to_numpy(self) -> Array:
+        return self._network.backend.to_numpy(self.predict())
+
+    def load_epoch(self, data: AlternatingBatch) -> None:
+        self._data = self._own(data.x), self._own(data.targets[0])
+
+    def epoch(self) -> None:
+        self._trainer.fit(*self._data, epochs=1)
+
+    def synchronize(self) -> None:
+        self._network.backend.synchronize()
+
+
+class GpubpCupy(GpubpNumpy):
+    """gpubp on the first GPU; a step is a CUDA graph where it can be captured."""
+
+    name = "gpubp-cupy"
+    device = "gpu"
+    graphs: ClassVar[bool] = True
+
+    def open(self) -> str:
+        require_cupy()
+        self.backend = backend = open_cupy(graphs=self.graphs)
+        return backend.device
+
+    def device_peak_bytes(self) -> int | None:
+        # The pool gives nothing back while the process runs: it holds now what it held at most.
+        return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
+
+
+class GpubpCupyLaunched(GpubpCupy):
+    """gpubp on the first GPU, without CUDA graphs: kernels are launched one by one."""
+
+    name = "gpubp-cupy-launched"
+    graphs: ClassVar[bool] = False
+
+
+def require_cupy() -> None:
+    """Raise `AbsentError` where CuPy finds no device."""
+    devices, reason = device_count()
+    if not devices:
+        raise AbsentError(reason)

@@ -1,0 +1,85 @@
+"""The machine and the software that a run measures: what its results record of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gpubp
+
+__all__ = ["available_bytes", "commit", "machine", "versions"]
+
+PACKAGES = (
+    "gpubp",
+    "numpy",
+    "scipy",
+    "torch",
+    "jax",
+    "jaxlib",
+    "scikit-learn",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvmath-python",
+)
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine as results and reports show it."""
+    return {
+        "processor": gpubp.get_backend("numpy").device,
+        "cores": _cores(),
+        "memory_bytes": _sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _cores() -> int:
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _sysconf(pages: str) -> int:
+    try:
+        return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def available_bytes() -> float:
+    """Read the memory that is free now, in bytes; infinity where the system does not say."""
+    return _sysconf("SC_AVPHYS_PAGES") or float("inf")
+
+
+def versions() -> dict[str, str]:
+    """Look up the versions of the installed packages that matter."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> str:
+    """Name the commit of the checkout that gpubp is imported from, "+" where it has changes; else ""."""
+    here = Path(gpubp.__file__).parent
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

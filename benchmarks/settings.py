@@ -1,0 +1,136 @@
+"""What a run measures, and how long: the settings behind the options of `gpubp bench`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+from .contenders import CONTENDERS, has_gpu
+from .floor import FLOORS
+from .tasks import ARCHITECTURES, BATCH_SIZES, EPOCH_BATCH_SIZES, OPTIMIZERS
+
+__all__ = ["WORKS", "Settings", "default_architectures", "gpu", "quick"]
+
+WORKS = ("step", "predict", "epoch")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how long.
+
+    Attributes
+    ----------
+    architectures, batch_sizes, optimizers : tuple
+        The grid of points.
+    contenders : tuple of str
+        Who takes part.
+    works : tuple of str
+        The kinds of work, of "step", "predict" and "epoch".
+    rounds : int
+        Rounds of a point at most.
+    least_rounds : int
+        After so many rounds a point ends once its `point_seconds` are spent.
+    turn_seconds : float
+        How long a contender measures in each round.
+    point_seconds : float
+        How long a point is measured.
+    memory : bool
+        Whether peak memory is measured too.
+    left_out : tuple of (str, str)
+        Contenders that do not take part, and why.
+    floors : tuple of str
+        Floors to measure, if a contender on their device takes part.
+    retakes : int or None
+        How often a turn that other processes disturbed is repeated; None takes the suite's own number.
+    check_peers_once : bool
+        Whether peers are checked at the first batch size of an architecture only.
+    cpu_work : float
+        The largest step, in multiply-adds, that contenders on the CPU take part in.
+    budget : float or None
+        Seconds for the whole run. The batch sizes are then taken in the order given, each with all
+        architectures. From the third batch size on, points lose their peers when time is short, and are
+        left out when it is spent.
+    patience : float or None
+        Seconds after which a contender that does not answer is ended.
+    """
+
+    architectures: tuple[str, ...]
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    works: tuple[str, ...] = WORKS
+    rounds: int = 7
+    least_rounds: int = 3
+    turn_seconds: float = 0.1
+    point_seconds: float = 8.0
+    memory: bool = False
+    left_out: tuple[tuple[str, str], ...] = ()
+    floors: tuple[str, ...] = tuple(FLOORS)
+    retakes: int | None = None
+    check_peers_once: bool = False
+    cpu_work: float = math.inf
+    budget: float | None = None
+    patience: float | None = None
+
+    def grid(self) -> list[tuple[str, int, str]]:
+        """List architecture, batch size and optimizer of every point, in the order of measurement."""
+        if self.budget is None:
+            return list(product(self.architectures, self.batch_sizes, self.optimizers))
+        sizes_first = product(self.batch_sizes, self.architectures, self.optimizers)
+        return [(architecture, size, optimizer) for size, architecture, optimizer in sizes_first]
+
+    def works_at(self, batch_size: int, optimizer: str) -> list[str]:
+        """List the kinds of work at a point; a prediction has no optimizer and is measured once."""
+        works = ["step"] if "step" in self.works else []
+        if "predict" in self.works and optimizer == self.optimizers[0]:
+            works.append("predict")
+        if "epoch" in self.works and batch_size in EPOCH_BATCH_SIZES:
+            works.append("epoch")
+        return works
+
+
+def default_architectures() -> tuple[str, ...]:
+    """List the architectures; those made for GPUs only where there is one."""
+    return tuple(a.name for a in ARCHITECTURES.values() if has_gpu() or not a.for_gpu)
+
+
+def quick() -> Settings:
+    """Take under a minute: two networks and batch sizes, SGD, few rounds, nothing that compiles slowly."""
+    reason = "compiles for longer than --quick may take; --contenders runs it"
+    slow = [name for name in CONTENDERS if name.endswith("-compile")]
+    return Settings(
+        ("classifier", "narrow"),
+        batch_sizes=(32, 2048),
+        optimizers=("sgd",),
+        works=("step", "predict"),
+        rounds=3,
+        turn_seconds=0.05,
+        point_seconds=1.5,
+        left_out=tuple((name, reason) for name in slow),
+    )
+
+
+def gpu() -> Settings:
+    """Take two minutes on a GPU: Adam's steps beside the peers, two seconds for each point."""
+    reason = "compiles for longer than --gpu has time; --contenders runs it"
+    return Settings(
+        ("narrow-6x64", "narrow", "classifier", "regression", "wide"),
+        batch_sizes=(512, 2048, 32, 8192),
+        optimizers=("adam",),
+        contenders=(
+            "gpubp-cupy", "gpubp-cupy-launched", "gpubp-numpy", "torch-cuda", "torch-cuda-graph",
+            "torch-cuda-compile", "jax-cuda",
+        ),
+        works=("step",),
+        rounds=5,
+        turn_seconds=0.03,
+        point_seconds=2.0,
+        left_out=(("torch-cuda-compile", reason),),
+        floors=("floor-gpu",),
+        retakes=0,
+        check_peers_once=True,
+        cpu_work=3e10,
+        budget=120.0,
+        patience=90.0,
+    )  # fmt: skip
