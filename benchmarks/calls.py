@@ -80,9 +80,8 @@ ACCESSES: dict[str, Callable[..., Access]] = {
         [z, biases], [z, a] if keep_z else [a]
     ),
     "dropout": lambda x, out, counters, *_: ([x, counters], [out]),
-    "output_delta": lambda cost, activation, z, a, y, scale, delta, costs: (
-        [z, y, scale] if cost.canonical == activation.name and activation.rowwise
-        else [z, a, y, scale],
+    "output_delta": lambda head, z, a, y, scale, delta, costs: (
+        [z, y, scale] if head.is_fused else [z, a, y, scale],
         [delta, costs],
     ),
     "multiply_by_derivative": lambda activation, v, product, delta: ([v, product], [delta]),
@@ -96,9 +95,10 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     "round": lambda values, precision: ([values], [values]),
     "multiply": lambda values, factor, out: ([values, factor], [out]),
     "adapt_loss_scale": lambda loss_scale, squared_norm: ([loss_scale, squared_norm], [loss_scale]),
-    "update": lambda u, h, s, theta, g, shard_gradients, state, n, rates, counters, norm: (
-        [theta, g, *shard_gradients, *state, rates[:1], counters, norm],
-        [theta, *state, *([g] if shard_gradients else [])],
+    "update": lambda rule, parameters, step, shard_gradients=(): (
+        [parameters.theta, parameters.gradient, *parameters.state, *shard_gradients,
+         step.rates[:1], step.counters, step.squared_norm],
+        [parameters.theta, *parameters.state, *([parameters.gradient] if shard_gradients else [])],
     ),
     "advance": lambda counters: ([counters], [counters]),
 }  # fmt: skip
@@ -155,7 +155,7 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
     for verb in VERBS:
         setattr(watched, verb, noting(verb))
     watched.capture = lambda step: step
-    watched.shards = lambda functions: [function() for function in functions]
+    watched.run_shards = lambda functions: [function() for function in functions]
     return watched, asked
 
 
@@ -184,7 +184,8 @@ def product_of(
 
 def largest_shape(arguments: tuple[Any, ...]) -> str:
     """Show the shape of the largest array among the arguments."""
-    arrays = [a for a in arguments if hasattr(a, "shape")]
+    flat = [a for given in arguments for a in (given if isinstance(given, tuple) else [given])]
+    arrays = [a for a in flat if hasattr(a, "shape")]
     return "x".join(map(str, max(arrays, key=lambda array: array.size).shape))
 
 

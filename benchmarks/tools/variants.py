@@ -2,9 +2,9 @@
 
     python benchmarks/tools/variants.py classifier 32 SHARD_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
 
-compares the constants as they are with each variant. A variant sets constants of
-`gpubp.backends.numpy.backend` and `gpubp.backends.numpy.blas` to other numbers, or is `twins`: the NumPy
-twins instead of compiled kernels. docs/benchmarks.md has the figures.
+compares the constants as they are with each variant. A variant sets constants of the modules of
+`gpubp.backends.numpy` to other numbers, or is `twins`: the NumPy twins instead of compiled kernels.
+docs/benchmarks.md has the figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
-from gpubp.backends.numpy import backend, blas
+from gpubp.backends.numpy import NumpyBackend, blas, steps, verbs
 from gpubp.benchmarks.contenders import GpubpNumpy
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 
@@ -63,13 +63,13 @@ class Variant(GpubpNumpy):
         super().__init__()
         self._kept: list[tuple[ModuleType, str, object]] = []
         if variant == "twins":
-            self.backend = backend.NumpyBackend(compile=False)
+            self.backend = NumpyBackend(compile=False)
         elif "=" in variant:
             for setting in variant.split(","):
                 self._set(*setting.split("="))
 
     def _set(self, name: str, value: str) -> None:
-        for module in (backend, blas):
+        for module in (steps, verbs, blas):
             if hasattr(module, name):
                 self._kept.append((module, name, getattr(module, name)))
                 setattr(module, name, int(float(value)))
