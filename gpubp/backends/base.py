@@ -35,11 +35,26 @@ __all__ = ["Array", "Arrays", "Backend", "Rows", "Steps", "Verbs", "on_device"]
 
 @dataclass
 class Rows:
-    """Where a step's rows come from: arrays on the backend, and the order to take them in.
+    """Where a captured step finds its rows: arrays on the backend, and the order to take them in.
 
-    The rows of a step start at `counters[1] * stride`; with `order`, an int64 array, they are the rows
-    `order[start:]` of each array, otherwise `array[start:]`. The fields may be set anew between two
-    replays of a captured step.
+    The rows of a step start at `counters[1] * stride`. With `order` they are the rows `order[start:]` of
+    each array, otherwise `array[start:]`. A captured step reads the fields at every replay, so they may
+    change between two replays: `set` says where the next rows are, and `clear` lets go of the arrays, so
+    that nothing holds them while nothing runs.
+
+    Attributes
+    ----------
+    x : array of shape (rows, n_in)
+        Inputs; None while there are none.
+    y : array of shape (rows,) or (rows, n_out)
+        Labels or targets; None where nothing reads them.
+    weights : array of shape (rows,)
+        Sample weights; None where every row counts alike.
+    order : int64 array of shape (rows,)
+        The numbers of the rows in the order of the steps; None for the order that the rows lie in.
+    stride : int
+        Rows from the start of one step's batch to the start of the next; 0 where every step reads the
+        same rows.
     """
 
     x: Array
@@ -47,6 +62,16 @@ class Rows:
     weights: Array = None
     order: Array = None
     stride: int = 0
+
+    def set(
+        self, x: Array, y: Array, weights: Array = None, order: Array = None, stride: int = 0
+    ) -> None:
+        """Say where the next rows are."""
+        self.x, self.y, self.weights, self.order, self.stride = x, y, weights, order, stride
+
+    def clear(self) -> None:
+        """Let go of the arrays."""
+        self.x = self.y = self.weights = self.order = None
 
 
 class Arrays(ABC):

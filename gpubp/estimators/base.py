@@ -22,7 +22,7 @@ from ..training import Trainer
 from ..training.optimizers import OPTIMIZERS
 from ..validation import check_number, check_weights
 from .data import check_data
-from .solvers import Examples, Record, fit_batches, fit_lbfgs
+from .solvers import Record, fit_batches, fit_lbfgs
 
 __all__ = ["BaseMLP", "Task"]
 
@@ -55,8 +55,18 @@ _HIDDEN = {"logistic", *(name for name, a in ACTIVATIONS.items() if not a.rowwis
 class Task:
     """What y asks of the network.
 
-    `targets` are (n_samples,) labels or (n_samples, n_outputs) numbers; `output` is the output layer's
-    activation, as scikit-learn calls it.
+    Attributes
+    ----------
+    targets : array of shape (n_samples,) or (n_samples, n_outputs)
+        Labels, or numbers.
+    n_outputs : int
+        Width of the output layer.
+    output : str
+        Its activation, by scikit-learn's name.
+    cost : str or Cost
+        What to minimise.
+    classes : array of shape (n_classes,) or None
+        The classes that labels count; None for numbers.
     """
 
     targets: Array
@@ -67,7 +77,7 @@ class Task:
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]
-    """Base of MLPClassifier and MLPRegressor, which say what y means."""
+    """Base of MLPClassifier and MLPRegressor: each of these says what y means."""
 
     network_: Network
     _record: Record
@@ -144,19 +154,24 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : (n_samples, n_features): an array, a DataFrame, a CSR or CSC matrix (made dense batch by
-            batch), or an array on a GPU, which stays there.
-        y : (n_samples,) or (n_samples, n_outputs).
-        sample_weight : (n_samples,), not negative.
+        X : array, DataFrame, CSR or CSC matrix of shape (n_samples, n_features)
+            Inputs. A sparse matrix is made dense batch by batch; an array on a GPU stays there.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Classes, labels or numbers.
+        sample_weight : array of shape (n_samples,), optional
+            Not negative.
 
         Returns
         -------
         self
+            The estimator, fitted.
 
         Raises
         ------
-        ValueError : a parameter or the data are not what is expected; the message says which.
-        DivergenceError : the loss stopped being finite; a lower learning_rate_init may help.
+        ValueError
+            A parameter or the data are not what is expected; the message says which.
+        DivergenceError
+            The loss stopped being finite; a lower learning_rate_init may help.
         """
         return self._fit(X, y, sample_weight)
 
@@ -168,7 +183,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         dtype = "float64" if self.solver == "lbfgs" else self.dtype
         X, y = check_data(self, X, y, reset=not goes_on, dtype=dtype, **self._y_checks)
         task = self._task(y, goes_on, classes)
-        examples = Examples(X, task.targets, check_weights(sample_weight, X.shape[0]))
+        weights = check_weights(sample_weight, X.shape[0])
         sizes = (X.shape[1], *np.atleast_1d(self.hidden_layer_sizes).tolist(), task.n_outputs)
         sizes = tuple(int(size) for size in sizes)
         if goes_on and self.network_.sizes != sizes:
@@ -186,12 +201,22 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
-            history = fit_lbfgs(self, network, twin, examples)
+            history = fit_lbfgs(self, network, twin, X, task.targets, weights)
             self.loss_ = history.cost[-1]
         else:
             trainer = self._trainer if incremental and goes_on else None
             epochs = 1 if incremental else int(self.max_iter)
-            trainer, history = fit_batches(self, network, examples, rng, record, trainer, epochs)
+            trainer, history = fit_batches(
+                self,
+                network,
+                X,
+                task.targets,
+                weights,
+                rng=rng,
+                record=record,
+                trainer=trainer,
+                epochs=epochs,
+            )
             if history.stopped == "epochs" and not incremental:
                 warnings.warn(
                     f"max_iter={self.max_iter} epochs are done and training has not converged yet",
@@ -215,7 +240,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _publish(self, record: Record) -> None:
-        """scikit-learn's attributes for what the record holds."""
+        """Set scikit-learn's attributes for what the record holds."""
         self.loss_, self.loss_curve_ = record.loss_curve[-1], record.loss_curve
         stops = self.early_stopping
         self.best_loss_ = None if stops else record.best_loss
@@ -288,7 +313,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
 
 def _draw_parameters(network: Network, rng: Any, activation: str | Activation) -> None:
-    """scikit-learn's initial parameters: weights and biases within Glorot and Bengio's bound."""
+    """Draw scikit-learn's initial parameters: weights and biases within Glorot and Bengio's bound."""
     values = np.zeros(network.layout.size, network.dtype)
     factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
     for weights, biases in network.layout.views(values):

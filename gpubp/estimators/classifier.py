@@ -27,46 +27,88 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    hidden_layer_sizes : widths of the hidden layers, or one width.
-    activation : of the hidden layers: "identity", "logistic", "tanh", "relu", or any other of gpubp's
-        activations, by name or as an `Activation`.
-    solver : "lbfgs", "sgd", "adam", or another of gpubp's optimizers: "adamw", "rmsprop", "lion".
-    alpha : L2 penalty: ½ alpha ‖w‖² / batch_size is added to a batch's mean loss; biases have none.
-    batch_size : rows of a batch; "auto" is min(200, n_samples). Not of lbfgs.
-    learning_rate : for sgd: "constant"; "invscaling", learning_rate_init / (t_ + 1)^power_t in each
-        epoch; or "adaptive", divided by 5 where training would stop otherwise, until it is 1e-6.
-    learning_rate_init : η of every solver but lbfgs.
-    power_t : see learning_rate.
-    max_iter : most epochs, or iterations of lbfgs.
-    shuffle : a new order of the rows for each epoch.
-    random_state : of initial weights, held-out rows and batch order; None, an int or a RandomState.
-    tol, n_iter_no_change : training stops when, in more than n_iter_no_change epochs on end, the loss
-        has not fallen to tol below its lowest, or, with early_stopping, the score has not risen to
-        tol above its highest. For lbfgs, tol is the gradient's largest element at which to stop.
-    verbose : print the loss of each epoch.
-    warm_start : fit goes on with the network that it has.
-    momentum, nesterovs_momentum : of sgd; momentum from 0 to below 1.
-    early_stopping, validation_fraction : hold out this share of the rows, stop by the score on them,
-        and keep the weights that scored best.
-    beta_1, beta_2 : of adam, adamw and lion.
-    epsilon : of adam, adamw and rmsprop.
-    max_fun : most evaluations of the loss by lbfgs.
-    backend : "auto", "numpy" or "cupy".
-    dtype : of parameters and training, "float32" or "float64"; lbfgs computes in float64 always.
-    dropout : probability with which training drops each hidden activation; not with lbfgs.
+    hidden_layer_sizes : int or sequence of int
+        Widths of the hidden layers, or one width.
+    activation : str or Activation
+        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any other of gpubp's activations.
+    solver : str
+        "lbfgs", "sgd", "adam", or another of gpubp's optimizers: "adamw", "rmsprop", "lion".
+    alpha : float
+        L2 penalty: ½ alpha ‖w‖² / batch_size is added to a batch's mean loss; biases have none.
+    batch_size : int or "auto"
+        Rows of a batch; "auto" is min(200, n_samples). Not of lbfgs.
+    learning_rate : str
+        Of sgd: "constant"; "invscaling", learning_rate_init / (t_ + 1)^power_t in each epoch; or
+        "adaptive", divided by 5 where training would stop otherwise, until it is 1e-6.
+    learning_rate_init : float
+        η of every solver but lbfgs.
+    power_t : float
+        See learning_rate.
+    max_iter : int
+        Most epochs, or iterations of lbfgs.
+    shuffle : bool
+        Draw a new order of the rows for each epoch.
+    random_state : int, RandomState or None
+        Of initial weights, held-out rows and batch order.
+    tol : float
+        How far the loss has to fall, or the score to rise, to count as improvement (see
+        n_iter_no_change). lbfgs stops where no element of the gradient is larger.
+    verbose : bool
+        Print the loss of each epoch.
+    warm_start : bool
+        Let fit go on with the network that it has.
+    momentum : float
+        Of sgd, from 0 to below 1.
+    nesterovs_momentum : bool
+        Of sgd.
+    early_stopping : bool
+        Hold rows out, stop by the score on them, and keep the weights that scored best.
+    validation_fraction : float
+        The share of rows held out.
+    beta_1, beta_2 : float
+        Of adam, adamw and lion.
+    epsilon : float
+        Of adam, adamw and rmsprop.
+    n_iter_no_change : int
+        Training stops when, in more than so many epochs on end, the loss has not fallen to tol below its
+        lowest, or, with early_stopping, the score has not risen to tol above its highest.
+    max_fun : int
+        Most evaluations of the loss by lbfgs.
+    backend : str or Backend
+        "auto", "numpy" or "cupy".
+    dtype : str
+        Of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
+    dropout : float
+        Probability with which training drops each hidden activation; not with lbfgs.
 
     Attributes
     ----------
-    network_ : the `gpubp.Network`.
-    history_ : the `gpubp.History` of the last call of fit or partial_fit; penalties are left out of its
-        costs, but for lbfgs.
-    classes_ : (n_classes,); with several labels at once, their column numbers.
-    coefs_, intercepts_ : lists of (n_in, n_out) and (n_out,), views of the network's parameters.
-    loss_, loss_curve_, best_loss_ : with penalties; the curve goes on over warm starts and partial_fit.
-        With early_stopping best_loss_ is None; lbfgs has loss_ alone.
-    validation_scores_, best_validation_score_ : accuracies, None without early_stopping.
-    n_iter_ : epochs or iterations of the last call; t_ : rows trained on since training began.
-    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_ : as in scikit-learn.
+    network_ : gpubp.Network
+        What is trained.
+    history_ : gpubp.History
+        Of the last call of fit or partial_fit. Its costs leave penalties out, except those of lbfgs.
+    classes_ : array of shape (n_classes,)
+        The classes; with several labels at once, their column numbers.
+    coefs_ : list of arrays of shape (n_in, n_out)
+        Each layer's weights: views of the network's parameters.
+    intercepts_ : list of arrays of shape (n_out,)
+        Each layer's biases: views of the network's parameters.
+    loss_ : float
+        The last loss, with penalties.
+    loss_curve_ : list of float
+        The loss of each epoch; it goes on over warm starts and partial_fit. Not of lbfgs.
+    best_loss_ : float or None
+        The lowest loss; None with early_stopping. Not of lbfgs.
+    validation_scores_ : list of float or None
+        Accuracies on the held-out rows; None without early_stopping.
+    best_validation_score_ : float or None
+        The highest of them; None without early_stopping.
+    n_iter_ : int
+        Epochs or iterations of the last call.
+    t_ : int
+        Rows trained on since training began.
+    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
+        As in scikit-learn.
 
     Examples
     --------
@@ -100,7 +142,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return Task(codes, len(known), "softmax", "cross_entropy", known)
 
     def _classes(self, present: Any, goes_on: bool, classes: Any) -> Any:
-        """The classes: those given, those known before, or those present in y."""
+        """Give the classes: those given, those known before, or those present in y."""
         if not goes_on and classes is None:
             return present
         known = self.classes_ if goes_on else np.unique(np.asarray(classes))
@@ -120,17 +162,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """One epoch over X and y, with network and optimizer as the last call left them.
+        """Train for one epoch over X and y, with network and optimizer as the last call left them.
 
         Parameters
         ----------
-        X, y, sample_weight : as for `fit`.
-        classes : (n_classes,), all that will ever come; the first call needs it, unless y has several
-            labels at once.
+        X, y, sample_weight
+            As for `fit`.
+        classes : array of shape (n_classes,), optional
+            All classes that will ever come. The first call needs it, unless y has several labels at once.
 
         Returns
         -------
         self
+            The estimator.
         """
         first = not hasattr(self, "network_")
         if first and classes is None and not type_of_target(to_host(y)).startswith("multilabel"):
@@ -138,9 +182,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._partial_fit(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> Any:
-        """The likeliest class of each row, (n_samples,), or labels 0 and 1, (n_samples, n_labels).
+        """Predict the likeliest class of each row, or labels.
 
-        The result is where X is, except that classes which are not numbers are on the host.
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_labels)
+            Classes, or labels 0 and 1. They are where X is, except that classes which are not numbers are
+            on the host.
         """
         outputs = self._outputs(X)
         xp = namespace(outputs)
@@ -156,7 +204,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self.classes_[to_host(chosen)]
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, (n_samples, n_classes), ordered as classes_, where X is."""
+        """Predict the probability of each class.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            Ordered as classes_, where X is.
+        """
         outputs = self._outputs(X)
         if self.n_outputs_ > 1:
             return outputs
@@ -164,7 +218,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of `predict_proba`, from z through log-sum-exp: finite where that is 0."""
+        """Compute the logarithm of `predict_proba`, from z: it is finite where the probability is 0."""
         check_is_fitted(self)
         X = check_inputs_like_fit(self, X, self.network_.dtype)
         parts = []
@@ -184,7 +238,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return xp.concatenate([-xp.logaddexp(0, z), positive], axis=1)[:, : len(self.classes_)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The (weighted) share of rows whose prediction is y, in all labels if there are several."""
+        """Compute the (weighted) share of rows whose prediction is y, in all labels if there are more."""
         predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
         return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
 

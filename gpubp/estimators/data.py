@@ -1,4 +1,4 @@
-"""X and y: on the host as scikit-learn checks them, or on the device that they came on."""
+"""X and y, checked: by scikit-learn on the host, or by gpubp on the device that they came on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ try:
 except ImportError:  # scikit-learn < 1.6
 
     def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """What scikit-learn 1.6 made of the estimators' own method."""
+        """Call what was the estimators' own method before scikit-learn 1.6."""
         return estimator._validate_data(X, y, **options)
 
 
@@ -35,9 +35,29 @@ __all__ = [
 def check_data(
     estimator: Any, X: Any, y: Any, *, reset: bool, dtype: Any, **y_checks: Any
 ) -> tuple[Any, Any]:
-    """X, (n_samples, n_features), maybe CSR, and y, (n_samples,) or (n_samples, 2 or more).
+    """Check X and y.
 
-    With `reset`, the estimator learns its number of features (and their names, if X has names).
+    Parameters
+    ----------
+    estimator : BaseMLP
+        Which is to be fitted.
+    X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+        Inputs.
+    y : array of shape (n_samples,) or (n_samples, n_outputs)
+        Classes, labels or numbers.
+    reset : bool
+        The estimator learns its number of features (and their names, if X has names).
+    dtype : str or type
+        Of an X on the host.
+    **y_checks
+        More of scikit-learn's checks.
+
+    Returns
+    -------
+    X : array or CSR matrix of shape (n_samples, n_features)
+        Where it was.
+    y : array of shape (n_samples,) or (n_samples, 2 or more)
+        A single column has become (n_samples,).
     """
     if is_on_host(X):
         X, y = validate_data(
@@ -61,14 +81,14 @@ def _without_column(y: Any) -> Any:
 
 
 def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
-    """X to predict for, checked against what `fit` saw."""
+    """Check X, to predict for, against what `fit` saw."""
     if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
     return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
 
 
 class _DenseSlices:
-    """A CSR matrix whose rows are dense where they are read, so that training reads it by batches."""
+    """A CSR matrix whose slices are dense, so that training reads it batch by batch."""
 
     def __init__(self, matrix: Any) -> None:
         self.matrix, self.shape = matrix, matrix.shape
@@ -78,12 +98,12 @@ class _DenseSlices:
 
 
 def batches_of(X: Any) -> Any:
-    """X as `Trainer.fit` takes it."""
+    """Give X as `Trainer.fit` takes it."""
     return _DenseSlices(X) if is_sparse(X) else X
 
 
 def outputs_of(network: Network, X: Any) -> Array:
-    """The network's outputs, (n_samples, n_outputs), where X is; a CSR matrix goes in by chunks."""
+    """Compute the network's outputs, (n_samples, n_outputs), where X is; of a CSR matrix by chunks."""
     if not is_sparse(X):
         return network.predict(X)
     chunks = range(0, X.shape[0], CHUNK_ROWS)

@@ -32,15 +32,18 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     Parameters
     ----------
-    loss : "squared_error" (half of it); "poisson", with exponential outputs and no y below 0; another
-        of gpubp's costs by name ("huber", "absolute_error", "log_cosh", "quantile", or, with sigmoid
-        outputs for y from 0 to 1, "binary_cross_entropy"); or a `Cost`, as
-        gpubp.get_cost("quantile", quantile=0.9) gives it.
-    others : those of `MLPClassifier`, with the same meaning; validation scores are R².
+    loss : str or Cost
+        "squared_error" (half of it); "poisson", with exponential outputs and no y below 0; another of
+        gpubp's costs by name ("huber", "absolute_error", "log_cosh", "quantile", or, with sigmoid outputs
+        for y from 0 to 1, "binary_cross_entropy"); or a `Cost`, as
+        ``gpubp.get_cost("quantile", quantile=0.9)`` gives it.
+    **others
+        The parameters of `MLPClassifier`, with the same meaning; validation scores are R².
 
     Attributes
     ----------
-    those of `MLPClassifier` but classes_.
+    network_, history_, coefs_, intercepts_, loss_, ...
+        As those of `MLPClassifier`, which alone has classes_.
 
     Examples
     --------
@@ -131,26 +134,34 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """One epoch over X and y, with network and optimizer as the last call left them.
+        """Train for one epoch over X and y, with network and optimizer as the last call left them.
 
         Parameters
         ----------
-        X, y, sample_weight : as for `fit`.
+        X, y, sample_weight
+            As for `fit`.
 
         Returns
         -------
         self
+            The estimator.
         """
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> Array:
-        """The outputs for X, (n_samples,) or (n_samples, n_outputs), where X is."""
+        """Predict y.
+
+        Returns
+        -------
+        array of shape (n_samples,) or (n_samples, n_outputs)
+            The network's outputs, where X is.
+        """
         check_is_fitted(self)
         outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R², 1 - Σ (y - a)² / Σ (y - mean y)², weighted if sample_weight is given; 1 is best."""
+        """Compute R² = 1 - Σ (y - a)² / Σ (y - mean y)², weighted if sample_weight is given; 1 is best."""
         predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
         return float(r2_score(to_host(y), predicted, sample_weight=weights))
 

@@ -22,9 +22,9 @@ from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import Schedule
 from .data import batches_of, outputs_of
 
-__all__ = ["Examples", "Record", "fit_batches", "fit_lbfgs"]
+__all__ = ["Record", "fit_batches", "fit_lbfgs"]
 
-SMALLEST_RATE = 1e-6  # "adaptive" ends training once the learning rate has come down to this.
+SMALLEST_RATE = 1e-6  # "adaptive" ends training once the learning rate is as small as this.
 
 # An optimizer's name for a parameter, and the estimators'.
 _PARAMETERS = {
@@ -37,34 +37,23 @@ _PARAMETERS = {
 
 
 @dataclass
-class Examples:
-    """X, encoded targets and sample weights."""
-
-    X: Any
-    targets: Array
-    weights: Array | None
-
-    def __len__(self) -> int:
-        return int(self.X.shape[0])
-
-    def take(self, rows: Any) -> Examples:
-        """These rows, an array of numbers, wherever each array is."""
-        taken = [None if a is None else take(a, rows) for a in (self.X, self.targets, self.weights)]
-        return Examples(*taken)
-
-    @property
-    def mean_weight(self) -> float:
-        """1 where all weights are 0, which the trainer tells."""
-        if self.weights is None:
-            return 1.0
-        return float(self.weights.sum(dtype=np.float64)) / len(self) or 1.0
-
-
-@dataclass
 class Record:
-    """What goes on from one fit to the next, over warm starts and partial_fit.
+    """What lasts from one fit to the next, over warm starts and partial_fit.
 
-    `waited` counts the epochs without improvement, `seen` the rows trained on.
+    Attributes
+    ----------
+    loss_curve : list of float
+        The loss of each epoch, penalties included.
+    best_loss : float
+        The lowest of them.
+    scores : list of float
+        The score on the held-out rows after each epoch.
+    best_score : float
+        The highest of them.
+    waited : int
+        Epochs on end without improvement.
+    seen : int
+        Rows trained on.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -86,7 +75,7 @@ class _Rate(Schedule):
 
 
 class _Progress(Callback):
-    """Keeps the record, changes the learning rate and says when training stops."""
+    """Keeps the record, changes the learning rate, and stops training."""
 
     def __init__(
         self,
@@ -109,7 +98,7 @@ class _Progress(Callback):
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
         record, settings = self.record, self.settings
-        # The mean of the penalties before each step, were they to change alike from step to step.
+        # The mean of the penalties before each step, if they changed by the same amount at every step.
         before, self._penalty = self._penalty, _penalty(trainer.network, self.optimizer.l2)
         loss = history.cost[-1] + before + self._share * (self._penalty - before)
         record.loss_curve.append(loss)
@@ -146,6 +135,17 @@ class _Progress(Callback):
             trainer.stop("converged")
 
 
+def _rows_of(array: Array | None, chosen: Any) -> Array | None:
+    return None if array is None else take(array, chosen)
+
+
+def _mean_weight(weights: Array | None) -> float:
+    """The mean sample weight; 1 where all are 0, which the trainer reports."""
+    if weights is None:
+        return 1.0
+    return float(weights.sum(dtype=np.float64)) / len(weights) or 1.0
+
+
 def _penalty(network: Network, l2: float) -> float:
     """½ l2 Σ w²."""
     if not l2:
@@ -159,36 +159,58 @@ def _penalty(network: Network, l2: float) -> float:
 def fit_batches(
     settings: Any,
     network: Network,
-    examples: Examples,
+    X: Any,
+    targets: Array,
+    weights: Array | None,
+    *,
     rng: Any,
     record: Record,
     trainer: Trainer | None,
     epochs: int,
 ) -> tuple[Trainer, History]:
-    """Train by batches, as the estimator's parameters, `settings`, say.
+    """Train by batches, as the estimator's parameters say.
 
     Parameters
     ----------
-    rng : a RandomState that draws the rows held out, then the seed of a new trainer.
-    record : goes on with it.
-    trainer : goes on with it and its optimizer's state, if there is one of the same solver.
+    settings : BaseMLP
+        The estimator.
+    network : Network
+        What is trained.
+    X : array or CSR matrix of shape (n_samples, n_features)
+        Inputs.
+    targets : array of shape (n_samples,) or (n_samples, n_outputs)
+        y, as the network takes it.
+    weights : array of shape (n_samples,) or None
+        Sample weights.
+    rng : numpy.random.RandomState
+        Draws the held-out rows, then the seed of a new trainer.
+    record : Record
+        What the last fit left; it is brought up to date.
+    trainer : Trainer or None
+        The last fit's. It goes on, with its optimizer's state, if the solver is still the same.
+    epochs : int
+        How often to go over the data.
     """
     score = None
     if settings.early_stopping:
-        train, held_out = _split(settings, examples.targets, rng)
-        validation, examples = examples.take(held_out), examples.take(train)
-        targets, weights = to_host(validation.targets), to_host(validation.weights)
+        train, held_out = _split(settings, targets, rng)
+        validation = [_rows_of(array, held_out) for array in (X, targets, weights)]
+        X, targets, weights = (_rows_of(array, train) for array in (X, targets, weights))
+        held_out_X, held_out_targets, held_out_weights = (
+            validation[0],
+            *map(to_host, validation[1:]),
+        )
 
         def score() -> float:
-            outputs = to_host(outputs_of(network, validation.X))
-            return float(settings._score(outputs, targets, weights))
+            outputs = to_host(outputs_of(network, held_out_X))
+            return float(settings._score(outputs, held_out_targets, held_out_weights))
 
-    rows = len(examples)
+    rows = int(X.shape[0])
     batch_size = 200 if settings.batch_size == "auto" else int(settings.batch_size)
     if settings.batch_size != "auto" and batch_size > rows:
         _warn(f"batch_size is {batch_size}, but there are {rows} rows; it is taken as {rows}")
     batch_size = min(batch_size, rows)
-    optimizer = _optimizer(settings, settings.alpha / (batch_size * examples.mean_weight))
+    optimizer = _optimizer(settings, settings.alpha / (batch_size * _mean_weight(weights)))
     if trainer is None or type(trainer.optimizer) is not type(optimizer):
         seed = int(rng.randint(np.iinfo(np.int32).max))
         trainer = Trainer(network, optimizer, schedule=_Rate(), seed=seed)
@@ -197,9 +219,7 @@ def fit_batches(
     progress = _Progress(settings, record, optimizer, rows, score)
     trainer.callbacks = [progress]
     try:
-        history = trainer.fit(
-            batches_of(examples.X), examples.targets, epochs=epochs, sample_weight=examples.weights
-        )
+        history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
     finally:
         trainer.callbacks = []
     if progress.best_parameters is not None:
@@ -210,7 +230,10 @@ def fit_batches(
 
 
 def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
-    """Rows to train on and rows to hold out, as scikit-learn: with both of two classes in each."""
+    """Split rows into those to train on and those to hold out, as scikit-learn does.
+
+    With two classes, each part has rows of both in the same proportion.
+    """
     two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
     train, held_out = train_test_split(
         np.arange(len(targets)),
@@ -235,19 +258,35 @@ def _optimizer(settings: Any, l2: float) -> Optimizer:
     return get_optimizer(settings.solver, learning_rate=rate, l2=l2, **parameters)
 
 
-def fit_lbfgs(settings: Any, network: Network, twin: Network, examples: Examples) -> History:
-    """L-BFGS from the network's parameters, on `twin`, its like in float64.
+def fit_lbfgs(
+    settings: Any, network: Network, twin: Network, X: Any, targets: Array, weights: Array | None
+) -> History:
+    """Train by L-BFGS, from the network's parameters.
 
-    The costs of the history have the penalty in them.
+    Parameters
+    ----------
+    settings : BaseMLP
+        The estimator.
+    network : Network
+        What is trained.
+    twin : Network
+        A network like it in float64, which computes.
+    X, targets, weights
+        As for `fit_batches`.
+
+    Returns
+    -------
+    History
+        The costs have the penalty in them.
     """
     backend, n_weights = twin.backend, twin.layout.n_weights
-    X, targets = move(dense(examples.X), backend), move(examples.targets, backend)
-    l2 = settings.alpha / (len(examples) * examples.mean_weight)
+    X, targets = move(dense(X), backend), move(targets, backend)
+    l2 = settings.alpha / (len(X) * _mean_weight(weights))
     history, latest = History(), [math.nan]
 
     def objective(theta: Any) -> tuple[float, Any]:
         twin.parameters = theta
-        computed = twin.backprop(X, targets, examples.weights)
+        computed = twin.backprop(X, targets, weights)
         gradient, w = backend.to_numpy(computed.gradient), theta[:n_weights]
         gradient[:n_weights] += l2 * w
         latest[0] = computed.cost + 0.5 * l2 * float(w @ w)

@@ -1,4 +1,4 @@
-"""What a fit calls while it runs."""
+"""Callbacks, which a fit calls while it runs, and early stopping."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ __all__ = ["Callback", "EarlyStopping", "as_callbacks", "as_early_stopping"]
 
 
 class Callback:
-    """Override what is wanted. `trainer.stop(reason)` ends training after the current step."""
+    """What a fit calls as it goes on: a subclass overrides the methods that it wants.
+
+    `trainer.stop(reason)` ends training after the current step.
+    """
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch."""
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """Before an epoch, counted from 0."""
+        """Called before an epoch; epochs are counted from 0."""
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """After a step was given to the device, counted from 0 in each epoch; reading a result of it,
-        such as `trainer.step_cost`, waits for the device."""
+        """Called after a step was given to the device; steps are counted from 0 in each epoch.
+
+        Reading a result of the step, such as `trainer.step_cost`, waits for the device.
+        """
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        """After an epoch; its figures are the last of each of the history's lists."""
+        """Called after an epoch; its figures are the last of each of the history's lists."""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """When training ended, whatever ended it."""
+        """Called when training ended, whatever ended it."""
 
 
 class _AtEpochEnd(Callback):
@@ -49,7 +54,7 @@ class _AtEpochEnd(Callback):
 def as_callbacks(
     callbacks: Sequence[Callback | Callable[[Trainer, History], None]],
 ) -> list[Callback]:
-    """Plain functions (trainer, history) are called at the end of each epoch."""
+    """Make callbacks of plain functions (trainer, history), to be called at the end of each epoch."""
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callbacks or functions")
     made: list[Callback] = []
@@ -65,18 +70,22 @@ def as_callbacks(
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """End training when the monitored cost (validation, else training) stops falling.
+    """End training when the monitored cost stops falling.
 
-    The network then gets the parameters of its best epoch back.
+    That is the validation cost where there is one, else the training cost. The network then gets the
+    parameters of its best epoch back.
 
     Parameters
     ----------
-    patience : epochs to wait for the cost to fall by more than `min_improvement` below its lowest.
-    min_improvement : how far it has to fall to count.
+    patience : int
+        Epochs to wait for the cost to fall by more than `min_improvement` below its lowest.
+    min_improvement : float
+        How far it has to fall to count.
 
     Raises
     ------
-    ValueError : `patience` is no whole number from 1 on, or `min_improvement` no number from 0 on.
+    ValueError
+        `patience` is no whole number from 1 on, or `min_improvement` no number from 0 on.
     """
 
     patience: int = 10
@@ -88,7 +97,7 @@ class EarlyStopping:
 
 
 def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:
-    """A number of epochs is the patience; True takes the defaults, and False is None."""
+    """Read the setting: a number of epochs is the patience, True takes the defaults, False is None."""
     if isinstance(early_stopping, bool | np.bool_):
         return EarlyStopping() if early_stopping else None
     if isinstance(early_stopping, int | np.integer):

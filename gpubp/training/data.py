@@ -1,27 +1,60 @@
-"""Training data: all of it on the device, or read batch by batch."""
+"""Training data: data sets on the device or read batch by batch, and single batches."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from itertools import islice
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from ..arrays import as_array, is_on_host, is_sparse, move, to_host
-from ..backends import Array, Rows, backend_of
+from ..backends import Array, Backend, Rows, backend_of
 from ..network import Network
-from ..validation import check_inputs, check_targets, check_weights
+from ..validation import check_inputs, check_shapes, check_targets, check_weights
+from .order import DataOrder
 
-__all__ = ["Data"]
+__all__ = ["BatchCheck", "Dataset"]
 
 
-class Data:
-    """Rows of x, y and sample weights, checked, and brought to the device when they are needed.
+class Dataset:
+    """Rows of x, y and sample weights: checked, and brought to the device when they are needed.
 
     Arrays in memory are checked whole and moved to the device once. A numpy.memmap, or anything else
     that is not an array but has a shape and can be sliced (an h5py data set, say), is read and checked
     a batch at a time: rows in rising order, by one slice where they are neighbours, else by an index
     array or, where that fails, one by one.
+
+    Parameters
+    ----------
+    network : Network
+        What the rows are for.
+    x : array of shape (rows, n_in), or something sliceable of that shape
+        Inputs.
+    y : array of shape (rows,) or (rows, n_out), or something sliceable of that shape
+        Labels or targets.
+    sample_weight : array of shape (rows,), optional
+        Not negative.
+    name : str
+        What messages call the data: "" or "validation ".
+
+    Attributes
+    ----------
+    streamed : bool
+        Whether rows are read a batch at a time.
+    labels : bool
+        Whether y holds integer labels.
+    x, y : arrays
+        On the device, unless they are streamed.
+    weights : array of shape (rows,), on the host, or None
+        The sample weights.
+
+    Raises
+    ------
+    ValueError
+        The data are not what the network takes; the message says which.
     """
 
     def __init__(
@@ -36,23 +69,23 @@ class Data:
                 raise ValueError(f"{name}x has shape {tuple(x.shape)}, expected (rows, {n_in})")
             if not x.shape[0]:
                 raise ValueError(f"{name}x has no rows, expected at least one")
-            self.rows = int(x.shape[0])
+            self._rows = int(x.shape[0])
         else:
             x = check_inputs(x, n_in, f"{name}x", dtype=network.input_dtype)
-            self.rows = len(x)
-        self._streamed_y = _is_sliceable(y)
-        if self._streamed_y and y.shape[0] != self.rows:
-            raise ValueError(f"{name}y has {y.shape[0]} rows, expected {self.rows}, as x has")
-        if not self._streamed_y:
-            y = check_targets(y, cost, self.rows, n_out, f"{name}y", dtype=dtype)
-        self.streamed = self.streamed or self._streamed_y
+            self._rows = len(x)
+        y_is_sliceable = _is_sliceable(y)
+        if y_is_sliceable and y.shape[0] != len(self):
+            raise ValueError(f"{name}y has {y.shape[0]} rows, expected {len(self)}, as x has")
+        if not y_is_sliceable:
+            y = check_targets(y, cost, len(self), n_out, f"{name}y", dtype=dtype)
+        self.streamed = self.streamed or y_is_sliceable
         self.labels = len(y.shape) == 1 and cost.targets == "class"
-        weights = check_weights(sample_weight, self.rows, f"{name}sample_weight", dtype=dtype)
+        weights = check_weights(sample_weight, len(self), f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else to_host(weights)
-        self.source = Rows(None)
+        self.x, self.y, self._weights_on_device = x, y, None
         if not self.streamed:
             try:
-                self.source = self._resident(x, y, weights)
+                self.x, self.y, self._weights_on_device = self._on_device(x, y, weights)
             except MemoryError:
                 warnings.warn(
                     f"{name}x and {name}y have no room in memory, on {backend.name}: they are brought"
@@ -62,42 +95,92 @@ class Data:
                 )
                 self.streamed = True
         if self.streamed:
-            self._x, self._y, self._feed = x, y, backend.feed()
+            self._feed = backend.feed()
 
-    def _resident(self, x: Array, y: Array, weights: Array | None) -> Rows:
+    def __len__(self) -> int:
+        return self._rows
+
+    def batches(self, rows: Rows, order: DataOrder) -> Iterator[Any]:
+        """Bring an epoch's batches to `rows`, one after another.
+
+        Where all data are on the device, `rows` points at all of them: captured steps find their batches
+        by the order.
+
+        Parameters
+        ----------
+        rows : Rows
+            Where a training step finds its batches.
+        order : DataOrder
+            This epoch's order.
+
+        Yields
+        ------
+        int64 array
+            The numbers of the batch's rows, once it is there.
+        """
+        if not self.streamed:
+            on_device = order.on_device(self._network.backend)
+            rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
+        for chosen in order:
+            if self.streamed:
+                self._read(rows, chosen)
+            yield chosen
+
+    def chunks(self, rows: Rows, size: int) -> Iterator[Any]:
+        """Bring the data to `rows`, at most `size` neighbouring rows at a time.
+
+        Yields
+        ------
+        int64 array
+            The numbers of the rows that are there.
+        """
+        for start in range(0, len(self), size):
+            chosen = np.arange(start, min(start + size, len(self)))
+            if self.streamed:
+                self._read(rows, chosen)
+            else:
+                cut, weights = slice(start, start + size), self._weights_on_device
+                rows.set(self.x[cut], self.y[cut], None if weights is None else weights[cut])
+            yield chosen
+
+    def total_weight(self, chosen: Any) -> float:
+        """The weight of a batch in a mean over all: its number of rows, or their sample weights' sum."""
+        if self.weights is None:
+            return float(len(chosen))
+        return float(self.weights[chosen].sum(dtype=np.float64))
+
+    def mean_cost(self, costs: Any, order: DataOrder) -> float:
+        """The mean over all rows of the first batches, from the mean cost of each batch."""
+        weights = [self.total_weight(chosen) for chosen in islice(order, len(costs))]
+        return float(np.dot(costs, weights) / (sum(weights) or 1))
+
+    def _on_device(
+        self, x: Array, y: Array, weights: Array | None
+    ) -> tuple[Array, Array, Array | None]:
         """All rows on the device."""
         backend = self._network.backend
-        return Rows(
+        return (
             backend.asarray(move(x, backend)),
             backend.asarray(move(y, backend)),
             None if weights is None else move(weights, backend),
         )
 
-    def total_weight(self, rows: Any) -> float:
-        """The weight of a batch in a mean over all: its number of rows, or their sample weights' sum."""
-        return float(
-            len(rows) if self.weights is None else self.weights[rows].sum(dtype=np.float64)
-        )
-
-    def bring(self, rows: Any) -> None:
-        """Read the batch of these rows, in rising order, to the device, if it is not there."""
-        if not self.streamed:
-            return
+    def _read(self, rows: Rows, chosen: Any) -> None:
+        """Read the rows of these numbers, which rise, and check them, into `rows`."""
         network = self._network
         n_in, n_out = network.sizes[0], network.sizes[-1]
         x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
-        x = check_inputs(_read(x_name, self._x, rows), n_in, x_name, dtype=network.input_dtype)
+        x = check_inputs(_slice(x_name, self.x, chosen), n_in, x_name, dtype=network.input_dtype)
         y = check_targets(
-            _read(y_name, self._y, rows),
+            _slice(y_name, self.y, chosen),
             network.cost_function,
-            len(rows),
+            len(chosen),
             n_out,
             y_name,
             dtype=network.dtype,
         )
-        weights = None if self.weights is None else self.weights[rows]
-        self.source.x, self.source.y = self._bring("x", x), self._bring("y", y)
-        self.source.weights = None if weights is None else self._bring("weights", weights)
+        weights = None if self.weights is None else self._bring("weights", self.weights[chosen])
+        rows.set(self._bring("x", x), self._bring("y", y), weights)
 
     def _bring(self, name: str, array: Array) -> Array:
         """One batch's rows on the device."""
@@ -106,7 +189,50 @@ class Data:
         return move(array, self._network.backend)
 
 
+class BatchCheck:
+    """Checks single batches but for their values, and brings them to the device.
+
+    Batches like the last one, where that was taken as it came, are let through at once: the check takes
+    longer than a small step.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._passed: list[Any] = []
+
+    def __call__(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        """Give the batch as a step takes it.
+
+        Raises
+        ------
+        ValueError
+            An array has a shape or type that the network does not take.
+        """
+        network, given = self._network, (x, y, sample_weight)
+        backend = network.backend
+        described = [_describe(array, backend) for array in given]
+        if described == self._passed:
+            return given
+        x, y = check_shapes(x, y, network.cost_function, network.sizes)
+        weights = check_weights(sample_weight, len(x), values=False)
+        x, y = move(x, backend), move(y, backend)
+        taken = x, y, None if weights is None else move(weights, backend)
+        as_it_is = None not in described and all(map(is_, given, taken))
+        self._passed = described if as_it_is else []
+        return taken
+
+
+def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
+    """Shape and dtype of an array that lies dense where the backend computes, else None."""
+    if array is None:
+        return (), None
+    if type(array) is backend.xp.ndarray and array.flags.c_contiguous and backend.owns(array):
+        return array.shape, array.dtype
+    return None
+
+
 def _is_sliceable(data: Any) -> bool:
+    """Whether the data are to be read a batch at a time."""
     if isinstance(data, np.memmap):
         return True
     array_like = (
@@ -116,11 +242,12 @@ def _is_sliceable(data: Any) -> bool:
     return has_rows and (not array_like or type(data).__module__.partition(".")[0] == "h5py")
 
 
-def _read(name: str, data: Any, rows: Any) -> Any:
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1:
+def _slice(name: str, data: Any, chosen: Any) -> Any:
+    """The rows of these numbers, which rise, as an array."""
+    first, last = int(chosen[0]), int(chosen[-1])
+    if last - first == len(chosen) - 1:
         return as_array(name, data[first : last + 1])
     try:
-        return as_array(name, data[rows])
+        return as_array(name, data[chosen])
     except (TypeError, IndexError, KeyError):
-        return np.concatenate([as_array(name, data[int(k) : int(k) + 1]) for k in rows])
+        return np.concatenate([as_array(name, data[int(k) : int(k) + 1]) for k in chosen])

@@ -12,7 +12,7 @@ from ..backends import Array, Rows
 from ..backprop import evaluate
 from ..network import Network
 from ..workspace import Workspace
-from .data import Data
+from .data import Dataset
 
 __all__ = ["Evaluation", "Score"]
 
@@ -22,7 +22,15 @@ CHUNK_ROWS = 8192
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cost, and the share of right classes or labels where the cost is one of those."""
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    cost : float
+        The mean cost.
+    accuracy : float or None
+        The share of right classes or labels, from 0 to 1; None where the cost is of neither.
+    """
 
     cost: float
     accuracy: float | None
@@ -31,39 +39,49 @@ class Score:
 class Evaluation:
     """Evaluates a network on the same data again and again.
 
-    Accuracy is the (weighted) share of rows whose largest output is the class with the largest target,
-    for costs of classes; for costs of labels, the share of labels on the right side of 1/2.
+    For costs of classes, accuracy is the (weighted) share of rows whose largest output is the class with
+    the largest target. For costs of labels, it is the share of labels on the right side of 1/2.
+
+    Parameters
+    ----------
+    network : Network
+        What is evaluated, as it is at each call.
+    data : tuple (x, y) or (x, y, sample_weight)
+        As `Trainer.fit` takes them.
+    batch_size : int
+        Rows of a training batch: at least so many are evaluated at a time.
+
+    Raises
+    ------
+    ValueError
+        The data are not what the network takes; the message says which.
     """
 
     def __init__(self, network: Network, data: Any, batch_size: int) -> None:
         self._network = network
-        self._data = Data(network, *_triple(data), "validation ")
-        self._chunk = max(batch_size, CHUNK_ROWS)
+        self._data = Dataset(network, *_triple(data), "validation ")
+        self._chunk_rows = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
         self._counters = network.backend.zeros(2, np.int64)
         self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self) -> Score:
         """Evaluate the network as it is now."""
-        data, rows, source = self._data, self._rows, self._data.source
+        data, rows = self._data, self._rows
         cost = right = total = 0.0
-        for start in range(0, data.rows, self._chunk):
-            chosen = np.arange(start, min(start + self._chunk, data.rows))
-            data.bring(chosen)
-            cut = slice(None) if data.streamed else slice(start, start + self._chunk)
-            rows.x, rows.y = source.x[cut], source.y[cut]
-            rows.weights = None if source.weights is None else source.weights[cut]
-            replay, costs, outputs = self._capture(len(chosen))
+        for chosen in data.chunks(rows, self._chunk_rows):
+            replay, costs, outputs = self._captured_for(len(chosen))
             costs.fill(0)
             replay()
             weight = data.total_weight(chosen)
             cost += weight * float(self._network.backend.to_numpy(costs).sum())
-            right += weight * self._accuracy(outputs, rows)
+            right += weight * self._accuracy(outputs)
             total += weight
         counted = self._network.cost_function.targets in ("class", "unit")
         return Score(cost / total, right / total if counted else None)
 
-    def _capture(self, count: int) -> tuple[Callable[[], None], Array, Array]:
+    def _captured_for(self, count: int) -> tuple[Callable[[], None], Array, Array]:
+        """The captured evaluation of `count` rows, with the arrays for its costs and outputs."""
         if count not in self._captured:
             network = self._network
             problem = network.problem(self._counters)
@@ -76,8 +94,9 @@ class Evaluation:
             self._captured[count] = replay, costs, outputs
         return self._captured[count]
 
-    def _accuracy(self, outputs: Array, rows: Rows) -> float:
-        xp, y = self._network.backend.xp, rows.y
+    def _accuracy(self, outputs: Array) -> float:
+        """The share of right rows among those just evaluated; 0 where the cost has no right or wrong."""
+        xp, y, weights = self._network.backend.xp, self._rows.y, self._rows.weights
         targets = self._network.cost_function.targets
         if targets == "class":
             expected = y if y.ndim == 1 else xp.argmax(y, axis=1)
@@ -86,9 +105,9 @@ class Evaluation:
             right = xp.mean((outputs > 0.5) == (y > 0.5), axis=1, dtype=np.float64)
         else:
             return 0.0
-        if rows.weights is None:
+        if weights is None:
             return float(right.mean())
-        weights = rows.weights.astype(np.float64)
+        weights = weights.astype(np.float64)
         return float((right * weights).sum() / weights.sum()) if float(weights.sum()) else 0.0
 
 

@@ -14,14 +14,21 @@ class History:
 
     Attributes
     ----------
-    cost : mean cost of the epoch's batches, each before its own update, without penalties.
-    validation_cost, validation_accuracy : after the epoch; empty without validation data, and the
-        accuracy also where the cost is not one of classes or labels.
-    learning_rate : at the epoch's last step.
-    seconds : the epoch's, validation included.
-    best_epoch : counted from 0, the epoch with the lowest monitored cost.
-    stopped : why training ended: "epochs" (all were done), "early stopping", "interrupted",
-        "diverged", or what a callback gave.
+    cost : list of float
+        Mean cost of the epoch's batches, each before its own update, without penalties.
+    validation_cost : list of float
+        Mean cost of the validation data after the epoch; empty without validation data.
+    validation_accuracy : list of float
+        Their accuracy, from 0 to 1; empty also where the cost is not one of classes or labels.
+    learning_rate : list of float
+        The learning rate of the epoch's last step.
+    seconds : list of float
+        The time the epoch took, with its validation.
+    best_epoch : int
+        The epoch with the lowest monitored cost, counted from 0; -1 before there is one.
+    stopped : str
+        Why training ended: "epochs" (all were done), "early stopping", "interrupted", "diverged", or
+        the reason that a callback gave.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -37,19 +44,30 @@ class History:
 
     @property
     def monitored(self) -> list[float]:
-        """The validation cost where there is one, else the cost."""
+        """The validation costs where there are any, else the costs."""
         return self.validation_cost or self.cost
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON."""
+        """Give all of it as plain lists and numbers, for JSON."""
         return asdict(self)
 
     def plot(self, path: Any = None) -> Any:
-        """Cost (and validation accuracy) over epochs as a matplotlib Figure, written to `path` if given.
+        """Draw costs (and validation accuracy) over epochs.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write the picture.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The picture.
 
         Raises
         ------
-        ImportError : matplotlib is missing; the extra gpubp[plot] installs it.
+        ImportError
+            matplotlib is missing; the extra gpubp[plot] installs it.
         """
         try:
             from matplotlib.figure import Figure  # noqa: PLC0415

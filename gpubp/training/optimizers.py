@@ -1,4 +1,4 @@
-"""Optimizers: hyperparameters, checked, and which update kernel they run."""
+"""Optimizers: their hyperparameters, checked, and which update kernel they run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate : η; a schedule multiplies it.
-    l1, l2 : add the derivative of l1 Σ|w| + ½ l2 Σ w² to the gradient; weights only, not biases.
-    clip_norm : scale the gradient down to this norm where it is longer; None leaves it.
-    clip_value : then clip each of its elements to ±this; None leaves them.
+    learning_rate : float
+        η, above 0; a schedule multiplies it.
+    l1, l2 : float
+        The derivative of l1 Σ|w| + ½ l2 Σ w² is added to the gradient of the weights, not of the biases.
+    clip_norm : float or None
+        A gradient with a larger norm is scaled down to this one; None leaves it as it is.
+    clip_value : float or None
+        Each element of the gradient is then clipped to ±clip_value; None leaves it as it is.
 
     Raises
     ------
-    ValueError : a parameter, of any optimizer, is out of its range; the message names it.
+    ValueError
+        A parameter, of any optimizer, is out of its range; the message names it.
     """
 
     learning_rate: float
@@ -52,7 +57,7 @@ class Optimizer:
 
     @property
     def update(self) -> Update:
-        """The kernel entry that this optimizer runs."""
+        """The kernel entry that this optimizer runs, on a gradient in memory of its own."""
         raise NotImplementedError
 
     @property
@@ -77,7 +82,10 @@ class Optimizer:
 
     @property
     def accumulates(self) -> float:
-        """What the gradient's buffer holds is kept, times this, when a step's gradient is added to it."""
+        """The momentum, where the gradient's buffer may hold the velocity as well; else 0.
+
+        The gradient's matmul then adds to this times what the buffer holds, and the update is plain SGD.
+        """
         return 0.0
 
 
@@ -87,13 +95,17 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
-    momentum : μ, from 0 to below 1.
-    nesterov : θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
+    learning_rate, l1, l2, clip_norm, clip_value
+        As in `Optimizer`.
+    momentum : float
+        μ, from 0 to below 1.
+    nesterov : bool
+        θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 0.01
@@ -102,33 +114,40 @@ class SGD(Optimizer):
 
     @property
     def update(self) -> Update:
-        if not self.momentum or self.accumulates:
+        if not self.momentum:
             return UPDATES["sgd"]
         return UPDATES["nesterov" if self.nesterov else "momentum"]
 
     @property
     def accumulates(self) -> float:
-        # With nothing between gradient and velocity, the gradient matmul's beta is the momentum and its
-        # buffer the velocity: v ← μ v + δᵀ a.
+        # Where nothing changes the gradient on its way into the velocity, the gradient's matmul can add
+        # it there: v ← μ v + δᵀ a, with μ as its beta.
         plain = not self.nesterov and not self.update_options.changes_gradient
         return self.momentum if plain else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): θ ← θ - η (m / c1) / (√(v / c2) + ε), with moving averages
-    m ← β1 m + (1 - β1) g and v ← β2 v + (1 - β2) g², and their bias corrections c = 1 - βᵗ at step t.
+    """Adam (Kingma and Ba 2015): θ ← θ - η (m / c1) / (√(v / c2) + ε).
+
+    The moving averages are m ← β1 m + (1 - β1) g and v ← β2 v + (1 - β2) g². Their bias corrections are
+    c = 1 - βᵗ at step t.
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
-    beta1 : β1, from 0 to below 1.
-    beta2 : β2, from 0 to below 1.
-    epsilon : ε, above 0.
+    learning_rate, l1, l2, clip_norm, clip_value
+        As in `Optimizer`.
+    beta1 : float
+        β1, from 0 to below 1.
+    beta2 : float
+        β2, from 0 to below 1.
+    epsilon : float
+        ε, above 0.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-3
@@ -147,12 +166,15 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon, l1, l2, clip_norm, clip_value : as in `Adam`.
-    weight_decay : λ, 0 or more; weights only, not biases.
+    learning_rate, beta1, beta2, epsilon, l1, l2, clip_norm, clip_value
+        As in `Adam`.
+    weight_decay : float
+        λ, 0 or more; weights only, not biases.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     weight_decay: float = 0.01
@@ -164,13 +186,17 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
-    decay : ρ, from 0 to below 1.
-    epsilon : ε, above 0.
+    learning_rate, l1, l2, clip_norm, clip_value
+        As in `Optimizer`.
+    decay : float
+        ρ, from 0 to below 1.
+    epsilon : float
+        ε, above 0.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-3
@@ -184,19 +210,25 @@ class RMSProp(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Optimizer):
-    """Lion (Chen et al. 2023): θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g, and
-    w ← w - η λ w first.
+    """Lion (Chen et al. 2023): θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g.
+
+    Before that, w ← w - η λ w.
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value : as in `Optimizer`.
-    beta1 : β1, from 0 to below 1.
-    beta2 : β2, from 0 to below 1.
-    weight_decay : λ, 0 or more; weights only, not biases.
+    learning_rate, l1, l2, clip_norm, clip_value
+        As in `Optimizer`.
+    beta1 : float
+        β1, from 0 to below 1.
+    beta2 : float
+        β2, from 0 to below 1.
+    weight_decay : float
+        λ, 0 or more; weights only, not biases.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-4
@@ -219,12 +251,26 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {
 
 
 def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
-    """An optimizer by name, or the one given; `parameters` replace its own.
+    """Look an optimizer up by name, or take the one given.
+
+    Parameters
+    ----------
+    optimizer : str or Optimizer
+        "sgd", "adam", "adamw", "rmsprop", "lion", or an optimizer.
+    **parameters
+        They replace the optimizer's own.
+
+    Returns
+    -------
+    Optimizer
+        With these parameters.
 
     Raises
     ------
-    ValueError : the name is unknown, or a parameter is out of its range.
-    TypeError : the optimizer has no parameter of a name in `parameters`.
+    ValueError
+        The name is unknown, or a parameter is out of its range.
+    TypeError
+        The optimizer has no parameter of a name in `parameters`.
     """
     if isinstance(optimizer, Optimizer):
         return replace(optimizer, **parameters) if parameters else optimizer

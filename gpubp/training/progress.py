@@ -15,7 +15,7 @@ __all__ = ["progress_callback"]
 
 
 def describe(history: History) -> str:
-    """The last epoch's figures, in a few words."""
+    """Put the last epoch's figures in a few words."""
     parts = [f"cost {history.cost[-1]:.4f}"]
     if history.validation_cost:
         parts.append(f"validation {history.validation_cost[-1]:.4f}")
@@ -55,7 +55,7 @@ class _Bar(Callback):
 
 
 def progress_callback() -> Callback:
-    """What `fit(progress=True)` adds to the callbacks."""
+    """Make the callback that ``fit(progress=True)`` adds."""
     try:
         from rich import console, progress  # noqa: PLC0415
     except ImportError:

@@ -28,11 +28,12 @@ __all__ = [
 
 @dataclass
 class Schedule:
-    """A learning-rate schedule; its `factors` multiply the optimizer's learning rate.
+    """A learning-rate schedule: its `factors` multiply the optimizer's learning rate.
 
     Raises
     ------
-    ValueError : a parameter, of any schedule, is out of its range; the message names it.
+    ValueError
+        A parameter, of any schedule, is out of its range; the message names it.
     """
 
     def __post_init__(self) -> None:
@@ -44,14 +45,29 @@ class Schedule:
                 )
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        """The factor of each of `steps`, counted from 0, of `total`, with `per_epoch` in an epoch."""
+        """Give the factor of each step.
+
+        Parameters
+        ----------
+        steps : int array of shape (n,)
+            The numbers of the steps in the fit, counted from 0.
+        total : int
+            Steps of the whole fit.
+        per_epoch : int
+            Steps of an epoch.
+
+        Returns
+        -------
+        float array of shape (n,)
+            The factors.
+        """
         raise NotImplementedError
 
     def begin(self) -> None:
-        """A fit begins."""
+        """Forget the last fit: a new one begins."""
 
     def observe(self, cost: float) -> None:
-        """An epoch ended with this cost (that of the validation data, where there are any)."""
+        """Take note of an epoch's cost: that of the validation data, where there are any."""
 
 
 # For each parameter: lowest, highest, whether the lowest is excluded, whether it is a whole number.
@@ -71,7 +87,7 @@ _LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
 
 @dataclass
 class Constant(Schedule):
-    """1 throughout."""
+    """A factor of 1 throughout."""
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
         return np.ones(len(steps))
@@ -83,12 +99,15 @@ class Step(Schedule):
 
     Parameters
     ----------
-    every : epochs, 1 or more.
-    factor : above 0, at most 1.
+    every : int
+        Epochs, 1 or more.
+    factor : float
+        Above 0, at most 1.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     every: int = 10
@@ -104,11 +123,13 @@ class Exponential(Schedule):
 
     Parameters
     ----------
-    decay : above 0, at most 1.
+    decay : float
+        Above 0, at most 1.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     decay: float = 0.95
@@ -123,11 +144,13 @@ class InverseScaling(Schedule):
 
     Parameters
     ----------
-    power : above 0.
+    power : float
+        Above 0.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     power: float = 0.5
@@ -138,17 +161,19 @@ class InverseScaling(Schedule):
 
 @dataclass
 class Cosine(Schedule):
-    """Linear warm-up over the fraction `warmup` of all steps, then half a cosine from 1 to `final`
-    (Loshchilov and Hutter 2017).
+    """A linear warm-up, then half a cosine from 1 to `final` (Loshchilov and Hutter 2017).
 
     Parameters
     ----------
-    warmup : from 0 to 1.
-    final : from 0 to 1.
+    warmup : float
+        The fraction of all steps that the warm-up takes, from 0 to 1.
+    final : float
+        The last factor, from 0 to 1.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     warmup: float = 0.0
@@ -163,18 +188,21 @@ class Cosine(Schedule):
 
 @dataclass
 class OneCycle(Schedule):
-    """From `start` up to 1 over the fraction `warmup` of all steps, then down to `final`, each along
-    half a cosine (Smith and Topin 2018).
+    """From `start` up to 1, then down to `final`, each along half a cosine (Smith and Topin 2018).
 
     Parameters
     ----------
-    warmup : from 0 to 1.
-    start : above 0, at most 1.
-    final : from 0 to 1.
+    warmup : float
+        The fraction of all steps that the way up takes, from 0 to 1.
+    start : float
+        The first factor, above 0, at most 1.
+    final : float
+        The last factor, from 0 to 1.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     warmup: float = 0.3
@@ -192,19 +220,25 @@ class OneCycle(Schedule):
 
 @dataclass
 class OnPlateau(Schedule):
-    """Times `factor` whenever the cost has not fallen by more than `min_improvement` for more than
-    `patience` epochs, down to `minimum`; the cost is that of the validation data, where there are any.
+    """Multiplied by `factor` whenever the cost has stopped falling.
+
+    The cost is that of the validation data, where there are any.
 
     Parameters
     ----------
-    factor : above 0, at most 1.
-    patience : epochs, 0 or more.
-    min_improvement : 0 or more.
-    minimum : from 0 to 1.
+    factor : float
+        Above 0, at most 1.
+    patience : int
+        Epochs without improvement that change nothing, 0 or more.
+    min_improvement : float
+        The cost has to fall by more than this below its lowest, 0 or more.
+    minimum : float
+        The smallest factor, from 0 to 1.
 
     Raises
     ------
-    ValueError : a parameter is out of its range; the message names it.
+    ValueError
+        A parameter is out of its range; the message names it.
     """
 
     factor: float = 0.1
@@ -242,11 +276,12 @@ SCHEDULES: Mapping[str, type[Schedule]] = {
 
 
 def get_schedule(schedule: str | Schedule) -> Schedule:
-    """A schedule by name with its defaults, or the one given.
+    """Look a schedule up by name, with its defaults, or take the one given.
 
     Raises
     ------
-    ValueError : the name is unknown.
+    ValueError
+        The name is unknown.
     """
     if isinstance(schedule, Schedule):
         return schedule

@@ -1,4 +1,4 @@
-"""A trainer's settings, which may be changed between fits: each is checked whenever it is set."""
+"""A trainer's settings, which may be changed between fits and are checked whenever they are set."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..network import Network
 from ..validation import check_flag, check_number
 
-__all__ = ["Setting", "count", "flag", "network"]
+__all__ = ["Setting", "count", "flag"]
 
 T = TypeVar("T")
 
 
 class Setting(Generic[T]):
-    """An attribute that `check` looks at, and may convert, whenever it is set."""
+    """An attribute that is checked, and may be converted, whenever it is set.
+
+    Parameters
+    ----------
+    check : callable
+        Takes what is set, and gives what to keep, or raises an error.
+    """
 
     def __init__(self, check: Callable[[Any], T]) -> None:
         self._check = check
@@ -33,18 +38,13 @@ class Setting(Generic[T]):
 
 
 def count(name: str) -> Setting[int]:
-    """A whole number from 1 on."""
+    """Make a setting that is a whole number from 1 on."""
     return Setting(partial(_as_count, name))
 
 
 def flag(name: str) -> Setting[bool]:
-    """True or False."""
+    """Make a setting that is True or False."""
     return Setting(partial(_as_flag, name))
-
-
-def network() -> Setting[Network]:
-    """A `Network`."""
-    return Setting(_as_network)
 
 
 def _as_count(name: str, value: Any) -> int:
@@ -55,9 +55,3 @@ def _as_count(name: str, value: Any) -> int:
 def _as_flag(name: str, value: Any) -> bool:
     check_flag(name, value)
     return bool(value)
-
-
-def _as_network(value: Any) -> Network:
-    if not isinstance(value, Network):
-        raise TypeError(f"network is {value!r}, expected a gpubp.Network")
-    return value

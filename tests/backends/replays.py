@@ -32,13 +32,13 @@ def train(
 
 
 def graphs_of(trainer: gpubp.Trainer) -> int:
-    steps: Any = trainer._steps.values()
+    steps: Any = trainer._training_step.captured.values()
     return sum(step.captured for step in steps)
 
 
 def replays_of(trainer: gpubp.Trainer) -> int:
     """Graphs or lists of launches, whichever its backend makes."""
-    steps: Any = trainer._steps.values()
+    steps: Any = trainer._training_step.captured.values()
     launches = sum(step.written_down for step in steps)
     assert not graphs_of(trainer) or not launches
     return graphs_of(trainer) or launches

@@ -100,7 +100,7 @@ def test_only_steps_with_products_of_cublas_keep_memory_for_it(
 ) -> None:
     monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", small_work)
     monkeypatch.setattr("gpubp.kernels.matmul.LEAST_WIDTH", 1)
-    steps: Any = train(graphs)._steps.values()
+    steps: Any = train(graphs)._training_step.captured.values()
     for step in steps:
         assert len(step._memories) == 1 + SIDES
         assert all((memory.workspace is None) == bool(small_work) for memory in step._memories)

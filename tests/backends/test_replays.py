@@ -80,8 +80,15 @@ def test_a_replay_goes_through_no_verb(
     names = ("gather", "matmul", "bias_activate", "output_delta", "update", "advance", "asarray")
     for name in names:
         monkeypatch.setattr(CupyBackend, name, unexpected)
-    for name in ("_counters", "_costs", "_rates", "_gradients", "_state", "_squared_norm"):
-        monkeypatch.setattr(trainer, name, None)  # the replay knows where they lie
+    for name in (
+        "_counters",
+        "_costs",
+        "_rates",
+        "_gradients",
+        "_optimizer_state",
+        "_squared_norm",
+    ):
+        monkeypatch.setattr(trainer._training_step, name, None)  # the replay knows where they lie
     for _ in range(5):
         trainer.step(x, y)
     monkeypatch.undo()
@@ -93,7 +100,7 @@ def test_a_loop_of_steps_asks_for_nothing_but_graphs(
 ) -> None:
     if environment.ON_HOST is None:
         pytest.skip("a GPU does not tell what it was asked for")
-    monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", 4)
+    monkeypatch.setattr("gpubp.training.step.STEPS_AHEAD", 4)
     trainer = train(graphs)
     x, y = graphs.asarray(X[:16]), graphs.asarray(LABELS[:16])
     asked: list[str] = []

@@ -25,7 +25,9 @@ def float16_trainer(backend: Backend, optimizer: Any = "adam", **options: Any) -
 
 
 def set_loss_scale(trainer: gpubp.Trainer, scale: float, since: float = 0) -> None:
-    trainer._loss_scale[...] = trainer.backend.asarray(np.array([scale, 1 / scale, since]))
+    trainer._training_step._loss_scale[...] = trainer.backend.asarray(
+        np.array([scale, 1 / scale, since])
+    )
 
 
 def test_the_loss_scale_halves_and_doubles_by_the_rule(backend: Backend) -> None:
@@ -73,13 +75,17 @@ def test_a_gradient_that_overflows_changes_nothing_but_the_scale(
     trainer = float16_trainer(backend, optimizer)
     trainer.step(x, y)
     before = [
-        backend.to_numpy(array).copy() for array in (trainer.network.parameters, *trainer._state)
+        backend.to_numpy(array).copy()
+        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state)
     ]
     set_loss_scale(trainer, 2.0**24)
     trainer.step(x, y)
     assert trainer.loss_scale == 2.0**23
     assert math.isfinite(trainer.step_cost)
-    after = [backend.to_numpy(array) for array in (trainer.network.parameters, *trainer._state)]
+    after = [
+        backend.to_numpy(array)
+        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state)
+    ]
     for array, earlier in zip(after, before, strict=True):
         np.testing.assert_array_equal(array, earlier)
 

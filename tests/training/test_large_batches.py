@@ -122,4 +122,4 @@ def test_captured_steps_of_only_a_few_batch_sizes_are_kept() -> None:
     x, y = classes(40)
     for rows in range(1, 41):
         trainer.step(x[:rows], y[:rows])
-    assert 1 < len(trainer._steps) < 20
+    assert 1 < len(trainer._training_step.captured) < 20

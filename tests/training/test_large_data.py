@@ -15,7 +15,7 @@ from gpubp import Callback, Network, Trainer
 from gpubp.arrays import as_array
 from gpubp.backends import Backend
 from gpubp.training import evaluation
-from gpubp.training.data import Data
+from gpubp.training.data import Dataset
 from gpubp.workspace import Workspace
 
 ROWS, N_IN, N_OUT, BATCH = 17, 3, 2, 4
@@ -298,8 +298,8 @@ def test_rows_in_another_memory_order_are_laid_out_once_and_not_at_every_step(
     backend: Backend,
 ) -> None:
     y = np.eye(N_OUT)[LABELS]
-    data = Data(network_for(backend), np.asfortranarray(X), np.asfortranarray(y))
-    for array, expected in ((data.source.x, X), (data.source.y, y)):
+    data = Dataset(network_for(backend), np.asfortranarray(X), np.asfortranarray(y))
+    for array, expected in ((data.x, X), (data.y, y)):
         assert array.flags.c_contiguous
         np.testing.assert_array_equal(backend.to_numpy(array), expected)
 

@@ -52,7 +52,7 @@ def test_step_cost_is_the_last_steps_within_a_fit_and_after_it(backend: Backend)
 def test_steps_on_the_batches_of_an_epoch_are_that_epoch(
     backend: Backend, ahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", ahead)
+    monkeypatch.setattr("gpubp.training.step.STEPS_AHEAD", ahead)
     x, y = classes(7)
     stepped, fitted = classifier(backend), classifier(backend)
     trainer = Trainer(stepped, "adam", seed=0)
@@ -109,16 +109,16 @@ def mixed_training(backend: Backend) -> Iterator[Trainer]:
     yield from steps(2)
     trainer = copy.deepcopy(trainer)
     yield from steps(2)
-    good = dict(trainer._steps)
+    good = dict(trainer._training_step.captured)
 
     def interrupted() -> None:
         next(iter(good.values()))()
         raise KeyboardInterrupt
 
-    trainer._steps = dict.fromkeys(good, interrupted)
+    trainer._training_step.captured = dict.fromkeys(good, interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(steps(1))
-    trainer._steps = good
+    trainer._training_step.captured = good
     yield from steps(2)
     trainer.callbacks = [Spoil()]
     with pytest.raises(DivergenceError):
@@ -132,7 +132,7 @@ def test_steps_prepared_ahead_are_those_prepared_one_by_one(
 ) -> None:
     results = []
     for count in (1, ahead):
-        monkeypatch.setattr("gpubp.training.trainer.STEPS_AHEAD", count)
+        monkeypatch.setattr("gpubp.training.step.STEPS_AHEAD", count)
         trained = mixed_training(backend)
         results.append([(parameters(t.network).tobytes(), t.step_cost) for t in trained])
     assert len(results[0]) > 20

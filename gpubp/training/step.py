@@ -1,0 +1,379 @@
+"""One network's update: the gradient of a batch, and what the optimizer makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends import Array, Backend, Rows
+from ..backprop import backpropagate
+from ..kernels import PRECISIONS, ParameterArrays, StepVariables
+from ..kernels.scaling import fresh_loss_scale
+from ..layers import Parameters, widths
+from ..network import Network
+from ..problem import Problem
+from ..workspace import Workspace
+from .optimizers import Optimizer
+from .plan import UpdatePlan, plan_update
+from .state import State
+
+__all__ = ["BatchForm", "TrainingStep"]
+
+STEPS_KEPT = 8
+"""Forms of batches whose captured step, with its buffers, is kept."""
+
+STEPS_AHEAD = 256
+"""How many steps on their own are prepared at once: to prepare takes longer than a small step."""
+
+
+class BatchForm(NamedTuple):
+    """What a captured step depends on, of its batch.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of the batch.
+    labels : bool
+        Whether targets are integer labels.
+    weighted : bool
+        Whether rows have sample weights.
+    block_limit : int or None
+        The most rows that are computed at once; None leaves that to the backend.
+    """
+
+    rows: int
+    labels: bool
+    weighted: bool
+    block_limit: int | None
+
+
+class TrainingStep:
+    """The update of one network by one batch, again and again.
+
+    A step has two halves. The first computes the gradient of the batch that `rows` points at. The second
+    changes the parameters and the optimizer's state. `run` captures both for each form of batch, and
+    replays them. `halves` gives them uncaptured, so that one capture can hold several steps, or the steps
+    of several networks.
+
+    Data parallelism hangs between the halves. There `reduce` finds the flat gradient of the whole batch,
+    with all shards added and the loss scale divided out, and may change it in place, by an all-reduce over
+    processes for instance. Without `reduce`, the gradient's buffer may be the velocity of SGD with momentum
+    as well. With it, the velocity has memory of its own.
+
+    Everything that lasts from one step to the next can be taken (`take`) and restored (`restore`). A pickle
+    or a copy has it too; it has neither data nor buffers.
+
+    Methods compute on the current device: call them within ``network.backend.use()``.
+
+    Parameters
+    ----------
+    network : Network
+        What is trained, in place.
+    optimizer : Optimizer
+        Its state begins at zero.
+    dropout_seed : int
+        Seed of the dropout masks.
+    reduce : callable, optional
+        Called in every step with the gradient, a flat array laid out like ``network.parameters``, between
+        the captured halves. What it returns is ignored.
+
+    Attributes
+    ----------
+    network : Network
+        As given.
+    rows : Rows
+        Where steps find their batches.
+    captured : dict of BatchForm to callable
+        The captured steps; the last few forms are kept.
+    steps_taken : int
+        Steps since the optimizer's state began.
+    steps_done : int
+        Steps since `prepare`.
+    steps_prepared : int
+        How many steps `prepare` was given rates for; 0 once something has made these out of date.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        *,
+        dropout_seed: int,
+        reduce: Callable[[Array], object] | None = None,
+    ) -> None:
+        self.network, self.rows = network, Rows(None)
+        self._optimizer, self._reduce = optimizer, reduce
+        self._dropout_seed = dropout_seed
+        self.captured: dict[BatchForm, Callable[[], None]] = {}
+        self.steps_taken = self.steps_done = self.steps_prepared = 0
+        scaled = network.precision is not None and PRECISIONS[network.precision].scaled
+        with self.backend.use():
+            zeros = self.backend.zeros
+            self._gradients: list[Array] = [zeros(network.layout.size, network.dtype)]
+            self._views: list[list[Parameters]] = [network.layout.views(self._gradients[0])]
+            self._loss_scale = self.backend.asarray(fresh_loss_scale()) if scaled else None
+            self._plan = self._plan_for(optimizer)
+            self._optimizer_state = self._fresh_optimizer_state()
+            self._squared_norm = zeros(1, np.float64)
+            self._counters = zeros(2, np.int64)
+            self._costs: Array = self.backend.xp.full((1, STEPS_AHEAD), math.nan, np.float64)
+            self._rates: Array = zeros((STEPS_AHEAD, 3), np.float64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
+        lasting = [self.backend.to_numpy(array) for array in self._lasting]
+        return make, (self.network, self._optimizer), (self.steps_taken, lasting)
+
+    def __setstate__(self, state: tuple[int, list[Any]]) -> None:
+        self.steps_taken, lasting = state
+        with self.backend.use():
+            for array, values in zip(self._lasting, lasting, strict=True):
+                array[...] = self.backend.asarray(values)
+
+    @property
+    def backend(self) -> Backend:
+        """Where it computes: the network's backend."""
+        return self.network.backend
+
+    @property
+    def loss_scale(self) -> float:
+        """What the cost is multiplied by in the backward pass; 1 where gradients are not float16."""
+        return 1.0 if self._loss_scale is None else float(self._loss_scale[0])
+
+    @property
+    def gradient(self) -> Array:
+        """The flat gradient, between the halves of a step that was made with `reduce`."""
+        return self._gradients[0]
+
+    # The optimizer.
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer.
+
+        Setting another one keeps the state where both run the same update on the same state, and begins
+        anew where they do not.
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        if optimizer == self._optimizer:
+            return
+        self._optimizer, old = optimizer, self._plan
+        self._plan, self.captured, self.steps_prepared = self._plan_for(optimizer), {}, 0
+        if not self._plan.shares_state_with(old):
+            self._optimizer_state, self.steps_taken = self._fresh_optimizer_state(), 0
+            self._gradients[0].fill(0)  # it may be the velocity
+
+    def _plan_for(self, optimizer: Optimizer) -> UpdatePlan:
+        apart, scaled = self._reduce is not None, self._loss_scale is not None
+        return plan_update(optimizer, gradient_apart=apart, scaled=scaled)
+
+    def _fresh_optimizer_state(self) -> tuple[Array, ...]:
+        size, dtype = self.network.layout.size, self.network.dtype
+        return tuple(self.backend.zeros(size, dtype) for _ in self._plan.rule.update.state)
+
+    # Before steps: room, learning rates, costs.
+
+    def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
+        """Make room for batches of these forms, and for `steps` steps from one `prepare` to the next.
+
+        Where there was less room before, the captured steps are dropped.
+        """
+        backend, network = self.backend, self.network
+        sizes = widths(network.layers)
+        shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
+        for _ in range(len(self._gradients), shards):
+            self._gradients.append(backend.empty(network.layout.size, network.dtype))
+            self._views.append(network.layout.views(self._gradients[-1]))
+        room = self._costs.shape
+        if room[0] < shards or room[1] < steps:
+            shape = max(shards, room[0]), max(steps, room[1])
+            self._costs = backend.xp.full(shape, math.nan, np.float64)
+            self._rates = backend.zeros((shape[1], 3), np.float64)
+            self.captured, self.steps_prepared = {}, 0
+
+    def prepare(self, factors: Any = None) -> Any:
+        """Write the learning rates of the coming steps, and clear their costs.
+
+        Parameters
+        ----------
+        factors : array of shape (steps,), optional
+            What the optimizer's learning rate is multiplied by in each step. By default, the next
+            `STEPS_AHEAD` steps all have the optimizer's own.
+
+        Returns
+        -------
+        float64 array of shape (steps,), on the host
+            The learning rates.
+        """
+        factors = np.ones(STEPS_AHEAD) if factors is None else factors
+        steps = len(factors)
+        rates = np.empty((steps, 3))
+        rates[:, 0] = self._optimizer.learning_rate * factors
+        counted_from_1 = np.arange(self.steps_taken, self.steps_taken + steps) + 1.0
+        rates[:, 1], rates[:, 2] = self._plan.factors(rates[:, 0], counted_from_1)
+        self._rates[:steps] = self.backend.asarray(rates)
+        self._counters[1] = 0
+        self._costs.fill(0)
+        self.steps_done, self.steps_prepared = 0, steps
+        return rates[:, 0]
+
+    def costs(self) -> Any:
+        """Read the mean costs of the batches since `prepare`, each before its own update.
+
+        Returns
+        -------
+        float64 array of shape (steps_done,), on the host
+            The costs; reading them waits for the device.
+        """
+        return self.backend.to_numpy(self._costs)[:, : self.steps_done].sum(0)
+
+    @property
+    def last_cost(self) -> float:
+        """The mean cost of the last step's batch, or NaN before there is one; waits for the device."""
+        if not self.steps_done:
+            return math.nan
+        return float(self.backend.to_numpy(self._costs[:, self.steps_done - 1]).sum())
+
+    # A step.
+
+    def run(self, form: BatchForm) -> None:
+        """Run one step on the batch that `rows` points at."""
+        replay = self.captured.get(form) or self._capture(form)
+        # A step that fails leaves none prepared.
+        prepared, self.steps_prepared = self.steps_prepared, 0
+        with np.errstate(all="ignore"):  # an overflow is reported as divergence
+            replay()
+        self.steps_prepared = prepared
+        self.steps_taken += 1
+        self.steps_done += 1
+
+    def count(self, steps: int = 1) -> None:
+        """Count steps that were run through a capture of `halves`."""
+        self.steps_taken += steps
+        self.steps_done += steps
+
+    def release(self) -> None:
+        """Let go of the data, and of rates that no step has used."""
+        self.rows.clear()
+        self.steps_prepared = 0
+
+    def _capture(self, form: BatchForm) -> Callable[[], None]:
+        """Capture the step for batches of this form, and keep it."""
+        while len(self.captured) >= STEPS_KEPT:
+            del self.captured[next(iter(self.captured))]
+        gradient, update = self.halves(form)
+        capture = self.backend.capture
+        if self._reduce is None:
+            replay = capture(_in_turn(gradient, update))
+        else:
+            reduce = partial(self._reduce, self.gradient)
+            replay = _in_turn(capture(gradient), reduce, capture(update))
+        self.captured[form] = replay
+        return replay
+
+    def halves(self, form: BatchForm) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Give a step's two halves for batches of this form, neither run nor captured.
+
+        Both call nothing but verbs of the backend, and share new buffers: ``backend.capture`` can hold
+        them, several times or with those of other steps. `make_room` and `prepare` come first, and `count`
+        after every replay. What captures the halves calls `reduce` between them, if there is one: they do
+        not. A capture is out of date once `make_room` has made room, or `optimizer` has been set.
+
+        Returns
+        -------
+        gradient : callable
+            Computes the gradient of the batch.
+        update : callable
+            Changes the parameters and the optimizer's state.
+        """
+        problem = self.network.problem(self._counters, self._dropout_seed)
+        workspace = Workspace(
+            *(problem, form.rows, "train"),
+            limit=form.block_limit,
+            labels=form.labels,
+            loss_scale=self._loss_scale,
+        )
+        shard_gradients = self._gradients[1 : len(workspace.shards)]
+        # The first half adds up the shards where something reads the whole gradient before the update.
+        if self._reduce is not None or self._plan.needs_norm:
+            added, left = shard_gradients, []
+        else:
+            added, left = [], shard_gradients
+        return (
+            partial(self._compute_gradient, problem, workspace, added),
+            partial(self._update_parameters, left),
+        )
+
+    def _compute_gradient(
+        self, problem: Problem, workspace: Workspace, shard_gradients: list[Array]
+    ) -> None:
+        """Backpropagate over every shard; add up `shard_gradients`, and divide the loss scale out."""
+        backend, gradient = self.backend, self.gradient
+        beta = self._plan.beta
+        backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
+        for shard_gradient in shard_gradients:
+            backend.add(shard_gradient, gradient)
+        if self._loss_scale is not None:
+            backend.multiply(gradient, self._loss_scale[1:], gradient)
+
+    def _update_parameters(self, shard_gradients: list[Array]) -> None:
+        """Update by the gradient plus `shard_gradients`, and count the step on the device."""
+        backend, network, plan = self.backend, self.network, self._plan
+        if plan.needs_norm:
+            backend.weighted_sum(self.gradient, None, self._squared_norm)
+        arrays = network.parameters, self.gradient, self._optimizer_state
+        backend.update(
+            plan.rule,
+            ParameterArrays(*arrays, network.layout.n_weights),
+            StepVariables(self._rates, self._counters, self._squared_norm),
+            shard_gradients,
+        )
+        if self._loss_scale is not None:
+            backend.adapt_loss_scale(self._loss_scale, self._squared_norm)
+        backend.advance(self._counters)
+
+    # States.
+
+    @property
+    def _lasting(self) -> list[Array]:
+        """The arrays, but for the parameters, that one step leaves to the next."""
+        velocity = self._gradients[:1] if self._plan.beta else []
+        loss_scale = [] if self._loss_scale is None else [self._loss_scale]
+        return [*velocity, *self._optimizer_state, self._counters, *loss_scale]
+
+    def take(self, state: State | None = None) -> State:
+        """Copy the parameters and everything else that lasts from one step to the next.
+
+        Parameters
+        ----------
+        state : State, optional
+            Where to put the copies, into memory that it has; by default a new one, which is returned.
+        """
+        state = State() if state is None else state
+        state.copy_from([self.network.parameters, *self._lasting])
+        state.steps_taken = self.steps_taken
+        return state
+
+    def restore(self, state: State) -> None:
+        """Go back to a state that this step, or one like it, was in."""
+        arrays = [self.network.parameters, *self._lasting]
+        for array, copy in zip(arrays, state.arrays, strict=True):
+            array[...] = self.backend.asarray(copy)
+        self.steps_taken, self.steps_prepared = state.steps_taken, 0
+
+
+def _in_turn(*functions: Callable[[], object]) -> Callable[[], None]:
+    """The functions as one."""
+
+    def run() -> None:
+        for function in functions:
+            function()
+
+    return run
