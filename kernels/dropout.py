@@ -36,7 +36,9 @@ def dropout_cuda(
     cupy: Any, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
 ) -> Bound:
     """Bind out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
-    counters[0] is the step; `first` the position of x's first element. `out` may be `x`."""
+
+    counters[0] is the step; `first` is the position of x's first element. `out` may be `x`.
+    """
     size = 1 if first % ELEMENTS_PER_COUNTER else launch.vector_size((x, out))
     kernel = launch.by_vectors(
         cupy, "dropout", size, text_of("philox.cuh"), T=launch.operand_type(x)

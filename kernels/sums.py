@@ -93,8 +93,10 @@ def _left_sums(memory: LaunchMemory, size: int, shares: bool) -> tuple[Any, Any]
 def column_sums_numpy(
     values: Array, out: Array, beta: float, row_of_sums: Callable[[Array, Array, float], Bound]
 ) -> Bound:
-    """Bind the twin of `column_sums_cuda`; `row_of_sums(v, out, beta)` binds out = 1ᵀ v + beta out,
-    which is a matmul, and fastest as one."""
+    """Bind the twin of `column_sums_cuda`.
+
+    `row_of_sums(v, out, beta)` binds out = 1ᵀ v + beta out: a matmul is the fastest way.
+    """
     rows, columns = values.shape
     if rows <= PRODUCT_ROWS:
         return row_of_sums(values, out, beta)

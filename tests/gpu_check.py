@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.extend([str(HERE), str(HERE / "gpu")])  # the first: an interpreter may leave it out
+sys.path.extend([str(HERE), str(HERE / "gpu")])  # PYTHONSAFEPATH leaves the first out
 
 import pytest  # noqa: E402
 from gpu_report import Counter, write_report  # noqa: E402

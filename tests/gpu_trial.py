@@ -39,7 +39,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PARTS = HERE / "gpu"
-sys.path.extend([str(HERE), str(PARTS)])  # the first: an interpreter may leave it out
+sys.path.extend([str(HERE), str(PARTS)])  # PYTHONSAFEPATH leaves the first out
 
 from gpu_records import Record, append, failed_tests, last_outcomes, write_suite_report  # noqa: E402
 from gpu_report import MOST_BYTES, read_records  # noqa: E402

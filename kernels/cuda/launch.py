@@ -82,8 +82,7 @@ def by_rows(
     text: str = "",
     **types: str,
 ) -> Callable[..., Bound]:
-    """Binds the kernel of `name`.cu, whose threads go down the rows of a batch of this shape, to its
-    arguments.
+    """Give what binds the kernel of `name`.cu to its arguments; its threads go down the rows of a batch.
 
     A thread has `vector_size` neighbouring columns of the arrays that are `moved`. The kernel's last
     arguments are the rows, a long long, and the columns, an int; they are added here.
@@ -104,8 +103,11 @@ def by_rows(
 
 
 def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:
-    """Neighbouring elements that a thread moves at once: as many as fit 16 bytes of each of the arrays, and
-    no more than `most`, where their rows, of `width` elements, and their addresses allow it; else one."""
+    """How many neighbouring elements a thread moves at once.
+
+    They are as many as fit 16 bytes of each of the arrays, and no more than `most`. Where the rows, of `width`
+    elements, or the addresses do not allow it, it is one.
+    """
     size: int = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
     if width % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
         return 1
@@ -114,7 +116,9 @@ def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES
 
 @cache
 def by_vectors(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
-    """The kernel of `name`.cu whose VECTOR is `size`; found without putting its text together, which takes
-    longer than to launch it."""
+    """The kernel of `name`.cu whose VECTOR is `size`.
+
+    It is found without putting its text together, which takes longer than to launch it.
+    """
     vector = f"constexpr int VECTOR = {size};\n" + text_of("vector.cuh")
     return raw(cupy, f"{name}.cu", name, vector + text, **types)

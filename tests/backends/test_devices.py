@@ -38,6 +38,7 @@ def train(backend: str | Backend, **options: Any) -> gpubp.Network:
     return network
 
 
+@pytest.mark.slow
 def test_networks_on_two_devices_take_turns(second: Backend) -> None:
     expected = train("numpy")
     networks = [train("cupy"), train(second), train("cupy")]

@@ -177,6 +177,7 @@ def test_rows_that_come_from_numpy_again_and_again_are_replayed(
     assert not called
 
 
+@pytest.mark.slow
 def test_what_is_kept_to_be_replayed_holds_no_data(replaying: CupyBackend) -> None:
     x, y = np.tile(X, (20, 1)), np.tile(LABELS, 20)
     network = gpubp.Network((6, 8, 3), output="softmax", backend=replaying, seed=0)

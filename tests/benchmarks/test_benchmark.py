@@ -121,6 +121,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cost by" in point.errors["scikit-learn"]
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +236,7 @@ def test_every_contender_says_what_it_is() -> None:
         assert kind.__doc__
 
 
+@pytest.mark.slow
 def test_contenders_that_are_not_installed_are_absent_and_the_others_are_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,6 +81,7 @@ def run_main(module: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> N
     module.main()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [None, "bfloat16"])
 def test_breakdown_on_cuda_times_graphs_by_events(
     precision: str | None,

@@ -14,6 +14,7 @@ import gpubp
 from gpubp.cli import demo, main
 
 
+@pytest.mark.slow
 def test_demo_trains_to_the_promised_accuracy_and_writes_its_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,6 +49,7 @@ def test_demo_without_matplotlib_trains_and_names_the_extra(
     assert "picture   absent: History.plot needs matplotlib; pip install 'gpubp[plot]'" in shown
 
 
+@pytest.mark.slow
 def test_demo_without_rich_prints_an_epoch_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

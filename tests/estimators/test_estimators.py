@@ -346,6 +346,7 @@ def test_gpubp_imports_without_scikit_learn() -> None:
         gpubp.MLPKlassifier  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MLPClassifier, MLPRegressor])
 def test_examples_in_the_docstrings_run(model: Any) -> None:
     assert doctest.testmod(sys.modules[model.__module__]).failed == 0

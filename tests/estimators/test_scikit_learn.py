@@ -186,6 +186,7 @@ def test_partial_fit_goes_on_as_in_scikit_learn() -> None:
     np.testing.assert_allclose(mine.loss_curve_, other.loss_curve_, rtol=1e-12)
 
 
+@pytest.mark.slow
 @not_converged
 def test_accuracy_on_digits_is_no_worse_than_scikit_learns() -> None:
     x, y = load_digits(return_X_y=True)

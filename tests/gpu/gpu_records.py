@@ -13,6 +13,9 @@ from gpu_report import MOST_BYTES, Counter, read_records, write_report
 
 Record = dict[str, Any]
 
+FAILURES = ("failed", "error", "crashed")
+"""Outcomes of tests that did not pass and were not skipped."""
+
 
 def append(path: Path, fields: Record) -> None:
     """Add a record, unless the file is full."""
@@ -31,9 +34,6 @@ def failed_tests(paths: Sequence[Path]) -> dict[str, list[str]]:
         names = [name for name, r in tests.items() if r["outcome"] in FAILURES]
         failed.setdefault(path.stem, []).extend(names)
     return failed
-
-
-FAILURES = ("failed", "error", "crashed")
 
 
 def last_outcomes(records: Any) -> dict[str, Record]:

@@ -19,11 +19,15 @@ class Stage:
 
     Attributes
     ----------
-    seconds : the deadline of all together, before `--seconds` scales it.
-    commands : by name. "{python}" is this interpreter, "{scratch}" a folder that is deleted,
-        "{results}" a file of JSON whose contents go to bench.jsonl, and "{budget}" the seconds it has.
-    records : the file that the commands' records go to.
-    by_default : whether it runs where no stages are picked.
+    seconds : float
+        The deadline of all together, before `--seconds` scales it.
+    commands : mapping of str to sequence of str
+        By name. "{python}" is this interpreter, "{scratch}" a folder that is deleted, "{results}" a file of
+        JSON whose contents go to bench.jsonl, and "{budget}" the seconds it has.
+    records : str
+        The file that the commands' records go to.
+    by_default : bool
+        Whether it runs where no stages are picked.
     """
 
     seconds: float

@@ -29,6 +29,7 @@ def records(out: Path, name: str = "records") -> list[dict[str, Any]]:
     return list(gpu_report.read_records(out / f"{name}.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_stage_that_hangs_is_killed_with_all_it_started_and_the_next_one_runs(
     tmp_path: Path,
 ) -> None:
@@ -89,6 +90,7 @@ def test_without_a_gpu_it_says_why_and_ends_with_2(
     assert "never" not in {r.get("stage") for r in records(tmp_path)}
 
 
+@pytest.mark.slow
 def test_what_is_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_trial, "LOG_BYTES", 5000)
     says = (*PYTHON, "for k in range(9000): print('line', k, '=' * 300)")
@@ -163,6 +165,7 @@ def run_pytest(folder: Path, *options: str) -> list[dict[str, Any]]:
     return list(gpu_report.read_records(path))
 
 
+@pytest.mark.slow
 def test_each_test_is_recorded_as_it_ends_and_a_lost_device_ends_the_process(
     tmp_path: Path,
 ) -> None:
@@ -184,6 +187,7 @@ def test_each_test_is_recorded_as_it_ends_and_a_lost_device_ends_the_process(
     assert [r["warning"] for r in found if "warning" in r] == ["UserWarning: careful"]
 
 
+@pytest.mark.slow
 def test_with_workers_another_one_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     found = run_pytest(tmp_path, "-n", "1", "--max-worker-restart", "9")
@@ -193,6 +197,7 @@ def test_with_workers_another_one_goes_on(tmp_path: Path) -> None:
     assert len(outcomes) == len([r for r in found if "test" in r]) == 6
 
 
+@pytest.mark.slow
 def test_a_suite_that_breaks_off_goes_on_with_the_tests_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +215,7 @@ def test_a_suite_that_breaks_off_goes_on_with_the_tests_that_are_left(
     assert "6 were collected, 0 did not run" in (out / "summary.txt").read_text()
 
 
+@pytest.mark.slow
 def test_only_failures_of_an_earlier_run_are_run_again_on_the_backend_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ def test_compilation_can_be_turned_off() -> None:
     assert "kernels by NumPy" not in run_python(code)
 
 
+@pytest.mark.slow
 def test_libraries_are_compiled_once(tmp_path: Path) -> None:
     code = "import gpubp; gpubp.Network((3, 4, 2), hidden='mish').predict([1.0, 2.0, 3.0])"
     run_python(code, XDG_CACHE_HOME=str(tmp_path))

@@ -233,6 +233,7 @@ MOST = {"matmul": (128, 33 * 2**10 + 1), "column_sums": (128, 4097), "weighted_s
 STACK_OF_SINES = 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90", "sm_100"])
 def test_every_kernel_compiles_spills_nothing_and_leaves_room_for_others(arch: str) -> None:
     if arch == "sm_100" and (nvrtc_version() or (0, 0)) < (12, 8):
@@ -305,6 +306,7 @@ def test_flat_kernels_move_sixteen_bytes_at_once_and_keep_all_in_registers(
     assert ".local" not in ptx
 
 
+@pytest.mark.slow
 def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for kernel in launches():
         # one for each entry of a table

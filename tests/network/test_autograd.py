@@ -97,6 +97,7 @@ def random_problems(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(random_problems())
 def test_random_networks_agree_with_autograd(backend: Backend, problem: dict[str, Any]) -> None:
     with warnings.catch_warnings():

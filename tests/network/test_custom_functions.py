@@ -30,6 +30,7 @@ OWN_COSTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost_text", OWN_COSTS)
 @pytest.mark.parametrize("text", CUSTOM_ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -45,6 +45,7 @@ def test_predict_is_right_for_any_succession_of_sizes_and_sees_new_parameters(ne
             np.testing.assert_allclose(net.predict(x[:rows]), expected[:rows], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_predict_on_many_rows_works_in_blocks(backend: Backend) -> None:
     net = Network((3, 40, 4), output="softmax", backend=backend, seed=4, dtype="float64")
     x = np.random.default_rng(7).normal(size=(10_001, 3))
@@ -216,5 +217,6 @@ def test_x_y_and_weights_may_live_on_different_devices(net: Network, cuda_backen
     assert net.cost(x, device(np.eye(4)[labels]), weights) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_are_checked_wherever_the_network_lives(net: Network) -> None:
     assert gpubp.check_gradients(net, [[1, 2, 3], [3, -1, 2]], [1, 0]).relative_error < 1e-7

@@ -19,6 +19,7 @@ SOURCES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["info"], ["--help"], ["bench", "--help"]])
 def test_the_module_is_the_command(words: list[str], tmp_path: Path) -> None:
     command = Path(sys.executable).parent / "gpubp"
@@ -34,6 +35,7 @@ def test_the_module_is_the_command(words: list[str], tmp_path: Path) -> None:
     assert printed(sys.executable, "-m", "gpubp") == printed(str(command)) != ""
 
 
+@pytest.mark.slow
 def test_the_package_is_found_from_the_checkout_without_being_installed(tmp_path: Path) -> None:
     code = (
         "import gpubp.kernels, gpubp.benchmarks; print(gpubp.kernels.__file__);"
@@ -68,6 +70,7 @@ def test_mypy_sees_the_types_of_kernels_and_benchmarks_from_elsewhere(tmp_path: 
     assert "Mapping[str, gpubp.kernels.activations.Activation]" in seen.stdout
 
 
+@pytest.mark.slow
 def test_nothing_imports_kernels_or_benchmarks_by_their_bare_names() -> None:
     bare = []
     for path in SOURCES:

@@ -70,7 +70,8 @@ def library(source: str, folder: Path, flags: Sequence[str]) -> Path:
 
     Raises
     ------
-    HostCompileError : the compiler rejects the text.
+    HostCompileError
+        The compiler rejects the text.
     """
     built = folder / (hashlib.sha256(source.encode()).hexdigest()[:32] + ".so")
     if not built.exists():

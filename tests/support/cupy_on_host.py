@@ -43,9 +43,11 @@ def install() -> CudaOnHost:
 
     Raises
     ------
-    ImportError : CuPy is not installed, or NVRTC, which it needs to be imported; or it is a CuPy whose
-        functions are unknown here.
-    HostCompileError : the host's compiler does not work.
+    ImportError
+        CuPy is not installed, or NVRTC, which it needs to be imported; or it is a CuPy whose functions are
+        unknown here.
+    HostCompileError
+        The host's compiler does not work.
     """
     return _install()
 
@@ -83,13 +85,15 @@ class CudaOnHost:
 
         Parameters
         ----------
-        exact : every array is a piece of memory of its own, every launch is examined, and arithmetic is
-            that of the text. Otherwise arrays come from CuPy's pool, filled with NaN when they are
-            allocated and freed, and multiplications and additions are fused.
+        exact : bool
+            Every array is a piece of memory of its own, every launch is examined, and arithmetic is that of
+            the text. Otherwise arrays come from CuPy's pool, filled with NaN when they are allocated and
+            freed, and multiplications and additions are fused.
 
         Raises
         ------
-        AssertionError : a device has met a fault that the test did not expect; it says which.
+        AssertionError
+            A device has met a fault that the test did not expect; it says which.
         """
         if self.runtime.present:
             assert exact == self.runtime.exact, "devices of another kind are there already"

@@ -57,8 +57,10 @@ def compile_text(code: str, options: Sequence[str], *, exact: bool) -> ctypes.CD
 
     Raises
     ------
-    HostCompileError : the compiler rejects it, with the compiler's log.
-    ValueError : an option that is not known.
+    HostCompileError
+        The compiler rejects it, with the compiler's log.
+    ValueError
+        An option that is not known.
     """
     flags = (*FLAGS, *(STRICT if exact else AS_A_GPU), *_include_options(options))
     headers = tuple(_INCLUDE.findall(code))
@@ -170,7 +172,8 @@ class Kernel:
 
     Attributes
     ----------
-    code, options : what NVRTC is given.
+    code, options : str, tuple of str
+        What NVRTC is given.
     """
 
     def __init__(self, name: str, code: str, options: Sequence[str]) -> None:
@@ -212,9 +215,11 @@ class Kernel:
 
         Parameters
         ----------
-        exact : one operation of the text is one IEEE operation. Otherwise multiplications and additions are
+        exact : bool
+            One operation of the text is one IEEE operation. Otherwise multiplications and additions are
             fused, and without doubles subnormal numbers are zero.
-        backwards : blocks and threads come in falling order.
+        backwards : bool
+            Blocks and threads come in falling order.
         """
         loaded, row = self._build(exact)
         buffer = ctypes.create_string_buffer(parameters, max(1, len(parameters)))

@@ -40,8 +40,10 @@ class Allocation(NamedTuple):
 
     Attributes
     ----------
-    device : the device's number, or HOST.
-    base, mapped : where its pages begin, and their size in bytes with the one that nobody may touch.
+    device : int
+        The device's number, or HOST.
+    base, mapped : int
+        Where its pages begin, and their size in bytes with the one that nobody may touch.
     """
 
     address: int
@@ -69,7 +71,8 @@ class Memory:
 
     Parameters
     ----------
-    sizes : bytes of each device.
+    sizes : list of int
+        Bytes of each device.
     """
 
     def __init__(self, sizes: list[int]) -> None:

@@ -39,14 +39,19 @@ def nvrtc_compile(source: str, name: str, arch: str, options: Sequence[str] = ()
 
     Parameters
     ----------
-    source : the whole text; it may include CuPy's headers, not those of CUDA or the host.
-    name : an `extern "C" __global__` function that the text must define.
-    arch : "compute_75", "compute_90", ...
-    options : further ones.
+    source : str
+        The whole text; it may include CuPy's headers, not those of CUDA or the host.
+    name : str
+        An `extern "C" __global__` function that the text must define.
+    arch : str
+        "compute_75", "compute_90", ...
+    options : sequence of str
+        Further ones.
 
     Raises
     ------
-    NvrtcError : with NVRTC's log.
+    NvrtcError
+        With NVRTC's log.
     """
     ptx, _ = _compile(source, name, (*options, f"-arch={arch}"), "getPTX")
     text = ptx.decode().rstrip("\0")
@@ -60,7 +65,8 @@ def resources(source: str, arch: str, options: Sequence[str] = ()) -> dict[str, 
 
     Raises
     ------
-    NvrtcError : with NVRTC's log.
+    NvrtcError
+        With NVRTC's log.
     """
     _, log = _compile(source, "all", (*options, f"-arch={arch}", "--ptxas-options=-v"), "getCUBIN")
     found = {}

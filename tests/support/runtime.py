@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-import time
 from collections.abc import Iterable, Sequence
 
 from .kernels import Kernel
@@ -31,13 +30,19 @@ class Runtime:
 
     Attributes
     ----------
-    late : which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
-    exact : whether arithmetic is that of the text, and each launch is examined: for writes beside its
-        arrays, and for results that depend on the order of its threads.
-    present : whether CuPy finds the devices.
-    noted : where kernels are written down instead of being compiled and run, if anywhere.
-    reports : more about each fault than CUDA tells.
-    asked : the names of what streams were asked for, where a test wants to know.
+    late : str
+        Which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
+    exact : bool
+        Whether arithmetic is that of the text, and each launch is examined: for writes beside its arrays,
+        and for results that depend on the order of its threads.
+    present : bool
+        Whether CuPy finds the devices.
+    noted : list of Kernel, or None
+        Where kernels are written down instead of being compiled and run, if anywhere.
+    reports : list of str
+        More about each fault than CUDA tells.
+    asked : list of str, or None
+        The names of what streams were asked for, where a test wants to know.
     """
 
     def __init__(self) -> None:
@@ -307,11 +312,7 @@ class Runtime:
         stream.refuse_if_broken()
         event.capture, event.tails = stream.capture, stream.tails
         if stream.capture is None:
-
-            def stamp() -> None:
-                event.time = time.perf_counter()
-
-            self.ask(stream, stamp)
+            self.ask(stream, event.stamp)
             event.stream, event.position = stream, stream.asked
 
     def _event(self, handle: int) -> Event:

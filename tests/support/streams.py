@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn, TypeVar
@@ -105,13 +106,18 @@ class Event:
         self.tails: frozenset[int] = frozenset()
         self.time = 0.0
 
+    def stamp(self) -> None:
+        """It has happened."""
+        self.time = time.perf_counter()
+
 
 class Capture:
     """Work that streams were asked for while they captured: each piece, and the pieces it waits for.
 
     Parameters
     ----------
-    mode : whether memory may be allocated meanwhile ("relaxed"), not in the thread that captures ("thread
+    mode : str
+        Whether memory may be allocated meanwhile ("relaxed"), not in the thread that captures ("thread
         local"), or in no thread ("global").
     """
 
@@ -141,7 +147,8 @@ class Capture:
 
         Raises
         ------
-        CudaError : it was broken, or a stream's work is not waited for.
+        CudaError
+            It was broken, or a stream's work is not waited for.
         """
         left = set().union(*(stream.tails for stream in self.members))
         reached = self._before(self.origin.tails)

@@ -50,6 +50,7 @@ def test_memory_of_the_pool_is_spoilt_once_it_is_given_back(pooled: CudaOnHost) 
     assert np.isnan(to.get()).all()
 
 
+@pytest.mark.slow
 def test_a_device_has_so_much_memory(pooled: CudaOnHost, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = pooled.runtime.memory
     monkeypatch.setattr(memory, "sizes", [2**20 + memory.used[0], 0])

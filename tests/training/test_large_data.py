@@ -98,6 +98,7 @@ def wrap(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return lambda data, name="data": kinds[request.param](data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_rows_read_batch_by_batch_give_the_bits_of_an_array_in_memory(
     backend: Backend, wrap: Any, monkeypatch: pytest.MonkeyPatch, shuffle: bool

@@ -126,6 +126,7 @@ def mixed_training(backend: Backend) -> Iterator[Trainer]:
     yield from steps(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [2, 3, 256])
 def test_steps_prepared_ahead_are_those_prepared_one_by_one(
     backend: Backend, ahead: int, monkeypatch: pytest.MonkeyPatch
