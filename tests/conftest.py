@@ -81,7 +81,7 @@ def cuda_backend(
 def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     if name == "numpy-twins":
         twins = NumpyBackend(compile=False)
-        monkeypatch.setattr(backends, "_numpy", lambda: twins)
+        monkeypatch.setattr("gpubp.backends.numpy.backend.the_backend", lambda: twins)
         yield twins
         return
     if name != "cupy-on-host":

@@ -7,7 +7,7 @@ import os
 from support import cupy_on_host
 from support.compiling import HostCompileError, host_compiler
 
-from gpubp import backends
+from gpubp.backends import cupy
 
 ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
 if ONLY not in ("", "cupy", "cupy-on-host"):
@@ -25,5 +25,5 @@ except (ImportError, HostCompileError) as error:
 
 def forget_cupy() -> None:
     """Let gpubp look for CuPy anew."""
-    backends.device_count.cache_clear()
-    backends._cupy.cache_clear()
+    cupy.device_count.cache_clear()
+    cupy.on_device_number.cache_clear()

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import gpubp
 
-from ...backends import Backend, device_count
-from ...backends.cupy import open_cupy
+from ...backends import Backend
+from ...backends.cupy import device_count, open_cupy
 from ...kernels.typing import Array
 from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
 from .base import AbsentError, Contender

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import gpubp
 
 from ..backends import available_backends, explain_auto, get_backend
-from ..backends import device_count as cupy_devices
+from ..backends.cupy import device_count as cupy_devices
 
 __all__ = ["add_arguments", "run"]
 

@@ -105,8 +105,8 @@ def by_rows(
 def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:
     """How many neighbouring elements a thread moves at once.
 
-    They are as many as fit 16 bytes of each of the arrays, and no more than `most`. Where the rows, of `width`
-    elements, or the addresses do not allow it, it is one.
+    They are as many as fit 16 bytes of each of the arrays, and no more than `most`. Where the rows, of
+    `width` elements, or the addresses do not allow it, it is one.
     """
     size: int = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
     if width % size or any(array.data.ptr % (size * array.itemsize) for array in moved):

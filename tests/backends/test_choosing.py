@@ -13,7 +13,7 @@ from environment import forget_cupy
 
 import gpubp
 from gpubp import BackendUnavailableError, Network, backends, get_backend
-from gpubp.backends import Backend
+from gpubp.backends import Backend, cupy
 
 
 class Runtime:
@@ -87,13 +87,13 @@ def test_a_cupy_without_cublas_says_so(
         raise ImportError("libcublas.so.13: cannot open\nnor anything else")
 
     monkeypatch.setattr("gpubp.backends.cupy.cublas.load_library", load_library)
-    backends._cupy.cache_clear()
+    cupy.on_device_number.cache_clear()
     message = "'cupy' cannot run here: cuBLAS does not load (libcublas.so.13: cannot open); pip"
     with pytest.raises(BackendUnavailableError, match=re.escape(message)):
         get_backend("cupy")
     chosen, reason = backends.explain_auto()
     assert chosen.name == "numpy" and message in reason
-    backends._cupy.cache_clear()
+    cupy.on_device_number.cache_clear()
 
 
 def test_to_load_a_small_network_does_not_begin_with_the_gpu(
@@ -104,7 +104,7 @@ def test_to_load_a_small_network_does_not_begin_with_the_gpu(
     def begin(device: int) -> None:
         raise AssertionError("the GPU was asked for")
 
-    monkeypatch.setattr(backends, "_cupy", cache(begin))
+    monkeypatch.setattr("gpubp.backends.cupy.devices.on_device_number", cache(begin))
     assert Network.load(tmp_path / "small.safetensors").backend.name == "numpy"
 
 

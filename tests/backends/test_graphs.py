@@ -15,7 +15,7 @@ from replays import LABELS, WEIGHTS, X, graphs_of, replays_of, train
 from support.streams import CudaError
 
 from gpubp import backends
-from gpubp.backends import Backend
+from gpubp.backends import Backend, cupy
 from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.cupy.cublas import CublasError
 from gpubp.backends.cupy.graphs import SIDES, CapturedStep
@@ -191,13 +191,13 @@ def test_graphs_are_on_unless_the_environment_refuses_them(
     def step() -> None:
         pass
 
-    backends._cupy.cache_clear()
+    cupy.on_device_number.cache_clear()
     captured = backends.get_backend("cupy").capture(step)
     for _ in range(3):
         captured()
     assert isinstance(captured, CapturedStep)
     assert (captured.captured, captured.written_down) == (int(graphs), int(not graphs))
-    backends._cupy.cache_clear()
+    cupy.on_device_number.cache_clear()
 
 
 def test_the_benchmark_measures_captured_steps(cuda_backend: Backend) -> None:

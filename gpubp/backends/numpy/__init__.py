@@ -1,17 +1,5 @@
-"""The backend for the CPU."""
+"""The CPU, through NumPy, SciPy's BLAS and kernels compiled on the spot."""
 
-from __future__ import annotations
+from .backend import NumpyBackend, find, names, owner
 
-from ...kernels.cpu.build import compiler_version
-from ..base import Backend
-from .arrays import NumpyArrays
-from .verbs import NumpyVerbs
-
-__all__ = ["NumpyBackend"]
-
-
-class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
-    """NumPy arrays, with kernels compiled for the CPU where there is a compiler and `compile` allows it."""
-
-    def __init__(self, compile: bool = True) -> None:
-        super().__init__(bool(compile and compiler_version()))
+__all__ = ["NumpyBackend", "find", "names", "owner"]

@@ -1,0 +1,31 @@
+"""The backend for CUDA, of its three parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..base import Backend
+from .arrays import CupyArrays
+from .verbs import CupyVerbs
+
+__all__ = ["CupyBackend"]
+
+
+class CupyBackend(CupyArrays, CupyVerbs, Backend):
+    """CuPy arrays on one device, the CUDA kernels, and cuBLAS.
+
+    Parameters
+    ----------
+    cupy : module
+        CuPy.
+    library : ctypes library
+        cuBLAS, as `cublas.load_library` gives it.
+    device : int
+        Numbered from 0.
+    graphs : bool
+        Whether steps become CUDA graphs where they can, else lists of launches.
+    """
+
+    def __init__(self, cupy: Any, library: Any, device: int = 0, graphs: bool = True) -> None:
+        CupyArrays.__init__(self, cupy, device)
+        CupyVerbs.__init__(self, library, graphs)

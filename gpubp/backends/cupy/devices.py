@@ -1,0 +1,113 @@
+"""Which CUDA devices this machine has, and the backend of each."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from functools import cache
+from typing import Any
+
+from ...errors import BackendUnavailableError
+from . import cublas
+from .backend import CupyBackend
+
+__all__ = ["device_count", "find", "names", "on_device_number", "open_cupy", "owner"]
+
+_EXTRAS = (
+    "pip install 'gpubp[cuda12]' or 'gpubp[cuda13]' installs CuPy for that CUDA driver version"
+)
+
+
+def names() -> list[str]:
+    """What the backends are called that can run here: "cupy", "cupy:1" and so on."""
+    return [f"cupy:{k}" if k else "cupy" for k in range(device_count()[0])]
+
+
+def find(name: str) -> CupyBackend | None:
+    """The backend of this name; None if it is not one of CuPy's.
+
+    Raises
+    ------
+    BackendUnavailableError
+        It cannot run here; the message says what is missing.
+    """
+    match = re.fullmatch(r"cupy(?::(\d+))?", name)
+    return None if match is None else on_device_number(int(match[1] or 0))
+
+
+def owner(array: Any) -> CupyBackend | None:
+    """The backend of the device where the array lies; None for what lies on no device.
+
+    CuPy is imported only for an array on a device.
+    """
+    try:
+        on_device = hasattr(array, "__cuda_array_interface__")
+    except (
+        RuntimeError
+    ):  # a PyTorch tensor that requires a gradient; it is refused where it is used
+        on_device = True
+    if not on_device:
+        return None
+    device = getattr(array, "device", None)
+    number = getattr(device, "id", getattr(device, "index", 0))  # CuPy's and JAX's; PyTorch's
+    return on_device_number(number if isinstance(number, int) else 0)
+
+
+@cache
+def on_device_number(device: int) -> CupyBackend:
+    """The backend of a device, numbered from 0.
+
+    Raises
+    ------
+    BackendUnavailableError
+        It cannot run here; the message says what is missing.
+    """
+    devices, reason = device_count()
+    if not devices:
+        name = f"cupy:{device}" if device else "cupy"
+        raise BackendUnavailableError(f"backend {name!r} cannot run here: {reason}; {_EXTRAS}")
+    if device >= devices:
+        raise BackendUnavailableError(
+            f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
+        )
+    graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "1") != "0"
+    try:
+        return open_cupy(device, graphs)
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"backend 'cupy' cannot run here: cuBLAS does not load ({str(error).splitlines()[0]});"
+            f" {_EXTRAS}"
+        ) from None
+
+
+def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
+    """Make a backend with the CuPy that is installed.
+
+    Parameters
+    ----------
+    device : int
+        Numbered from 0.
+    graphs : bool
+        Whether steps become CUDA graphs.
+
+    Raises
+    ------
+    ImportError
+        CuPy or cuBLAS does not load.
+    """
+    return CupyBackend(importlib.import_module("cupy"), cublas.load_library(), device, graphs)
+
+
+@cache
+def device_count() -> tuple[int, str]:
+    """How many devices CuPy finds, and, if none, why, as the rest of a sentence."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        return 0, f"CuPy does not import ({str(error).splitlines()[0]})"
+    try:
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return 0, f"CuPy finds no usable GPU ({str(error).splitlines()[0]})"
+    return count, "" if count else "CuPy finds no GPU"

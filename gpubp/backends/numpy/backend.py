@@ -1,0 +1,49 @@
+"""The backend for the CPU, of its three parts."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...kernels.cpu.build import compiler_version
+from ..base import Backend
+from .arrays import NumpyArrays
+from .verbs import NumpyVerbs
+
+__all__ = ["NumpyBackend", "find", "names", "owner", "the_backend"]
+
+
+class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
+    """NumPy arrays, with kernels compiled for the CPU or their NumPy twins.
+
+    Parameters
+    ----------
+    compile : bool
+        Whether to compile kernels, where there is a compiler.
+    """
+
+    def __init__(self, compile: bool = True) -> None:
+        super().__init__(bool(compile and compiler_version()))
+
+
+@cache
+def the_backend() -> NumpyBackend:
+    """The one that names and arrays lead to."""
+    return NumpyBackend()
+
+
+def names() -> list[str]:
+    """What it is called; it can run everywhere."""
+    return ["numpy"]
+
+
+def find(name: str) -> NumpyBackend | None:
+    """The backend, if that is its name."""
+    return the_backend() if name == "numpy" else None
+
+
+def owner(array: Any) -> NumpyBackend | None:
+    """The backend, if the array is NumPy's."""
+    return the_backend() if isinstance(array, np.ndarray) else None
