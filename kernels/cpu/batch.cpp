@@ -1,7 +1,7 @@
 // What brings a batch in: gathered rows, one-hot targets, normalised weights.
 namespace {
 
-// Where a step's rows come from, as compiled.py writes it before each replay.
+// Where a step's rows come from, as source.py writes it before each replay.
 struct Source {
     const void* data;
     const int64_t* order;
@@ -24,7 +24,7 @@ void copy_rows(const Source& source, int64_t start, int64_t rows, int64_t column
 
 template <typename T>
 void gather_rows(const Source& source, int64_t start, int64_t rows, int64_t columns, T* out) {
-    switch (source.type) {  // in the order of compiled.py's SOURCE_TYPES
+    switch (source.type) {  // in the order of source.py's SOURCE_TYPES
         case 0: return copy_rows<float>(source, start, rows, columns, out);
         case 1: return copy_rows<double>(source, start, rows, columns, out);
         case 2: return copy_rows<int8_t>(source, start, rows, columns, out);
