@@ -190,15 +190,9 @@ class Network:
             The step counters; by default zeros.
         dropout_seed : int, optional
             Which dropout masks to draw; by default nothing is dropped.
-
-        Returns
-        -------
-        Problem
-            The layers, the output head and the backend.
         """
         backend, layout, rounding = self.backend, self.layout, None
-        if counters is None:
-            counters = backend.zeros(2, np.int64)
+        counters = backend.zeros(2, np.int64) if counters is None else counters
         if self.precision is not None:
             rounded = backend.operands((layout.size,), PRECISIONS[self.precision])
             rounding = Rounding(

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..errors import DivergenceError
-from .callbacks import EarlyStopping
+from .early_stopping import EarlyStopping
 from .evaluation import Score
 from .history import History
 from .state import State

@@ -16,8 +16,9 @@ from ..fixed import Fixed
 from ..network import Network
 from ..validation import check_number
 from . import settings
-from .callbacks import Callback, EarlyStopping, as_callbacks, as_early_stopping
+from .callbacks import Callback, as_callbacks
 from .data import BatchCheck, Dataset
+from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import Any
 
 import numpy as np
 
 from ...kernels import Precision
-from ...kernels.cpu.build import compiler_version
 from ...kernels.cpu.source import readable
 from ..base import Array, Arrays
-from . import blas
 
 __all__ = ["NumpyArrays"]
 
@@ -22,14 +18,6 @@ class NumpyArrays(Arrays):
 
     name = "numpy"
     xp = np
-    compiles: bool
-
-    @property
-    def device(self) -> str:
-        threads = blas.get_threads()
-        plural = "thread" if threads == 1 else "threads"
-        kernels = compiler_version() if self.compiles else f"NumPy {np.__version__}"
-        return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
         return np.empty(shape, np.float32)
@@ -46,14 +34,3 @@ class NumpyArrays(Arrays):
 
     def synchronize(self) -> None:
         """Nothing to wait for: verbs have run when they return."""
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [
-                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
-            ]
-    except OSError:
-        names = []
-    return (names or [platform.processor() or platform.machine()])[0] + f" ({os.cpu_count()} cores)"

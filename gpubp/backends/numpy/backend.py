@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from functools import cache
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ...kernels.cpu.build import compiler_version
 from ..base import Backend
+from . import blas
 from .arrays import NumpyArrays
 from .verbs import NumpyVerbs
 
@@ -25,7 +28,25 @@ class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
     """
 
     def __init__(self, compile: bool = True) -> None:
-        super().__init__(bool(compile and compiler_version()))
+        super().__init__(compile)
+
+    @property
+    def device(self) -> str:
+        threads = blas.get_threads()
+        plural = "thread" if threads == 1 else "threads"
+        kernels = compiler_version() if self.compiles else f"NumPy {np.__version__}"
+        return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [
+                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+            ]
+    except OSError:
+        names = []
+    return (names or [platform.processor() or platform.machine()])[0] + f" ({os.cpu_count()} cores)"
 
 
 @cache

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, ParamSpec
 
 import numpy as np
 
 from ...kernels.blocks import Scratch
+from ...kernels.cpu.build import compiler_version
 from ...kernels.cpu.calls import Call, joined, together
 from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
@@ -56,14 +57,22 @@ class NumpySteps(Steps):
 
     Parameters
     ----------
-    compiles : bool
-        Whether kernels compiled for the CPU are used. Without them threads would wait for the GIL, so a
-        step has one.
+    compile : bool
+        Whether kernels may be compiled for the CPU.
     """
 
-    def __init__(self, compiles: bool) -> None:
-        self.compiles = compiles
+    def __init__(self, compile: bool) -> None:
+        self._may_compile = compile
         self._recorder = _Recorder()
+
+    @cached_property
+    def compiles(self) -> bool:
+        """Whether compiled kernels are used: where they may be, and there is a compiler.
+
+        Without them threads would wait for the GIL, so a step has one. Asking builds the runtime: the first
+        step waits for it, not whoever makes a backend.
+        """
+        return bool(self._may_compile and compiler_version())
 
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
