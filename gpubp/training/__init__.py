@@ -1,14 +1,16 @@
-"""Training: the Trainer, optimizers, schedules, callbacks."""
+"""Training: the Trainer and its step, optimizers, schedules, callbacks."""
 
 from .callbacks import Callback, EarlyStopping
 from .history import History
 from .optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSProp, get_optimizer
+from .step import BatchForm, TrainingStep
 from .trainer import Trainer
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BatchForm",
     "Callback",
     "EarlyStopping",
     "History",
@@ -16,5 +18,6 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Trainer",
+    "TrainingStep",
     "get_optimizer",
 ]
