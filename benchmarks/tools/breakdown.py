@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import gpubp
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cupy import open_cupy
@@ -35,6 +37,7 @@ from gpubp.benchmarks.calls import VERBS, Asked, watch
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Limits, Timer
 from gpubp.kernels import PRECISIONS
+from gpubp.training import BatchForm
 
 STEPS = 1000
 """There is room for the costs of so many replays of a step."""
@@ -117,7 +120,7 @@ class Report:
         watched, asked = watch(self._backend)
         watching = self._watching = self._trainer(watched)
         watching.step(self._x, self._y)
-        watching._rows.x, watching._rows.y = self._x, self._y  # the step let go of them
+        watching._training_step.rows.set(self._x, self._y)  # which a step lets go of
         self._head()
         total = floor = 0.0
         for verb in VERBS:
@@ -159,7 +162,7 @@ class Report:
         each, lines = [], []
         for one in calls:
             taken = self._timer.call(one.call)
-            self._watching._clear_costs()  # `advance` has counted on: back to the step's place
+            self._watching._training_step.prepare()  # back to the step's place: `advance` has counted
             least = self._limits.floor(one.moved, one.work)
             each.append((taken, least))
             lines.append(
@@ -191,7 +194,8 @@ class Report:
 
     def _whole_step(self, calls: int, floor: float) -> None:
         trainer = self._trainer(self._backend)
-        trainer._make_room([self._rows], STEPS)
+        form = BatchForm(self._rows, self._y.ndim == 1, weighted=False, block_limit=None)
+        trainer._training_step.make_room([form], STEPS)
         try:
             if self._timer.on_cuda:
                 self._graph_of(trainer, floor)
@@ -206,14 +210,15 @@ class Report:
         """Time replays of the captured step alone, between events."""
         for _ in range(3):
             trainer.step(self._x, self._y)
-        (replay,) = trainer._steps.values()
-        trainer._rows.x, trainer._rows.y = self._x, self._y
+        step = trainer._training_step
+        (replay,) = step.captured.values()
+        step.rows.set(self._x, self._y)
         times = []
         for _ in range(self._options.rounds):
-            trainer._clear_costs()
-            # The costs of the timer's first replays need room too.
+            step.prepare(np.ones(STEPS))
+            # Twice as many replays as it counts, and a few to begin with, have their costs' places.
             times.append(Timer(self._backend, 1).by_events(replay, STEPS // 2))
-        trainer._clear_costs()
+        step.release()
         graphs = getattr(replay, "captured", 0)
         name = "the step's graph" if graphs else "the step's launches"
         self._last(name, sorted(times)[len(times) // 2], floor)

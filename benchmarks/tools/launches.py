@@ -65,7 +65,7 @@ def main(networks: Sequence[str], rows: int, rounds: int) -> None:
         step_once = partial(trainer.step, x, y)
         for _ in range(3):
             step_once()
-        (step,) = trainer._steps.values()
+        (step,) = trainer._training_step.captured.values()
         (launches,) = step._lists.values()
         count = len(launches)
         bound = measure(step_once)

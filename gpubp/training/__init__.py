@@ -1,15 +1,17 @@
-"""Training: the Trainer, optimizers, schedules, callbacks."""
+"""Training: the Trainer and its step, optimizers, schedules, callbacks."""
 
 from .callbacks import Callback
 from .early_stopping import EarlyStopping
 from .history import History
 from .optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSProp, get_optimizer
+from .step import BatchForm, TrainingStep
 from .trainer import Trainer
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BatchForm",
     "Callback",
     "EarlyStopping",
     "History",
@@ -17,5 +19,6 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Trainer",
+    "TrainingStep",
     "get_optimizer",
 ]

@@ -13,6 +13,7 @@ import pytest
 
 from gpubp import Callback, History, Network, Trainer
 from gpubp.backends import Backend
+from gpubp.training.interrupt import interruptible
 
 X = np.random.default_rng(0).normal(size=(8, 3))
 Y = np.arange(8) % 2
@@ -156,3 +157,28 @@ def test_fit_works_outside_the_main_thread_and_gives_the_same_bits(backend: Back
     thread.join()
     assert [history.stopped for history in histories] == ["epochs"]
     np.testing.assert_array_equal(parameters(there.network), parameters(here.network))
+
+
+def test_the_first_interrupt_asks_to_stop_and_the_second_interrupts() -> None:
+    reasons: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible(reasons.append):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert reasons == ["interrupted"]
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    assert reasons == ["interrupted"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_ctrl_c_stays_as_it_is() -> None:
+    seen = []
+
+    def run() -> None:
+        with interruptible(lambda reason: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from typing import Any
@@ -203,3 +204,18 @@ def test_batches_like_the_last_one_are_not_checked_again(
     trainer.step(backend.asarray(X + 1), y, weights)
     with pytest.raises(NameError):
         trainer.step(x, y)
+
+
+def test_the_network_of_a_trainer_cannot_be_changed() -> None:
+    x, y = classes(9)
+    network, other = classifier(), classifier(seed=1)
+    trainer = Trainer(network, "sgd")
+    text = "^a Trainer's network cannot be changed: make a new Trainer with it$"
+    for copied in (trainer, copy.copy(trainer), copy.deepcopy(trainer)):
+        with pytest.raises(AttributeError, match=text):
+            copied.network = other
+    before = parameters(network)
+    trainer.step(x, y)
+    assert trainer.network is network
+    assert (parameters(network) != before).any()
+    np.testing.assert_array_equal(parameters(other), parameters(classifier(seed=1)))

@@ -149,3 +149,20 @@ def test_an_optimizer_that_is_none_is_told_and_the_old_one_stays() -> None:
 
 def test_what_a_trainer_needs_is_part_of_the_public_face() -> None:
     assert {"Trainer", "Callback", "EarlyStopping", "History", "schedules"} <= vars(gpubp).keys()
+
+
+def test_a_shallow_copy_of_a_trainer_has_an_optimizer_state_of_its_own(backend: Backend) -> None:
+    x, y = classes(9)
+    results = []
+    for copied in (False, True):
+        network = classifier(backend)
+        trainer = Trainer(network, "adam", seed=0)
+        trainer.step(x, y)
+        if copied:
+            other, before = copy.copy(trainer), parameters(network)
+            assert other.network is network
+            other.step(x, y)
+            network.parameters = backend.asarray(before)
+        trainer.step(x, y)
+        results.append(parameters(network))
+    np.testing.assert_array_equal(*results)

@@ -1,0 +1,52 @@
+"""Where steps find their rows, and the order of these."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+
+from gpubp.backends import Backend, Rows, get_backend
+from gpubp.training.order import DataOrder
+
+
+def test_every_row_is_in_one_batch_of_an_epoch_in_rising_order() -> None:
+    order = DataOrder(np.random.default_rng(0))
+    epochs = []
+    for _ in range(2):
+        order.draw(23, 5, shuffle=True)
+        batches = list(order)
+        assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+        assert all((np.diff(batch) > 0).all() for batch in batches)
+        assert sorted(np.concatenate(batches)) == list(range(23))
+        epochs.append(np.concatenate(batches))
+    assert (epochs[0] != epochs[1]).any()
+    order.draw(23, 5, shuffle=False)
+    np.testing.assert_array_equal(np.concatenate(list(order)), np.arange(23))
+
+
+def test_the_order_stays_in_one_place_and_its_pickle_has_the_generator_alone(
+    backend: Backend,
+) -> None:
+    order = DataOrder(np.random.default_rng(0))
+    with backend.use():
+        places = []
+        for _ in range(2):
+            order.draw(10_000, 100, shuffle=True)
+            placed = order.on_device(backend)
+            np.testing.assert_array_equal(backend.to_numpy(placed), order.rows)
+            places.append(placed)
+    assert places[0] is places[1]
+    assert len(pickle.dumps(order)) < 2_000
+    copied = pickle.loads(pickle.dumps(order))
+    for each in (order, copied):
+        each.draw(50, 7, shuffle=True)
+    np.testing.assert_array_equal(copied.rows, order.rows)
+
+
+def test_rows_that_are_cleared_hold_nothing() -> None:
+    backend = get_backend("numpy")
+    rows = Rows(None)
+    rows.set(backend.asarray([[1.0]]), backend.asarray([0]), backend.asarray([1.0]))
+    rows.clear()
+    assert [rows.x, rows.y, rows.weights, rows.order] == [None] * 4
