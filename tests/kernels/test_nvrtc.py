@@ -256,7 +256,7 @@ def test_every_kernel_compiles_spills_nothing_and_leaves_room_for_others(arch: s
 BY_ROWS = {
     "bias_activate": lambda b, z: b.bias_activate(ACTIVATIONS["relu"], z, None, z),
     "output_delta": lambda b, z: b.output_delta(
-        COSTS["huber"], ACTIVATIONS["tanh"], z, z, z, z[:, 0], z, None
+        OutputHead(ACTIVATIONS["tanh"], COSTS["huber"]), z, z, z, z[:, 0], z, None
     ),
     "multiply_by_derivative": lambda b, z: b.multiply_by_derivative(ACTIVATIONS["tanh"], z, z, z),
     "gather": lambda b, z: b.gather(Rows(z), "x", z[0], 0, z),
