@@ -210,7 +210,7 @@ def test_the_network_of_a_trainer_cannot_be_changed() -> None:
     x, y = classes(9)
     network, other = classifier(), classifier(seed=1)
     trainer = Trainer(network, "sgd")
-    text = "^a Trainer's network cannot be changed: make a new Trainer with it$"
+    text = "^a [Tt]rainer's network cannot be changed[:;] make a new Trainer with it$"
     for copied in (trainer, copy.copy(trainer), copy.deepcopy(trainer)):
         with pytest.raises(AttributeError, match=text):
             copied.network = other
