@@ -210,7 +210,11 @@ class BatchCheck:
         """
         network, given = self._network, (x, y, sample_weight)
         backend = network.backend
-        described = [_describe(array, backend) for array in given]
+        described = [
+            _describe(x, backend),
+            _describe(y, backend),
+            _describe(sample_weight, backend),
+        ]
         if described == self._passed:
             return given
         x, y = check_shapes(x, y, network.cost_function, network.sizes)
