@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..errors import unknown_name
 from ..kernels import UPDATES, Update, UpdateOptions
+from ..registry import look_up
 from ..validation import check_flag, check_number
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp", "get_optimizer"]
@@ -274,6 +274,4 @@ def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return replace(optimizer, **parameters) if parameters else optimizer
-    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
-        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
-    return OPTIMIZERS[optimizer](**parameters)
+    return look_up("optimizer", optimizer, OPTIMIZERS)(**parameters)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import unknown_name
+from ..registry import look_up
 from ..validation import check_number
 
 __all__ = [
@@ -285,6 +285,4 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     """
     if isinstance(schedule, Schedule):
         return schedule
-    if not isinstance(schedule, str) or schedule not in SCHEDULES:
-        raise unknown_name("schedule", schedule, SCHEDULES)
-    return SCHEDULES[schedule]()
+    return look_up("schedule", schedule, SCHEDULES)()
