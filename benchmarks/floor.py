@@ -59,7 +59,7 @@ class Floor:
         sizes = architecture.sizes
         a = [array(batch_size, n) for n in sizes]
         weights = [array(m, n) for n, m in pairwise(sizes)]
-        gradients = [backend.xp.empty_like(w) for w in weights]
+        gradients = [backend.empty(w.shape, np.float32) for w in weights]
         delta = [array(batch_size, n) for n in sizes]
         bind = bind_cpu if self.backend == "numpy" else bind_backend
         forward = [

@@ -151,7 +151,7 @@ def _penalty(network: Network, l2: float) -> float:
     if not l2:
         return 0.0
     backend = network.backend
-    total = backend.xp.zeros(1, np.float64)
+    total = backend.zeros(1, np.float64)
     backend.weighted_sum(network.parameters[: network.layout.n_weights], None, total)
     return 0.5 * l2 * float(total[0])
 

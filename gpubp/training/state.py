@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from ..backends import Array, backend_of
+from ..arrays import to_host
+from ..backends import Array
 
 __all__ = ["State"]
 
@@ -40,9 +39,4 @@ class State:
             self.arrays = [array.copy() for array in arrays]
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"arrays": [_on_host(array) for array in self.arrays]}
-
-
-def _on_host(array: Array) -> Any:
-    owner = backend_of(array)
-    return np.asarray(array) if owner is None else owner.to_numpy(array)
+        return vars(self) | {"arrays": [to_host(array) for array in self.arrays]}
