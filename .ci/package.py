@@ -106,16 +106,25 @@ def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -
 def build(outside: Path) -> tuple[Path, Path]:
     """Build sdist and wheel from a copy of the checkout."""
     copy, built = outside / "checkout", outside / "dist"
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    if (ROOT / ".git").exists():
+        copy_listed(copy)
+    else:
+        ignored = shutil.ignore_patterns(".venv", "build", "*.egg-info", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
     run(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", built, copy, cwd=outside)
     (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     for path in (sdist, wheel):
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
     return sdist, wheel
+
+
+def copy_listed(copy: Path) -> None:
+    """Copy what git has of the checkout, or would add."""
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
 
 
 def check_wheel(wheel: Path) -> None:
