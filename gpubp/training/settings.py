@@ -32,7 +32,7 @@ class Setting(Generic[T]):
     def __set__(self, instance: object, value: Any) -> None:
         vars(instance)[self._name] = self._check(value)
 
-    if TYPE_CHECKING:  # At run time Python finds the value in the instance, where `__set__` stored it.
+    if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> T: ...
 
