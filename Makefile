@@ -1,12 +1,12 @@
-# make demo    train on real data with the best backend this machine has
-# make test    run the whole test suite
-# make check   formatter, linter, type checker
-# make package build wheel and sdist, and check what a user installs
-# make bench   measure, side by side with what else is installed
-# make gpu-check  run the suite on a CUDA machine and write what ran
+# make demo       train on real data with the backend that "auto" chooses
+# make test       run the whole test suite
+# make check      run formatter, linter and type checker
+# make package    build wheel and sdist, and check the installed package
+# make bench      measure gpubp and other installed libraries side by side
+# make gpu-check  run the suite on a CUDA machine and write a report
 #
-# Everything is installed into .venv, from pyproject.toml. With PYTHON=<interpreter> that interpreter is
-# used as it is, and nothing is installed.
+# All dependencies are installed into .venv, as pyproject.toml declares them. With PYTHON=<interpreter>,
+# make uses that interpreter and installs nothing.
 
 VENV := .venv
 
@@ -44,7 +44,7 @@ package: $(call installed,test)
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
 
-# One stamp for each set of extras, the extras joined by "-".
+# One stamp file for each set of extras. Its name joins the extras by "-".
 comma := ,
 $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(subst -,$(comma),$*)]'

@@ -1,10 +1,10 @@
-"""Build wheel and sdist as a user gets them, and check them outside the checkout.
+"""Build the wheel and the sdist, and check them outside the checkout, as a user would use them.
 
     make package
 
-A copy of the checkout is built, so that nothing an earlier build left can hide a fault. The wheel of the
-checkout and the wheel of the sdist must be the same. The wheel is then installed into a fresh environment,
-with its declared dependencies alone, and used there. The sdist must be able to run its tests.
+The build uses a copy of the checkout, because files of an earlier build could hide a fault. The wheel built
+from the checkout and the wheel built from the sdist must be the same. The wheel is installed into a new
+environment with only its declared dependencies, and used there. The sdist must be able to run its tests.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ IN_WHEEL = (
     "gpubp/benchmarks/suite.py",
     "gpubp/benchmarks/contenders/pytorch.py",
 )
-"""Beside every source of kernels/."""
+"""Files that the wheel must have, in addition to all sources of kernels/."""
 
 FOREIGN = ("tests", "results", "tools", "docs", "__pycache__")
-"""Folders that have no place in the wheel."""
+"""Folders that the wheel must not have."""
 
 IN_SDIST = (
     "pyproject.toml",
@@ -70,7 +70,7 @@ reveal_type(run.points[0].batch_size)
 
 
 def main() -> None:
-    """Build, install, use; the first fault ends it."""
+    """Build, install and use the package; the first fault ends the script."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder)
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -> str:
-    """Run a command without the checkout on its path; its output is returned, and shown if it fails."""
+    """Run a command without the checkout on its path; return its output, and show it on failure."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GPUBP"))}
     done = subprocess.run(
         [str(word) for word in command],
@@ -128,7 +128,7 @@ def copy_listed(copy: Path) -> None:
 
 
 def check_wheel(wheel: Path) -> None:
-    """Check that the wheel holds the sources of kernels/, as files, and nothing that is for developers."""
+    """Check that the wheel has the sources of kernels/ as files, and no files for developers."""
     with zipfile.ZipFile(wheel) as archive:
         files = {i.filename: i for i in archive.infolist()}
     tops = {name.partition("/")[0] for name in files}
@@ -146,7 +146,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_sdist(sdist: Path, wheel: Path, outside: Path) -> Path:
-    """Check that the sdist is complete and builds the same wheel; unpack it, and return the folder."""
+    """Unpack the sdist; check that it is complete and builds the same wheel; return its folder."""
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
         archive.extractall(outside / "unpacked", filter="data")
@@ -200,7 +200,7 @@ def use(python: Path, outside: Path) -> None:
 
 
 def check_types(python: Path, outside: Path) -> None:
-    """Check that mypy sees the types of the installed package, and no Any instead."""
+    """Check that mypy sees the types of the installed package, not Any."""
     script = outside / "script.py"
     script.write_text(TYPED, encoding="utf-8")
     mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python)
@@ -210,7 +210,7 @@ def check_types(python: Path, outside: Path) -> None:
 
 
 def run_tests(source: Path) -> None:
-    """Collect all tests in the unpacked sdist, and run those that read its files."""
+    """Collect all tests of the unpacked sdist, and run those that read its files."""
     pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     run(*pytest, "-q", "--collect-only", cwd=source, PYTHONPATH=str(source))
     files = [p for name in ("test_docs.py", "test_installing.py") for p in source.rglob(name)]
@@ -220,7 +220,7 @@ def run_tests(source: Path) -> None:
 
 
 def expect(holds: bool, otherwise: str) -> None:
-    """End with a message unless a condition holds."""
+    """End the script with a message unless a condition holds."""
     if not holds:
         raise SystemExit(f"make package: {otherwise}")
 

@@ -67,7 +67,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """The estimators, imported when they are first asked for: only they need scikit-learn."""
+    """Import the estimators at their first use, because only they need scikit-learn."""
     if name not in ("MLPClassifier", "MLPRegressor"):
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""python -m gpubp: the command `gpubp`."""
+"""`python -m gpubp` runs the command `gpubp`."""
 
 from .cli import main
 

@@ -1,4 +1,4 @@
-"""Arrays of every kind that users bring: where they live, and how they are converted and moved."""
+"""Convert and move a user's arrays, and find the device they are on."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ __all__ = [
 
 
 def home_of(values: Any) -> Backend:
-    """The backend that `values` belongs to: NumPy for all that is not an array of another backend."""
+    """Return the backend of an array; NumPy's for everything that is not an array of another backend."""
     backend = backend_of(values)
     return get_backend("numpy") if backend is None else backend
 
 
 def namespace(array: Array) -> Any:
-    """The module whose functions take `array`: numpy or cupy."""
+    """Return the array's namespace: numpy or cupy."""
     return home_of(array).xp
 
 
 def is_on_host(values: Any) -> bool:
-    """Whether `values` lies in the host's memory, as lists, data frames and NumPy's arrays do."""
+    """Whether `values` is in the host's memory, like lists, data frames and NumPy arrays."""
     return namespace(values) is np
 
 
 def is_sparse(values: Any) -> bool:
-    """Whether `values` is a sparse matrix or array of SciPy, CuPy or any library with the same names."""
+    """Whether `values` is a sparse matrix or array of SciPy, CuPy or a library with the same names."""
     return hasattr(values, "toarray") and hasattr(values, "nnz")
 
 
 def as_array(name: str, values: Any) -> Array:
-    """Convert `values` to an array of real numbers, in the memory where they are.
+    """Convert `values` to an array of real numbers on the same device.
 
     Parameters
     ----------
     name : str
-        What error messages call the values.
+        The name of the values in error messages.
     values : array_like
-        A NumPy or CuPy array, anything with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or
+        A NumPy or CuPy array, an object with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or
         nested sequences of numbers.
 
     Returns
     -------
     array
-        A NumPy or CuPy array in the machine's byte order; `values` itself where it is one.
+        A NumPy or CuPy array in the machine's byte order; `values` itself if it is such an array.
 
     Raises
     ------
     ValueError
-        The values are masked, sparse or ragged, or are not real numbers.
+        If the values are masked, sparse or ragged, or are not real numbers.
     """
     if isinstance(values, np.ndarray):
         if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
@@ -91,19 +91,19 @@ def _from_dlpack(values: Any) -> Array:
 
 
 def move(array: Array, backend: Backend) -> Array:
-    """Bring `array` to `backend`.
+    """Move `array` to `backend`.
 
     Parameters
     ----------
     array : array_like
-        An array of any backend, or what NumPy makes one of.
+        An array of any backend, or an object that NumPy converts to an array.
     backend : Backend
-        Where to bring it.
+        The backend to move it to.
 
     Returns
     -------
     array
-        C-contiguous; `array` itself where it is so and lies there already, else a copy.
+        A C-contiguous array on the backend: `array` itself if it is one, else a copy.
     """
     if backend.owns(array):
         return array if array.flags.c_contiguous else backend.asarray(array)
@@ -112,17 +112,17 @@ def move(array: Array, backend: Backend) -> Array:
 
 
 def to_host(values: Any) -> Any:
-    """A device's array as NumPy's; anything else unchanged."""
+    """Convert an array on a device to a NumPy array; return anything else unchanged."""
     return values if is_on_host(values) else home_of(values).to_numpy(values)
 
 
 def take(array: Array, rows: Any) -> Array:
-    """The rows of these numbers, in the memory where the array, or sparse matrix, lies."""
+    """Return the rows with these indices, on the device of the array or sparse matrix."""
     home = home_of(array)
     with home.use():
         return array[home.asarray(rows)]
 
 
 def dense(values: Any) -> Any:
-    """A sparse matrix as an array; anything else unchanged."""
+    """Convert a sparse matrix to an array; return anything else unchanged."""
     return values.toarray() if is_sparse(values) else values

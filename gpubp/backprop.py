@@ -1,9 +1,10 @@
 """Backpropagation: the forward pass and the four equations, each a function.
 
-Rows are examples, so the column equation z = w a + b appears as z = a wᵀ + b. Each function works on one
-block of rows. The 1 / batch and the sample weights enter once, in the output delta, as
-`block.delta_scale`. A network of L weight layers costs L matmuls forward and 2L - 1 backward, 2L with the
-input gradient. Where matmuls round their operands, x, a, δ and the weights are rounded as they are made.
+Rows are examples, so the equation z = w a + b for columns becomes z = a wᵀ + b. The functions of the
+equations work on one block of rows. The 1 / batch and the sample weights enter once: `block.delta_scale`
+brings them into the output delta. A network of L layers needs L matmuls forward and 2L - 1 backward, or 2L
+with the input gradient. With reduced precision, x, a, δ and the weights are rounded as soon as they are
+computed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ IDENTITY = ACTIVATIONS["identity"]
 
 
 def forward(problem: Problem, block: Block) -> None:
-    """a^l = σ(z^l), z^l = a^{l-1} w^lᵀ + b^l, layer after layer."""
+    """a^l = σ(z^l), z^l = a^{l-1} w^lᵀ + b^l, for each layer in turn."""
     *hidden, output = range(len(problem.layers))
     for k in hidden:
         _layer_forward(problem, block, k)
@@ -54,7 +55,7 @@ def _layer_forward(problem: Problem, block: Block, k: int, only_z: bool = False)
 
 
 def output_delta(problem: Problem, block: Block) -> None:
-    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), where the block has room for it, and the cost of each row."""
+    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), if the block has deltas, and the cost of each row."""
     backend = problem.backend
     unrounded = block.unrounded_deltas[-1] if block.deltas else None
     outputs = block.z[-1], block.a[-1], block.y
@@ -80,14 +81,14 @@ def propagate(problem: Problem, block: Block, k: int) -> None:
 
 
 def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta: float) -> None:
-    """∂C/∂w^l = δ^lᵀ a^{l-1} and ∂C/∂b^l = column sums of δ^l, each + beta times what is there."""
+    """∂C/∂w^l = δ^lᵀ a^{l-1} and ∂C/∂b^l = column sums of δ^l, each + beta times the old `gradient`."""
     problem.backend.layer_gradients(
         block.deltas[k], block.a[k], gradient.weights, gradient.biases, beta, problem.precision
     )
 
 
 def backward(problem: Problem, block: Block, gradient: Sequence[Parameters], beta: float) -> None:
-    """From the last layer's gradients to the first's; `beta` weighs what `gradient` holds."""
+    """Compute δ and gradients from the last layer to the first; beta is the factor of old gradients."""
     for k in reversed(range(len(problem.layers))):
         with beside(problem, block, k > 0):
             gradients(problem, block, k, gradient[k], beta)
@@ -101,12 +102,12 @@ def backward(problem: Problem, block: Block, gradient: Sequence[Parameters], bet
 def beside(
     problem: Problem, block: Block, something_follows: bool = True
 ) -> AbstractContextManager[None]:
-    """Let what is done within run beside what follows, where the block's buffers allow it."""
+    """Return a context whose verbs may run beside later verbs, if the block's buffers allow it."""
     return problem.backend.beside() if block.apart and something_follows else nullcontext()
 
 
 def gather_batch(problem: Problem, block: Block, rows: Rows) -> None:
-    """Bring a block's rows of x and, unless predicting, its targets into its buffers."""
+    """Gather a block's rows of x and, unless predicting, its targets; labels become one-hot rows."""
     backend, counters, first = problem.backend, problem.counters, block.rows.start
     if block.y is not None:
         smoothing = problem.head.cost.label_smoothing
@@ -122,9 +123,9 @@ def gather_batch(problem: Problem, block: Block, rows: Rows) -> None:
 
 
 def set_row_weights(problem: Problem, workspace: Workspace, rows: Rows) -> None:
-    """Set each row's share of the batch's cost, and of the output delta where that is scaled.
+    """Set the weight of each row in the mean cost and, if the loss is scaled, in the output delta.
 
-    The share is the row's sample weight over the sum of all, if rows have weights.
+    With sample weights w it is w / Σ w. Without them it stays 1 / batch_size.
     """
     backend = problem.backend
     if rows.weights is not None:
@@ -142,23 +143,23 @@ def backpropagate(
     beta: float,
     costs: Array,
 ) -> None:
-    """Forward and backward over every shard of the workspace.
+    """Run the forward and backward pass of every shard of the workspace.
 
     Parameters
     ----------
     problem : Problem
-        What to compute on.
+        The layers, the output head and the backend.
     workspace : Workspace
         The buffers, made for training.
     rows : Rows
-        Where the batch comes from.
+        The rows of the batch.
     gradient : sequence of sequences of Parameters
-        For each shard, a gradient for each layer. The first shard's is multiplied by `beta` before what is
-        found is added; the others are overwritten.
+        For each shard, a gradient for each layer. The first shard's gradient becomes beta times its old
+        value plus the new gradient. The others are overwritten.
     beta : float
-        What the first shard's gradient keeps of what it held.
+        The factor of the first shard's old gradient.
     costs : array of float64, shape (shards, steps)
-        The batch's mean cost is added at [:, counters[1]], each shard's part in its row.
+        Each shard adds its part of the batch's mean cost to its row, at [:, counters[1]].
     """
     backend, counters = problem.backend, problem.counters
     problem.round_weights()
@@ -168,7 +169,7 @@ def backpropagate(
         for k, block in enumerate(workspace.shards[shard]):
             gather_batch(problem, block, rows)
             forward(problem, block)
-            backend.meet()  # the targets are there
+            backend.meet()  # wait for the targets
             output_delta(problem, block)
             with beside(problem, block):
                 backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
@@ -180,7 +181,7 @@ def backpropagate(
 
 
 def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -> None:
-    """The mean cost alone, as `backpropagate` adds it, by forward passes."""
+    """Add only the mean cost, as `backpropagate` does, by forward passes."""
     backend, counters = problem.backend, problem.counters
     problem.round_weights()
     set_row_weights(problem, workspace, rows)
@@ -197,7 +198,7 @@ def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -
 
 
 def predict(problem: Problem, workspace: Workspace, rows: Rows) -> None:
-    """The outputs, into the array that the workspace was made with."""
+    """Write the outputs to the array that the workspace was made with."""
     problem.round_weights()
 
     def run(shard: int) -> None:

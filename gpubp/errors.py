@@ -1,6 +1,6 @@
-"""Errors that are not plain ValueError or TypeError, and the one for an unknown name.
+"""gpubp's exceptions, and the error for an unknown name.
 
-This module is below all others, the backends too.
+This module imports no other module of gpubp.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ __all__ = ["BackendUnavailableError", "DivergenceError", "unknown_name"]
 
 
 class BackendUnavailableError(RuntimeError):
-    """A backend that was asked for by name cannot run here; the message says what is missing."""
+    """A backend that was named cannot run here; the message says what is missing."""
 
 
 class DivergenceError(ArithmeticError):
-    """The cost stopped being finite during training.
+    """Training has diverged: the cost, the parameters or the gradients are no longer finite.
 
-    The network has its last good parameters again.
+    The network has its last good parameters.
 
     Attributes
     ----------
     epoch : int
-        The epoch, counted from 0, in which it happened.
+        The epoch of the divergence, counted from 0.
     history : History
-        The epochs before it.
+        The record of the epochs before it.
     """
 
     def __init__(self, message: str, epoch: int, history: object) -> None:
@@ -35,7 +35,7 @@ class DivergenceError(ArithmeticError):
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """An error that suggests the nearest known name, or lists all where none is near.
+    """Make an error that suggests the nearest known name, or lists all names if none is near.
 
     For example: "unknown activation 'rellu'; did you mean 'relu'?".
     """

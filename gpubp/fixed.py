@@ -1,4 +1,4 @@
-"""Attributes that are set once, when an object is made, and are read-only from then on."""
+"""Attributes that are set once, when an object is made, and are read-only afterwards."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 class Fixed(Generic[T]):
     """An attribute that cannot be changed once it has a value.
 
-    The value lies in the instance's own dict, where Python finds it without calling anything. A pickle or a
-    copy that fills that dict directly is not hindered.
+    The value is stored in the instance's `__dict__`: Python reads it there without a call. Pickles and
+    copies fill the `__dict__` directly, so they work.
 
     Parameters
     ----------
     instead : str, optional
-        What to do instead of changing the attribute. By default, to make a new object of the class with
-        another value.
+        Advice for the error message: what to do instead of changing the attribute. By default, to make a
+        new object of the class.
 
     Examples
     --------
@@ -48,6 +48,6 @@ class Fixed(Generic[T]):
             )
         values[self._name] = value
 
-    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+    if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> T: ...

@@ -1,7 +1,7 @@
-"""Layers, and where their parameters lie in the network's one flat array.
+"""Layers, and the places of their parameters in the network's flat array.
 
-All weight matrices come first, layer by layer, then all biases: penalties and decay, which leave biases
-alone, act on a prefix of the array.
+All weight matrices come first, layer by layer, then all biases. Penalties and decay, which do not change
+biases, then act on the first part of the array.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["Layer", "Layout", "Parameters"]
 
 
 class Parameters(NamedTuple):
-    """One layer's part of a flat array shaped like the parameters.
+    """One layer's views of a flat array in the order of the parameters.
 
     Attributes
     ----------
     weights : array of shape (n_out, n_in)
         A view of the flat array.
     biases : array of shape (n_out,), or None
-        A view of it; None for a layer without biases.
+        A view of the flat array; None for a layer without biases.
     """
 
     weights: Array
@@ -37,23 +37,23 @@ class Parameters(NamedTuple):
 
 
 def assign(name: str, held: Array | None, values: Any) -> None:
-    """Copy `values` into parameters, which stay where they are: captured steps read them there.
+    """Copy `values` into parameters, whose address does not change, because captured steps read them there.
 
     Parameters
     ----------
     name : str
-        What the message calls them.
+        The name of the parameters in error messages.
     held : array or None
-        The parameters; None where there are none.
+        The parameters; None for a layer without biases.
     values : array_like of the same shape
-        Their new values, on any device.
+        The new values, on any device.
 
     Raises
     ------
     ValueError
-        The values have another shape.
+        If the values have another shape.
     """
-    if values is held:  # as after an operation in place
+    if values is held:  # for example after `parameters -= step`
         return
     if held is None or np.shape(values) != held.shape:
         expected = "None: this layer has none" if held is None else f"shape {held.shape}"
@@ -64,7 +64,7 @@ def assign(name: str, held: Array | None, values: Any) -> None:
 
 
 class _Assigned:
-    """Parameters of a layer: views that are set once, and into which later values are copied."""
+    """A layer's parameters: a view that is set once. Later assignments copy their values into it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -76,26 +76,26 @@ class _Assigned:
         else:
             held[self._name] = values
 
-    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+    if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> Array: ...
 
 
 class Layer:
-    """One layer: a = σ(z), z = a_before wᵀ + b.
+    """One layer: z = x wᵀ + b and a = σ(z), where x is the output of the previous layer.
 
     A `Network` makes its layers.
 
     Attributes
     ----------
     weights : array of shape (n_out, n_in)
-        A view of the network's parameters; what is assigned to it is copied into them.
+        A view of the network's parameters. An assignment copies the values into it.
     biases : array of shape (n_out,), or None
-        The same; None for a layer without biases.
+        A view of the network's parameters, like `weights`; None for a layer without biases.
     activation : Activation
-        σ, read-only.
+        σ; read-only.
     dropout : float
-        Probability with which training drops each of the layer's activations, read-only.
+        Probability with which training drops an activation of the layer; read-only.
     """
 
     weights = _Assigned()
@@ -115,7 +115,7 @@ class Layer:
 
     @property
     def n_in(self) -> int:
-        """Width of the layer before."""
+        """Width of the previous layer."""
         return int(self.weights.shape[1])
 
     @property
@@ -131,11 +131,11 @@ class Layout:
     Attributes
     ----------
     sizes : tuple of int
-        Layer widths, the input first.
+        Layer widths, starting with the input.
     biases : tuple of bool
-        For each layer but the input, whether it has biases.
+        For each layer except the input, whether it has biases.
     weight_ends, bias_ends : tuple of int
-        Where each layer's weights and biases end, after where the first layer's begin.
+        The start of the first layer's weights or biases, then the end of each layer's.
     """
 
     sizes: tuple[int, ...]
@@ -152,26 +152,26 @@ class Layout:
 
     @property
     def n_weights(self) -> int:
-        """How many weights there are; they lie before all biases."""
+        """The number of weights; they come before all biases."""
         return self.weight_ends[-1]
 
     @property
     def size(self) -> int:
-        """How many parameters there are."""
+        """The number of parameters."""
         return self.bias_ends[-1]
 
     def views(self, flat: Array) -> list[Parameters]:
-        """Each layer's part of an array.
+        """Make each layer's views of an array.
 
         Parameters
         ----------
         flat : array of shape (size,)
-            Shaped like the parameters.
+            An array in the order of the parameters.
 
         Returns
         -------
         list of Parameters
-            Views of `flat`, one for each layer but the input.
+            Views of `flat`, one for each layer except the input.
         """
         views: list[Parameters] = []
         places = zip(pairwise(self.weight_ends), pairwise(self.bias_ends), strict=True)
@@ -183,5 +183,5 @@ class Layout:
 
 
 def widths(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """Layer widths, the input first."""
+    """Return the layer widths, starting with the input."""
     return (layers[0].n_in, *(layer.n_out for layer in layers))

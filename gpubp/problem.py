@@ -1,4 +1,4 @@
-"""What a step computes on: layers, output head, precision, step counters and dropout, on one backend."""
+"""The problem that a step computes: layers, output head, precision, counters, dropout and backend."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["Problem", "Rounding"]
 
 @dataclass(frozen=True)
 class Rounding:
-    """What matmuls round their operands to, and where the rounded weights are.
+    """The precision of matmul operands, and the rounded weights.
 
     Attributes
     ----------
     precision : Precision
         The number format.
     values : array of shape (n_weights,)
-        Every weight, as the network has them.
+        All weights of the network, not rounded.
     rounded : array of shape (n_weights,)
-        The same, rounded. A step begins with that.
+        All weights, rounded. Every step begins by rounding them.
     weights : sequence of arrays of shape (n_out, n_in)
-        Each layer's view of `rounded`.
+        The view of `rounded` for each layer.
     """
 
     precision: Precision
@@ -36,22 +36,22 @@ class Rounding:
 
 @dataclass(frozen=True)
 class Problem:
-    """What the functions of backprop.py compute on.
+    """The problem that the functions of backprop.py compute.
 
     Attributes
     ----------
     backend : Backend
-        Where.
+        The backend that runs the verbs.
     layers : sequence of Layer
-        The layers but the input.
+        All layers except the input.
     head : OutputHead
         The output activation and the cost.
     counters : array of int64, shape (2,)
-        The steps taken since training began, and the step within the epoch.
+        The steps since training began, and the step within the epoch.
     rounding : Rounding or None
-        What matmuls round their operands to.
+        The precision and the rounded weights; None if matmuls do not round.
     dropout_seed : int or None
-        Which masks dropout draws; None drops nothing.
+        Seed of the dropout masks; None drops nothing.
     """
 
     backend: Backend
@@ -63,21 +63,21 @@ class Problem:
 
     @property
     def precision(self) -> Precision | None:
-        """What matmuls round their operands to."""
+        """The precision of matmul operands, or None."""
         return None if self.rounding is None else self.rounding.precision
 
     def weights(self, k: int) -> Array:
-        """The weights of layers[k], as its matmuls read them."""
+        """Return the weights of layers[k] for matmuls, rounded if matmuls round."""
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
 
     def round_weights(self) -> None:
-        """Bring the weights up to date, as matmuls read them."""
+        """Update the rounded weights from the network's weights, if matmuls round."""
         if self.rounding is not None:
             self.backend.convert(self.rounding.values, self.rounding.rounded)
             self.round(self.rounding.rounded)
 
     def round(self, operands: Array) -> None:
-        """Round what a verb has written for matmuls to read, if they round."""
+        """Round operands that a verb has written, if matmuls round."""
         if self.rounding is not None:
             self.backend.round(operands, self.rounding.precision)
 
@@ -86,16 +86,16 @@ class Problem:
         return self.dropout_seed is not None and self.layers[k].dropout > 0
 
     def drop(self, k: int, first_row: int, values: Array, out: Array) -> None:
-        """Drop activations of layers[k], or their errors: the same ones in both directions.
+        """Apply dropout to activations of layers[k], or to their δ; both directions use the same mask.
 
         Parameters
         ----------
         k : int
-            Which layer.
+            The index of the layer.
         first_row : int
-            The batch's row that `values` begins with.
+            The row of the batch that is the first row of `values`.
         values, out : array of shape (rows, n_out)
-            Before and after; they may be one.
+            The values before and after dropout; they may be the same array.
         """
         assert self.dropout_seed is not None
         layer, seed = self.layers[k], self.dropout_seed

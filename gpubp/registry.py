@@ -1,4 +1,4 @@
-"""Activations and costs by name, with the ranges of their parameters."""
+"""Find activations and costs by name, and check their parameters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 def look_up(what: str, name: Any, known: Mapping[str, T]) -> T:
-    """The entry of `known` called `name`.
+    """Find the entry of `known` with this name.
 
     Parameters
     ----------
     what : str
-        What the entries are, for the message: "optimizer", say.
+        The kind of the entries, for the error message: "optimizer", for example.
     name : object
-        Expected to be a str.
+        The name, a str.
     known : mapping of str
         The entries by name.
 
@@ -35,7 +35,7 @@ def look_up(what: str, name: Any, known: Mapping[str, T]) -> T:
     Raises
     ------
     ValueError
-        There is no such entry; the message gives the nearest name, or all of them.
+        If there is no such entry; the message suggests the nearest name, or lists all names.
     """
     if not isinstance(name, str) or name not in known:
         raise unknown_name(what, name, known)
@@ -43,14 +43,14 @@ def look_up(what: str, name: Any, known: Mapping[str, T]) -> T:
 
 
 def get_activation(activation: str | Activation, **parameters: float) -> Activation:
-    """An activation by name, with other parameters than its defaults if given.
+    """Find an activation by name, and set its parameters.
 
     Parameters
     ----------
     activation : str or Activation
-        Its name, or the activation itself.
+        An activation, or the name of one.
     **parameters : float
-        New values of its parameters.
+        New values of the activation's parameters.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def get_activation(activation: str | Activation, **parameters: float) -> Activat
     Raises
     ------
     ValueError
-        The name or that of a parameter is unknown, or a parameter is out of its range.
+        If the name or a parameter is unknown, or a parameter is out of its range.
     TypeError
-        `activation` is neither a name nor an `Activation`.
+        If `activation` is neither a name nor an `Activation`.
 
     Examples
     --------
@@ -78,14 +78,14 @@ def get_activation(activation: str | Activation, **parameters: float) -> Activat
 
 
 def get_cost(cost: str | Cost, **parameters: float) -> Cost:
-    """A cost by name, with other parameters than its defaults if given.
+    """Find a cost by name, and set its parameters.
 
     Parameters
     ----------
     cost : str or Cost
-        Its name, or the cost itself.
+        A cost, or the name of one.
     **parameters : float
-        New values of its parameters; costs of classes take `label_smoothing` too.
+        New values of the cost's parameters; costs of classes also have `label_smoothing`.
 
     Returns
     -------
@@ -95,9 +95,9 @@ def get_cost(cost: str | Cost, **parameters: float) -> Cost:
     Raises
     ------
     ValueError
-        The name or that of a parameter is unknown, or a parameter is out of its range.
+        If the name or a parameter is unknown, or a parameter is out of its range.
     TypeError
-        `cost` is neither a name nor a `Cost`.
+        If `cost` is neither a name nor a `Cost`.
 
     Examples
     --------
@@ -113,7 +113,8 @@ def get_cost(cost: str | Cost, **parameters: float) -> Cost:
     return cost.with_parameters(**_checked(f"cost {cost.name!r}", parameters, known))
 
 
-# For each parameter of an activation or a cost: lowest, highest, whether the lowest is excluded.
+# For each parameter of an activation or a cost: the lowest value, the highest, whether the lowest is
+# excluded.
 _RANGES: Mapping[str, tuple[float, float, bool]] = {
     "slope": (0, 1, False),
     "alpha": (0, math.inf, True),
@@ -125,7 +126,7 @@ _RANGES: Mapping[str, tuple[float, float, bool]] = {
 
 
 def _checked(owner: str, given: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
-    """Parameters that `owner` has, finite and in range, as Python's own numbers."""
+    """Check that `owner` has these parameters, finite and in range; return them as Python floats."""
     for name, value in given.items():
         if name not in known:
             raise unknown_name(f"parameter of {owner}", name, known)

@@ -1,6 +1,6 @@
-"""Checks of what a user gives, before anything changes.
+"""Check a user's arguments before anything changes.
 
-A message is one sentence that names the argument, what came and what was expected.
+An error message is one sentence. It names the argument, the value it has, and the value that is expected.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ def check_number(
     Parameters
     ----------
     name : str
-        What the message calls it.
+        The name of the argument in the message.
     value : object
-        Expected to be an int or float, of Python or NumPy; not a bool.
+        The value, an int or float of Python or NumPy, but not a bool.
     low, high : float
-        The interval's ends, -inf or inf where it has none.
+        The ends of the interval; -inf or inf for no end.
     open_low, open_high : bool, default False and True
-        Whether `low` and `high` are themselves outside; an infinite end never is.
+        Whether the interval excludes `low`, `high`. An infinite end is never excluded.
     whole : bool, default False
-        Whether it must be an integer.
+        Whether the value must be an integer.
 
     Raises
     ------
     ValueError
-        It is not such a number.
+        If the value is not such a number.
     """
     kind = "a whole number" if whole else "a number"
     real = isinstance(value, (int, np.integer) if whole else (int, float, np.integer, np.floating))
@@ -85,7 +85,7 @@ def check_flag(name: str, value: Any) -> None:
 def _where_it_lies(
     check: Callable[Concatenate[Any, _Arguments], _Result],
 ) -> Callable[Concatenate[Any, _Arguments], _Result]:
-    """Run the check on the device where its first argument lies."""
+    """Make a check run on the device of its first argument."""
 
     @wraps(check)
     def run(values: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
@@ -96,17 +96,18 @@ def _where_it_lies(
 
 
 def check_finite(name: str, array: Array) -> None:
-    """Check that `array` holds no NaN and no infinity.
+    """Check that `array` contains no NaN and no infinity.
 
     Raises
     ------
     ValueError
-        It holds one; the message says where the first one is.
+        If it contains one; the message gives the index of the first one.
     """
     if array.dtype.kind != "f":
         return
     with np.errstate(all="ignore"):
-        # A finite sum proves that all numbers are finite; finite numbers may still overflow the sum.
+        # If the sum is finite, all numbers are. The reverse is not true: finite numbers may overflow the
+        # sum.
         if math.isfinite(float(array.sum())):
             return
     xp = namespace(array)
@@ -119,12 +120,12 @@ def check_finite(name: str, array: Array) -> None:
 
 
 def check_fits(name: str, array: Array | None, dtype: np.dtype[Any]) -> None:
-    """Check that `dtype`, the network's, has room for the finite numbers of `array`.
+    """Check that the finite numbers of `array` fit `dtype`, the network's dtype.
 
     Raises
     ------
     ValueError
-        One of them is too large.
+        If one of them is too large.
     """
     if array is None or array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize:
         return
@@ -148,26 +149,26 @@ def check_inputs(
     Parameters
     ----------
     x : array_like of shape (rows, n_in) or (n_in,)
-        One example of shape (n_in,) becomes one row.
+        The inputs. One example of shape (n_in,) becomes one row.
     n_in : int
         Width of the input layer.
     name : str, default "x"
-        What messages call it.
+        The name of the argument in messages.
     finite : bool, default True
-        Whether to look at the values too.
+        Whether to check the values too.
     dtype : dtype, optional
-        What the values must have room in; None for any.
+        The dtype that the values must fit; by default any.
 
     Returns
     -------
     array of shape (rows, n_in)
-        A NumPy or CuPy array, where `x` is.
+        A NumPy or CuPy array, on the device of `x`.
 
     Raises
     ------
     ValueError
-        `x` has the wrong width, no rows or no numbers; or, with `finite`, it holds NaN, infinity or numbers
-        too large for `dtype`.
+        If `x` has a wrong width, no rows or no numbers; or, with `finite`, if it contains NaN, infinity or
+        numbers too large for `dtype`.
     """
     array = as_array(name, x)
     if array.ndim == 1 and n_in == array.shape[0]:
@@ -190,7 +191,7 @@ def check_inputs(
 
 
 def check_shapes(x: Any, y: Any, cost: Cost, sizes: Sequence[int]) -> tuple[Array, Array]:
-    """Check the shapes and types of x and y, as a training step takes them, but not their values."""
+    """Check the shapes and types of a training step's x and y, but not their values."""
     x = check_inputs(x, sizes[0], finite=False)
     return x, check_targets(y, cost, len(x), sizes[-1], values=False)
 
@@ -210,30 +211,30 @@ def check_targets(
     Parameters
     ----------
     y : array_like of shape (rows, n_out) or (rows,)
-        Numbers; or, for costs of classes, integer labels of shape (rows,).
+        The targets: numbers or, for costs of classes, integer labels of shape (rows,).
     cost : Cost
-        What they are targets of.
+        The cost that the targets are for.
     rows : int
-        The rows of x.
+        The number of rows of x.
     n_out : int
         Width of the output layer.
     name : str, default "y"
-        What messages call it.
+        The name of the argument in messages.
     values : bool, default True
-        Whether to look at the values too.
+        Whether to check the values too.
     dtype : dtype, optional
-        What the values must have room in; None for any.
+        The dtype that the values must fit; by default any.
 
     Returns
     -------
     array of shape (rows,) or (rows, n_out)
-        Integer labels or numbers, where `y` is.
+        Integer labels or numbers, on the device of `y`.
 
     Raises
     ------
     ValueError
-        The shape or type is wrong for this cost; or, with `values`, a label is out of range, the cost is
-        not defined for a number, or `y` holds NaN, infinity or numbers too large for `dtype`.
+        If the shape or type is wrong for this cost; or, with `values`, if a label is out of range, the cost
+        is not defined for a number, or `y` contains NaN, infinity or numbers too large for `dtype`.
     """
     array = as_array(name, y)
     if rows == 1 and array.ndim == 0:
@@ -316,26 +317,26 @@ def check_weights(
     Parameters
     ----------
     weights : array_like of shape (rows,), or None
-        None stays None.
+        The sample weights; None is returned as None.
     rows : int
-        The rows of x.
+        The number of rows of x.
     name : str, default "sample_weight"
-        What messages call it.
+        The name of the argument in messages.
     values : bool, default True
-        Whether to look at the values too.
+        Whether to check the values too.
     dtype : dtype, optional
-        What the values must have room in; None for any.
+        The dtype that the values must fit; by default any.
 
     Returns
     -------
     array of shape (rows,) or None
-        The weights, where they are.
+        The weights, on their device.
 
     Raises
     ------
     ValueError
-        The shape is wrong; or, with `values`, a weight is negative, NaN, infinite or too large for `dtype`,
-        or all are zero.
+        If the shape is wrong; or, with `values`, if a weight is negative, NaN, infinite or too large for
+        `dtype`, or all weights are zero.
     """
     if weights is None:
         return None

@@ -1,8 +1,7 @@
-"""The buffers of a step: everything it writes, allocated once.
+"""The buffers of a step: all arrays that it writes, allocated once.
 
-A batch is cut into shards that run at the same time and, within a shard, into blocks of rows that use the
-same buffers one after another (`Backend.plan` says how). A block is what the equations in backprop.py
-work on.
+`Backend.plan` cuts a batch into shards, which run at the same time, and each shard into blocks of rows. The
+blocks of a shard use the same buffers, one after another. The equations of backprop.py work on one block.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from .problem import Problem
 __all__ = ["Block", "Mode", "Workspace"]
 
 APART_ELEMENTS = 2**18
-"""The most activations of a layer whose gradients are computed beside the propagation of its error. Larger
-products are slower beside each other."""
+"""The most activations of a layer whose gradients are computed beside the propagation of δ. Larger products
+are slower if they run at the same time."""
 
 Mode = Literal["train", "cost", "predict"]
 
@@ -35,36 +34,36 @@ class Block:
     Attributes
     ----------
     rows : slice
-        Which rows of the batch.
+        The rows of the batch.
     a : list of arrays of shape (rows, n)
         The input x, then each layer's activations after dropout.
     activated : list of arrays of shape (rows, n_out)
-        For each layer, σ(z) before dropout; the array in `a` itself where nothing is dropped.
+        σ(z) of each layer before dropout; the array in `a` if the layer has no dropout.
     z : list of arrays of shape (rows, n_out)
-        For each layer; the array in `activated` itself where z is not needed again.
+        z of each layer; the array in `activated` if nothing reads z after a is computed.
     keeps_z : list of bool
-        For each layer, whether anything reads z once a is there.
+        For each layer, whether something reads z after a is computed.
     deltas : list of arrays of shape (rows, n_out)
-        For each layer; empty unless training. Every other one shares memory, unless they are `apart`.
+        δ of each layer; empty unless training. Every second one shares memory, unless they are `apart`.
     unrounded_deltas : list of arrays of shape (rows, n_out)
         δ before rounding; `deltas` itself without reduced precision.
     input_gradient : array of shape (rows, n_in), or None
-        ∂C/∂x, where it is wanted.
+        ∂C/∂x; None if it is not computed.
     scale : array of shape (rows,)
-        The weight of each row in the batch's cost.
+        The weight of each row in the batch's mean cost.
     delta_scale : array of shape (rows,)
-        Its weight in the output delta: `scale` itself, or that times the loss scale.
+        The weight of each row in the output delta: `scale`, times the loss scale if there is one.
     y : array of shape (rows, n_out), or None
         Targets; None when predicting.
     costs : array of shape (rows,), or None
-        Each row's cost; None when predicting.
+        The cost of each row; None when predicting.
     labels : array of int64, shape (rows,), or None
-        Targets that come as labels.
+        Integer labels; None if the targets are not labels.
     apart : bool
-        Whether each δ has memory of its own, so that a layer's gradients may be computed beside the
-        propagation of its error.
+        Whether each δ has separate memory. A layer's gradients may then be computed beside the propagation
+        of its δ.
     outputs_read : bool
-        Whether anything reads a[-1]: softmax with cross-entropy goes from z to δ and the cost.
+        Whether something reads a[-1]. Softmax with cross-entropy computes δ and the cost from z.
     """
 
     rows: slice
@@ -84,9 +83,9 @@ class Block:
     outputs_read: bool
 
     def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
-        """A block of fewer rows in the same memory."""
+        """Make a block of fewer rows in the same memory."""
         height = rows.stop - rows.start
-        cut: dict[int, Array] = {}  # what is one array here stays one array there
+        cut: dict[int, Array] = {}  # attributes that share an array share its view too
 
         def view(value: Any) -> Any:
             if isinstance(value, list):
@@ -100,40 +99,44 @@ class Block:
 
 
 class Workspace:
-    """Every buffer of a step on `batch_size` rows.
+    """All buffers of a step on `batch_size` rows.
+
+    If memory is too small, the blocks are made smaller, with a warning; with `keep_all`, a MemoryError is
+    raised.
 
     Parameters
     ----------
     problem : Problem
-        What the step computes on. Where it draws dropout masks, activations from before dropout are kept.
+        The problem that the step computes.
     batch_size : int
-        Rows of the batch.
+        The number of rows of the batch.
     mode : {"train", "cost", "predict"}
-        "train" keeps what the backward pass reads; "cost" the output's z and a; "predict" nothing.
-    keep_all : bool
-        Give every z, a and delta memory of its own and run as one block, for a caller who wants them all.
-    limit : int or None
-        No block has more rows than this. Where memory runs out, blocks are made smaller, with a warning,
-        unless `keep_all`.
-    labels : bool
+        The arrays to keep until the step ends: with "train" those that the backward pass reads, with "cost"
+        the output's z and a, with "predict" none.
+    keep_all : bool, default False
+        Whether every z, a and δ has separate memory, and the batch is one block. The caller can then read
+        all.
+    limit : int or None, default None
+        The most rows of a block.
+    labels : bool, default False
         Whether targets are integer labels.
-    outputs : array of shape (batch_size, n_out), or None
-        Where the output layer's activations go; None for a buffer.
-    input_gradient : bool
-        Whether to compute ∂C/∂x too.
-    loss_scale : array of float64, shape (3,), or None
-        Its first number multiplies the output delta.
+    outputs : array of shape (batch_size, n_out), or None, default None
+        The array for the output layer's activations; with None, a buffer is used.
+    input_gradient : bool, default False
+        Whether to compute ∂C/∂x.
+    loss_scale : array of float64, shape (3,), or None, default None
+        The loss scale; its first number multiplies the output delta.
 
     Attributes
     ----------
     shards : list of lists of Block
         The blocks of each shard.
     scale : array of shape (batch_size,)
-        The weight of each row in the batch's cost, 1 / batch_size to begin with.
+        The weight of each row in the batch's mean cost; 1 / batch_size at the start.
     loss_scale : array of float64, shape (3,), or None
-        As given.
+        The loss scale.
     delta_scale : array of shape (batch_size,)
-        Each row's weight in the output delta: `scale` itself without `loss_scale`.
+        The weight of each row in the output delta: `scale`, times the loss scale if there is one.
     """
 
     def __init__(
@@ -168,12 +171,12 @@ class Workspace:
         except MemoryError:
             if keep_all:
                 raise
-        # Not within the handler: the exception holds on to what there was room for.
+        # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
         if not self.shards:
             self._split(batch_size, plan, outputs)
 
     def _split(self, batch_size: int, plan: list[list[slice]], outputs: Array | None) -> None:
-        """Make blocks of half as many rows, and so on until there is room for them."""
+        """Halve the rows of the blocks until the buffers fit the memory."""
         backend = self._problem.backend
         rows = max(block.stop - block.start for shard in plan for block in shard)
         while not self.shards:
@@ -191,7 +194,7 @@ class Workspace:
         )
 
     def _shard(self, plan: list[slice], outputs: Array | None) -> list[Block]:
-        """Blocks for these rows, in one set of buffers."""
+        """Make a shard's blocks, which share one set of buffers."""
         whole = self._allocate(max(rows.stop - rows.start for rows in plan))
         blocks = [whole.first(rows, self.scale[rows], self.delta_scale[rows]) for rows in plan]
         if outputs is not None:
@@ -208,7 +211,7 @@ class Workspace:
         train, targets = self._mode == "train", self._mode != "predict"
         rounds = self._problem.rounding is not None
         sharing = not (train or self._keep_all)
-        if rounds:  # the outputs are no operands
+        if rounds:  # the outputs are not operands of a matmul
             a = [*self._matrices(rows, outs[:-1], sharing), self._empty(rows, n_out)]
         else:
             a = self._matrices(rows, outs, sharing)
@@ -219,7 +222,7 @@ class Workspace:
             self._operand(rows, n) if self._keeps_undropped(k) else a_k
             for k, (n, a_k) in enumerate(zip(outs, a, strict=True))
         ]
-        # Sums are never rounded: they have memory of their own where what is made of them is.
+        # z and unrounded δ are never rounded. With reduced precision they have separate memory.
         passing = self._empty(rows * max(outs)) if rounds else None
         sums = [None if passing is None else passing[: rows * n].reshape(rows, n) for n in outs]
         shared = [*sums[:-1], activated[-1]] if rounds else activated
@@ -249,26 +252,26 @@ class Workspace:
         return self._problem.backend.empty(shape, self._dtype)
 
     def _operand(self, *shape: int) -> Array:
-        """What matmuls read."""
+        """Allocate an operand of matmuls."""
         precision = self._problem.precision
         if precision is None:
             return self._empty(*shape)
         return self._problem.backend.operands(shape, precision)
 
     def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
-        """A (rows, n) array for each layer; with `sharing`, every other one in the same memory."""
+        """Allocate a (rows, n) array for each layer; with `sharing`, every second one shares memory."""
         if not sharing:
             return [self._operand(rows, n) for n in sizes]
         pair = [self._operand(rows * max(sizes[k::2], default=0)) for k in range(2)]
         return [pair[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
 
     def _keeps_z(self, k: int) -> bool:
-        """Whether something reads z of layers[k] after the activation has been computed."""
+        """Whether something reads z of layers[k] after a is computed."""
         layers, head = self._problem.layers, self._problem.head
         from_z = k == len(layers) - 1 and self._mode != "predict" and head.is_canonical
         derivative = self._mode == "train" and layers[k].activation.reads == "z"
         return self._keep_all or from_z or derivative
 
     def _keeps_undropped(self, k: int) -> bool:
-        """Whether the derivative reads σ(z) of layers[k] from before dropout."""
+        """Whether the derivative reads σ(z) of layers[k] before dropout."""
         return self._problem.drops(k) and self._problem.layers[k].activation.reads == "a"

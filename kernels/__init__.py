@@ -1,9 +1,9 @@
 """The explicit kernels: CUDA text, NumPy twin and compiled form of each, side by side.
 
-Tables: `activations.ACTIVATIONS`, `costs.COSTS`, `updates.UPDATES`, `precision.PRECISIONS`. Operations: a
-file each, in three forms (bias_activate.py says how). Machinery: `cuda` makes CuPy kernels of CUDA text,
-`cpu` compiles the same text for the CPU, `blocks` cuts NumPy twins into cache-sized blocks. Nothing here
-imports the rest of gpubp.
+The tables are `activations.ACTIVATIONS`, `costs.COSTS`, `updates.UPDATES` and `precision.PRECISIONS`. Each
+operation has one file with three forms; bias_activate.py describes them. Three modules serve all of them:
+`cuda` makes CuPy kernels from CUDA text, `cpu` compiles the same text for the CPU, and `blocks` cuts the
+arrays of NumPy twins into cache-sized blocks. Nothing here imports the rest of gpubp.
 """
 
 from .activations import ACTIVATIONS, SOFTMAX, Activation

@@ -1,16 +1,17 @@
 """Activations: formula, CUDA text and NumPy twin of each, side by side.
 
-`cuda` is the body of `T activation(T z)` and `cuda_derivative` that of `T derivative(T v)`, where v is
-`a` or `z`, whichever `reads` names; T is the type that arithmetic is done in. `numpy(z, a, s)` writes
-σ(z) into `a`, which may be `z` itself; `numpy_derivative(v, d, s)` writes σ′ into `d`, never `v`. `s`
-is a tuple of two scratch arrays of the same shape. Parameters (a slope, say) are constants of the
-CUDA text and keyword arguments of the twins.
+`cuda` is the body of `T activation(T z)`, and `cuda_derivative` is the body of `T derivative(T v)`. T is
+the type of the arithmetic. v is `a` or `z`, as `reads` says. `numpy(z, a, s)` writes σ(z) into `a`, which
+may be `z` itself. `numpy_derivative(v, d, s)` writes σ′ into `d`, which is never `v`. `s` is a tuple of two
+scratch arrays of the same shape. Parameters, such as a slope, are constants of the CUDA text and keyword
+arguments of the twins.
 
-Every entry is finite for |z| up to 1e4 and raises no floating-point warning: exponentials are taken
-of arguments capped where the result no longer changes, or no longer fits the type. NaN stays NaN, so
-that a diverged network shows: a comparison that NaN fails must not select a number.
+Every entry is finite for |z| up to 1e4 and raises no floating-point warning. For this the arguments of
+exponentials are capped, at a value where the result no longer changes or no longer fits the type. NaN stays
+NaN, because it shows that a network has diverged. Comparisons with NaN are false, so no entry may select a
+number when a comparison is false.
 
-To add an activation is to add an entry here; nothing else changes.
+To add an activation, add an entry here. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -47,21 +48,21 @@ class Activation:
     Attributes
     ----------
     name, formula : str
-        What it is called, and what it is.
+        The activation's name, and its formula as text.
     reads : {"a", "z"}
-        What the derivative is computed from.
+        The array that the derivative is computed from.
     cuda, cuda_derivative : str
         Bodies of CUDA functions; "" for softmax and for custom functions without text.
     numpy, numpy_derivative : callable
-        Their twins.
+        The NumPy twins of `cuda` and `cuda_derivative`.
     output_range : tuple of float
-        Bounds of a.
+        Lower and upper bound of a.
     parameters : mapping of str to float
         Constants of the formula.
     rowwise : bool
-        Whether an output depends on all z of its row: softmax.
+        Whether each output depends on every z of its row, as with softmax.
     function, function_derivative : callable or None
-        Custom functions instead of the formula: (xp, array) -> array.
+        The functions of a custom activation, (xp, array) -> array; None for a built-in one.
     """
 
     name: str
@@ -79,12 +80,12 @@ class Activation:
 
     @property
     def is_identity(self) -> bool:
-        """Whether a is z: there is nothing to do."""
+        """Whether a = z, which needs no computation."""
         return self.name == "identity"
 
     @property
     def has_cuda(self) -> bool:
-        """Whether σ has CUDA text; softmax has kernels of its own, custom functions may have none."""
+        """Whether σ has CUDA text. Softmax has separate kernels; a custom function may have no text."""
         return bool(self.cuda)
 
     @property
@@ -99,7 +100,7 @@ class Activation:
 
     @cached_property
     def derivative_text(self) -> str:
-        """CUDA text of the function `derivative(v)`, where v is a or z, as `reads` says."""
+        """CUDA text of the function `derivative`, whose argument is a or z, as `reads` says."""
         return device_function("derivative", self.reads, self.cuda_derivative, self.parameters)
 
     def __repr__(self) -> str:
@@ -122,33 +123,33 @@ class Activation:
         cuda_derivative: str = "",
         output_range: tuple[float, float] = (-INFINITY, INFINITY),
     ) -> Activation:
-        """Make a custom activation, written once for both backends.
+        """Make a custom activation from two functions that serve both backends.
 
         Parameters
         ----------
         name : str
-            What it is called, in files too.
+            The activation's name, also in files. It must not be a built-in activation's name.
         function : callable
             (xp, z) -> a, elementwise; xp is the array namespace, numpy or cupy.
         derivative : callable
             (xp, v) -> σ′, where v is z, or a if `reads="a"`.
-        reads : {"z", "a"}
-            What the derivative is computed from.
-        cuda, cuda_derivative : str, optional
-            Bodies of `T activation(T z)` and of `T derivative(T v)`, where v is called z or a, as `reads`
-            says. With them one fused kernel runs in place of several, on the CPU too.
-        output_range : tuple of float
-            Bounds of a, told to costs that need outputs in an interval.
+        reads : {"z", "a"}, default "z"
+            The array that the derivative is computed from.
+        cuda, cuda_derivative : str, default ""
+            Bodies of `T activation(T z)` and of `T derivative(T z)`; with `reads="a"` the latter is
+            `T derivative(T a)`. With both, one fused kernel replaces several, on the CPU too.
+        output_range : tuple of float, default (-inf, inf)
+            Lower and upper bound of a. Costs that need outputs in an interval check it.
 
         Returns
         -------
         Activation
-            To be given to a `Network`.
+            An activation for `Network`.
 
         Raises
         ------
         ValueError
-            The name is empty or a built-in activation's, or `reads` is neither a nor z.
+            If the name is empty or a built-in activation's, or if `reads` is neither "a" nor "z".
         """
         check_custom_name("activation", name, ACTIVATIONS)
         if reads not in ("a", "z"):
@@ -168,12 +169,12 @@ class Activation:
 
 
 def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array, ...]) -> None:
-    """A custom function as a NumPy twin; at module level, so that networks with it can be pickled."""
+    """Write a custom function's result to `out`. At module level, because pickles need that."""
     out[...] = function(np, v)
 
 
 def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
-    """Refuse a custom entry without a name, or with one whose kernels are chosen by name."""
+    """Refuse a custom entry that has no name or a built-in entry's name."""
     if not isinstance(name, str) or not name or name in built_in:
         is_what = "a built-in one's" if name in built_in else "none"
         raise ValueError(
@@ -182,11 +183,11 @@ def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None
 
 
 def exponential_limit(array: Array) -> float:
-    """The largest whole number whose exponential is finite, and that of its negative normal."""
+    """The largest whole number n for which exp(n) is finite and exp(-n) is a normal number."""
     return 87.0 if array.dtype == np.float32 else 708.0
 
 
-# Shared by several entries: the logistic function in five passes, with no overflow.
+# Several entries use this logistic function. It takes five passes and never overflows.
 def _logistic(z: Array, out: Array) -> None:
     np.maximum(z, -exponential_limit(z), out=out)
     np.negative(out, out=out)
@@ -309,7 +310,7 @@ def _elu(z: Array, a: Array, s: tuple[Array, ...], *, alpha: float) -> None:
 
 
 def _elu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, alpha: float) -> None:
-    # alpha exp(z) = a + alpha below zero, and 1 above it.
+    # The derivative is alpha exp(z) = a + alpha for z < 0, and 1 for z > 0.
     np.greater(a, 0, out=d)
     np.multiply(d, 1 - alpha, out=d)
     np.minimum(a, 0, out=s[0])
@@ -365,7 +366,7 @@ def _gelu(z: Array, a: Array, s: tuple[Array, ...]) -> None:
 
 
 def _gelu_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
-    np.minimum(np.abs(z, out=d), 100, out=d)  # beyond, exp(-z²/2) is 0 in float64
+    np.minimum(np.abs(z, out=d), 100, out=d)  # for larger |z|, exp(-z²/2) is 0 in float64
     np.multiply(d, d, out=d)
     np.multiply(d, -0.5, out=d)
     np.exp(d, out=d)
@@ -466,8 +467,8 @@ SILU = Activation(
 )
 
 
-# tanh(softplus(z)) = n / (n + 2) with n = e (e + 2), e = exp(z). At z = 30 it is 1 to the last bit, its
-# derivative is too small to count even times 1e4, and e² times 1e4 still fits float32.
+# tanh(softplus(z)) = n / (n + 2) with n = e (e + 2) and e = exp(z). z is capped at 30: there the value is 1
+# to the last bit, its derivative is negligible even times 1e4, and e² times 1e4 still fits float32.
 def _mish_parts(z: Array, e: Array, n: Array) -> None:
     np.minimum(z, 30, out=e)
     np.exp(e, out=e)
@@ -484,8 +485,8 @@ def _mish(z: Array, a: Array, s: tuple[Array, ...]) -> None:
 
 
 def _mish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
-    # t + z σ(z) (1 - t²), with t = n / (n + 2), 1 - t² = 4 (n + 1) / (n + 2)² and σ(z) = e / (1 + e);
-    # n + 1 = (1 + e)², so the product is 4 z e (1 + e) / (n + 2)².
+    # The derivative is t + z σ(z) (1 - t²), with t = n / (n + 2), 1 - t² = 4 (n + 1) / (n + 2)² and
+    # σ(z) = e / (1 + e). Since n + 1 = (1 + e)², the second term is 4 z e (1 + e) / (n + 2)².
     e, n = s
     _mish_parts(z, e, n)
     np.add(e, 1, out=d)
@@ -549,7 +550,8 @@ SOFTPLUS = Activation(
 )
 
 
-# (z + √(z² + 4)) / 2 cancels for z < 0, so it is taken as max(z, 0) + 1 / p with p its value at |z|.
+# (z + √(z² + 4)) / 2 loses digits by cancellation for z < 0. With p its value at |z|, it equals max(z, 0) +
+# 1 / p, which loses none.
 def _squareplus(z: Array, a: Array, s: tuple[Array, ...]) -> None:
     p, magnitude = s
     np.multiply(z, z, out=p)
@@ -683,7 +685,8 @@ def _hard_swish(z: Array, a: Array, s: tuple[Array, ...]) -> None:
 
 
 def _hard_swish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
-    # (2z + 3) / 6 for |z| < 3, and 0 or 1 on either side: a step at -3 and one at 3.
+    # The derivative is (2z + 3) / 6 for |z| < 3, 0 for smaller z and 1 for larger z. It jumps at -3 and at
+    # 3.
     inside, line = s
     np.clip(z, -3, 3, out=line)
     np.abs(line, out=inside)
@@ -710,7 +713,8 @@ HARD_SWISH = Activation(
     numpy_derivative=_hard_swish_derivative,
 )
 
-# Not elementwise: its kernels are softmax.cu and softmax.py, and only an output layer may use it.
+# Softmax is not elementwise: its kernels are softmax.cu and softmax.py, and only an output layer may use
+# it.
 SOFTMAX = Activation(
     name="softmax",
     formula="exp(z_j) / Σ_k exp(z_k)",

@@ -1,4 +1,4 @@
-"""Sums of arrays, and the step counters: compiled for the CPU; CuPy and NumPy have functions for them."""
+"""Sums of arrays, and the step counters, compiled for the CPU. CuPy and NumPy have functions for both."""
 
 from __future__ import annotations
 

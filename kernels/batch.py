@@ -1,6 +1,6 @@
-"""What brings a batch in: gathered rows, one-hot targets, normalised weights.
+"""Kernels that prepare a batch: gather its rows, make one-hot targets, normalise weights.
 
-Each in three forms, as in bias_activate.py.
+Each kernel has the three forms that bias_activate.py describes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 
-# out = scale source[rows] + shift, where the rows are those of the step that the counters tell: from
-# counters[1] * stride + first on, through `order` where there is one.
+# out = scale source[rows] + shift. The rows are those of the current step: they begin at
+# counters[1] * stride + first. If there is an `order`, these are positions in it, and it holds the rows.
 
 
 def gather_cuda(
@@ -43,9 +43,10 @@ def gather_cuda(
     scale: float,
     shift: float,
 ) -> Bound:
-    """Bind out, (rows, columns) or (rows,), by gather.cu; `rows` has the fields of `gpubp.backends.Rows`.
+    """Bind out, (rows, columns) or (rows,), by gather.cu; `rows` is a `gpubp.backends.Rows`.
 
-    What is bound is the place of the rows: a call that is kept does not keep users' data.
+    The call holds the address of the source, not the array, so a captured step does not keep users' data
+    alive.
     """
     given = getattr(rows, field)
     source = given.astype(np.float32) if given.dtype == np.float16 else given
@@ -61,7 +62,7 @@ def gather_cuda(
 def gather_numpy(
     rows: Any, field: str, counters: Array, first: int, out: Array, scale: float, shift: float
 ) -> Bound:
-    """Bind the twin of `gather_cuda`; `rows` has the fields of `gpubp.backends.Rows`."""
+    """Bind the twin of `gather_cuda`; `rows` is a `gpubp.backends.Rows`."""
     count = len(out)
     staging: dict[Any, Array] = {}
 
@@ -89,7 +90,7 @@ def gather_numpy(
 def gather_cpu(
     source: Source, counters: Array, first: int, out: Array, scale: float, shift: float
 ) -> Call | None:
-    """Bind out, (rows, columns) or (rows,), by batch.cpp; `source` says where the rows are."""
+    """Bind out, (rows, columns) or (rows,), by batch.cpp; `source` holds the addresses of the rows."""
     rows, columns = len(out), out.size // len(out)
     place = source.slots, counters, first, out, rows, columns
     if out.dtype == np.int64:
@@ -97,18 +98,18 @@ def gather_cpu(
     return bind("gather", out.dtype, *place, float(scale), float(shift))
 
 
-# weights / Σ weights, in float64: the sum, and its inverse, need not fit a smaller type.
+# weights / Σ weights, in float64: the sum or its inverse may not fit a smaller type.
 
 
 def normalize_cuda(cupy: Any, total: Array, weights: Array) -> Bound:
-    """Bind weights ← weights / total, total a float64 array of one element."""
+    """Bind weights ← weights / total, where total is a float64 array of one element."""
     operation = "w = total[0] != 0 ? T(w / total[0]) : T(0);"
     kernel = launch.elementwise(cupy, "raw float64 total", "T w", operation, "normalize")
     return partial(kernel, total, weights)
 
 
 def normalize_numpy(weights: Array) -> Bound:
-    """Bind the twin of `normalize_cuda`, and the sum."""
+    """Bind the twin of `normalize_cuda`, which computes the total too."""
     wide = np.empty(weights.shape, np.float64)
 
     def run() -> None:
@@ -125,17 +126,18 @@ def normalize_cpu(weights: Array) -> Call | None:
     return bind("normalize", weights.dtype, weights, len(weights))
 
 
-# Labels become rows: `high` at the label, `low` elsewhere (1 and 0, or softened by label smoothing).
+# A label becomes a row with `high` in the label's column and `low` elsewhere. These are 1 and 0 without
+# label smoothing.
 
 
 def one_hot_cuda(cupy: Any, labels: Array, y: Array, low: float, high: float) -> Bound:
-    """Bind y, (rows, columns), by one_hot.cu; labels, (rows,), are int64."""
+    """Bind y, (rows, columns), by one_hot.cu; labels has shape (rows,) and is int64."""
     kernel = launch.by_rows(cupy, "one_hot", y.shape, (y,), T=launch.c_type(y))
     return kernel(labels, np.float64(low), np.float64(high), y)
 
 
 def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
-    """Bind y[i] = `low` but for `high` at column labels[i]."""
+    """Bind y[i, j] = `high` where j is labels[i], else `low`."""
     rows, columns = y.shape
     first = np.arange(rows, dtype=np.intp) * columns
     position = np.empty(rows, np.intp)
@@ -150,5 +152,5 @@ def one_hot_numpy(labels: Array, y: Array, low: float, high: float) -> Bound:
 
 
 def one_hot_cpu(labels: Array, y: Array, low: float, high: float) -> Call | None:
-    """Bind y[i] = `low` but for `high` at column labels[i], by batch.cpp."""
+    """Bind y[i, j] = `high` where j is labels[i], else `low`, by batch.cpp."""
     return bind("one_hot", y.dtype, labels, y, *y.shape, float(low), float(high))

@@ -1,9 +1,10 @@
 """a = σ(z + b), the second half of a layer's forward pass.
 
-Each operation of this folder has three forms that compute the same: `*_cuda(cupy, ...)` binds the CUDA
-kernel to its arrays, `*_numpy(..., scratch)` the NumPy twin, on blocks that fit a cache (blocks.py), and
-`*_cpu(...)` the kernel compiled for the CPU; the last is None where there is none. What is bound is a call
-without arguments. Arrays are C-contiguous; a batch has shape (rows, n).
+Each operation of this folder has three forms with the same result. `*_cuda(cupy, ...)` binds the CUDA
+kernel to its arrays. `*_numpy(..., scratch)` binds the NumPy twin, which works on blocks that fit a cache
+(blocks.py). `*_cpu(...)` binds the kernel compiled for the CPU, or returns None if there is no such kernel.
+To bind is to make a function without arguments, which runs the kernel. Arrays are C-contiguous; a batch has
+shape (rows, n).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def bias_activate_cuda(
     a: Array,
     keep_z: bool = True,
 ) -> Bound:
-    """Bind a = σ(z + b), by bias_activate.cu; `z` keeps z + b if it is asked to and `a` is not `z`."""
+    """Bind a = σ(z + b), by bias_activate.cu; z + b is written to `z` if `keep_z` and `a` is not `z`."""
     types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
     text = activation.activation_text
     kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
@@ -41,7 +42,7 @@ def bias_activate_cuda(
 def bias_activate_numpy(
     activation: Activation, z: Array, biases: Array | None, a: Array, scratch: Scratch
 ) -> Bound:
-    """Bind a = σ(z + b); `z` keeps z + b unless `a` is `z`."""
+    """Bind a = σ(z + b); z + b is written to `z` unless `a` is `z`."""
     function, parameters = activation.numpy, activation.parameters
     assert function is not None
     blocks = []
@@ -62,7 +63,7 @@ def bias_activate_numpy(
 def bias_activate_cpu(
     activation: Activation, z: Array, biases: Array | None, a: Array
 ) -> Call | None:
-    """Bind a = σ(z + b), by activation.cpp; `z` keeps z + b unless `a` is `z`."""
+    """Bind a = σ(z + b), by activation.cpp; z + b is written to `z` unless `a` is `z`."""
     if not (activation.has_cuda and activation.has_cuda_derivative):
         return None
     text = activation.activation_text + activation.derivative_text + text_of("activation.cpp")

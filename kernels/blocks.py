@@ -1,8 +1,8 @@
 """Cache-sized blocks for the NumPy twins.
 
-A twin makes several passes over its arrays; done a block at a time, all but the first find their
-data in the cache. A twin is bound to its arrays once, which cuts the blocks and takes the scratch, and
-returns a function of no arguments that runs it and allocates nothing.
+A twin makes several passes over its arrays. It makes all passes over one block before it begins the next
+block, because all passes but the first then find their data in the cache. To bind a twin cuts the blocks
+and takes the scratch memory. The bound call allocates nothing.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["BLOCK", "Scratch", "flat_blocks", "row_blocks"]
 
 
 BLOCK = 65536
-"""Elements in a block: 64 KiB of float32; with its scratch it fits a second-level cache with room left
-over, and is long enough for the call of a ufunc (about 0.5 µs) to cost under a tenth of its work."""
+"""Elements of a block: 256 KiB of float32. A block and its scratch fit a second-level cache. A block is
+long enough for the call of a ufunc (about 0.5 µs) to cost under a tenth of its work."""
 
 
 class Scratch:
-    """Memory that kernels running one after another share; each may ask for the same bytes anew."""
+    """Scratch memory for kernels that run one after another. All of them get the same bytes."""
 
     def __init__(self, dtype: Any) -> None:
         self._buffer = np.empty(0, dtype)
 
     def arrays(self, count: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """`count` disjoint arrays of `shape`, with whatever values they happen to hold."""
+        """Return `count` disjoint arrays of `shape`, not initialised."""
         size = int(np.prod(shape))
         if self._buffer.size < count * size:
             self._buffer = np.empty(count * size, self._buffer.dtype)
@@ -37,13 +37,13 @@ class Scratch:
 
 
 def flat_blocks(size: int) -> Iterator[slice]:
-    """Slices that cut `size` elements into blocks."""
+    """Cut `size` elements into blocks: yield their slices."""
     for start in range(0, size, BLOCK):
         yield slice(start, min(start + BLOCK, size))
 
 
 def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Slices of whole rows, each about one block."""
+    """Cut `rows` into slices of whole rows, each about one block."""
     step = max(1, BLOCK // max(columns, 1))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

@@ -1,13 +1,13 @@
 """Costs: formula, CUDA text and NumPy twin of each, side by side.
 
-A cost is a sum over outputs, C = Σ_j c(a_j, y_j), one number per example. `cuda` is the body of
-`T cost(T z, T a, T y)`, one output's term, and `cuda_derivative` that of `T derivative(T a, T y)`, its
-∂C/∂a. `numpy(z, a, y, c, s)` and `numpy_derivative(a, y, g, s)` are their twins, with `s` a tuple of two
-scratch arrays. Everything reads `a`, except where `canonical` names an activation: with that one in the
-output layer δ^L is a − y, and `canonical_cuda` and `canonical_numpy` compute the cost from z, where a
-would have lost its digits. (Softmax with cross-entropy does both in softmax.cu and softmax.py.)
+A cost is a sum over outputs, C = Σ_j c(a_j, y_j): one number for each example. `cuda` is the body of `T
+cost(T z, T a, T y)`, the term c of one output. `cuda_derivative` is the body of `T derivative(T a, T y)`,
+its derivative ∂c/∂a. `numpy(z, a, y, c, s)` and `numpy_derivative(a, y, g, s)` are the twins; `s` is a
+tuple of two scratch arrays. All of them read `a`. `canonical` may name an activation. With that activation
+in the output layer, δ^L is a - y, and `canonical_cuda` and `canonical_numpy` compute the cost from z, which
+keeps digits that a has lost. (For softmax with cross-entropy, softmax.cu and softmax.py compute both.)
 
-To add a cost is to add an entry here; nothing else changes.
+To add a cost, add an entry here. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["COSTS", "Cost"]
 
 Scratch = tuple[Array, ...]
 
-# Where a cost needs log(a), a is taken as no less than this, and as no closer to 1 than its type allows.
+# Costs with log(a) clamp a: to TINY at least, and to the largest number below 1 that the type has.
 TINY = 1e-30
 _CLAMP = f"""
     const T tiny = T({TINY});
@@ -42,26 +42,27 @@ class Cost:
     Attributes
     ----------
     name, formula : str
-        What it is called, and what it is.
+        The cost's name, and its formula as text.
     cuda, cuda_derivative : str
         Bodies of CUDA functions; "" for custom functions without text.
     numpy, numpy_derivative : callable
-        Their twins.
+        The NumPy twins of `cuda` and `cuda_derivative`.
     canonical : str
         The name of the activation with which δ^L is a - y, or "".
     canonical_cuda, canonical_numpy : str, callable
-        The cost from z, for that pair.
+        The cost computed from z, for use with the `canonical` activation.
     domain : tuple of float
-        Between which outputs it is defined.
+        Lower and upper bound of the outputs for which the cost is defined.
     targets : {"real", "class", "unit", "nonnegative"}
-        What y may hold: numbers; labels or rows of probabilities; numbers from 0 to 1; numbers from 0 on.
+        The values that y may have: any number; labels or rows of probabilities; numbers from 0 to 1;
+        numbers of at least 0.
     parameters : mapping of str to float
         Constants of the formula.
     label_smoothing : float
         ε, for classes: a target y becomes (1 - ε) y + ε / n_classes before any kernel reads it
         (Szegedy et al. 2016).
     function, function_derivative : callable or None
-        Custom functions instead of the formula.
+        The functions of a custom cost; None for a built-in one.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Cost:
 
     @property
     def has_cuda_derivative(self) -> bool:
-        """Whether ∂C/∂a has CUDA text; custom functions may have none."""
+        """Whether ∂C/∂a has CUDA text; a custom function may have none."""
         return bool(self.cuda_derivative)
 
     def __repr__(self) -> str:
@@ -107,33 +108,34 @@ class Cost:
         domain: tuple[float, float] = (-math.inf, math.inf),
         targets: Literal["real", "class", "unit", "nonnegative"] = "real",
     ) -> Cost:
-        """Make a custom cost, written once for both backends.
+        """Make a custom cost from two functions that serve both backends.
 
         Parameters
         ----------
         name : str
-            What it is called, in files too.
+            The cost's name, also in files. It must not be a built-in cost's name.
         function : callable
             (xp, a, y) -> the terms c(a_j, y_j), shaped like a; xp is the array namespace, numpy or cupy.
         derivative : callable
             (xp, a, y) -> ∂c/∂a, shaped like a.
-        cuda, cuda_derivative : str, optional
+        cuda, cuda_derivative : str, default ""
             Bodies of `T cost(T z, T a, T y)`, which must not use z, and of `T derivative(T a, T y)`. With
-            them one kernel runs in place of several, on the CPU too.
-        domain : tuple of float
-            Between which outputs the cost is defined.
-        targets : {"real", "class", "unit", "nonnegative"}
-            What y may hold.
+            both, one kernel replaces several, on the CPU too.
+        domain : tuple of float, default (-inf, inf)
+            Lower and upper bound of the outputs for which the cost is defined.
+        targets : {"real", "class", "unit", "nonnegative"}, default "real"
+            The values that y may have: any number; labels or rows of probabilities; numbers from 0 to 1;
+            numbers of at least 0.
 
         Returns
         -------
         Cost
-            To be given to a `Network`.
+            A cost for `Network`.
 
         Raises
         ------
         ValueError
-            The name is empty or a built-in cost's.
+            If the name is empty or a built-in cost's.
         """
         check_custom_name("cost", name, COSTS)
         return cls(
@@ -150,7 +152,7 @@ class Cost:
         )
 
 
-# Custom functions as NumPy twins; at module level, so that networks with them can be pickled.
+# Custom functions as NumPy twins. These two are at module level, because pickles need that.
 
 
 def _write(
@@ -273,7 +275,7 @@ BINARY_CROSS_ENTROPY = Cost(
 )
 
 
-# With d = min(max(a - y, -t), t) the cost is d (a - y - d/2) on both of its branches.
+# With d = min(max(a - y, -t), t), both branches of the cost are d (a - y - d/2).
 def _huber(z: Array, a: Array, y: Array, c: Array, s: Scratch, *, threshold: float) -> None:
     np.subtract(a, y, out=c)
     np.clip(c, -threshold, threshold, out=s[0])
@@ -396,7 +398,7 @@ def _quantile(z: Array, a: Array, y: Array, c: Array, s: Scratch, *, quantile: f
 
 
 def _quantile_derivative(a: Array, y: Array, g: Array, s: Scratch, *, quantile: float) -> None:
-    # sign(a - y) / 2 + (1/2 - quantile) away from a = y, and 0 there.
+    # The derivative is sign(a - y) / 2 + (1/2 - quantile) where a differs from y, and 0 where a = y.
     np.subtract(a, y, out=g)
     np.sign(g, out=g)
     np.abs(g, out=s[0])

@@ -1,10 +1,10 @@
 """Dropout without a stored mask: the mask is a function of (seed, step, layer, position).
 
-The generator is Philox4x64-10 (Salmon et al. 2011), counter-based, so that any element's random number
-can be computed alone: in the backward pass again, in another part of the batch, on another backend. The
-NumPy twin is NumPy's own `numpy.random.Philox`; the CUDA text follows its conventions: the first block
-comes from the counter plus one, and each 64-bit word gives two float32 numbers, low half first, each
-from its upper 24 bits.
+The generator is Philox4x64-10 (Salmon et al. 2011). It is counter-based: the random number of any element
+can be computed alone. So the backward pass, another part of the batch and another backend compute the same
+mask. The NumPy twin calls `numpy.random.Philox`, and the CUDA text follows its conventions. The first block
+comes from the counter plus one. Each 64-bit word gives two float32 numbers, the low half first; each number
+is made of the upper 24 bits of its half.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ ELEMENTS_PER_COUNTER = 8
 
 
 def keep_scale(rate: float) -> float:
-    """What is kept is multiplied by this; `rate` counts as float32, as the random numbers do."""
+    """The factor 1 / (1 - rate) of elements that are not dropped.
+
+    `rate` is rounded to float32 first, because the random numbers it is compared with are float32.
+    """
     return 1 / (1 - float(np.float32(rate)))
 
 
 def dropout_cuda(
     cupy: Any, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
 ) -> Bound:
-    """Bind out = x / (1 - rate) where the number of an element is at least `rate`, else 0, by dropout.cu.
+    """Bind out = x / (1 - rate) where an element's random number is at least `rate`, else 0, by dropout.cu.
 
     counters[0] is the step; `first` is the position of x's first element. `out` may be `x`.
     """

@@ -1,9 +1,9 @@
-"""Products of small matrices, each with what follows it in one launch, by matmul.cu.
+"""Products of small matrices, each fused with the operation after it, by matmul.cu.
 
-cuBLAS does large ones. Of small ones the launch is the cost: one kernel that multiplies, adds the bias
-and applies the activation is quicker than a matmul of cuBLAS and a kernel after it. The NumPy twins are
-`numpy.matmul` and the twins of what follows; the tests compare with them. On the CPU a product goes to
-BLAS, in steps.
+cuBLAS computes large products. The time of a small product is mostly that of its launch. One kernel that
+multiplies, adds the bias and applies the activation is therefore faster than cuBLAS and a second kernel.
+The NumPy twins are `numpy.matmul` and the twins of the fused operations; the tests compare with them. On
+the CPU BLAS computes a product, in steps.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ __all__ = [
 
 
 SMALL_WORK, LEAST_WIDTH, MOST_INNER = 2**27, 4, 8192
-"""The most multiply-adds of a small product, the fewest rows and columns of one, and its longest sums.
-cuBLAS has kernels for the thin and for those that nothing but arithmetic holds up; column_sums.cu keeps the
-digits of long sums."""
+"""Limits of a small product: the most multiply-adds, the fewest rows or columns, and the longest sums.
+cuBLAS is faster at thin products, and at large ones, whose time is that of the arithmetic. Longer sums are
+left to column_sums.cu, which loses fewer digits."""
 
 
 class Tiling(NamedTuple):
-    """The piece of a product that a block makes, and how.
+    """How a product is cut into pieces: a block computes one piece.
 
     Attributes
     ----------
     rows, columns : int
-        Of the piece.
+        The size of a piece.
     each_row, each_column : int
-        Rows and columns that a thread makes of it.
+        The rows and columns of the piece that one thread computes.
     step : int
-        How much of the inner dimension is done at once; half as much in float64.
+        The length of the inner dimension that a block loads at once; half of it in float64.
     """
 
     rows: int
@@ -58,7 +58,7 @@ class Tiling(NamedTuple):
     step: int
 
     def blocks(self, rows: int, columns: int) -> int:
-        """How many pieces a product of this size has."""
+        """Count the pieces of a product of this size."""
         return -(-rows // self.rows) * -(-columns // self.columns)
 
 
@@ -67,49 +67,50 @@ NARROW, NARROW_FORWARD, WIDE_FORWARD = (
     Tiling(32, 32, 4, 4, 64),
     Tiling(64, 64, 8, 4, 32),
 )
-"""Of several that were measured on an H100, the best for a layer's products. Both operands of the forward
-product lie with the inner dimension along memory; it gains by longer steps."""
+"""The best of several tilings measured on an H100, for a layer's products. In the forward product, the
+inner dimension of both operands is contiguous in memory; longer steps are faster there."""
 
 WIDE_BLOCKS = 128
-"""The pieces of a forward product are wide where there are so many of them."""
+"""A forward product gets wide pieces if it then has at least this many."""
 
 BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
-"""Fewer blocks than this leave a GPU idle: the inner dimension is cut into parts of at least so many, and
-into so many parts at most, since one block adds them up."""
+"""With fewer than BLOCKS blocks, parts of a GPU are idle. The inner dimension is then cut into parts, each
+at least LEAST_STEP long. There are MOST_PARTS parts at most, because one block adds them up."""
 
 ARRIVALS = 1024
-"""One for each piece of a product whose inner dimension is cut; such a product never has so many pieces."""
+"""The size of the arrays that count arrivals, one element for each piece of a product whose inner dimension
+is cut. Such a product always has fewer pieces."""
 
 KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
 
 
 class LaunchMemory(Protocol):
-    """Memory that a launch may use; a CUDA backend has it."""
+    """Memory that a launch may use; a CUDA backend provides it."""
 
     def temporary(self, size: int, dtype: Any) -> Array:
-        """Memory for one launch, and for its replays."""
+        """Return memory for one launch and for its replays."""
 
     def arrivals(self) -> Array:
-        """uint32, (ARRIVALS,), zero; no two launches that run at the same time have the same."""
+        """Return zeros, uint32, (ARRIVALS,); launches that may run at the same time get two arrays."""
 
 
 def is_small(rows: int, columns: int, inner: int) -> bool:
-    """Whether a product of these sizes is for `matmul_cuda` rather than cuBLAS."""
+    """Whether `matmul_cuda`, not cuBLAS, computes a product of this size."""
     thin = min(rows, columns) < LEAST_WIDTH < inner
-    fits = rows <= 32 * 65535  # as a grid can have blocks in its second dimension
+    fits = rows <= 32 * 65535  # a grid's second dimension has at most 65535 blocks
     short = inner <= MOST_INNER and rows * columns * inner <= SMALL_WORK
     return fits and short and not thin
 
 
 def tiling_of(rows: int, columns: int, forward: bool, double: bool) -> Tiling:
-    """How a product of this size is cut into pieces."""
+    """Choose how a product of this size is cut into pieces."""
     if not forward or double:  # wide pieces of float64 do not fit a block's memory
         return NARROW
     return WIDE_FORWARD if WIDE_FORWARD.blocks(rows, columns) >= WIDE_BLOCKS else NARROW_FORWARD
 
 
 def parts_of(tiling: Tiling, rows: int, columns: int, inner: int) -> int:
-    """Into how many parts the inner dimension is cut."""
+    """Choose the number of parts that the inner dimension is cut into."""
     blocks = tiling.blocks(rows, columns)
     return max(1, min(BLOCKS // blocks, inner // LEAST_STEP, MOST_PARTS))
 
@@ -139,7 +140,7 @@ def layer_forward_cuda(
     a: Array,
     memory: LaunchMemory,
 ) -> Bound:
-    """Bind a = σ(z), z = x wᵀ + b, which is kept in `z` unless that is None."""
+    """Bind a = σ(x wᵀ + b); x wᵀ + b is written to `z` unless `z` is None."""
     text = activation.activation_text
     return _bind(cupy, "FORWARD", text, x, weights, a, False, True, memory, z=z, biases=biases)
 
@@ -153,7 +154,7 @@ def layer_backward_cuda(
     out: Array,
     memory: LaunchMemory,
 ) -> Bound:
-    """Bind out = (δ w) ⊙ σ′, from `v`, the a or z that the derivative reads."""
+    """Bind out = (δ w) ⊙ σ′(v), where `v` is the a or z that the derivative reads."""
     text = activation.derivative_text
     return _bind(cupy, "BACKWARD", text, delta, weights, out, False, False, memory, v=v)
 
@@ -167,7 +168,7 @@ def layer_gradients_cuda(
     beta: float,
     memory: LaunchMemory,
 ) -> Bound:
-    """Bind weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
+    """Bind weights = δᵀ a + beta weights and biases = column sums of δ + beta biases."""
     options = True, False, memory, 1.0, beta
     return _bind(cupy, "GRADIENT", "", delta, a, weights, *options, biases=biases)
 
@@ -195,7 +196,7 @@ def _bind(
     tiling = tiling_of(rows, columns, transpose_b and not transpose_a, double)
     parts = parts_of(tiling, rows, columns, inner)
     length = tiling.step // 2 if double else tiling.step
-    # A part is a whole number of steps long, so that no load of several numbers runs over its end.
+    # A part is a whole number of steps long: no load of several numbers then crosses its end.
     step = -(-inner // (parts * length)) * length
     parts = -(-inner // step)
     moved = [array for array in (out, z, v) if array is not None]
@@ -252,8 +253,8 @@ def _constants(
 
 @cache
 def _kernel(cupy: Any, constants: str, text: str, **types: str) -> Any:
-    """The kernel, found without putting its text together: that takes longer than to launch it."""
-    for name in ("activation", "derivative"):  # the one that this kind does not ask for, or both
+    """Find the kernel by its parts, in a cache: to join its text takes longer than the launch."""
+    for name in ("activation", "derivative"):  # a kind uses one of them, or neither
         if f"{name}(" not in text:
             text += device_function(name, "x", "return x;")
     return launch.raw(cupy, "matmul.cu", "matmul", constants + text, **types)

@@ -1,4 +1,4 @@
-"""δ = product ⊙ σ′, the second half of the error propagation: in three forms, as in bias_activate.py."""
+"""δ = product ⊙ σ′, the second half of the error propagation, in the three forms of bias_activate.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 def multiply_by_derivative_cuda(
     cupy: Any, activation: Activation, v: Array, product: Array, delta: Array
 ) -> Bound:
-    """Bind delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is what the derivative reads."""
+    """Bind delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is the a or z that σ′ reads."""
     arrays = v, product, delta
     types = dict(zip("VPD", map(launch.operand_type, arrays), strict=True))
     text = activation.derivative_text

@@ -1,6 +1,7 @@
-"""δ^L = scale ∂C/∂a ⊙ σ′(z), or scale (a - y) for a canonical pair: in three forms, as in bias_activate.py.
+"""δ^L = scale ∂C/∂a ⊙ σ′(z), or scale (a - y) for a canonical pair, in the three forms of bias_activate.py.
 
-Softmax with a cost that is not its partner gets scale ∂C/∂a here, and its Jacobian product from softmax.py.
+For softmax with a cost other than cross-entropy, these kernels compute scale ∂C/∂a. softmax.py then
+multiplies it by the Jacobian.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ __all__ = ["output_delta_cpu", "output_delta_cuda", "output_delta_numpy"]
 def output_delta_cuda(
     cupy: Any, text: str, a: Array, y: Array, scale: Array, v: Array, delta: Array
 ) -> Bound:
-    """Bind δ^L by output_delta.cu around `text`, which is an `OutputHead`'s.
+    """Bind δ^L by output_delta.cu; `text` is CUDA text of an `OutputHead`.
 
-    `scale` has shape (rows,); `v` is what the activation's derivative reads.
+    `scale` has shape (rows,); `v` is the a or z that the activation's derivative reads.
     """
     arrays = a, y, v, delta
     kernel = launch.by_rows(cupy, "output_delta", a.shape, arrays, text, T=launch.c_type(a))

@@ -1,6 +1,6 @@
-"""The output layer's activation together with the cost: which way leads from z to δ^L and the cost.
+"""The output layer's activation together with the cost: how z becomes δ^L and the cost.
 
-The pair is looked at once, when a network is made. After that nobody compares names.
+This file decides it once, when a network is made. No other code compares the names of the pair.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class OutputHead:
     Attributes
     ----------
     is_canonical : bool
-        σ is the cost's canonical partner: δ^L is a - y, and the cost is computed from z, which keeps digits
-        that a has lost.
+        Whether σ is the cost's canonical partner. Then δ^L is a - y, and the cost is computed from z, which
+        keeps digits that a has lost.
     goes_by_rows : bool
-        σ is softmax: each output depends on every z of its row.
+        Whether σ is softmax, where each output depends on every z of its row.
     is_fused : bool
-        Softmax with cross-entropy: one kernel goes from z to δ^L and the cost, and nothing reads a.
+        Whether the pair is softmax with cross-entropy. Then one kernel computes δ^L and the cost from z,
+        and nothing reads a.
     needs_jacobian : bool
-        Softmax with another cost: the output delta is ∂C/∂a, then the softmax's Jacobian times it.
+        Whether the pair is softmax with another cost. Then δ^L is ∂C/∂a multiplied by softmax's Jacobian.
     """
 
     activation: Activation
@@ -60,7 +61,7 @@ class OutputHead:
 
     @cached_property
     def cost_text(self) -> str:
-        """CUDA text of `cost(z, a, y)`, one output's term of the cost; "" if the cost has no text."""
+        """CUDA text of `cost(z, a, y)`, the cost's term of one output; "" if the cost has no text."""
         canonical = self.cost.canonical_cuda if self.is_canonical else ""
         body = canonical or self.cost.cuda
         return body and device_function("cost", "z a y", body, self.cost.parameters)
@@ -69,7 +70,7 @@ class OutputHead:
     def delta_text(self) -> str:
         """CUDA text of `delta_of(a, y, scale, v)`, an element of the output delta; "" if there is none.
 
-        Before a Jacobian it is scale ∂C/∂a.
+        With `needs_jacobian` it is scale ∂C/∂a, which another kernel multiplies by the Jacobian.
         """
         if self.is_canonical:
             return device_function("delta_of", "a y scale v", "return (a - y) * scale;")
@@ -79,7 +80,7 @@ class OutputHead:
     def cost_derivative_text(self, with_activation: bool = False) -> str:
         """CUDA text of `delta_of(a, y, scale, v)` = scale ∂C/∂a; "" if there is none.
 
-        `with_activation` multiplies it by σ′ where that is elementwise.
+        With `with_activation` it is multiplied by σ′, if σ is elementwise.
         """
         if not self.cost.has_cuda_derivative:
             return ""

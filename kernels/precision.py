@@ -1,11 +1,11 @@
-"""What matmuls round their operands to: tf32, bfloat16 and float16, with float32 accumulation.
+"""Number formats that matmuls round their operands to: tf32, bfloat16 and float16.
 
-A product of two numbers of so few digits is exact in float32, so rounding the operands is all that tells
-such a matmul from one in float32. A GPU keeps the operands in `storage`; the NumPy twin keeps them in
-float32, rounded, and so computes the same.
+Sums are float32. The product of two numbers with so few digits is exact in float32. The rounding of the
+operands is therefore the only difference from a float32 matmul. A GPU stores the operands in the dtype
+`storage`. The NumPy twin stores the rounded operands in float32 and computes the same.
 
 Formats: NVIDIA, "NVIDIA A100 Tensor Core GPU Architecture" (2020), for tf32 and bfloat16; IEEE 754 for
-float16. All round to the nearest, ties to even. (Tensor cores may cut tf32 off instead, which doubles
+float16. All round to the nearest, ties to even. (Tensor cores may truncate to tf32 instead, which doubles
 `unit_roundoff`.)
 """
 
@@ -32,13 +32,13 @@ class Precision:
     Attributes
     ----------
     name : str
-        What it is called.
+        The format's name.
     digits : int
-        Significant binary digits, with the leading one; float32 has 24.
+        Number of significant binary digits, including the leading one; float32 has 24.
     storage : str
-        The NumPy dtype that a GPU keeps operands in; uint16 holds the bits of a bfloat16.
+        The NumPy dtype that a GPU stores operands in; uint16 holds the bits of a bfloat16.
     scaled : bool
-        Whether training multiplies the cost before the backward pass: numbers below 6e-5 lose digits.
+        Whether training scales the loss (scaling.py), because numbers below 6e-5 lose digits.
     """
 
     name: str
@@ -59,11 +59,11 @@ FLOAT16 = Precision("float16", 11, "float16", scaled=True)
 PRECISIONS: Mapping[str, Precision] = {p.name: p for p in (TF32, BFLOAT16, FLOAT16)}
 
 
-# out = values, rounded.
+# Conversion and rounding.
 
 
 def convert_cuda(cupy: Any, values: Array, out: Array) -> Bound:
-    """Bind out, an operand's storage or float32, = values, which is the other or the same."""
+    """Bind out = values, by convert.cu; each may be float32 or an operand's storage dtype."""
     columns = math.gcd(out.size, 1024)
     shape = out.size // columns, columns
     types = {"S": launch.operand_type(values), "T": launch.operand_type(out)}
@@ -81,7 +81,7 @@ def _round_to_half(parts: list[Array]) -> Bound:
     half = np.empty(max((part.size for part in parts), default=0), np.float16)
 
     def run() -> None:
-        # What is too large becomes infinite; a GPU does not warn of it either.
+        # A number that is too large becomes infinite, without a warning, as on a GPU.
         with np.errstate(over="ignore"):
             for part in parts:
                 np.copyto(half[: part.size], part, casting="same_kind")
@@ -91,7 +91,7 @@ def _round_to_half(parts: list[Array]) -> Bound:
 
 
 def _round(precision: Precision, parts: list[Array], scratch: Scratch) -> Bound:
-    """Of a float32, the exponent stays and the last digits go."""
+    """Bind the rounding of float32 numbers to fewer digits, with the same range of exponents."""
     dropped = 24 - precision.digits
     place, one = np.uint32(dropped), np.uint32(1)
     below_half, kept = np.uint32(2 ** (dropped - 1) - 1), np.uint32(2**32 - 2**dropped)
@@ -100,12 +100,13 @@ def _round(precision: Precision, parts: list[Array], scratch: Scratch) -> Bound:
     def run() -> None:
         for numbers, bits, s in blocks:
             rounded = s.view(np.uint32)
-            # Just under half of the last place is added, and one more where that place is odd.
+            # To round half to even: add just under half of the last place, plus one bit if that place is
+            # odd.
             np.right_shift(bits, place, out=rounded)
             np.bitwise_and(rounded, one, out=rounded)
             np.add(rounded, below_half, out=rounded)
             np.add(bits, rounded, out=rounded)
-            # A NaN is left alone: with all of its digits set it would become a zero.
+            # NaNs are not changed: the addition would turn a NaN whose digits are all set into a zero.
             np.bitwise_and(rounded, kept, out=bits, where=np.equal(numbers, numbers))
 
     return run

@@ -1,4 +1,4 @@
-"""The cost of each row, Σ_j c(a_j, y_j): in three forms, as in bias_activate.py."""
+"""The cost of each row, Σ_j c(a_j, y_j), in the three forms of bias_activate.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["row_costs_cpu", "row_costs_cuda", "row_costs_numpy"]
 
 
 def row_costs_cuda(cupy: Any, head: OutputHead, z: Array, a: Array, y: Array, out: Array) -> Bound:
-    """Bind out, (rows,) = the cost of each row, by row_costs.cu."""
+    """Bind out = the cost of each row, (rows,), by row_costs.cu."""
     kernel = launch.raw(cupy, "row_costs.cu", "row_costs", head.cost_text, T=launch.c_type(a))
     return by_warps(kernel, a.shape, z, a, y, out)
 
@@ -44,7 +44,7 @@ def row_costs_numpy(
 
 
 def row_costs_cpu(head: OutputHead, z: Array, a: Array, y: Array, out: Array) -> Call | None:
-    """Bind out, (rows,) = the cost of each row, by row_costs.cpp."""
+    """Bind out = the cost of each row, (rows,), by row_costs.cpp."""
     if not head.cost_text:
         return None
     text = head.cost_text + text_of("row_costs.cpp")

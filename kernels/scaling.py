@@ -1,11 +1,12 @@
 """Loss scaling for float16, entirely on the device.
 
-float16 has no digits left below 6e-8. The backward pass is linear in its output delta, so that is
-multiplied by a large number, and the gradient, in float32, divided by it. A number too large makes the
-gradient overflow: such a step changes nothing, and the scale is halved; after many steps without, it is
-doubled (Micikevicius et al. 2018, "Mixed Precision Training"). Powers of two lose no digits.
+float16 has no numbers between 0 and 6e-8. So the output delta is multiplied by a large number, the loss
+scale. The backward pass is linear in the output delta, and the gradient, in float32, is divided by the
+scale again. A scale that is too large makes the gradient overflow. An overflowing step changes no
+parameter, and the scale is halved. After many steps without overflow the scale is doubled (Micikevicius et
+al. 2018, "Mixed Precision Training"). All scales are powers of two, which lose no digits.
 
-The loss scale is a float64 array (3,): the scale, its inverse, and the steps since it changed.
+The loss scale is a float64 array of shape (3,): the scale, its inverse, and the steps since it changed.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ __all__ = [
 
 
 FIRST, LARGEST, STEPS = 2.0**16, 2.0**24, 2000
-"""The scale to begin with, where it stops growing, and the steps after which it grows."""
+"""The first scale, the largest scale, and the number of steps without overflow after which it doubles."""
 
 LEAST = 2.0**-64
-"""Where it stops shrinking, long after training has been told of as diverged."""
+"""The smallest scale. Training is reported as diverged long before it is reached."""
 
 
 def fresh_loss_scale(scale: float = FIRST) -> Any:
-    """A loss scale before the first step, as a NumPy array."""
+    """Make the loss scale of a first step, as a NumPy array."""
     return np.array([scale, 1 / scale, 0.0])
 
 
 def adapt_loss_scale_cuda(cupy: Any, loss_scale: Array, squared_norm: Array) -> Bound:
-    """Bind: adapt the loss scale to a gradient of this squared norm, by adapt_loss_scale.cu."""
+    """Bind the change of the loss scale after a gradient of this squared norm, by adapt_loss_scale.cu."""
     kernel = launch.raw(cupy, "adapt_loss_scale.cu", "adapt_loss_scale")
     limits = np.float64(STEPS), np.float64(LEAST), np.float64(LARGEST)
     return partial(kernel, (1,), (1,), (loss_scale, squared_norm, *limits))
@@ -63,7 +64,7 @@ def adapt_loss_scale_numpy(loss_scale: Array, squared_norm: Array) -> Bound:
     return run
 
 
-# out = factor values, the factor read from an array when the step runs.
+# out = factor values. The factor is read from an array when the step runs.
 
 
 def multiply_cuda(cupy: Any, values: Array, factor: Array, out: Array) -> Bound:

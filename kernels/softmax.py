@@ -1,7 +1,7 @@
-"""Softmax, its Jacobian, and softmax with cross-entropy in one: in three forms, as in bias_activate.py.
+"""Softmax, its Jacobian, and softmax fused with cross-entropy, in the three forms of bias_activate.py.
 
-The twins work on transposed blocks, (columns, rows): a row-wise maximum or sum is then a few passes
-along memory instead of a short loop for every row.
+The twins work on transposed blocks, (columns, rows). The maximum or sum of each row then takes a few passes
+along memory, instead of a short loop for every row.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 
-WARPS = 8  # rows, and so warps, of a block
+WARPS = 8  # of a block; each computes a row
 
 
 def by_warps(kernel: Any, shape: tuple[int, int], *arrays: Any) -> Bound:
-    """Bind a kernel that gives a warp to each row; its last arguments are the rows and the columns."""
+    """Bind a kernel that uses one warp for each row; its last arguments are the rows and the columns."""
     rows, columns = shape
     arguments = *arrays, np.int32(rows), np.int32(columns)
     return partial(kernel, (-(-rows // WARPS),), (32, WARPS), arguments)
@@ -47,7 +47,7 @@ def softmax_cuda(cupy: Any, z: Array, a: Array) -> Bound:
 def softmax_cross_entropy_cuda(
     cupy: Any, z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
 ) -> Bound:
-    """Bind delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); either may be None."""
+    """Bind delta = (softmax(z) - y) scale and costs = -Σ y log softmax(z); one may be None."""
     kernel = launch.raw(
         cupy, "softmax_cross_entropy.cu", "softmax_cross_entropy", T=launch.c_type(z)
     )
@@ -70,7 +70,7 @@ def softmax_jacobian_cuda(cupy: Any, a: Array, delta: Array) -> Bound:
 
 
 def _transposed_blocks(shape: tuple[int, int], scratch: Scratch, count: int) -> list[Any]:
-    """For each block of rows: its slice, `count` (columns, rows) arrays and three (rows,) vectors."""
+    """Return for each block of rows its slice, `count` (columns, rows) arrays, three (rows,) vectors."""
     blocks = []
     for rows in row_blocks(*shape):
         height = rows.stop - rows.start
@@ -82,7 +82,7 @@ def _transposed_blocks(shape: tuple[int, int], scratch: Scratch, count: int) -> 
 
 
 def _exponentials(z: Array, e: Array, largest: Array, total: Array) -> None:
-    """z ← z - m and e = exp(z - m), total = Σ e, for transposed z; `e` may be `z`."""
+    """Compute z ← z - m, e = exp(z) and total = Σ e for transposed z, m the largest z; `e` may be `z`."""
     np.maximum.reduce(z, axis=0, out=largest)
     np.subtract(z, largest, out=z)
     np.exp(z, out=e)
@@ -168,5 +168,5 @@ def softmax_cpu(z: Array, a: Array) -> Call | None:
 def softmax_cross_entropy_cpu(
     z: Array, y: Array, scale: Array, delta: Array | None, costs: Array | None
 ) -> Call | None:
-    """Bind δ^L and the costs of softmax with cross-entropy, by softmax.cpp; either may be None."""
+    """Bind δ^L and the costs of softmax with cross-entropy, by softmax.cpp; one may be None."""
     return bind("softmax_cross_entropy", z.dtype, z, y, scale, delta, costs, *z.shape)

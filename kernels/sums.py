@@ -1,7 +1,8 @@
-"""Sums over rows and over everything: in three forms, as in bias_activate.py.
+"""Column sums, and weighted sums of all elements, in the three forms of bias_activate.py.
 
-Both keep their digits over a million rows of float32: few terms are added in the array's own type, and
-their sums in float64. Each is one launch: where blocks share a sum, the last of them adds what all found.
+Both keep their digits over a million rows of float32: they add a few terms in the array's type, and add
+these sums in float64. Each sum takes one launch. If several blocks share a sum, the last block to arrive
+adds the parts.
 """
 
 from __future__ import annotations
@@ -30,29 +31,30 @@ __all__ = [
 
 
 PRODUCT_ROWS = 1024
-"""Rows whose column sums one product with a row of ones adds up, in the twin."""
+"""The twin computes column sums as a product with a row of ones, this many rows at a time."""
 
 THREADS = 512
-"""Of a block."""
+"""The threads of a block."""
 
 BLOCKS = 264
-"""The most blocks that share sums: two for each of an H100's 132 multiprocessors. ARRIVALS are more."""
+"""The most blocks that share sums: two for each of an H100's 132 multiprocessors. ARRIVALS is larger."""
 
 TILES = 128
-"""Fewer blocks than this leave an H100 idle: a block then takes fewer columns, at least 32 bytes."""
+"""With fewer blocks than this, parts of an H100 are idle. A block then takes fewer columns, at least 32
+bytes of them."""
 
 CHUNK_ROWS, PART_ROWS = 4096, 256
-"""The most rows whose column sums one block adds up, where there are others to share them with; and about
-how many each takes of those that are shared. To share takes a microsecond or two."""
+"""Blocks share the rows of a column sum if there are more than CHUNK_ROWS rows and fewer than BLOCKS
+blocks. Each then takes about PART_ROWS rows. Sharing costs one or two microseconds."""
 
 SEGMENT, PART = 8192, 2048
-"""The most terms of a weighted sum that one block adds up, and about how many each takes of more."""
+"""Blocks share a weighted sum of more than SEGMENT terms. Each then takes about PART terms."""
 
 
 def column_sums_cuda(
     cupy: Any, values: Array, out: Array, beta: float, memory: LaunchMemory
 ) -> Bound:
-    """Bind out, (columns,) = Σ over rows of values, (rows, columns), + beta out."""
+    """Bind out = the column sums of values + beta out, for out (columns,) and values (rows, columns)."""
     rows, columns = values.shape
     tile = 32
     while tile * values.itemsize > 32 and -(-columns // tile) < TILES:
@@ -77,14 +79,14 @@ def column_sums_cuda(
 
 @cache
 def _constants(**values: int) -> str:
-    """What both kernels share, and their constants."""
+    """Join the text that both kernels use and the constants of one."""
     lines = (f"constexpr int {name} = {int(value)};\n" for name, value in values.items())
     threads = f"constexpr int THREADS = {THREADS};\n"
     return text_of("arrive.cuh") + threads + text_of("sums.cuh") + "".join(lines)
 
 
 def _left_sums(memory: LaunchMemory, size: int, shares: bool) -> tuple[Any, Any]:
-    """What blocks leave their sums in, and count with, where they share one."""
+    """Return memory for the parts of a shared sum and for the arrivals of its blocks, else null."""
     if not shares:
         return np.uintp(0), np.uintp(0)
     return memory.temporary(size, np.float64), memory.arrivals()
@@ -95,7 +97,7 @@ def column_sums_numpy(
 ) -> Bound:
     """Bind the twin of `column_sums_cuda`.
 
-    `row_of_sums(v, out, beta)` binds out = 1ᵀ v + beta out: a matmul is the fastest way.
+    `row_of_sums(v, out, beta)` binds out = 1ᵀ v + beta out, as a matmul, which is the fastest way.
     """
     rows, columns = values.shape
     if rows <= PRODUCT_ROWS:
@@ -122,7 +124,7 @@ def column_sums_numpy(
 
 
 def column_sums_cpu(values: Array, out: Array, beta: float) -> Call | None:
-    """Bind out, (columns,) = Σ over rows + beta out, by sums.cpp."""
+    """Bind out = the column sums of values + beta out, by sums.cpp."""
     total = np.empty(values.shape[1], np.float64)
     return bind("column_sums", values.dtype, values, out, float(beta), *values.shape, total)
 
@@ -137,9 +139,10 @@ def weighted_sum_cuda(
     memory: LaunchMemory,
     squares: bool = False,
 ) -> Bound:
-    """Bind out[slot[0]] (+)= Σ weights values in float64.
+    """Bind out[slot[0]] = Σ weights values, in float64; with `add`, the sum is added to out[slot[0]].
 
-    Without weights it is Σ values, or with `squares` Σ values². With weights, `squares` has no meaning.
+    Without weights it is Σ values, or Σ values² if `squares`. With weights, `squares` has no effect.
+    Without a slot the element is out[0].
     """
     size = launch.vector_size((values,) if weights is None else (values, weights))
     text = _constants(WEIGHTED=weights is not None, SQUARES=squares)
@@ -160,7 +163,7 @@ def weighted_sum_cuda(
 def weighted_sum_numpy(
     values: Array, weights: Array | None, out: Array, slot: Array | None = None, add: bool = False
 ) -> Bound:
-    """Bind the twin of `weighted_sum_cuda`."""
+    """Bind the twin of `weighted_sum_cuda`; without weights it is Σ values²."""
     values = values.reshape(-1)
     weights = values if weights is None else weights.reshape(-1)
     pairs = [(values[part], weights[part]) for part in flat_blocks(values.size)]
@@ -182,5 +185,5 @@ def weighted_sum_numpy(
 def weighted_sum_cpu(
     values: Array, weights: Array | None, out: Array, slot: Array | None, add: bool
 ) -> Call | None:
-    """Bind out[slot[0]] (+)= Σ weights values, by sums.cpp; without weights Σ values²."""
+    """Bind the same as `weighted_sum_numpy`, by sums.cpp."""
     return bind("weighted_sum", values.dtype, values, weights, out, slot, values.size, add)

@@ -1,4 +1,4 @@
-"""The types that every module speaks of."""
+"""Type aliases that all modules use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 __all__ = ["Array", "Bound"]
 
 Array: TypeAlias = Any
-"""A NumPy or CuPy array. CuPy's follow NumPy's interface, but share no class with them."""
+"""A NumPy or CuPy array. CuPy's arrays follow NumPy's interface, but share no base class with NumPy's."""
 
 Bound: TypeAlias = Callable[[], None]
-"""A kernel bound to its arrays: a call without arguments, which may be made again and again."""
+"""A kernel bound to its arrays: a function without arguments. It may be called any number of times."""

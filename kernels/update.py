@@ -1,6 +1,6 @@
-"""An optimizer's step over the flat parameter array, in one pass.
+"""An optimizer's update of the flat parameter array, in one pass.
 
-In three forms, as in bias_activate.py.
+It has the three forms that bias_activate.py describes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .updates import ParameterArrays, StepVariables, Update, UpdateOptions, Upda
 __all__ = ["update_cpu", "update_cuda", "update_numpy"]
 
 MOST_STATES, MOST_HYPERPARAMETERS = 2, 3
-"""What update.cu and update.cpp have room for."""
+"""The most state arrays and hyperparameters that update.cu and update.cpp take."""
 
 THREADS = 128
-"""Of a block: few, so that the parameters of a small network keep many multiprocessors busy."""
+"""The threads of a block. They are few, so that a small network's parameters use many multiprocessors."""
 
 
 @cache
 def _kernel(cupy: Any, update: Update, size: int, c_type: str) -> Any:
-    """The kernel whose threads have `size` elements each."""
+    """Build the kernel whose threads update `size` elements each."""
     text = text_of("update.cuh") + update.apply_text
     return launch.by_vectors(cupy, "update", size, text, T=c_type)
 
@@ -70,7 +70,7 @@ def _prepare(
     norm: float,
     rate: float,
 ) -> Array:
-    """The gradient that the update sees: `g` itself where nothing changes it, else a copy in s[2]."""
+    """Decay `theta`; return the clipped and penalised gradient, in s[2], or `g` if it is not changed."""
     if options.changes_gradient:
         scale = options.clip_norm / norm if norm > options.clip_norm else 1.0
         np.multiply(g, scale, out=s[2])
@@ -92,7 +92,7 @@ def _prepare(
 def update_numpy(
     rule: UpdateRule, parameters: ParameterArrays, step: StepVariables, scratch: Scratch
 ) -> Bound:
-    """Bind the twin of `update_cuda`: block after block, every pass of the update on each."""
+    """Bind the twin of `update_cuda`. It makes all passes of the update over one block, then the next."""
     theta, gradient, state, n_weights = parameters
     rates, counters, squared_norm = step
     update, options, hyperparameters = rule.update, rule.options, rule.hyperparameters
@@ -121,8 +121,8 @@ def update_numpy(
 def update_cpu(rule: UpdateRule, parameters: ParameterArrays, step: StepVariables) -> Call | None:
     """Bind the update of the parameters and the state, by update.cpp.
 
-    What the rule does not use (clipping, penalties) is compiled away, so that the loop over the parameters
-    stays one that the compiler can vectorise.
+    If the rule has no clipping, penalty or decay, their code is left out, and the compiler can vectorise
+    the loop over the parameters.
     """
     theta, gradient, state, n_weights = parameters
     options, plain = rule.options, rule.options == UpdateOptions()

@@ -1,20 +1,21 @@
 """Optimizer updates: formula, CUDA text and NumPy twin of each, side by side.
 
-One kernel goes over the flat parameter array once (update.py). `cuda` are statements on `T theta`, `T g`
-(the gradient), the state by its names, `learning_rate`, `factor1`, `factor2` and the entry's
-hyperparameters, as T and, with a trailing underscore, as float64 (in float32, 1 - 0.999 has lost two of
-its seven digits); `numpy(theta, g, state, s, learning_rate, factor1, factor2, **hyperparameters)` is its
-twin on one block, with `s` a tuple of two scratch arrays and `g` not to be written.
+One kernel goes over the flat parameter array once (update.py). `cuda` holds the statements for one element.
+They use `T theta`, `T g` (the gradient), the state by its names, `learning_rate`, `factor1`, `factor2` and
+the entry's hyperparameters. Each hyperparameter is there as T and, with a trailing underscore, as float64,
+because in float32 1 - 0.999 has lost two of its seven digits. The twin `numpy(theta, g, state, s,
+learning_rate, factor1, factor2, **hyperparameters)` updates one block. `s` is a tuple of two scratch
+arrays. The twin must not write to `g`.
 
-What every update shares comes first: the gradient is clipped (by the global norm, then by value) and gets
-the derivative of the penalties, and decoupled decay shrinks the weights. Penalties and decay leave biases
-alone: weights are the first `n_weights` elements.
+Before these statements every update does the same. It clips the gradient, by the global norm and then by
+value. It adds the derivative of the penalties to the gradient. Decoupled decay shrinks the weights.
+Penalties and decay do not change biases: weights are the first `n_weights` elements.
 
-What changes from step to step is read from a device array, row counters[1] of `rates`, (steps, 3): the
-learning rate, and the two numbers that the entry's `factors` makes of it and the step. They are made on
-the host, in float64, so that an element of the parameters costs none of it.
+The numbers that change from step to step are read from a device array: row counters[1] of `rates`, which
+has shape (steps, 3). A row holds the learning rate and two numbers that the entry's `factors` computes from
+the learning rate and the step. The host computes all rows in float64, once for all parameters.
 
-To add an update is to add an entry here, and an optimizer that runs it.
+To add an update, add an entry here and an optimizer that uses it.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ class Update:
     Attributes
     ----------
     name, formula : str
-        What it is called, and what it does.
+        The update's name, and its formula as text.
     state : tuple of str
-        Names of its arrays, shaped like the parameters; two at most.
+        Names of the state arrays, which are shaped like the parameters; two at most.
     hyperparameters : tuple of str
-        Names of its numbers; three at most.
+        Names of the hyperparameters; three at most.
     cuda : str
-        Its statements in CUDA.
+        CUDA statements that update one element.
     numpy : callable
-        Its twin.
+        The NumPy twin of `cuda`.
     factors : callable
         (learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1.
     """
@@ -68,7 +69,7 @@ class Update:
 
     @cached_property
     def apply_text(self) -> str:
-        """CUDA text of the function `apply`, the update of one element, around `cuda`."""
+        """CUDA text of the function `apply`, which updates one element with the statements of `cuda`."""
         states = "".join(f"T& {name} = state{k}; " for k, name in enumerate(self.state))
         numbers = "".join(
             f"const double {name}_ = hyperparameters[{k}]; const T {name} = T({name}_); "
@@ -91,18 +92,18 @@ class Update:
 
 @dataclass(frozen=True)
 class UpdateOptions:
-    """What every update can do to the gradient and the weights; the defaults do nothing.
+    """Options that every update has; the defaults change nothing.
 
     Attributes
     ----------
     l1, l2 : float
-        Penalties, l1 Σ|w| + ½ l2 Σ w².
+        Factors of the penalty l1 Σ|w| + ½ l2 Σ w².
     weight_decay : float
-        Decoupled decay: w ← w - η weight_decay w.
+        Factor of the decoupled decay w ← w - η weight_decay w.
     clip_norm, clip_value : float
-        The longest gradient, and the largest of its elements.
+        The largest norm of the gradient, and the largest absolute value of its elements.
     skips : bool
-        Whether a gradient whose squared norm is not finite changes nothing.
+        Whether a step is skipped if the gradient's squared norm is not finite.
     """
 
     l1: float = 0.0
@@ -114,20 +115,20 @@ class UpdateOptions:
 
     @property
     def changes_gradient(self) -> bool:
-        """Whether the update sees another gradient than backpropagation gave."""
+        """Whether the update clips the gradient or adds penalties to it."""
         return self.l1 > 0 or self.l2 > 0 or min(self.clip_norm, self.clip_value) < float("inf")
 
 
 @dataclass(frozen=True, eq=False)
 class UpdateRule:
-    """An update with its hyperparameters and options: all that does not change from step to step.
+    """An update with its hyperparameters and options, which are the same in all steps.
 
     Attributes
     ----------
     update : Update
-        The table's entry.
+        The entry of `UPDATES`.
     hyperparameters : mapping of str to float
-        A number for each of the entry's hyperparameters.
+        The value of each hyperparameter of the entry.
     options : UpdateOptions
         Penalties, decay and clipping.
     """
@@ -145,11 +146,11 @@ class ParameterArrays(NamedTuple):
     theta : array of shape (size,)
         The parameters, weights first.
     gradient : array of shape (size,)
-        Of the cost.
+        The gradient of the cost.
     state : tuple of arrays of shape (size,)
         The optimizer's state.
     n_weights : int
-        How many of the first parameters are weights.
+        The number of weights.
     """
 
     theta: Array
@@ -158,7 +159,7 @@ class ParameterArrays(NamedTuple):
     n_weights: int
 
     def part(self, part: slice) -> ParameterArrays:
-        """The same for a part of the parameters."""
+        """Return the same arrays for a part of the parameters."""
         state = tuple(array[part] for array in self.state)
         return ParameterArrays(
             self.theta[part], self.gradient[part], state, self.n_weights - part.start
@@ -166,16 +167,16 @@ class ParameterArrays(NamedTuple):
 
 
 class StepVariables(NamedTuple):
-    """What changes from step to step, in arrays that a captured step reads.
+    """Numbers that change from step to step, in arrays that a captured step reads.
 
     Attributes
     ----------
     rates : array of float64, shape (steps, 3)
         The learning rate and the update's two factors, for each step.
     counters : array of int64, shape (2,)
-        The steps since training began, and the step within `rates`.
+        The steps since training began, and the row of `rates` for this step.
     squared_norm : array of float64, shape (1,)
-        Of the gradient, where it is clipped or may be skipped.
+        The gradient's squared norm; read only if the rule clips by the norm or may skip a step.
     """
 
     rates: Array
@@ -248,7 +249,7 @@ def _nesterov(
     np.subtract(theta, s[0], out=theta)
 
 
-# Sutskever et al. 2013, in the form that needs no look-ahead gradient.
+# Sutskever et al. 2013, rewritten without a look-ahead gradient.
 NESTEROV = Update(
     name="nesterov",
     formula="v ← μ v + g, θ ← θ - η (g + μ v)",
@@ -295,9 +296,9 @@ def _adam_factors(
     return rate * (1 - beta1) / (1 - beta1**step) * root, root
 
 
-# Kingma and Ba 2015. The state holds sums, m / (1 - β1) and v / (1 - β2), which saves each moment a
-# multiplication; the factors, √(c2 / (1 - β2)) and η (1 - β1) / c1 times that, put them back. With
-# weight_decay, AdamW (Loshchilov and Hutter 2019).
+# Kingma and Ba 2015; with weight_decay, AdamW (Loshchilov and Hutter 2019). The state holds the sums m / (1
+# - β1) and v / (1 - β2), which saves a multiplication for each moment. factor2 = √(c2 / (1 - β2)) and
+# factor1 = factor2 η (1 - β1) / c1 bring the missing multiplications back.
 ADAM = Update(
     name="adam",
     formula="m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², θ ← θ - η (m / c1) / (√(v / c2) + ε)",
@@ -375,8 +376,8 @@ def _lion(
     np.add(average, s[1], out=average)
 
 
-# Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms". The text names what becomes of NaN: a
-# compiler made 0 of `direction * T(0)`, where it comes after two comparisons, and lost it.
+# Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms". The CUDA text passes NaN on explicitly:
+# a compiler replaced `direction * T(0)`, after the two comparisons, by 0, and NaN was lost.
 LION = Update(
     name="lion",
     formula="θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g",

@@ -1,11 +1,12 @@
-"""The backends, and which one runs.
+"""Find the backend to compute on: by its name, by "auto", or by an array.
 
-A backend is a folder here with three functions: `names` of what it can run on this machine, `find` by name,
-and `owner` of an array. A third one, for another array library, joins `_FAMILIES`.
+Each backend is a folder here with three functions. `names` lists its backends that can run on this machine,
+`find` finds one by name, and `owner` finds the one of an array. A backend for another array library is
+added to `_FAMILIES`.
 
-`get_backend("auto")` takes CuPy where it imports and finds a device (and has been proven on one), else
-NumPy. A network of fewer than LEAST_PARAMETERS stays on NumPy. The environment variable GPUBP_BACKEND
-overrides "auto".
+`get_backend("auto")` chooses CuPy if CuPy can be imported, finds a device and has passed the suite on a
+GPU. Otherwise it chooses NumPy. It also chooses NumPy for a network of fewer than LEAST_PARAMETERS
+parameters. The environment variable GPUBP_BACKEND overrides "auto".
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ __all__ = [
 ]
 
 LEAST_PARAMETERS = 100_000
-"""The fewest parameters of a network that "auto" takes to a GPU; docs/gpu-performance.md tells why.
+"""The fewest parameters of a network for which "auto" chooses a GPU; docs/gpu-performance.md explains why.
 
-To begin on a GPU takes a second or more, ten where its kernels have not been compiled before. Thousands of
-steps on 128 rows of so many parameters save as much.
+The first use of a GPU takes a second or more, and ten seconds if the kernels must be compiled. A network of
+this size needs thousands of steps with 128 rows to save that time.
 """
 
 
 class _Family(Protocol):
-    """What a backend's folder offers."""
+    """The functions of a backend's folder."""
 
     def names(self) -> list[str]: ...
 
@@ -55,23 +56,24 @@ def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> 
 
     Parameters
     ----------
-    name : str or Backend
-        "auto", "numpy", "cupy" or, for another device than the first, "cupy:1".
+    name : str or Backend, default "auto"
+        "auto", "numpy", "cupy", or "cupy:1" and so on for devices after the first. A backend is returned as
+        it is.
     parameters : int, optional
-        How many parameters the network has that is to be computed there; "auto" goes by it.
+        The number of the network's parameters, which "auto" considers.
 
     Returns
     -------
     Backend
-        The same one each time.
+        The backend. The same name always finds the same object.
 
     Raises
     ------
     ValueError
-        The name is unknown.
+        If the name is unknown.
     BackendUnavailableError
-        It cannot run here; the message says what is missing. Either message names GPUBP_BACKEND where the
-        name came from there.
+        If the backend cannot run here; the message says what is missing. Both messages name GPUBP_BACKEND
+        if the name came from there.
     """
     if isinstance(name, Backend):
         return name
@@ -85,24 +87,35 @@ def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> 
 
 
 def available_backends() -> list[str]:
-    """Names of the backends that can run here, "numpy" last."""
+    """List the names of the backends that can run here, "numpy" last.
+
+    Returns
+    -------
+    list of str
+        For example ["cupy", "numpy"].
+    """
     return [name for family in reversed(_FAMILIES) for name in family.names()]
 
 
 def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
-    """Find the backend that "auto" means here, and why.
+    """Find the backend that "auto" chooses here, and the reason.
 
     Parameters
     ----------
     parameters : int, optional
-        How many parameters the network has.
+        The number of the network's parameters.
 
     Returns
     -------
     backend : Backend
-        What "auto" takes.
+        The backend that "auto" chooses.
     reason : str
-        Why, in a sentence.
+        The reason, as a sentence.
+
+    Raises
+    ------
+    ValueError, BackendUnavailableError
+        If GPUBP_BACKEND names a backend that is unknown or cannot run here.
     """
     wanted = os.environ.get("GPUBP_BACKEND", "")
     if wanted and wanted != "auto":
@@ -138,13 +151,13 @@ def backend_of(array: Any) -> Backend | None:
     Parameters
     ----------
     array : object
-        A NumPy or CuPy array, or any other with `__cuda_array_interface__`.
+        A NumPy or CuPy array, or another array with `__cuda_array_interface__`.
 
     Returns
     -------
     Backend or None
-        NumPy's, or that of the device where the array lies; None for what is neither kind of array, such
-        as a list. CuPy is imported only for an array on a device.
+        The NumPy backend for a NumPy array, the device's backend for an array on a device, and None for all
+        other objects, such as a list. CuPy is imported only for an array on a device.
     """
     for family in _FAMILIES:
         backend = family.owner(array)

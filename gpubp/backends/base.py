@@ -1,14 +1,14 @@
-"""The common array interface: all that the engine asks of a backend.
+"""The interface of a backend: everything that the engine calls.
 
-A backend is three things: a place for arrays (`Arrays`), a way to lay out a step and to capture it
-(`Steps`), and the kernels (`Verbs`). Arrays given to a verb belong to the backend, are C-contiguous and,
-but for labels, counters and float64 sums, of the network's dtype; a batch has shape (rows, n). A verb
-writes into arrays that it is given, and returns nothing.
+A backend has three parts: a place for arrays (`Arrays`), the layout and capture of a step (`Steps`), and
+the kernels (`Verbs`). A verb's arrays belong to the backend and are C-contiguous. They have the network's
+dtype, except for labels, counters and float64 sums. A batch has shape (rows, n). A verb writes its results
+to arrays that are its arguments, and returns nothing.
 
-What changes from one training step to the next is never an argument: it sits in arrays that a verb reads
-when it runs. `counters` is int64, (2,): the steps taken since training began, and the step within the
-epoch (or among those prepared at once). `rates` is float64, (steps, 3): the learning rate and the
-update's factors of each of these. So a step that has been captured once can be replayed.
+A value that changes from step to step is never an argument of a verb. It is stored in an array, and the
+verb reads it when it runs. `counters` is int64, (2,): the steps since training began, and the step within
+the epoch (or among those prepared together). `rates` is float64, (steps, 3): the learning rate and the
+update's two factors for each step. This is why a captured step can be replayed.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ __all__ = ["Array", "Arrays", "Backend", "Rows", "Steps", "Verbs", "on_device"]
 
 @dataclass
 class Rows:
-    """Where a captured step finds its rows: arrays on the backend, and the order to take them in.
+    """The rows that a captured step reads: arrays on the backend, and their order.
 
-    The rows of a step start at `counters[1] * stride`. With `order` they are the rows `order[start:]` of
-    each array, otherwise `array[start:]`. A captured step reads the fields at every replay, so they may
-    change between two replays: `set` says where the next rows are, and `clear` lets go of the arrays, so
-    that nothing holds them while nothing runs.
+    A step's rows start at `start = counters[1] * stride`. They are `array[order[start:]]`, or
+    `array[start:]` without an order. A captured step reads the fields at every replay, so they may change
+    between replays. `set` changes them. `clear` drops the arrays, so that they can be freed while no step
+    runs.
 
     Attributes
     ----------
     x : array of shape (rows, n_in)
-        Inputs; None while there are none.
+        Inputs; None after `clear`.
     y : array of shape (rows,) or (rows, n_out)
-        Labels or targets; None where nothing reads them.
+        Labels or targets; None if no verb reads them.
     weights : array of shape (rows,)
-        Sample weights; None where every row counts alike.
+        Sample weights; None if all rows have the same weight.
     order : int64 array of shape (rows,)
-        The numbers of the rows in the order of the steps; None for the order that the rows lie in.
+        The indices of the rows in the order of the steps; None for the order of the array.
     stride : int
-        Rows from the start of one step's batch to the start of the next; 0 where every step reads the
-        same rows.
+        The number of rows from the start of one step's batch to the start of the next; 0 if every step
+        reads the same rows.
     """
 
     x: Array
@@ -66,23 +66,23 @@ class Rows:
     def set(
         self, x: Array, y: Array, weights: Array = None, order: Array = None, stride: int = 0
     ) -> None:
-        """Say where the next rows are."""
+        """Set the arrays, order and stride for the next steps."""
         self.x, self.y, self.weights, self.order, self.stride = x, y, weights, order, stride
 
     def clear(self) -> None:
-        """Let go of the arrays."""
+        """Drop the arrays."""
         self.x = self.y = self.weights = self.order = None
 
 
 class Arrays(ABC):
-    """Where arrays lie: making them, and bringing them over.
+    """The backend's arrays: how they are made and moved.
 
     Attributes
     ----------
     name : str
-        What `get_backend` calls it.
+        The backend's name for `get_backend`.
     xp : module
-        Its array namespace, NumPy's or one that follows it.
+        The array namespace: NumPy, or a module that follows NumPy's interface.
     """
 
     name: str
@@ -91,87 +91,88 @@ class Arrays(ABC):
     @property
     @abstractmethod
     def device(self) -> str:
-        """What it runs on, for people to read."""
+        """Description of the device, for people to read."""
 
     def use(self) -> AbstractContextManager[Any]:
-        """Within it, this thread's new arrays and its verbs are on this backend's device."""
+        """Return a context that makes this backend's device current in this thread."""
         return nullcontext()
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        """A new array with whatever values it happens to hold."""
+        """Make an array that is not initialised."""
         return self.xp.empty(shape, dtype)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        """A new array of zeros."""
+        """Make an array of zeros."""
         return self.xp.zeros(shape, dtype)
 
     @abstractmethod
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
-        """A new array for numbers of this precision; verbs that write there store them so."""
+        """Make an array for matmul operands of this precision, in the backend's dtype for them."""
 
     @abstractmethod
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """`values` as a contiguous array of this backend, without a copy where there need be none."""
+        """Convert `values` to a contiguous array of this backend, without a copy if possible."""
 
     @abstractmethod
     def to_numpy(self, array: Array) -> Any:
-        """`array` as a NumPy array; waits for whatever computes it."""
+        """Convert `array` to a NumPy array, after all work on it is done."""
 
     @abstractmethod
     def owns(self, array: Any) -> bool:
-        """Whether `array` already lives where this backend computes."""
+        """Whether `array` is an array of this backend, on its device."""
 
     def feed(self) -> Callable[[str, Any], Array]:
-        """A function (name, values) that brings NumPy arrays over, batch after batch.
+        """Return a function (name, values) -> array that copies NumPy arrays to the backend.
 
-        What it gives is good until its next call but one with that name.
+        It copies batch after batch and reuses its memory: an array is valid until the function is called a
+        second time with its name.
         """
         return lambda name, values: self.asarray(values)
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until everything asked for has been computed."""
+        """Wait until all verbs that were called have finished."""
 
 
 class Steps(ABC):
-    """How a step is laid out on the device, and kept to be replayed.
+    """How a step is cut, run and captured.
 
     Attributes
     ----------
     overlaps : bool
-        Whether verbs within `beside` may run at the same time as others.
+        Whether verbs called within `beside` may run at the same time as later verbs.
     """
 
     overlaps: bool = False
 
     @abstractmethod
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
-        """How to cut a batch of `rows` for layers of these widths: the blocks of rows of each shard.
+        """Cut a batch of `rows` for layers of these widths; return the blocks of each shard.
 
-        Shards run at the same time, the blocks of a shard one after another in the same buffers. No
-        block has more than `limit` rows.
+        Shards run at the same time. The blocks of a shard run one after another and share buffers. A block
+        has at most `limit` rows.
         """
 
     @abstractmethod
     def run_shards(self, functions: Sequence[Bound]) -> None:
-        """Run the functions, one a shard, at the same time; return when all have run."""
+        """Run the functions, one for each shard, at the same time; return when all have finished."""
 
     def beside(self) -> AbstractContextManager[None]:
-        """Within it, verbs may run at the same time as what follows, until `meet`.
+        """Return a context whose verbs may run at the same time as later verbs, until `meet`.
 
-        Neither may write to what the other uses.
+        Verbs that may run at the same time must not write to each other's arrays.
         """
         return nullcontext()
 
     def meet(self) -> None:  # noqa: B027
-        """What follows comes after all that was asked for `beside` it."""
+        """Make later verbs wait for all verbs that were called within `beside`."""
 
     @abstractmethod
     def capture(self, step: Bound) -> Bound:
-        """The verbs that `step` calls, to be replayed, without `step` itself, as often as wanted.
+        """Capture the verbs that `step` calls; return a function that replays them without `step`.
 
-        The step may be several steps one after another, of one network or of several. The arrays must stay
-        where they are; their contents, and a `Rows`'s fields, may change.
+        `step` may contain several training steps, of one network or of several. The arrays' addresses must
+        not change. Their contents and the fields of a `Rows` may change.
         """
 
 
@@ -189,11 +190,11 @@ class Verbs(ABC):
         scale: float = 1.0,
         shift: float = 0.0,
     ) -> None:
-        """out = scale · (the step's rows of `rows.<field>`, from its row `first` on) + shift."""
+        """out = scale · (the step's rows of `rows.<field>`, starting at its row `first`) + shift."""
 
     @abstractmethod
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        """out[i] = `low` everywhere but for `high` in column labels[i]."""
+        """out[i, j] = `high` where j is labels[i], else `low`."""
 
     @abstractmethod
     def normalize(self, weights: Array) -> None:
@@ -216,11 +217,11 @@ class Verbs(ABC):
 
     @abstractmethod
     def round(self, values: Array, precision: Precision) -> None:
-        """`values`, what a verb has written to `operands`, rounded, where storing them has not."""
+        """Round `values`, which a verb has written to `operands`, if storing has not rounded them."""
 
     @abstractmethod
     def convert(self, values: Array, out: Array) -> None:
-        """out = values, where one of them or both may be `operands`."""
+        """out = values; one or both may be arrays made by `operands`."""
 
     @abstractmethod
     def bias_activate(
@@ -231,12 +232,12 @@ class Verbs(ABC):
         a: Array,
         keep_z: bool = True,
     ) -> None:
-        """z ← z + b and a = σ(z). Softmax goes by rows.
+        """z ← z + b and a = σ(z). Softmax is applied to each row.
 
-        Where `a` is `z`, z is not kept; without `keep_z` it need not be.
+        If `a` is `z`, a overwrites z. Without `keep_z`, the contents of `z` are undefined afterwards.
         """
 
-    # A layer's three products, each with what follows it. A backend may do the two in one.
+    # A layer's three products, each with the operation after it. A backend may fuse the two.
 
     def layer_forward(
         self,
@@ -249,7 +250,7 @@ class Verbs(ABC):
         precision: Precision | None = None,
         keep_z: bool = True,
     ) -> None:
-        """z = x wᵀ + b and a = σ(z), as `bias_activate` has them."""
+        """z = x wᵀ + b and a = σ(z), with the rules of `bias_activate`."""
         self.matmul(x, weights, z, transpose_b=True, precision=precision)
         if biases is not None or a is not z or not activation.is_identity:
             self.bias_activate(activation, z, biases, a, keep_z)
@@ -264,9 +265,9 @@ class Verbs(ABC):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        """out = (δ w) ⊙ σ′, δ and w those of the layer after, `v` the a or z that the derivative reads.
+        """out = (δ w) ⊙ σ′(v), with δ and w of the next layer; `v` is the a or z that σ′ reads.
 
-        `product` is memory for δ w, or `out` itself.
+        `product` is memory for δ w. It may be `out`.
         """
         self.matmul(delta, weights, product, precision=precision)
         self.multiply_by_derivative(activation, v, product, out)
@@ -280,7 +281,7 @@ class Verbs(ABC):
         beta: float,
         precision: Precision | None = None,
     ) -> None:
-        """weights = δᵀ a and biases = the column sums of δ, each + beta times what is there."""
+        """weights = δᵀ a + beta weights and biases = column sums of δ + beta biases."""
         self.matmul(delta, a, weights, transpose_a=True, beta=beta, precision=precision)
         if biases is not None:
             self.column_sums(delta, biases, beta)
@@ -289,9 +290,10 @@ class Verbs(ABC):
     def dropout(
         self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
     ) -> None:
-        """out = x / (1 - rate), or 0 with probability `rate`, by (seed, counters[0], layer, position).
+        """out = 0 with probability `rate`, else x / (1 - rate).
 
-        `first` is the position of x's first element; `out` may be `x`.
+        (seed, counters[0], layer, position) determine the mask. `first` is the position of x's first
+        element. `out` may be `x`.
         """
 
     @abstractmethod
@@ -305,17 +307,17 @@ class Verbs(ABC):
         delta: Array | None,
         costs: Array | None,
     ) -> None:
-        """delta = scale ∂C/∂z, and costs = C of each row; None is not computed."""
+        """delta = scale ∂C/∂z and costs = C of each row; if one is None, it is not computed."""
 
     @abstractmethod
     def multiply_by_derivative(
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
-        """delta = product ⊙ σ′, from `v`, the a or z that the derivative reads; both may be one."""
+        """delta = product ⊙ σ′(v); `v` is the a or z that σ′ reads, and `product` may be `delta`."""
 
     @abstractmethod
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
-        """out = Σ over rows + beta out, keeping its digits over any number of rows."""
+        """out = column sums of values + beta out, without loss of digits over any number of rows."""
 
     @abstractmethod
     def weighted_sum(
@@ -329,7 +331,7 @@ class Verbs(ABC):
 
     @abstractmethod
     def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
-        """Smaller after a gradient whose squared norm is not finite, larger after many that were."""
+        """Halve the scale if the squared norm is not finite; double it after many finite ones."""
 
     @abstractmethod
     def add(self, values: Array, out: Array) -> None:
@@ -343,15 +345,15 @@ class Verbs(ABC):
         step: StepVariables,
         shard_gradients: Sequence[Array] = (),
     ) -> None:
-        """gradient ← gradient + Σ shard_gradients; update parameters and optimizer state, in one pass."""
+        """gradient ← gradient + Σ shard_gradients; then update the parameters and the optimizer's state."""
 
     @abstractmethod
     def advance(self, counters: Array) -> None:
-        """counters ← counters + 1, both of them."""
+        """counters ← counters + 1, for both elements."""
 
 
 class Backend(Arrays, Steps, Verbs):
-    """One implementation of all three; `get_backend` finds it by name."""
+    """A backend: arrays, steps and verbs together. `get_backend` finds it by name."""
 
 
 class _HasBackend(Protocol):

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str or None
-        The words after `gpubp`; None takes those of the process.
+        The words after `gpubp`; None stands for those of the process.
 
     Returns
     -------

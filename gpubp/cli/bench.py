@@ -1,4 +1,4 @@
-"""Measure training and prediction side by side with what else is installed."""
+"""Measure training and prediction of gpubp and of other installed libraries."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.show is not None:
         results = Results.load(options.show)
     else:
-        # Results are saved after each point, so that an interrupted run loses none.
+        # Results are saved after each point: an interrupted run loses none of them.
         keep = options.repeat is None and options.json
         results = run_suite(settings, _tell, lambda r: r.save(options.json) if keep else None)
         _tell("")
@@ -92,7 +92,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     Raises
     ------
     ValueError
-        When a name is unknown, or a number out of range.
+        If a name is unknown or a number is out of range.
     """
     settings = Settings(default_architectures())
     if options.quick or options.gpu:
@@ -139,7 +139,7 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
 
 
 def _tell(line: str) -> None:
-    """Show where the run is: on a terminal one line that changes, elsewhere a new line each time."""
+    """Show the progress: a terminal shows one line that changes, other outputs a new line each time."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
     elif line:

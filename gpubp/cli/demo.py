@@ -1,4 +1,4 @@
-"""Train on scikit-learn's handwritten digits with the best backend this machine has."""
+"""Train on scikit-learn's handwritten digits with the backend that "auto" chooses."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_gradient(backend: Backend, x: Any, y: Any) -> None:
-    """Check the gradient of a small smooth network; finite differences may straddle a kink of relu."""
+    """Check the gradient of a small smooth network; relu is not smooth, so differences can be wrong."""
     small = gpubp.Network((64, 12, 10), hidden="tanh", output="softmax", seed=0, backend=backend)
     check = gpubp.check_gradients(small, x[:32], y[:32])
     print(

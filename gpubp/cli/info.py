@@ -1,4 +1,4 @@
-"""Which backends this machine has, which one "auto" takes, and why."""
+"""List this machine's backends, the one that "auto" chooses, and the reason."""
 
 from __future__ import annotations
 

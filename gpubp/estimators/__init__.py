@@ -1,16 +1,18 @@
 """scikit-learn's MLPClassifier and MLPRegressor on gpubp's engine.
 
-Names, parameters, defaults, initial weights and stopping rules are scikit-learn's; `backend`, `dtype`
-and `dropout` are gpubp's own. Where the two differ:
+Names, parameters, defaults, initial weights and stopping rules are those of scikit-learn. The parameters
+`backend`, `dtype` and `dropout` are gpubp's. The two libraries differ in five points:
 
-- Momentum is v ← μ v + g, θ ← θ - η v. scikit-learn keeps η v, which is the same as long as η does
+- Momentum is v ← μ v + g, θ ← θ - η v. scikit-learn stores η v, which gives the same result as long as η
+does
   not change.
-- Adam's ε is added to √(v / c2), as in the paper; scikit-learn adds it to √v.
-- The penalty of every batch is ½ alpha ‖w‖² / batch_size, also of an epoch's last, smaller one; with
-  sample weights, batch_size times their mean over all rows.
-- The loss of several outputs is their sum. Both libraries minimise that, though scikit-learn reports
-  the mean of squared errors. The Poisson loss leaves out what depends on y alone.
-- Training is in float32 unless dtype="float64" says otherwise; lbfgs always computes in float64.
+- Adam's ε is added to √(v / c2), as in the paper. scikit-learn adds it to √v.
+- The penalty of every batch is ½ alpha ‖w‖² / batch_size, also for the last, smaller batch of an epoch.
+With
+  sample weights, batch_size is multiplied by the mean weight of all rows.
+- The loss of several outputs is the sum of their losses. Both libraries minimise this sum, but scikit-learn
+  reports the mean of squared errors. The Poisson loss omits the terms that depend only on y.
+- Training uses float32, or float64 with dtype="float64". lbfgs always computes in float64.
 """
 
 from .classifier import MLPClassifier

@@ -1,4 +1,4 @@
-"""What classifier and regressor share: parameters and their checks, fit, views of the weights."""
+"""Base class of classifier and regressor: parameters and their checks, fit, views of the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from .solvers import Record, fit_batches, fit_lbfgs
 
 __all__ = ["BaseMLP", "Task"]
 
-# For each parameter: lowest, highest, whether the lowest is excluded, whether it is a whole number.
+# For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
+# whole.
 _NUMBERS: Mapping[str, tuple[float, float, bool, bool]] = {
     "alpha": (0, math.inf, False, False),
     "learning_rate_init": (0, math.inf, True, False),
@@ -46,27 +47,27 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "learning_rate": ("constant", "invscaling", "adaptive"),
     "solver": ("lbfgs", *OPTIMIZERS),
 }
-# scikit-learn's names for what gpubp calls otherwise.
+# scikit-learn's names of activations that have another name in gpubp.
 _ACTIVATION_NAMES = {"logistic": "sigmoid", "exp": "exponential"}
 _HIDDEN = {"logistic", *(name for name, a in ACTIVATIONS.items() if not a.rowwise)}
 
 
 @dataclass
 class Task:
-    """What y asks of the network.
+    """The targets that follow from y, and the output layer and the cost for them.
 
     Attributes
     ----------
     targets : array of shape (n_samples,) or (n_samples, n_outputs)
-        Labels, or numbers.
+        Labels or numbers.
     n_outputs : int
         Width of the output layer.
     output : str
-        Its activation, by scikit-learn's name.
+        scikit-learn's name of the output activation.
     cost : str or Cost
-        What to minimise.
+        The cost to minimise.
     classes : array of shape (n_classes,) or None
-        The classes that labels count; None for numbers.
+        The class of each label; None for numbers.
     """
 
     targets: Array
@@ -77,7 +78,7 @@ class Task:
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]
-    """Base of MLPClassifier and MLPRegressor: each of these says what y means."""
+    """Base class of MLPClassifier and MLPRegressor, which define the meaning of y."""
 
     network_: Network
     _record: Record
@@ -146,32 +147,33 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
-        """The score of the network's outputs against encoded targets, all on the host."""
+        """Compute the score of the network's outputs for encoded targets, all on the host."""
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train on X and y, from scratch unless warm_start.
+        """Train on X and y, starting with new weights unless warm_start.
 
         Parameters
         ----------
         X : array, DataFrame, CSR or CSC matrix of shape (n_samples, n_features)
-            Inputs. A sparse matrix is made dense batch by batch; an array on a GPU stays there.
+            Inputs. A sparse matrix is converted to dense rows batch by batch. An array on a GPU stays
+            there.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Classes, labels or numbers.
         sample_weight : array of shape (n_samples,), optional
-            Not negative.
+            Sample weights, not negative.
 
         Returns
         -------
         self
-            The estimator, fitted.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            A parameter or the data are not what is expected; the message says which.
+            If a parameter or the data are not valid; the message names the parameter or array.
         DivergenceError
-            The loss stopped being finite; a lower learning_rate_init may help.
+            If the loss is no longer finite. A lower learning_rate_init may help.
         """
         return self._fit(X, y, sample_weight)
 
@@ -240,7 +242,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _publish(self, record: Record) -> None:
-        """Set scikit-learn's attributes for what the record holds."""
+        """Set scikit-learn's attributes from the record."""
         self.loss_, self.loss_curve_ = record.loss_curve[-1], record.loss_curve
         stops = self.early_stopping
         self.best_loss_ = None if stops else record.best_loss
@@ -303,17 +305,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     @property
     def coefs_(self) -> list[Array]:
-        """Each layer's weights, (n_in, n_out): transposed views of the network's."""
+        """The weights of each layer, (n_in, n_out): transposed views of the network's weights."""
         return [layer.weights.T for layer in self.network_.layers]
 
     @property
     def intercepts_(self) -> list[Array | None]:
-        """Each layer's biases, (n_out,): the network's own."""
+        """The biases of each layer, (n_out,): the network's arrays."""
         return [layer.biases for layer in self.network_.layers]
 
 
 def _draw_parameters(network: Network, rng: Any, activation: str | Activation) -> None:
-    """Draw scikit-learn's initial parameters: weights and biases within Glorot and Bengio's bound."""
+    """Draw weights and biases as scikit-learn does, within Glorot and Bengio's bound."""
     values = np.zeros(network.layout.size, network.dtype)
     factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
     for weights, biases in network.layout.views(values):

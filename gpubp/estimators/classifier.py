@@ -20,93 +20,98 @@ __all__ = ["MLPClassifier"]
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """A multi-layer perceptron for two classes, several classes, or several labels at once.
+    """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
-    Two classes have one output, a sigmoid; more have softmax; labels have a sigmoid each. The loss is
-    their cross-entropy.
+    For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For
+    labels it has one sigmoid output for each label. The loss is the cross-entropy of these outputs.
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int
-        Widths of the hidden layers, or one width.
-    activation : str or Activation
-        Of the hidden layers: "identity", "logistic", "tanh", "relu", or any other of gpubp's activations.
-    solver : str
-        "lbfgs", "sgd", "adam", or another of gpubp's optimizers: "adamw", "rmsprop", "lion".
-    alpha : float
-        L2 penalty: ½ alpha ‖w‖² / batch_size is added to a batch's mean loss; biases have none.
-    batch_size : int or "auto"
-        Rows of a batch; "auto" is min(200, n_samples). Not of lbfgs.
-    learning_rate : str
-        Of sgd: "constant"; "invscaling", learning_rate_init / (t_ + 1)^power_t in each epoch; or
-        "adaptive", divided by 5 where training would stop otherwise, until it is 1e-6.
-    learning_rate_init : float
-        η of every solver but lbfgs.
-    power_t : float
-        See learning_rate.
-    max_iter : int
-        Most epochs, or iterations of lbfgs.
-    shuffle : bool
-        Draw a new order of the rows for each epoch.
-    random_state : int, RandomState or None
-        Of initial weights, held-out rows and batch order.
-    tol : float
-        How far the loss has to fall, or the score to rise, to count as improvement (see
-        n_iter_no_change). lbfgs stops where no element of the gradient is larger.
-    verbose : bool
-        Print the loss of each epoch.
-    warm_start : bool
-        Let fit go on with the network that it has.
-    momentum : float
-        Of sgd, from 0 to below 1.
-    nesterovs_momentum : bool
-        Of sgd.
-    early_stopping : bool
-        Hold rows out, stop by the score on them, and keep the weights that scored best.
-    validation_fraction : float
-        The share of rows held out.
-    beta_1, beta_2 : float
-        Of adam, adamw and lion.
-    epsilon : float
-        Of adam, adamw and rmsprop.
-    n_iter_no_change : int
-        Training stops when, in more than so many epochs on end, the loss has not fallen to tol below its
-        lowest, or, with early_stopping, the score has not risen to tol above its highest.
-    max_fun : int
-        Most evaluations of the loss by lbfgs.
-    backend : str or Backend
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        The widths of the hidden layers, or the width of the only one.
+    activation : str or Activation, default "relu"
+        Activation of the hidden layers: "identity", "logistic", "tanh", "relu", or another activation of
+        gpubp.
+    solver : str, default "adam"
+        "lbfgs", "sgd", "adam", or another optimizer of gpubp: "adamw", "rmsprop", "lion".
+    alpha : float, default 0.0001
+        Factor of the L2 penalty: ½ alpha ‖w‖² / batch_size is added to a batch's mean loss. Biases have no
+        penalty.
+    batch_size : int or "auto", default "auto"
+        The number of rows of a batch; "auto" is min(200, n_samples). Unused with lbfgs.
+    learning_rate : str, default "constant"
+        Schedule of sgd: "constant"; "invscaling", which is learning_rate_init / (t_ + 1)^power_t in each
+        epoch; or "adaptive". "adaptive" divides the learning rate by 5 when training would stop, until it
+        is 1e-6.
+    learning_rate_init : float, default 0.001
+        η of all solvers except lbfgs.
+    power_t : float, default 0.5
+        The exponent of "invscaling"; see learning_rate.
+    max_iter : int, default 200
+        The most epochs, or the most iterations of lbfgs.
+    shuffle : bool, default True
+        Whether to draw a new order of the rows for each epoch.
+    random_state : int, RandomState or None, default None
+        Seed or generator of the initial weights, the held-out rows and the batch order.
+    tol : float, default 1e-4
+        An epoch is an improvement if the loss falls, or the score rises, by at least this (see
+        n_iter_no_change). lbfgs stops when no element of the gradient is larger than this.
+    verbose : bool, default False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default False
+        Whether fit continues with the network of the last fit.
+    momentum : float, default 0.9
+        Momentum of sgd, from 0 to below 1.
+    nesterovs_momentum : bool, default True
+        Whether sgd uses Nesterov's momentum.
+    early_stopping : bool, default False
+        Whether to hold out rows, to stop by the score on them, and to restore the weights with the best
+        score.
+    validation_fraction : float, default 0.1
+        The share of rows that are held out.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        β1 and β2 of adam, adamw and lion.
+    epsilon : float, default 1e-8
+        ε of adam, adamw and rmsprop.
+    n_iter_no_change : int, default 10
+        Training stops after more than this many epochs in a row without improvement. An improvement is a
+        loss at least tol below the lowest before or, with early_stopping, a score at least tol above the
+        highest before.
+    max_fun : int, default 15000
+        The most evaluations of the loss by lbfgs.
+    backend : str or Backend, default "auto"
         "auto", "numpy" or "cupy".
-    dtype : str
-        Of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
-    dropout : float
-        Probability with which training drops each hidden activation; not with lbfgs.
+    dtype : str, default "float32"
+        The dtype of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
+    dropout : float, default 0
+        Probability with which training drops a hidden activation; not available with lbfgs.
 
     Attributes
     ----------
     network_ : gpubp.Network
-        What is trained.
+        The trained network.
     history_ : gpubp.History
-        Of the last call of fit or partial_fit. Its costs leave penalties out, except those of lbfgs.
+        The record of the last call of fit or partial_fit. Its costs contain penalties only with lbfgs.
     classes_ : array of shape (n_classes,)
-        The classes; with several labels at once, their column numbers.
+        The classes; with several labels for each row, the numbers of the columns.
     coefs_ : list of arrays of shape (n_in, n_out)
-        Each layer's weights: views of the network's parameters.
+        The weights of each layer: views of the network's parameters.
     intercepts_ : list of arrays of shape (n_out,)
-        Each layer's biases: views of the network's parameters.
+        The biases of each layer: views of the network's parameters.
     loss_ : float
         The last loss, with penalties.
     loss_curve_ : list of float
-        The loss of each epoch; it goes on over warm starts and partial_fit. Not of lbfgs.
+        The loss of each epoch; warm starts and partial_fit append to it. Not set by lbfgs.
     best_loss_ : float or None
-        The lowest loss; None with early_stopping. Not of lbfgs.
+        The lowest loss; None with early_stopping. Not set by lbfgs.
     validation_scores_ : list of float or None
-        Accuracies on the held-out rows; None without early_stopping.
+        The accuracy on the held-out rows after each epoch; None without early_stopping.
     best_validation_score_ : float or None
-        The highest of them; None without early_stopping.
+        The highest of validation_scores_; None without early_stopping.
     n_iter_ : int
-        Epochs or iterations of the last call.
+        The number of epochs or iterations of the last call.
     t_ : int
-        Rows trained on since training began.
+        The number of rows trained on since training began.
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
 
@@ -142,7 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return Task(codes, len(known), "softmax", "cross_entropy", known)
 
     def _classes(self, present: Any, goes_on: bool, classes: Any) -> Any:
-        """Give the classes: those given, those known before, or those present in y."""
+        """Return the classes: the argument `classes`, the classes of the last fit, or those in y."""
         if not goes_on and classes is None:
             return present
         known = self.classes_ if goes_on else np.unique(np.asarray(classes))
@@ -162,14 +167,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """Train for one epoch over X and y, with network and optimizer as the last call left them.
+        """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`.
+            As in `fit`.
         classes : array of shape (n_classes,), optional
-            All classes that will ever come. The first call needs it, unless y has several labels at once.
+            All classes of this and later calls. The first call needs them, unless y has several labels for
+            each row.
 
         Returns
         -------
@@ -182,13 +188,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._partial_fit(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> Any:
-        """Predict the likeliest class of each row, or labels.
+        """Predict the most likely class of each row, or its labels.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
 
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_labels)
-            Classes, or labels 0 and 1. They are where X is, except that classes which are not numbers are
-            on the host.
+            Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host.
         """
         outputs = self._outputs(X)
         xp = namespace(outputs)
@@ -206,10 +216,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class.
 
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Ordered as classes_, where X is.
+            Probabilities in the order of classes_, on the device of X.
         """
         outputs = self._outputs(X)
         if self.n_outputs_ > 1:
@@ -218,7 +233,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Compute the logarithm of `predict_proba`, from z: it is finite where the probability is 0."""
+        """Compute the logarithm of `predict_proba`.
+
+        It is computed from z, so it is finite even if the probability rounds to 0.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            Log-probabilities in the order of classes_, on the device of X.
+        """
         check_is_fitted(self)
         X = check_inputs_like_fit(self, X, self.network_.dtype)
         parts = []
@@ -238,7 +266,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return xp.concatenate([-xp.logaddexp(0, z), positive], axis=1)[:, : len(self.classes_)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the (weighted) share of rows whose prediction is y, in all labels if there are more."""
+        """Compute the accuracy: the (weighted) share of rows for which the prediction is y.
+
+        With several labels for each row, all of them must be right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            The accuracy, from 0 to 1.
+        """
         predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
         return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
 

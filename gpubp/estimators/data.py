@@ -1,4 +1,4 @@
-"""X and y, checked: by scikit-learn on the host, or by gpubp on the device that they came on."""
+"""Check X and y: by scikit-learn on the host, or by gpubp on their device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ try:
 except ImportError:  # scikit-learn < 1.6
 
     def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """Call what was the estimators' own method before scikit-learn 1.6."""
+        """Call the estimator's method `_validate_data`, which scikit-learn had before 1.6."""
         return estimator._validate_data(X, y, **options)
 
 
@@ -40,24 +40,24 @@ def check_data(
     Parameters
     ----------
     estimator : BaseMLP
-        Which is to be fitted.
+        The estimator.
     X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
         Inputs.
     y : array of shape (n_samples,) or (n_samples, n_outputs)
         Classes, labels or numbers.
     reset : bool
-        The estimator learns its number of features (and their names, if X has names).
+        Whether the estimator stores the number of features, and their names if X has names.
     dtype : str or type
-        Of an X on the host.
+        The dtype of X, if X is on the host.
     **y_checks
-        More of scikit-learn's checks.
+        Further options of scikit-learn's check of y.
 
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        Where it was.
+        The inputs, on the device of X.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
-        A single column has become (n_samples,).
+        The targets; a single column is converted to shape (n_samples,).
     """
     if is_on_host(X):
         X, y = validate_data(
@@ -81,14 +81,14 @@ def _without_column(y: Any) -> Any:
 
 
 def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
-    """Check X, to predict for, against what `fit` saw."""
+    """Check that the X of a prediction has the features that `fit` has seen."""
     if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
     return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
 
 
 class _DenseSlices:
-    """A CSR matrix whose slices are dense, so that training reads it batch by batch."""
+    """A CSR matrix whose slices are dense; training reads it batch by batch."""
 
     def __init__(self, matrix: Any) -> None:
         self.matrix, self.shape = matrix, matrix.shape
@@ -98,12 +98,12 @@ class _DenseSlices:
 
 
 def batches_of(X: Any) -> Any:
-    """Give X as `Trainer.fit` takes it."""
+    """Convert X to an argument of `Trainer.fit`."""
     return _DenseSlices(X) if is_sparse(X) else X
 
 
 def outputs_of(network: Network, X: Any) -> Array:
-    """Compute the network's outputs, (n_samples, n_outputs), where X is; of a CSR matrix by chunks."""
+    """Compute the network's outputs, (n_samples, n_outputs), on the device of X; a CSR matrix in chunks."""
     if not is_sparse(X):
         return network.predict(X)
     chunks = range(0, X.shape[0], CHUNK_ROWS)

@@ -19,7 +19,7 @@ from .data import check_inputs_like_fit, outputs_of
 
 __all__ = ["MLPRegressor"]
 
-# scikit-learn's names for what gpubp calls otherwise.
+# scikit-learn's names of activations and losses that have another name in gpubp.
 _OUTPUT_NAMES = {"sigmoid": "logistic", "exponential": "exp"}
 _LOSSES = {
     "squared_error": COSTS["quadratic"],
@@ -28,22 +28,22 @@ _LOSSES = {
 
 
 class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[misc]
-    """A multi-layer perceptron for one or more numbers.
+    """A multi-layer perceptron for regression, with one or more outputs.
 
     Parameters
     ----------
-    loss : str or Cost
-        "squared_error" (half of it); "poisson", with exponential outputs and no y below 0; another of
-        gpubp's costs by name ("huber", "absolute_error", "log_cosh", "quantile", or, with sigmoid outputs
-        for y from 0 to 1, "binary_cross_entropy"); or a `Cost`, as
-        ``gpubp.get_cost("quantile", quantile=0.9)`` gives it.
+    loss : str or Cost, default "squared_error"
+        "squared_error" is half the squared error. "poisson" has exponential outputs, for y of at least 0.
+        "binary_cross_entropy" has sigmoid outputs, for y from 0 to 1. The other costs of gpubp are "huber",
+        "absolute_error", "log_cosh" and "quantile". A `Cost` is also possible, for example
+        ``gpubp.get_cost("quantile", quantile=0.9)``.
     **others
-        The parameters of `MLPClassifier`, with the same meaning; validation scores are R².
+        The parameters of `MLPClassifier`, with the same meaning. Validation scores are R².
 
     Attributes
     ----------
     network_, history_, coefs_, intercepts_, loss_, ...
-        As those of `MLPClassifier`, which alone has classes_.
+        As in `MLPClassifier`. There is no classes_.
 
     Examples
     --------
@@ -134,12 +134,12 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train for one epoch over X and y, with network and optimizer as the last call left them.
+        """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`.
+            As in `fit`.
 
         Returns
         -------
@@ -151,17 +151,33 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
     def predict(self, X: Any) -> Array:
         """Predict y.
 
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_outputs)
-            The network's outputs, where X is.
+            The network's outputs, on the device of X.
         """
         check_is_fitted(self)
         outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute R² = 1 - Σ (y - a)² / Σ (y - mean y)², weighted if sample_weight is given; 1 is best."""
+        """Compute R² = 1 - Σ (y - a)² / Σ (y - mean y)².
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. With sample_weight, all sums and means are weighted.
+
+        Returns
+        -------
+        float
+            R²; 1 is the best value.
+        """
         predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
         return float(r2_score(to_host(y), predicted, sample_weight=weights))
 

@@ -1,4 +1,4 @@
-"""How the estimators train: by batches, stopping by scikit-learn's rules, or by L-BFGS."""
+"""Train the estimators: by batches with scikit-learn's stopping rules, or by L-BFGS."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .data import batches_of, outputs_of
 
 __all__ = ["Record", "fit_batches", "fit_lbfgs"]
 
-SMALLEST_RATE = 1e-6  # "adaptive" ends training once the learning rate is as small as this.
+SMALLEST_RATE = 1e-6  # "adaptive" ends training when the learning rate is this small or smaller.
 
-# An optimizer's name for a parameter, and the estimators'.
+# The optimizers' names of parameters, and the estimators' names.
 _PARAMETERS = {
     "momentum": "momentum",
     "nesterov": "nesterovs_momentum",
@@ -38,22 +38,22 @@ _PARAMETERS = {
 
 @dataclass
 class Record:
-    """What lasts from one fit to the next, over warm starts and partial_fit.
+    """The record of training, which warm starts and partial_fit continue.
 
     Attributes
     ----------
     loss_curve : list of float
-        The loss of each epoch, penalties included.
+        The loss of each epoch, with penalties.
     best_loss : float
-        The lowest of them.
+        The lowest loss.
     scores : list of float
         The score on the held-out rows after each epoch.
     best_score : float
-        The highest of them.
+        The highest score.
     waited : int
-        Epochs on end without improvement.
+        The number of epochs since the last improvement.
     seen : int
-        Rows trained on.
+        The number of rows trained on.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -75,7 +75,7 @@ class _Rate(Schedule):
 
 
 class _Progress(Callback):
-    """Keeps the record, changes the learning rate, and stops training."""
+    """Updates the record, changes the learning rate, and stops training."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class _Progress(Callback):
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
         record, settings = self.record, self.settings
-        # The mean of the penalties before each step, if they changed by the same amount at every step.
+        # Add the mean of the penalties before each step, assuming that every step changes them equally.
         before, self._penalty = self._penalty, _penalty(trainer.network, self.optimizer.l2)
         loss = history.cost[-1] + before + self._share * (self._penalty - before)
         record.loss_curve.append(loss)
@@ -140,14 +140,14 @@ def _rows_of(array: Array | None, chosen: Any) -> Array | None:
 
 
 def _mean_weight(weights: Array | None) -> float:
-    """The mean sample weight; 1 where all are 0, which the trainer reports."""
+    """Return the mean sample weight; 1 if all are 0, an error that the trainer reports."""
     if weights is None:
         return 1.0
     return float(weights.sum(dtype=np.float64)) / len(weights) or 1.0
 
 
 def _penalty(network: Network, l2: float) -> float:
-    """½ l2 Σ w²."""
+    """Compute ½ l2 Σ w²."""
     if not l2:
         return 0.0
     backend = network.backend
@@ -168,28 +168,36 @@ def fit_batches(
     trainer: Trainer | None,
     epochs: int,
 ) -> tuple[Trainer, History]:
-    """Train by batches, as the estimator's parameters say.
+    """Train by batches, with the estimator's parameters.
 
     Parameters
     ----------
     settings : BaseMLP
         The estimator.
     network : Network
-        What is trained.
+        The network to train.
     X : array or CSR matrix of shape (n_samples, n_features)
         Inputs.
     targets : array of shape (n_samples,) or (n_samples, n_outputs)
-        y, as the network takes it.
+        Targets in the network's form.
     weights : array of shape (n_samples,) or None
         Sample weights.
     rng : numpy.random.RandomState
-        Draws the held-out rows, then the seed of a new trainer.
+        The generator of the held-out rows, then of a new trainer's seed.
     record : Record
-        What the last fit left; it is brought up to date.
+        The record of earlier fits; it is updated.
     trainer : Trainer or None
-        The last fit's. It goes on, with its optimizer's state, if the solver is still the same.
+        The trainer of the last fit. If the solver is the same, it is used again, with its optimizer's
+        state.
     epochs : int
-        How often to go over the data.
+        The number of passes over the data.
+
+    Returns
+    -------
+    trainer : Trainer
+        The trainer of this fit.
+    history : History
+        The record of this fit.
     """
     score = None
     if settings.early_stopping:
@@ -230,10 +238,7 @@ def fit_batches(
 
 
 def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
-    """Split rows into those to train on and those to hold out, as scikit-learn does.
-
-    With two classes, each part has rows of both in the same proportion.
-    """
+    """Split rows into training rows and held-out rows, as scikit-learn does."""
     two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
     train, held_out = train_test_split(
         np.arange(len(targets)),
@@ -268,16 +273,16 @@ def fit_lbfgs(
     settings : BaseMLP
         The estimator.
     network : Network
-        What is trained.
+        The network to train.
     twin : Network
-        A network like it in float64, which computes.
+        A float64 copy of the network, which computes costs and gradients.
     X, targets, weights
-        As for `fit_batches`.
+        As in `fit_batches`.
 
     Returns
     -------
     History
-        The costs have the penalty in them.
+        The record of the fit; its costs contain the penalty.
     """
     backend, n_weights = twin.backend, twin.layout.n_weights
     X, targets = move(dense(X), backend), move(targets, backend)

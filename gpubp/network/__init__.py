@@ -1,4 +1,4 @@
-"""What a user asks of a network: to compute, to backpropagate, to be saved, to be checked."""
+"""Network: it computes, backpropagates, is saved and loaded, and checks its gradients."""
 
 from .gradient_check import GradientCheck, check_gradients
 from .network import Network

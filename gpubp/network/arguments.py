@@ -1,4 +1,4 @@
-"""The constructor's arguments: checked, and made into what a network is built of."""
+"""Check the arguments of `Network`, and convert them to the network's parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:
-    """Layer widths: two or more positive whole numbers."""
+    """Check the layer widths: two or more positive whole numbers."""
     if not isinstance(sizes, Sequence) and not isinstance(sizes, np.ndarray):
         raise TypeError(f"sizes is {sizes!r}, expected layer widths such as (784, 256, 10)")
     if len(sizes) < 2:
@@ -40,7 +40,7 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
-    """float32 or float64, by name, as a type or as a dtype."""
+    """Convert a name, type or dtype to the dtype float32 or float64."""
     for known in (np.dtype(np.float32), np.dtype(np.float64)):
         if dtype in (known, known.name, known.type):
             return known
@@ -48,7 +48,7 @@ def check_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def check_precision(precision: Any, dtype: Any) -> str | None:
-    """The name of what a float32 network's matmuls round their operands to, or None."""
+    """Return the name of a float32 network's precision, or None."""
     if precision is None:
         return None
     name = look_up("precision", precision, PRECISIONS).name
@@ -58,7 +58,7 @@ def check_precision(precision: Any, dtype: Any) -> str | None:
 
 
 def random_generator(seed: Any) -> np.random.Generator:
-    """The generator given, or a new one of this seed; of an unpredictable one for None."""
+    """Return the generator itself, or a new one from this seed; None makes an unpredictable one."""
     if seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
     check_number("seed", seed, 0, math.inf, whole=True)
@@ -66,11 +66,11 @@ def random_generator(seed: Any) -> np.random.Generator:
 
 
 def activation_of_each(hidden: Any, output: Any, depth: int) -> list[Activation]:
-    """The activations of `depth` layers, the output's last."""
+    """Return the activations of `depth` layers; the output layer's is the last."""
     given = _for_each("hidden", hidden, depth - 1, (str, Activation))
     activations = [_activation("hidden", activation) for activation in given]
     if isinstance(hidden, str):
-        _activation("hidden", hidden)  # also where there is no hidden layer
+        _activation("hidden", hidden)  # check it even without a hidden layer
     for activation in activations:
         if activation.rowwise:
             raise ValueError(f"hidden is {activation.name!r}, which only an output layer can have")
@@ -78,7 +78,7 @@ def activation_of_each(hidden: Any, output: Any, depth: int) -> list[Activation]
 
 
 def dropout_of_each(dropout: Any, depth: int) -> list[float]:
-    """The dropout rates of `depth` layers; the output layer's is 0."""
+    """Return the dropout rates of `depth` layers; the output layer's is 0."""
     rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
     for rate in [dropout] if isinstance(dropout, numbers.Real) else rates:
         check_number("dropout", rate, 0, 1)
@@ -86,7 +86,7 @@ def dropout_of_each(dropout: Any, depth: int) -> list[float]:
 
 
 def bias_of_each(biases: Any, depth: int) -> tuple[bool, ...]:
-    """For each of `depth` layers, whether it has biases."""
+    """Return, for each of `depth` layers, whether it has biases."""
     given = _for_each("biases", biases, depth, (bool, np.bool_))
     if not all(isinstance(entry, bool | np.bool_) for entry in given):
         raise TypeError(f"biases is {biases!r}, expected True or False, or one for each layer")
@@ -94,18 +94,18 @@ def bias_of_each(biases: Any, depth: int) -> tuple[bool, ...]:
 
 
 def initializer_of_each(initializer: Any, activations: Sequence[Activation]) -> list[Initializer]:
-    """The initializer of each layer; None gives the one made for its activation."""
+    """Return the initializer of each layer; None stands for the default of its activation."""
     given = _for_each("initializer", initializer, len(activations), (str, type(None)), callable)
     return [_initializer(*pair) for pair in zip(given, activations, strict=True)]
 
 
 def choose_cost(cost: str | Cost | None, output: Activation) -> Cost:
-    """The cost given, or the partner of the output's activation.
+    """Return the cost, or for None the canonical partner of the output's activation.
 
     Warns
     -----
     UserWarning
-        The output goes beyond what the cost is defined for.
+        If the output's range exceeds the cost's domain.
     """
     if cost is None:
         partners = [entry.name for entry in COSTS.values() if entry.canonical == output.name]
@@ -132,7 +132,7 @@ def _for_each(
     single: tuple[type, ...],
     also: Callable[[Any], bool] = lambda value: False,
 ) -> list[Any]:
-    """One value for each of `count` layers: `value` itself if it is a single one, else its entries."""
+    """Return one value for each of `count` layers: a single value is repeated, a sequence gives each."""
     if isinstance(value, single) or also(value):
         return [value] * count
     try:

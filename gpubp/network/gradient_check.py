@@ -1,4 +1,4 @@
-"""Backpropagation against finite differences."""
+"""Compare backpropagation with finite differences."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["GradientCheck", "check_gradients"]
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How far backpropagation and finite differences are apart.
+    """The difference between backpropagation and finite differences.
 
     Attributes
     ----------
     relative_error : float
-        ‖g - d‖ / max(‖g‖, ‖d‖) over the parameters checked, where g comes from backpropagation and d
-        from differences.
+        ‖g - d‖ / max(‖g‖, ‖d‖) over the compared parameters. g comes from backpropagation, d from finite
+        differences.
     worst : int
         Index into `Network.parameters` of the largest absolute difference.
     checked : int
-        How many parameters were compared.
+        The number of compared parameters.
     """
 
     relative_error: float
@@ -46,34 +46,34 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare backpropagation with finite differences of the cost.
 
-    A float64 twin of the network computes both, on the network's own backend and without dropout. What is
-    checked are the equations and that backend's kernels, with these parameters. Differences are central and
+    A float64 copy of the network computes both, on the network's backend and without dropout. This checks
+    the equations and the backend's kernels with the network's parameters. The differences are central and
     of fourth order; their errors are about step⁴ and 1e-16 / step.
 
     Parameters
     ----------
     network : Network
-        What to check; it is not changed.
+        The network to check; it is not changed.
     x, y, sample_weight : array_like
-        As in `Network.backprop`.
+        The batch, as in `Network.backprop`.
     step : float, default 1e-3
         Change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
     max_parameters : int, default 1000
-        Compare at most so many parameters, drawn at random; 1 or more.
+        The most parameters to compare, 1 or more. If the network has more, they are drawn at random.
     seed : int, default 0
-        What they are drawn from.
+        Seed of this draw, 0 or more.
 
     Returns
     -------
     GradientCheck
-        A smooth network gives a relative error below 1e-7. Kinks, of relu say, that lie within a step of
-        some z add to it.
+        The relative error is below 1e-7 for a smooth network. It is larger if a kink, such as that of relu,
+        lies within a step of some z.
 
     Raises
     ------
     ValueError
-        x, y or sample_weight is not what the network takes, or step, max_parameters or seed is out of its
-        range; the message says which.
+        If x, y or sample_weight does not fit the network, or if step, max_parameters or seed is out of its
+        range. The message names it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Initial weights, drawn on the host in float64 so that every backend starts from the same bits."""
+"""Initial weights. They are drawn on the host in float64, so every backend starts with the same bits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _lecun(n_in: int, n_out: int) -> float:
 
 
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
-    # Saxe et al. 2014; the signs make Q uniform over orthogonal matrices (Mezzadri 2007).
+    # Saxe et al. 2014. The signs make Q uniformly distributed over orthogonal matrices (Mezzadri 2007).
     n_out, n_in = shape
     q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
     q = q * np.sign(np.diagonal(r))
@@ -74,10 +74,10 @@ _SATURATING = {"sigmoid", "tanh", "softmax", "identity", "hard_sigmoid", "hard_t
 
 
 def default_initializer(activation: Activation) -> str:
-    """The name of the initializer made for an activation.
+    """Return the name of an activation's default initializer.
 
-    It is lecun_normal for selu, glorot_uniform for identity and those that saturate, and he_normal for the
-    rest.
+    It is lecun_normal for selu, glorot_uniform for identity and for activations that saturate, and
+    he_normal for all others.
     """
     if activation.name == "selu":
         return "lecun_normal"
@@ -95,13 +95,13 @@ def initial_parameters(
     Parameters
     ----------
     layout : Layout
-        The places of the parameters.
+        The places of the parameters in the flat array.
     initializers : sequence of Initializer
-        One for each layer but the input.
+        One initializer for each layer except the input.
     rng : numpy.random.Generator
-        What they draw from.
+        The generator that the initializers draw from.
     dtype : dtype
-        Of the parameters.
+        The dtype of the parameters.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def initial_parameters(
     Raises
     ------
     ValueError
-        An initializer gives another shape, or numbers that are not finite or too large for `dtype`.
+        If an initializer returns a wrong shape, or numbers that are not finite or too large for `dtype`.
     """
     values = np.zeros(layout.size, dtype)
     for (weights, _), initialize in zip(layout.views(values), initializers, strict=True):

@@ -1,4 +1,4 @@
-"""Network: layers over one flat array of parameters, and what a user asks of them."""
+"""Network: layers whose parameters are views of one flat array."""
 
 from __future__ import annotations
 
@@ -26,72 +26,73 @@ __all__ = ["Network"]
 class Network:
     """A fully connected network.
 
-    Several threads may predict with one network at the same time; they take turns.
+    Several threads may predict with one network at the same time; they take turns. All attributes except
+    `parameters` are read-only. To use another cost, for example, make a new `Network`.
 
     Parameters
     ----------
     sizes : sequence of int
-        Layer widths, the input first: (784, 256, 10).
+        Layer widths, starting with the input: (784, 256, 10).
     hidden : str, Activation or sequence of them, default "relu"
-        Activation of the hidden layers, or one for each.
+        Activation of all hidden layers, or one for each.
     output : str or Activation, default "identity"
         Activation of the output layer.
     cost : str or Cost, optional
-        By default the output's canonical partner: cross_entropy for softmax, binary_cross_entropy for
-        sigmoid, poisson for exponential; for other outputs quadratic.
+        The cost. By default it is the output's canonical partner: cross_entropy for softmax,
+        binary_cross_entropy for sigmoid, poisson for exponential; for other outputs it is quadratic.
     dtype : {"float32", "float64"}, default "float32"
-        Type of parameters, activations and gradients.
+        The dtype of parameters, activations and gradients.
     backend : str or Backend, default "auto"
-        "auto", "numpy", "cupy" or, for another device than the first, "cupy:1".
+        "auto", "numpy", "cupy", or "cupy:1" and so on for devices after the first.
     seed : int or numpy.random.Generator, optional
-        What initial weights are drawn from.
+        Seed or generator of the initial weights.
     biases : bool or sequence of bool, default True
-        Whether layers have biases, for all or for each.
+        Whether layers have biases: one value for all layers, or one for each.
     initializer : str, callable or sequence of them, optional
-        Initializer of the weights: he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal,
-        lecun_uniform, orthogonal, zeros, or a function (rng, (n_out, n_in)) -> array. By default the one
-        made for each layer's activation. Biases start at 0.
+        Initializer of the weights of all layers, or one for each: he_normal, he_uniform, glorot_normal,
+        glorot_uniform, lecun_normal, lecun_uniform, orthogonal, zeros, or a function
+        (rng, (n_out, n_in)) -> array. By default it depends on the layer's activation. Biases start at 0.
     dropout : float or sequence of float, default 0
-        Probability with which training drops each activation of the hidden layers, or one for each layer.
+        Probability with which training drops an activation: one value for all hidden layers, or one for
+        each.
     precision : {"tf32", "bfloat16", "float16"}, optional
-        What matmuls of a float32 network round their operands to; sums, parameters and all else stay in
-        float32. By default nothing is rounded. A GPU multiplies such numbers many times as fast; the CPU
-        gives the same numbers more slowly.
+        The format to which matmuls of a float32 network round their operands; sums, parameters and all
+        other arrays stay float32. By default nothing is rounded. A GPU multiplies such numbers many times
+        as fast. The CPU computes the same numbers, more slowly than float32.
 
     Attributes
     ----------
     parameters : array of shape (size,)
-        Every weight, then every bias. What is assigned to it is copied into it.
+        All weights, then all biases. An assignment copies the values into this array.
     layers : tuple of Layer
-        The layers but the input. Their weights (n_out, n_in) and biases (n_out,) are views of `parameters`.
+        All layers except the input. Their weights (n_out, n_in) and biases (n_out,) are views of
+        `parameters`.
     sizes : tuple of int
-        Layer widths, the input first.
+        Layer widths, starting with the input.
     dtype : numpy.dtype
-        Type of parameters, activations and gradients.
+        The dtype of parameters, activations and gradients.
     backend : Backend
-        Where the network computes.
+        The backend that the network computes on.
     cost_function : Cost
-        What training minimises the mean of.
+        The cost; training minimises its mean.
     output_head : OutputHead
         The output activation and the cost together.
     precision : str or None
-        What matmuls round their operands to.
+        The format to which matmuls round their operands.
     layout : Layout
         The places of weights and biases in `parameters`.
-
-    All but the parameters is read-only: a network with another cost, say, is a new `Network`.
 
     Raises
     ------
     ValueError, TypeError
-        An argument is not what is expected; the message names it.
+        If an argument is not valid; the message names it.
     BackendUnavailableError
-        The backend cannot run here.
+        If the backend cannot run here.
 
     Warns
     -----
     UserWarning
-        The output goes beyond what the cost is defined for.
+        If the output's range exceeds the cost's domain.
 
     Examples
     --------
@@ -147,7 +148,7 @@ class Network:
     def _adopt(
         self, values: Array, activations: Sequence[Activation], dropout: Sequence[float]
     ) -> None:
-        """Take these parameters, flat, and make the layers that hold views of them."""
+        """Use this flat array of parameters, and make the layers, which hold views of it."""
         self._parameters: Array = self.backend.asarray(values)
         views = self.layout.views(self._parameters)
         self.layers = tuple(
@@ -158,7 +159,7 @@ class Network:
 
     @property
     def parameters(self) -> Array:
-        """Every weight, then every bias: an array of shape (size,)."""
+        """All weights, then all biases: an array of shape (size,)."""
         return self._parameters
 
     @parameters.setter
@@ -177,19 +178,26 @@ class Network:
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
-        """The dtype that inputs must fit: float16 with that precision, else `dtype`."""
+        """The dtype that inputs must fit: float16 with precision "float16", else `dtype`."""
         return np.dtype(np.float16) if self.precision == "float16" else self.dtype
 
     @on_device
     def problem(self, counters: Array | None = None, dropout_seed: int | None = None) -> Problem:
-        """Make what the functions of `gpubp.backprop` compute on, with its own rounded weights.
+        """Make a `Problem` for the functions of `gpubp.backprop`.
+
+        It has separate memory for rounded weights.
 
         Parameters
         ----------
         counters : array of int64, shape (2,), optional
             The step counters; by default zeros.
         dropout_seed : int, optional
-            Which dropout masks to draw; by default nothing is dropped.
+            Seed of the dropout masks; by default nothing is dropped.
+
+        Returns
+        -------
+        Problem
+            Layers, output head, precision, counters and dropout.
         """
         backend, layout, rounding = self.backend, self.layout, None
         counters = backend.zeros(2, np.int64) if counters is None else counters
@@ -205,22 +213,22 @@ class Network:
 
     @on_device
     def forward(self, x: Any) -> Forward:
-        """Compute every z and a.
+        """Compute z and a of every layer.
 
         Parameters
         ----------
         x : array_like of shape (rows, n_in) or (n_in,)
-            The inputs, or those of one example.
+            The inputs of a batch or of one example.
 
         Returns
         -------
         Forward
-            New arrays, on the device that x came on.
+            New arrays, on the device of x.
 
         Raises
         ------
         ValueError
-            x has the wrong shape or type, or holds NaN, infinity or numbers too large for the network's
+            If x has a wrong shape or type, or contains NaN, infinity or numbers too large for the network's
             dtype.
         """
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
@@ -228,27 +236,27 @@ class Network:
 
     @on_device
     def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
-        """Compute the cost, every z, a and δ, and the gradient by parameters and inputs.
+        """Compute the cost, every z, a and δ, and the gradients of parameters and inputs.
 
         Parameters
         ----------
         x : array_like of shape (rows, n_in) or (n_in,)
-            The inputs, or those of one example.
+            The inputs of a batch or of one example.
         y : array_like of shape (rows, n_out) or (rows,)
-            The targets: numbers, or for costs of classes integer labels or rows of probabilities.
+            The targets: numbers, or, for costs of classes, integer labels or rows of probabilities.
         sample_weight : array_like of shape (rows,), optional
-            With weights w, the cost is the weighted mean Σ w C / Σ w.
+            Sample weights w. The cost is then the weighted mean Σ w C / Σ w.
 
         Returns
         -------
         Backprop
-            New arrays. z, a, deltas and input_gradient are on the device that x came on, gradients on that
-            of the parameters.
+            New arrays. z, a, deltas and input_gradient are on the device of x. The gradients of the
+            parameters are on the network's device.
 
         Raises
         ------
         ValueError
-            x, y or sample_weight is not what the network takes; the message says which.
+            If x, y or sample_weight does not fit the network; the message names it.
         """
         given, rows = self._rows(x, y, sample_weight)
         return passes.backpropagate(self.problem(), self.layout, rows, home_of(given))
@@ -260,17 +268,17 @@ class Network:
         Parameters
         ----------
         x, y, sample_weight : array_like
-            As in `backprop`.
+            The batch, as in `backprop`.
 
         Returns
         -------
         float
-            The mean cost, weighted if sample_weight is given.
+            The mean cost; with sample_weight, the weighted mean.
 
         Raises
         ------
         ValueError
-            As in `backprop`.
+            If x, y or sample_weight does not fit the network; the message names it.
         """
         return passes.mean_cost(self.problem(), self._rows(x, y, sample_weight)[1])
 
@@ -281,17 +289,17 @@ class Network:
         Parameters
         ----------
         x : array_like of shape (rows, n_in) or (n_in,)
-            The inputs, or those of one example.
+            The inputs of a batch or of one example.
 
         Returns
         -------
         array of shape (rows, n_out), or (n_out,) for one example
-            A new array, on the device that x came on.
+            A new array, on the device of x.
 
         Raises
         ------
         ValueError
-            As in `forward`.
+            If x does not fit the network, as in `forward`.
         """
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
         result = move(self._predictor(move(given, self.backend)), home_of(given))
@@ -302,7 +310,7 @@ class Network:
         return Predictor(self.problem())
 
     def save(self, path: Any) -> None:
-        """Write the network to a .safetensors file, whole or not at all.
+        """Write the network to a .safetensors file. After an error the old file, if any, is unchanged.
 
         Parameters
         ----------
@@ -312,9 +320,9 @@ class Network:
         Raises
         ------
         FileNotFoundError
-            There is no such folder to write to.
+            If the folder of `path` does not exist.
         IsADirectoryError
-            `path` is a folder.
+            If `path` is a folder.
         """
         *hidden, last = self.layers
         made_with = {
@@ -338,28 +346,36 @@ class Network:
         precision: str | None = None,
         custom: Sequence[Activation | Cost] = (),
     ) -> Network:
-        """Read a network that `save` wrote; nothing in the file is executed.
+        """Read a network that `save` has written. Nothing in the file is executed.
 
         Parameters
         ----------
         path : path-like
             The file to read.
-        backend, precision
-            As of a new network; a file does not hold them.
-        custom : sequence of Activation and Cost
-            The user's own activations and costs that the network was made with.
+        backend : str or Backend, default "auto"
+            The backend, as in `Network`; files do not store it.
+        precision : {"tf32", "bfloat16", "float16"}, optional
+            The precision, as in `Network`; files do not store it.
+        custom : sequence of Activation and Cost, default ()
+            The custom activations and costs of the network.
+
+        Returns
+        -------
+        Network
+            The network.
 
         Raises
         ------
         FileNotFoundError
-            There is no such file.
+            If the file does not exist.
         ValueError
-            The file is not such a network, or needs an activation that is not in `custom`.
+            If the file is not a gpubp network, or if it needs an activation or a cost that is not in
+            `custom`.
         BackendUnavailableError
-            The backend cannot run here.
+            If the backend cannot run here.
         """
         if backend != "auto":
-            get_backend(backend)  # raises where it cannot run, before anything is read
+            get_backend(backend)  # raises before anything is read if it cannot run
         made_with, layers = storage.load(path, custom)
         arguments.check_precision(precision, made_with["dtype"])
         with storage.as_content_errors(path):
@@ -380,15 +396,15 @@ class Network:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {"precision": None} | state  # which older pickles do not have
+        state = {"precision": None} | state  # older pickles have no precision
         parameters, layers = state.pop("parameters"), state.pop("layers")
         vars(self).update(state | {"backend": get_backend(state["backend"])})
-        if not parameters.flags.writeable:  # a file that joblib maps, say; training writes to them
+        if not parameters.flags.writeable:  # e.g. in a file that joblib maps; training must write
             parameters = parameters.copy()
         self._adopt(parameters, [a for a, _ in layers], [rate for _, rate in layers])
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
-        """The checked x where it was given, and the batch on the backend."""
+        """Check a batch; return x on its device, and the batch on the backend."""
         n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
         given = check_inputs(x, n_in, dtype=self.input_dtype)
         targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)

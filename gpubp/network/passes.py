@@ -1,7 +1,7 @@
-"""Forward and backward passes that keep what they compute, for a user who wants it all.
+"""Forward and backward passes that return everything they compute.
 
-x, y and weights have been checked and lie on the problem's backend. Results are moved to `home`, the
-backend that the user's x came from.
+x, y and weights have been checked and are on the problem's backend. Results are moved to `home`, the
+backend of the user's x.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["backpropagate", "forward", "mean_cost"]
 
 
 def forward(problem: Problem, rows: Rows, home: Backend) -> Forward:
-    """Every z and a of these rows."""
+    """Compute every z and a of these rows."""
     workspace = _workspace(problem, rows, "predict", keep_all=True)
     backprop.predict(problem, workspace, rows)
     block = workspace.shards[0][0]
@@ -33,10 +33,11 @@ def forward(problem: Problem, rows: Rows, home: Backend) -> Forward:
 
 
 def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -> Backprop:
-    """The cost, every z, a and δ, and the gradient by parameters and inputs."""
+    """Compute the cost, every z, a and δ, and the gradients of parameters and inputs."""
     backend, dtype = problem.backend, _dtype(problem)
     scaled = problem.precision is not None and problem.precision.scaled
-    # A row's share of the mean is about 1 / rows: times rows, float16 has room for it.
+    # A row's δ contains the factor 1 / rows of the mean. A scale of about `rows` brings it into float16's
+    # range.
     scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(rows.x))))
     loss_scale: Array = backend.asarray(scale.copy()) if scaled else None
     workspace = _workspace(
@@ -49,7 +50,7 @@ def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -
     with np.errstate(all="ignore") if scaled else nullcontext():
         backprop.backpropagate(*parts)
         while scaled and scale[0] > LEAST and not bool(backend.xp.isfinite(gradient).all()):
-            scale = fresh_loss_scale(scale[0] / 64)  # the deltas did not fit
+            scale = fresh_loss_scale(scale[0] / 64)  # the deltas were too large for float16
             loss_scale[...] = backend.asarray(scale.copy())
             costs.fill(0)
             backprop.backpropagate(*parts)
@@ -71,7 +72,7 @@ def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -
 
 
 def mean_cost(problem: Problem, rows: Rows) -> float:
-    """The mean cost alone, without keeping anything."""
+    """Compute only the mean cost."""
     backend, workspace = problem.backend, _workspace(problem, rows, "cost")
     costs = backend.zeros((len(workspace.shards), 1), np.float64)
     backprop.evaluate(problem, workspace, rows, costs)
@@ -89,7 +90,7 @@ def _dtype(problem: Problem) -> np.dtype[Any]:
 
 
 def _plain(problem: Problem, arrays: list[Array]) -> list[Array]:
-    """The arrays in the network's dtype, whatever a backend stores for matmuls to read."""
+    """Return the arrays in the network's dtype; operands of matmuls may be stored in another one."""
     dtype, plain = _dtype(problem), []
     for array in arrays:
         if array.dtype == dtype:

@@ -1,4 +1,4 @@
-"""Predictions by captured forward passes."""
+"""Predict with captured forward passes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ..workspace import Workspace
 __all__ = ["Predictor"]
 
 SIZES_KEPT = 8
-"""Batch sizes whose captured forward pass is kept."""
+"""The most batch sizes with a captured forward pass."""
 
 ROWS_AT_ONCE = 16384
-"""The most rows that are predicted at once, so that the buffers stay small."""
+"""The most rows of a forward pass; the limit keeps the buffers small."""
 
 
 @dataclass
 class Captured:
-    """The forward pass of batches of one size.
+    """The captured forward pass for batches of one size.
 
     Attributes
     ----------
     rows : Rows
-        Where it reads x.
+        The rows that the pass reads.
     outputs : array of shape (rows, n_out)
-        Where it writes.
+        The array that the pass writes the outputs to.
     replay : callable
-        Runs it.
+        A function without arguments that replays the pass.
     """
 
     rows: Rows
@@ -40,7 +40,7 @@ class Captured:
 
 
 class Predictor:
-    """Computes outputs, again and again; several threads take turns.
+    """Computes outputs with captured passes. Several threads may call it; they take turns.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Predictor:
     Attributes
     ----------
     captured : dict of Captured
-        The forward passes of the latest few batch sizes.
+        The forward passes of the latest batch sizes, by size.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -58,7 +58,7 @@ class Predictor:
         self._problem, self._lock = problem, threading.Lock()
 
     def __call__(self, x: Array) -> Array:
-        """The outputs, a new array of shape (rows, n_out), for x, checked and on the backend."""
+        """Return a new array of outputs, (rows, n_out); x has been checked and is on the backend."""
         count = len(x)
         if count <= ROWS_AT_ONCE:
             return self._predict(x)

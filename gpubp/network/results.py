@@ -1,4 +1,4 @@
-"""What a network gives back."""
+"""The results of a network's forward and backward passes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Backprop", "Forward"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Forward:
-    """What a forward pass computed.
+    """The result of a forward pass.
 
-    Arrays have the network's dtype and lie where x came from.
+    Arrays have the network's dtype and are on the device of x.
 
     Attributes
     ----------
     z : list of arrays of shape (rows, n_out)
-        For each layer but the input, z = a wᵀ + b.
+        z = a wᵀ + b of each layer except the input.
     a : list of arrays of shape (rows, n)
-        x itself, then each layer's activations; ``a[-1]`` is the output.
+        x, then the activations of each layer; ``a[-1]`` is the output.
     """
 
     z: list[Array]
@@ -32,24 +32,24 @@ class Forward:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Backprop:
-    """What backpropagation computed.
+    """The result of backpropagation.
 
-    Arrays have the network's dtype and belong to the caller. Those with rows lie where x came from, the
-    gradient where the parameters lie.
+    Arrays have the network's dtype and belong to the caller. Arrays with rows are on the device of x. The
+    gradients of the parameters are on the network's device.
 
     Attributes
     ----------
     cost : float
         The mean cost of the batch.
     deltas : list of arrays of shape (rows, n_out)
-        For each layer but the input, δ = ∂(mean cost)/∂z.
+        δ = ∂(mean cost)/∂z of each layer except the input.
     gradient : array of shape (size,)
-        The gradient by all parameters, laid out as `Network.parameters`. `weight_gradients` and
+        The gradient of all parameters, in the order of `Network.parameters`. `weight_gradients` and
         `bias_gradients` are views of it.
     weight_gradients : list of arrays of shape (n_out, n_in)
-        For each layer but the input.
+        ∂(mean cost)/∂w of each layer except the input.
     bias_gradients : list of arrays of shape (n_out,), or None
-        For each layer but the input; None for a layer without biases.
+        ∂(mean cost)/∂b of each layer except the input; None for a layer without biases.
     input_gradient : array of shape (rows, n_in)
         ∂(mean cost)/∂x.
     z, a : list of arrays

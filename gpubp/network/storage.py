@@ -1,7 +1,7 @@
-"""Networks in .safetensors files.
+"""Write networks to .safetensors files, and read and check such files.
 
-A file is written whole or not at all, and read without executing anything. Each layer's arrays are called
-layers.<k>.weights and layers.<k>.biases; the rest is JSON in the metadata.
+A file is written completely or not at all. Reading it executes nothing. The arrays of layer k are named
+layers.<k>.weights and layers.<k>.biases; all other values are JSON in the metadata.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) 
     path : path-like
         The file to write.
     arguments : mapping of str
-        What a network like it is made with: sizes, hidden (a list of `Activation`), output (an
-        `Activation`), cost (a `Cost`), dtype, biases and dropout (one for each hidden layer).
+        The arguments of `Network`: sizes, hidden (a list of `Activation`), output (an `Activation`), cost
+        (a `Cost`), dtype, biases and dropout (one for each hidden layer).
     layers : sequence of Parameters
-        NumPy arrays, for each layer but the input.
+        The weights and biases of each layer except the input, as NumPy arrays.
 
     Raises
     ------
     FileNotFoundError
-        There is no such folder to write to.
+        If the folder of `path` does not exist.
     IsADirectoryError
-        `path` is a folder.
+        If `path` is a folder.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -77,7 +77,7 @@ def _describe(entry: Activation | Cost) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` and move it there, so that no reader finds half a file."""
+    """Write `content` to a temporary file and rename it to `path`: no reader ever sees half a file."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -98,28 +98,28 @@ def _umask() -> int:
 
 
 def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any], list[Parameters]]:
-    """Read what `save` wrote.
+    """Read and check a file that `save` has written.
 
     Parameters
     ----------
     path : path-like
         The file to read.
     custom : sequence of Activation and Cost
-        Where to look for names that gpubp does not have.
+        The custom activations and costs that the file may name.
 
     Returns
     -------
     arguments : dict
-        What to make the network with, as `save` takes it.
+        The arguments of `Network`, as in `save`.
     layers : list of Parameters
-        NumPy arrays to copy into its layers; their shapes have been checked.
+        The weights and biases of each layer, as NumPy arrays; their shapes have been checked.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        If the file does not exist.
     ValueError
-        The file is not a network, or needs an activation or a cost that is not in `custom`.
+        If the file is not a gpubp network, or if it needs an activation or a cost that is not in `custom`.
     """
     with as_content_errors(path):
         metadata, tensors = _read(path)
@@ -160,7 +160,7 @@ def as_content_errors(path: Any) -> Iterator[None]:
 
 
 def _read(path: Any) -> tuple[dict[str, str], dict[str, Any]]:
-    """The file's metadata and arrays."""
+    """Read the file's metadata and arrays."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {path}")
     if not os.path.isfile(path):
@@ -176,7 +176,7 @@ def _read(path: Any) -> tuple[dict[str, str], dict[str, Any]]:
 def _layers(
     tensors: Mapping[str, Any], sizes: Sequence[int], biases: Sequence[bool]
 ) -> list[Parameters]:
-    """Each layer's arrays, checked before a network is made as large as the file says."""
+    """Find and check each layer's arrays, before a network of the file's sizes is made."""
 
     def find(name: str, *expected: int) -> Any:
         array = tensors[name]
@@ -200,7 +200,7 @@ def _find(
     known: Mapping[str, Any],
     custom: Sequence[Activation | Cost],
 ) -> Any:
-    """The entry of this name: the user's own first, then gpubp's."""
+    """Find the entry with this name, in `custom` first, then among the built-in entries."""
     own = {entry.name: entry for entry in custom if isinstance(entry, kind)}
     if name not in own and name not in known:
         raise ValueError(

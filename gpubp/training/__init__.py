@@ -1,4 +1,4 @@
-"""Training: the Trainer and its step, optimizers, schedules, callbacks."""
+"""Training: the `Trainer` and its step, optimizers, schedules and callbacks."""
 
 from .callbacks import Callback
 from .early_stopping import EarlyStopping

@@ -1,4 +1,4 @@
-"""Callbacks, which a fit calls while it runs, and early stopping."""
+"""Callbacks, which a fit calls while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Callback", "as_callbacks"]
 
 
 class Callback:
-    """What a fit calls as it goes on: a subclass overrides the methods that it wants.
+    """Base class of callbacks: a subclass overrides the methods that it needs.
 
     `trainer.stop(reason)` ends training after the current step.
     """
@@ -23,19 +23,20 @@ class Callback:
         """Called before the first epoch."""
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """Called before an epoch; epochs are counted from 0."""
+        """Called before each epoch; the first epoch is 0."""
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """Called after a step was given to the device; steps are counted from 0 in each epoch.
+        """Called after each step; the first step of each epoch is 0.
 
-        Reading a result of the step, such as `trainer.step_cost`, waits for the device.
+        The device may still be computing the step. To read a result, such as `trainer.step_cost`, waits for
+        it.
         """
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        """Called after an epoch; its figures are the last of each of the history's lists."""
+        """Called after each epoch; the last entry of each of the history's lists is this epoch's."""
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """Called when training ended, whatever ended it."""
+        """Called at the end of training, for whatever reason it ended."""
 
 
 class _AtEpochEnd(Callback):
@@ -49,7 +50,7 @@ class _AtEpochEnd(Callback):
 def as_callbacks(
     callbacks: Sequence[Callback | Callable[[Trainer, History], None]],
 ) -> list[Callback]:
-    """Make callbacks of plain functions (trainer, history), to be called at the end of each epoch."""
+    """Convert functions (trainer, history) to callbacks that run them after each epoch."""
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callbacks or functions")
     made: list[Callback] = []

@@ -1,4 +1,4 @@
-"""Training data: data sets on the device or read batch by batch, and single batches."""
+"""Training data: data sets, which are on the device or read batch by batch, and single batches."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ __all__ = ["BatchCheck", "Dataset"]
 
 
 class Dataset:
-    """Rows of x, y and sample weights: checked, and brought to the device when they are needed.
+    """Rows of x, y and sample weights, which are checked and moved to the device.
 
-    Arrays in memory are checked whole and moved to the device once. A numpy.memmap, or anything else
-    that is not an array but has a shape and can be sliced (an h5py data set, say), is read and checked
-    a batch at a time: rows in rising order, by one slice where they are neighbours, else by an index
-    array or, where that fails, one by one.
+    Arrays in memory are checked completely and moved to the device once. Other data are streamed: a
+    numpy.memmap, or any object with a shape that can be sliced, such as an h5py data set. They are read and
+    checked batch by batch. The rows of a batch are read in rising order: by one slice if they are
+    neighbours, else by an index array or, if that fails, one by one.
 
     Parameters
     ----------
     network : Network
-        What the rows are for.
-    x : array of shape (rows, n_in), or something sliceable of that shape
+        The network that the rows are for.
+    x : array of shape (rows, n_in), or a sliceable object of that shape
         Inputs.
-    y : array of shape (rows,) or (rows, n_out), or something sliceable of that shape
+    y : array of shape (rows,) or (rows, n_out), or a sliceable object of that shape
         Labels or targets.
     sample_weight : array of shape (rows,), optional
-        Not negative.
-    name : str
-        What messages call the data: "" or "validation ".
+        Sample weights, not negative.
+    name : str, default ""
+        A prefix for messages: "" or "validation ".
 
     Attributes
     ----------
     streamed : bool
-        Whether rows are read a batch at a time.
+        Whether rows are read batch by batch.
     labels : bool
         Whether y holds integer labels.
     x, y : arrays
-        On the device, unless they are streamed.
+        The data; on the device unless they are streamed.
     weights : array of shape (rows,), on the host, or None
         The sample weights.
 
     Raises
     ------
     ValueError
-        The data are not what the network takes; the message says which.
+        If x, y or sample_weight does not fit the network; the message names it.
     """
 
     def __init__(
@@ -101,22 +101,22 @@ class Dataset:
         return self._rows
 
     def batches(self, rows: Rows, order: DataOrder) -> Iterator[Any]:
-        """Bring an epoch's batches to `rows`, one after another.
+        """Set `rows` to an epoch's batches, one after another.
 
-        Where all data are on the device, `rows` points at all of them: captured steps find their batches
-        by the order.
+        If all data are on the device, `rows` is set to all of them once, and captured steps find their
+        batches by the order.
 
         Parameters
         ----------
         rows : Rows
-            Where a training step finds its batches.
+            The rows that a training step reads.
         order : DataOrder
-            This epoch's order.
+            The order of this epoch.
 
         Yields
         ------
         int64 array
-            The numbers of the batch's rows, once it is there.
+            The indices of the batch's rows, when `rows` is ready for it.
         """
         if not self.streamed:
             on_device = order.on_device(self._network.backend)
@@ -127,12 +127,12 @@ class Dataset:
             yield chosen
 
     def chunks(self, rows: Rows, size: int) -> Iterator[Any]:
-        """Bring the data to `rows`, at most `size` neighbouring rows at a time.
+        """Set `rows` to the data, at most `size` neighbouring rows at a time.
 
         Yields
         ------
         int64 array
-            The numbers of the rows that are there.
+            The indices of the rows.
         """
         for start in range(0, len(self), size):
             chosen = np.arange(start, min(start + size, len(self)))
@@ -144,20 +144,20 @@ class Dataset:
             yield chosen
 
     def total_weight(self, chosen: Any) -> float:
-        """The weight of a batch in a mean over all: its number of rows, or their sample weights' sum."""
+        """Return a batch's weight in a mean over all rows: its row count, or its sum of sample weights."""
         if self.weights is None:
             return float(len(chosen))
         return float(self.weights[chosen].sum(dtype=np.float64))
 
     def mean_cost(self, costs: Any, order: DataOrder) -> float:
-        """The mean over all rows of the first batches, from the mean cost of each batch."""
+        """Compute the mean cost of the rows of the first batches from the mean cost of each batch."""
         weights = [self.total_weight(chosen) for chosen in islice(order, len(costs))]
         return float(np.dot(costs, weights) / (sum(weights) or 1))
 
     def _on_device(
         self, x: Array, y: Array, weights: Array | None
     ) -> tuple[Array, Array, Array | None]:
-        """All rows on the device."""
+        """Move all rows to the device."""
         backend = self._network.backend
         return (
             backend.asarray(move(x, backend)),
@@ -166,7 +166,7 @@ class Dataset:
         )
 
     def _read(self, rows: Rows, chosen: Any) -> None:
-        """Read the rows of these numbers, which rise, and check them, into `rows`."""
+        """Read and check the rows with these rising indices, and set `rows` to them."""
         network = self._network
         n_in, n_out = network.sizes[0], network.sizes[-1]
         x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
@@ -183,17 +183,17 @@ class Dataset:
         rows.set(self._bring("x", x), self._bring("y", y), weights)
 
     def _bring(self, name: str, array: Array) -> Array:
-        """One batch's rows on the device."""
+        """Move one batch's rows to the device."""
         if is_on_host(array):
             return self._feed(name, array)
         return move(array, self._network.backend)
 
 
 class BatchCheck:
-    """Checks single batches but for their values, and brings them to the device.
+    """Checks the shapes and types of single batches, not their values, and moves them to the device.
 
-    Batches like the last one, where that was taken as it came, are let through at once: the check takes
-    longer than a small step.
+    The check takes longer than a small step. So it is skipped for a batch with the shapes and dtypes of the
+    last one, if the last one needed no conversion.
     """
 
     def __init__(self, network: Network) -> None:
@@ -201,12 +201,12 @@ class BatchCheck:
         self._passed: list[Any] = []
 
     def __call__(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-        """Give the batch as a step takes it.
+        """Return the batch as a step needs it.
 
         Raises
         ------
         ValueError
-            An array has a shape or type that the network does not take.
+            If the shape or type of an array does not fit the network.
         """
         network, given = self._network, (x, y, sample_weight)
         backend = network.backend
@@ -227,7 +227,7 @@ class BatchCheck:
 
 
 def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
-    """Shape and dtype of an array that lies dense where the backend computes, else None."""
+    """Return shape and dtype of a dense array on the backend's device; None for all others."""
     if array is None:
         return (), None
     if type(array) is backend.xp.ndarray and array.flags.c_contiguous and backend.owns(array):
@@ -236,7 +236,7 @@ def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
 
 
 def _is_sliceable(data: Any) -> bool:
-    """Whether the data are to be read a batch at a time."""
+    """Whether the data are to be read batch by batch."""
     if isinstance(data, np.memmap):
         return True
     array_like = (
@@ -247,7 +247,7 @@ def _is_sliceable(data: Any) -> bool:
 
 
 def _slice(name: str, data: Any, chosen: Any) -> Any:
-    """The rows of these numbers, which rise, as an array."""
+    """Read the rows with these rising indices as an array."""
     first, last = int(chosen[0]), int(chosen[-1])
     if last - first == len(chosen) - 1:
         return as_array(name, data[first : last + 1])

@@ -1,4 +1,4 @@
-"""Early stopping: how long to wait for a better epoch."""
+"""Early stopping: the setting that says how long to wait for a better epoch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["EarlyStopping", "as_early_stopping"]
 class EarlyStopping:
     """End training when the monitored cost stops falling.
 
-    That is the validation cost where there is one, else the training cost. The network then gets the
-    parameters of its best epoch back.
+    The monitored cost is the validation cost or, without validation data, the training cost. At the end the
+    network gets the parameters of its best epoch.
 
     Parameters
     ----------
-    patience : int
-        Epochs to wait for the cost to fall by more than `min_improvement` below its lowest.
-    min_improvement : float
-        How far it has to fall to count.
+    patience : int, default 10
+        The number of epochs without improvement after which training ends; 1 or more.
+    min_improvement : float, default 0
+        An epoch is an improvement if its cost is more than this below the lowest cost before; 0 or more.
 
     Raises
     ------
     ValueError
-        `patience` is no whole number from 1 on, or `min_improvement` no number from 0 on.
+        If `patience` is not a whole number of at least 1, or `min_improvement` not a number of at least 0.
     """
 
     patience: int = 10
@@ -42,7 +42,7 @@ class EarlyStopping:
 
 
 def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:
-    """Read the setting: a number of epochs is the patience, True takes the defaults, False is None."""
+    """Convert the setting: a number is the patience, True means the defaults, False means None."""
     if isinstance(early_stopping, bool | np.bool_):
         return EarlyStopping() if early_stopping else None
     if isinstance(early_stopping, int | np.integer):

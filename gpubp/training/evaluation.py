@@ -1,4 +1,4 @@
-"""Cost and accuracy on data that is not trained on."""
+"""Evaluate a network: cost and accuracy on data that are not for training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .data import Dataset
 __all__ = ["Evaluation", "Score"]
 
 CHUNK_ROWS = 8192
-"""Rows that are evaluated at a time, where batches are not larger."""
+"""The number of rows that are evaluated at a time, unless training batches are larger."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes
     ----------
     cost : float
         The mean cost.
     accuracy : float or None
-        The share of right classes or labels, from 0 to 1; None where the cost is of neither.
+        The share of right classes or labels, from 0 to 1; None if the cost is not for classes or labels.
     """
 
     cost: float
@@ -37,24 +37,24 @@ class Score:
 
 
 class Evaluation:
-    """Evaluates a network on the same data again and again.
+    """Evaluates a network on the same data at each call.
 
-    For costs of classes, accuracy is the (weighted) share of rows whose largest output is the class with
+    For costs of classes, accuracy is the (weighted) share of rows whose largest output is at the class with
     the largest target. For costs of labels, it is the share of labels on the right side of 1/2.
 
     Parameters
     ----------
     network : Network
-        What is evaluated, as it is at each call.
+        The network to evaluate, with its parameters at the time of the call.
     data : tuple (x, y) or (x, y, sample_weight)
-        As `Trainer.fit` takes them.
+        The data, as in `Trainer.fit`.
     batch_size : int
-        Rows of a training batch: at least so many are evaluated at a time.
+        The rows of a training batch. At least this many rows are evaluated at a time.
 
     Raises
     ------
     ValueError
-        The data are not what the network takes; the message says which.
+        If x, y or sample_weight does not fit the network; the message names it.
     """
 
     def __init__(self, network: Network, data: Any, batch_size: int) -> None:
@@ -66,7 +66,7 @@ class Evaluation:
         self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self) -> Score:
-        """Evaluate the network as it is now."""
+        """Evaluate the network with its current parameters."""
         data, rows = self._data, self._rows
         cost = right = total = 0.0
         for chosen in data.chunks(rows, self._chunk_rows):
@@ -81,7 +81,7 @@ class Evaluation:
         return Score(cost / total, right / total if counted else None)
 
     def _captured_for(self, count: int) -> tuple[Callable[[], None], Array, Array]:
-        """The captured evaluation of `count` rows, with the arrays for its costs and outputs."""
+        """Return the captured evaluation of `count` rows, and its arrays of costs and outputs."""
         if count not in self._captured:
             network = self._network
             problem = network.problem(self._counters)
@@ -95,7 +95,7 @@ class Evaluation:
         return self._captured[count]
 
     def _accuracy(self, outputs: Array) -> float:
-        """The share of right rows among those just evaluated; 0 where the cost has no right or wrong."""
+        """Return the share of right rows in the last chunk; 0 if the cost is not for classes or labels."""
         xp, y, weights = self._network.backend.xp, self._rows.y, self._rows.weights
         targets = self._network.cost_function.targets
         if targets == "class":

@@ -1,4 +1,4 @@
-"""What training did, epoch by epoch."""
+"""The record of a fit, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ __all__ = ["History"]
 
 @dataclass
 class History:
-    """A record of a fit; each list has one entry an epoch.
+    """A record of a fit; each list has one entry for each epoch.
 
     Attributes
     ----------
     cost : list of float
-        Mean cost of the epoch's batches, each before its own update, without penalties.
+        Mean cost of the epoch's batches, each computed before the batch's update, without penalties.
     validation_cost : list of float
         Mean cost of the validation data after the epoch; empty without validation data.
     validation_accuracy : list of float
-        Their accuracy, from 0 to 1; empty also where the cost is not one of classes or labels.
+        Accuracy on the validation data, from 0 to 1; empty without these or if the cost is not for classes
+        or labels.
     learning_rate : list of float
         The learning rate of the epoch's last step.
     seconds : list of float
-        The time the epoch took, with its validation.
+        The duration of the epoch and its validation, in seconds.
     best_epoch : int
-        The epoch with the lowest monitored cost, counted from 0; -1 before there is one.
+        The epoch with the lowest monitored cost, counted from 0; -1 if no epoch has ended.
     stopped : str
-        Why training ended: "epochs" (all were done), "early stopping", "interrupted", "diverged", or
-        the reason that a callback gave.
+        Why training ended: "epochs" (all epochs were run), "early stopping", "interrupted", "diverged", or
+        the argument of `Trainer.stop`.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -44,11 +45,17 @@ class History:
 
     @property
     def monitored(self) -> list[float]:
-        """The validation costs where there are any, else the costs."""
+        """The validation costs or, without validation data, the costs."""
         return self.validation_cost or self.cost
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as plain lists and numbers, for JSON."""
+        """Convert the record to lists, numbers and strings, for JSON.
+
+        Returns
+        -------
+        dict
+            The attributes by name.
+        """
         return asdict(self)
 
     def plot(self, path: Any = None) -> Any:
@@ -57,7 +64,7 @@ class History:
         Parameters
         ----------
         path : str or path, optional
-            Where to write the picture.
+            The file to write the picture to; by default none is written.
 
         Returns
         -------
@@ -67,7 +74,7 @@ class History:
         Raises
         ------
         ImportError
-            matplotlib is missing; the extra gpubp[plot] installs it.
+            If matplotlib is not installed; the extra gpubp[plot] installs it.
         """
         try:
             from matplotlib.figure import Figure  # noqa: PLC0415

@@ -13,15 +13,15 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible(stop: Callable[[str], None]) -> Iterator[None]:
-    """Within it, Ctrl-C asks training to stop; a second Ctrl-C interrupts at once.
+    """Return a context in which Ctrl-C asks training to stop; a second Ctrl-C interrupts at once.
 
-    Only Python's main thread may handle signals. Elsewhere, and where the process ignores Ctrl-C, this
-    changes nothing.
+    Only Python's main thread may handle signals. In other threads, and if the process ignores Ctrl-C, this
+    context changes nothing.
 
     Parameters
     ----------
     stop : callable
-        Called with "interrupted" at the first Ctrl-C.
+        A function that is called with "interrupted" at the first Ctrl-C.
     """
     previous = signal.getsignal(signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()

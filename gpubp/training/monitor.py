@@ -1,4 +1,4 @@
-"""Judging the epochs of a fit: divergence, the best epoch, patience."""
+"""Judge the epochs of a fit: divergence, the best epoch, patience."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ LEAST_LOSS_SCALE = 2.0**-24
 
 
 class Monitor:
-    """Keeps a fit's history and the states it can go back to, and judges each epoch.
+    """Judges each epoch of a fit, records the history, and stores states to roll back to.
 
     Parameters
     ----------
     step : TrainingStep
-        What is trained.
+        The step that is trained.
     stopping : EarlyStopping or None
-        When to stop, and whether to go back to the best epoch.
+        The patience. With None, training does not stop early and the best epoch is not restored.
 
     Attributes
     ----------
     history : History
-        One entry for each epoch that went well.
+        One entry for each epoch that has not diverged.
     good, earlier : State
-        Before the current epoch, and before the one before it.
+        The states before the current epoch and before the previous one.
     best : State
-        After the best epoch; empty without early stopping.
+        The state after the best epoch; empty without early stopping.
     epochs_waited : int
-        Epochs since the best one.
+        The number of epochs since the best one.
     """
 
     def __init__(self, step: TrainingStep, stopping: EarlyStopping | None) -> None:
@@ -47,32 +47,32 @@ class Monitor:
         self.epochs_waited = 0
 
     def begin_epoch(self) -> None:
-        """Take the state that the epoch begins with."""
+        """Copy the state at the start of the epoch."""
         self.earlier, self.good = self.good, self.earlier
         self._step.take(self.good)
 
     def check(self, costs: Any, cost: float, validation: Score | None) -> None:
-        """Go back to the last good state and raise an error if the epoch has diverged.
+        """If the epoch has diverged, restore the last good state and raise an error.
 
         Parameters
         ----------
         costs : array of shape (steps,)
-            Each batch's cost before its update.
+            The cost of each batch before its update.
         cost : float
-            Their mean.
+            The mean cost of the epoch.
         validation : Score or None
-            After the epoch; None where it was not computed.
+            The evaluation after the epoch; None if there was none.
 
         Raises
         ------
         DivergenceError
-            A cost, the parameters or the gradients stopped being finite.
+            If a cost, the parameters or the gradients are not finite.
         """
         broken = self._what_broke(cost, validation)
         if not broken:
             return
         epoch = len(self.history)
-        # The first cost is that of the parameters the epoch began with.
+        # The first cost was computed with the parameters from the start of the epoch.
         began_well = math.isfinite(costs[0])
         self._step.restore(self.good if began_well or not epoch else self.earlier)
         self.history.stopped = "diverged"
@@ -97,7 +97,7 @@ class Monitor:
     def record(
         self, cost: float, validation: Score | None, learning_rate: float, seconds: float
     ) -> None:
-        """Add an epoch that went well to the history, and see whether it is the best."""
+        """Add an epoch that has not diverged to the history, and note whether it is the best."""
         history = self.history
         history.cost.append(cost)
         if validation is not None:
@@ -117,11 +117,11 @@ class Monitor:
 
     @property
     def says_stop(self) -> bool:
-        """Whether no epoch was the best one for as long as early stopping waits."""
+        """Whether early stopping has waited for its patience."""
         return self._stopping is not None and self.epochs_waited >= self._stopping.patience
 
     def finish(self, reason: str) -> None:
-        """Note why training ended; with early stopping, go back to the best epoch."""
+        """Record why training ended; with early stopping, restore the best epoch's state."""
         self.history.stopped = reason
         if self._stopping:
             self._step.restore(self.best)

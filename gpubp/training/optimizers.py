@@ -1,4 +1,4 @@
-"""Optimizers: their hyperparameters, checked, and which update kernel they run."""
+"""Optimizers: their hyperparameters, which are checked, and the update kernel of each."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp",
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """What every optimizer has.
+    """Base class of optimizers, with the parameters that all of them have.
 
     Parameters
     ----------
     learning_rate : float
         η, above 0; a schedule multiplies it.
-    l1, l2 : float
-        The derivative of l1 Σ|w| + ½ l2 Σ w² is added to the gradient of the weights, not of the biases.
-    clip_norm : float or None
-        A gradient with a larger norm is scaled down to this one; None leaves it as it is.
-    clip_value : float or None
-        Each element of the gradient is then clipped to ±clip_value; None leaves it as it is.
+    l1, l2 : float, default 0
+        Factors of the penalty l1 Σ|w| + ½ l2 Σ w². Its derivative is added to the gradient of the weights;
+        biases have no penalty.
+    clip_norm : float or None, default None
+        A gradient with a larger norm is scaled to this norm. None means no limit.
+    clip_value : float or None, default None
+        Each element of the gradient is then clipped to ±clip_value. None means no limit.
 
     Raises
     ------
     ValueError
-        A parameter, of any optimizer, is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     learning_rate: float
@@ -57,12 +58,12 @@ class Optimizer:
 
     @property
     def update(self) -> Update:
-        """The kernel entry that this optimizer runs, on a gradient in memory of its own."""
+        """The entry of `kernels.UPDATES` that this optimizer runs, unless `accumulates` is used."""
         raise NotImplementedError
 
     @property
     def hyperparameters(self) -> Mapping[str, float]:
-        """The entry's hyperparameters."""
+        """The hyperparameters of the entry."""
         return {name: float(getattr(self, name)) for name in self.update.hyperparameters}
 
     @property
@@ -71,7 +72,7 @@ class Optimizer:
 
     @property
     def update_options(self) -> UpdateOptions:
-        """Penalties, decay and clipping, as the kernels take them."""
+        """Penalties, decay and clipping, in the kernels' form."""
         return UpdateOptions(
             l1=self.l1,
             l2=self.l2,
@@ -82,9 +83,9 @@ class Optimizer:
 
     @property
     def accumulates(self) -> float:
-        """The momentum, where the gradient's buffer may hold the velocity as well; else 0.
+        """The momentum, if the gradient's buffer can also be the velocity; otherwise 0.
 
-        The gradient's matmul then adds to this times what the buffer holds, and the update is plain SGD.
+        The gradient's matmul then computes v ← μ v + δᵀ a in this buffer, and the update is plain SGD.
         """
         return 0.0
 
@@ -96,16 +97,16 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`.
-    momentum : float
+        As in `Optimizer`; `learning_rate` is 0.01 by default.
+    momentum : float, default 0
         μ, from 0 to below 1.
-    nesterov : bool
-        θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
+    nesterov : bool, default False
+        Whether to use θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 0.01
@@ -120,8 +121,8 @@ class SGD(Optimizer):
 
     @property
     def accumulates(self) -> float:
-        # Where nothing changes the gradient on its way into the velocity, the gradient's matmul can add
-        # it there: v ← μ v + δᵀ a, with μ as its beta.
+        # If no option changes the gradient, the gradient's matmul can add it to the velocity directly:
+        # v ← μ v + δᵀ a, with μ as its beta.
         plain = not self.nesterov and not self.update_options.changes_gradient
         return self.momentum if plain else 0.0
 
@@ -136,18 +137,18 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`.
-    beta1 : float
+        As in `Optimizer`; `learning_rate` is 1e-3 by default.
+    beta1 : float, default 0.9
         β1, from 0 to below 1.
-    beta2 : float
+    beta2 : float, default 0.999
         β2, from 0 to below 1.
-    epsilon : float
+    epsilon : float, default 1e-8
         ε, above 0.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-3
@@ -168,13 +169,13 @@ class AdamW(Adam):
     ----------
     learning_rate, beta1, beta2, epsilon, l1, l2, clip_norm, clip_value
         As in `Adam`.
-    weight_decay : float
+    weight_decay : float, default 0.01
         λ, 0 or more; weights only, not biases.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     weight_decay: float = 0.01
@@ -187,16 +188,16 @@ class RMSProp(Optimizer):
     Parameters
     ----------
     learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`.
-    decay : float
+        As in `Optimizer`; `learning_rate` is 1e-3 by default.
+    decay : float, default 0.9
         ρ, from 0 to below 1.
-    epsilon : float
+    epsilon : float, default 1e-8
         ε, above 0.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-3
@@ -217,18 +218,18 @@ class Lion(Optimizer):
     Parameters
     ----------
     learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`.
-    beta1 : float
+        As in `Optimizer`; `learning_rate` is 1e-4 by default.
+    beta1 : float, default 0.9
         β1, from 0 to below 1.
-    beta2 : float
+    beta2 : float, default 0.99
         β2, from 0 to below 1.
-    weight_decay : float
+    weight_decay : float, default 0
         λ, 0 or more; weights only, not biases.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     learning_rate: float = 1e-4
@@ -251,26 +252,26 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {
 
 
 def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
-    """Look an optimizer up by name, or take the one given.
+    """Find an optimizer by name, and set its parameters.
 
     Parameters
     ----------
     optimizer : str or Optimizer
         "sgd", "adam", "adamw", "rmsprop", "lion", or an optimizer.
     **parameters
-        They replace the optimizer's own.
+        New values of the optimizer's parameters.
 
     Returns
     -------
     Optimizer
-        With these parameters.
+        The optimizer with these parameters.
 
     Raises
     ------
     ValueError
-        The name is unknown, or a parameter is out of its range.
+        If the name is unknown, or a parameter is out of its range.
     TypeError
-        The optimizer has no parameter of a name in `parameters`.
+        If the optimizer has no parameter with one of these names.
     """
     if isinstance(optimizer, Optimizer):
         return replace(optimizer, **parameters) if parameters else optimizer

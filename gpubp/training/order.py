@@ -1,4 +1,4 @@
-"""The order in which training takes the rows of a data set."""
+"""The order of a data set's rows in training, and its batches."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["DataOrder"]
 
 
 class DataOrder:
-    """The order in which an epoch takes the rows, and the batches which that makes.
+    """The order of the rows in an epoch. Iteration gives the indices of each batch's rows.
 
-    Only the random generator lasts from one epoch to the next, and in a pickle.
+    The state between two epochs is the random generator alone. A pickle stores only the generator.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        What shuffled orders are drawn from.
+        The generator that shuffled orders are drawn from.
 
     Attributes
     ----------
     rows : int64 array of shape (rows,), on the host
-        The numbers of the rows in this epoch's order.
+        The indices of the rows in this epoch's order.
     stride : int
-        Rows from the start of one batch to the start of the next.
+        The number of rows from the start of one batch to the start of the next.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -39,7 +39,7 @@ class DataOrder:
     def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
         """Draw the order of an epoch.
 
-        The rows of a batch are in rising order, so that memory and files are read from front to back.
+        The rows of each batch are sorted: memory and files are then read from front to back.
         """
         self.stride = stride
         if not shuffle:
@@ -51,14 +51,14 @@ class DataOrder:
         self.rows[whole:].sort()
 
     def __iter__(self) -> Iterator[Any]:
-        """Give the numbers of the rows of each batch."""
+        """Yield the indices of each batch's rows."""
         for start in range(0, len(self.rows), self.stride):
             yield self.rows[start : start + self.stride]
 
     def on_device(self, backend: Backend) -> Array:
-        """Bring the order to the device.
+        """Copy the order to the device.
 
-        It goes to the same place in every epoch: a captured step reads it from there.
+        It is copied to the same array in every epoch, because captured steps read it there.
         """
         if self._buffer is None or len(self._buffer) != len(self.rows):
             self._buffer = backend.empty(len(self.rows), np.int64)

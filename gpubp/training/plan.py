@@ -15,15 +15,15 @@ __all__ = ["UpdatePlan", "plan_update"]
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """The update that a step runs, and what the gradient's buffer holds.
+    """The update that a step runs, and the role of the gradient's buffer.
 
     Attributes
     ----------
     rule : UpdateRule
-        What changes the parameters.
+        The update of the parameters.
     beta : float
-        A step's gradient is added to `beta` times what the gradient's buffer holds. Where it is not 0, it
-        is the momentum, and the buffer holds the velocity.
+        A step computes buffer ← beta buffer + gradient. If beta is not 0, it is the momentum, and the
+        buffer is the velocity.
     """
 
     rule: UpdateRule
@@ -35,11 +35,11 @@ class UpdatePlan:
         return self.rule.options.clip_norm < math.inf
 
     def factors(self, rates: Any, steps: Any) -> tuple[Any, Any]:
-        """The two numbers that the update reads beside each learning rate; steps count from 1."""
+        """Compute the update's two factors for each learning rate; steps count from 1."""
         return self.rule.update.factors(rates, steps, **self.rule.hyperparameters)
 
     def shares_state_with(self, other: UpdatePlan) -> bool:
-        """Whether one can go on with the state of the other."""
+        """Whether both plans use the same state, so that a change of plan can keep it."""
         same_update = self.rule.update is other.rule.update
         return same_update and bool(self.beta) == bool(other.beta)
 
@@ -50,17 +50,22 @@ def plan_update(optimizer: Optimizer, *, gradient_apart: bool, scaled: bool) -> 
     Parameters
     ----------
     optimizer : Optimizer
-        What to run.
+        The optimizer.
     gradient_apart : bool
-        The gradient's buffer must not be the velocity as well.
+        Whether the gradient and the velocity must have separate memory.
     scaled : bool
-        The loss is scaled: a gradient that is not finite must change nothing.
+        Whether the loss is scaled. A step whose gradient is not finite must then change no parameter.
+
+    Returns
+    -------
+    UpdatePlan
+        The update rule and beta.
     """
     options = optimizer.update_options
     if optimizer.accumulates and not (gradient_apart or scaled):
         return UpdatePlan(UpdateRule(UPDATES["sgd"], {}, options), optimizer.accumulates)
     if scaled:
-        # The norm, computed as if to clip the gradient, tells whether the gradient is finite.
+        # With a finite clip_norm the step computes the norm, which shows whether the gradient is finite.
         clip_norm = min(options.clip_norm, sys.float_info.max)
         options = replace(options, clip_norm=clip_norm, skips=True)
     return UpdatePlan(UpdateRule(optimizer.update, optimizer.hyperparameters, options))

@@ -1,4 +1,4 @@
-"""A progress bar: rich's where it is installed, else a line an epoch."""
+"""A progress bar: rich's if rich is installed, else one line for each epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["progress_callback"]
 
 
 def describe(history: History) -> str:
-    """Put the last epoch's figures in a few words."""
+    """Describe the last epoch in one line."""
     parts = [f"cost {history.cost[-1]:.4f}"]
     if history.validation_cost:
         parts.append(f"validation {history.validation_cost[-1]:.4f}")
@@ -55,7 +55,7 @@ class _Bar(Callback):
 
 
 def progress_callback() -> Callback:
-    """Make the callback that ``fit(progress=True)`` adds."""
+    """Make the callback of ``fit(progress=True)``."""
     try:
         from rich import console, progress  # noqa: PLC0415
     except ImportError:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: what the optimizer's learning rate is multiplied by at each step."""
+"""Learning-rate schedules: factors of the optimizer's learning rate, one for each step."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = [
 
 @dataclass
 class Schedule:
-    """A learning-rate schedule: its `factors` multiply the optimizer's learning rate.
+    """Base class of schedules; the optimizer's learning rate is multiplied by `factors`.
 
     Raises
     ------
     ValueError
-        A parameter, of any schedule, is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     def __post_init__(self) -> None:
@@ -45,16 +45,16 @@ class Schedule:
                 )
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        """Give the factor of each step.
+        """Compute the factor of each step.
 
         Parameters
         ----------
         steps : int array of shape (n,)
-            The numbers of the steps in the fit, counted from 0.
+            The steps, counted from 0 at the start of the fit.
         total : int
-            Steps of the whole fit.
+            The number of steps of the whole fit.
         per_epoch : int
-            Steps of an epoch.
+            The number of steps of an epoch.
 
         Returns
         -------
@@ -64,13 +64,14 @@ class Schedule:
         raise NotImplementedError
 
     def begin(self) -> None:
-        """Forget the last fit: a new one begins."""
+        """Reset the schedule at the start of a fit."""
 
     def observe(self, cost: float) -> None:
-        """Take note of an epoch's cost: that of the validation data, where there are any."""
+        """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
 
 
-# For each parameter: lowest, highest, whether the lowest is excluded, whether it is a whole number.
+# For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
+# whole.
 _LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
     "every": (1, math.inf, False, True),
     "factor": (0, 1, True, False),
@@ -87,7 +88,7 @@ _LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
 
 @dataclass
 class Constant(Schedule):
-    """A factor of 1 throughout."""
+    """A constant factor of 1."""
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
         return np.ones(len(steps))
@@ -95,19 +96,19 @@ class Constant(Schedule):
 
 @dataclass
 class Step(Schedule):
-    """`factor` to the power of how often `every` epochs have passed.
+    """Multiplied by `factor` after every `every` epochs.
 
     Parameters
     ----------
-    every : int
-        Epochs, 1 or more.
-    factor : float
-        Above 0, at most 1.
+    every : int, default 10
+        Number of epochs, 1 or more.
+    factor : float, default 0.1
+        The multiplier, above 0, at most 1.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     every: int = 10
@@ -119,17 +120,17 @@ class Step(Schedule):
 
 @dataclass
 class Exponential(Schedule):
-    """`decay` to the power of the epochs passed, fractions of them included.
+    """decay^t at time t, in epochs, with fractions of an epoch.
 
     Parameters
     ----------
-    decay : float
-        Above 0, at most 1.
+    decay : float, default 0.95
+        The factor of one epoch, above 0, at most 1.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     decay: float = 0.95
@@ -144,13 +145,13 @@ class InverseScaling(Schedule):
 
     Parameters
     ----------
-    power : float
-        Above 0.
+    power : float, default 0.5
+        The exponent, above 0.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     power: float = 0.5
@@ -165,15 +166,15 @@ class Cosine(Schedule):
 
     Parameters
     ----------
-    warmup : float
-        The fraction of all steps that the warm-up takes, from 0 to 1.
-    final : float
+    warmup : float, default 0
+        The length of the warm-up, as a fraction of all steps, from 0 to 1.
+    final : float, default 0
         The last factor, from 0 to 1.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     warmup: float = 0.0
@@ -188,21 +189,21 @@ class Cosine(Schedule):
 
 @dataclass
 class OneCycle(Schedule):
-    """From `start` up to 1, then down to `final`, each along half a cosine (Smith and Topin 2018).
+    """A rise from `start` to 1, then a fall to `final`, each half a cosine (Smith and Topin 2018).
 
     Parameters
     ----------
-    warmup : float
-        The fraction of all steps that the way up takes, from 0 to 1.
-    start : float
+    warmup : float, default 0.3
+        The length of the rise, as a fraction of all steps, from 0 to 1.
+    start : float, default 0.04
         The first factor, above 0, at most 1.
-    final : float
+    final : float, default 0.0001
         The last factor, from 0 to 1.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     warmup: float = 0.3
@@ -220,25 +221,25 @@ class OneCycle(Schedule):
 
 @dataclass
 class OnPlateau(Schedule):
-    """Multiplied by `factor` whenever the cost has stopped falling.
+    """Multiplied by `factor` when the monitored cost has stopped falling.
 
-    The cost is that of the validation data, where there are any.
+    The monitored cost is the validation cost or, without validation data, the training cost.
 
     Parameters
     ----------
-    factor : float
-        Above 0, at most 1.
-    patience : int
-        Epochs without improvement that change nothing, 0 or more.
-    min_improvement : float
-        The cost has to fall by more than this below its lowest, 0 or more.
-    minimum : float
+    factor : float, default 0.1
+        The multiplier, above 0, at most 1.
+    patience : int, default 5
+        The number of epochs without improvement that are allowed; one more changes the factor. 0 or more.
+    min_improvement : float, default 1e-4
+        An epoch is an improvement if its cost is more than this below the lowest cost before; 0 or more.
+    minimum : float, default 0
         The smallest factor, from 0 to 1.
 
     Raises
     ------
     ValueError
-        A parameter is out of its range; the message names it.
+        If a parameter is out of its range; the message names it.
     """
 
     factor: float = 0.1
@@ -276,12 +277,22 @@ SCHEDULES: Mapping[str, type[Schedule]] = {
 
 
 def get_schedule(schedule: str | Schedule) -> Schedule:
-    """Look a schedule up by name, with its defaults, or take the one given.
+    """Find a schedule by name, with its defaults; a schedule is returned as it is.
+
+    Parameters
+    ----------
+    schedule : str or Schedule
+        A schedule, or the name of one.
+
+    Returns
+    -------
+    Schedule
+        The schedule.
 
     Raises
     ------
     ValueError
-        The name is unknown.
+        If the name is unknown.
     """
     if isinstance(schedule, Schedule):
         return schedule

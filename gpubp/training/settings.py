@@ -1,4 +1,4 @@
-"""A trainer's settings, which may be changed between fits and are checked whenever they are set."""
+"""A trainer's settings. They may be changed between fits and are checked whenever they are set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class Setting(Generic[T]):
-    """An attribute that is checked, and may be converted, whenever it is set.
+    """An attribute that is checked, and perhaps converted, whenever it is set.
 
     Parameters
     ----------
     check : callable
-        Takes what is set, and gives what to keep, or raises an error.
+        A function that returns the value to store, or raises an error.
     """
 
     def __init__(self, check: Callable[[Any], T]) -> None:
@@ -32,13 +32,13 @@ class Setting(Generic[T]):
     def __set__(self, instance: object, value: Any) -> None:
         vars(instance)[self._name] = self._check(value)
 
-    if TYPE_CHECKING:  # Python itself finds what `__set__` left in the instance.
+    if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> T: ...
 
 
 def count(name: str) -> Setting[int]:
-    """Make a setting that is a whole number from 1 on."""
+    """Make a setting that is a whole number of at least 1."""
     return Setting(partial(_as_count, name))
 
 

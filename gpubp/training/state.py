@@ -1,4 +1,4 @@
-"""The state of a training step, to go back to."""
+"""Copies of a training step's state, to restore later."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["State"]
 
 @dataclass
 class State:
-    """Copies of the arrays that last from one step to the next, and the number of steps taken.
+    """Copies of the arrays that one step passes to the next, and the number of steps taken.
 
-    A pickled state holds NumPy arrays, wherever the arrays were.
+    A pickled state holds NumPy arrays, also if the arrays were on a device.
 
     Attributes
     ----------
     steps_taken : int
-        The steps that the optimizer had taken.
+        The number of steps since the optimizer's state began.
     arrays : list of arrays
-        The parameters, then what the step's optimizer, counters and loss scale keep.
+        The parameters, then the optimizer's state, the counters and the loss scale.
     """
 
     steps_taken: int = 0
     arrays: list[Array] = field(default_factory=list)
 
     def copy_from(self, arrays: Sequence[Array]) -> None:
-        """Copy the arrays, into the memory of an earlier copy where there is one."""
+        """Copy the arrays, into the memory of an earlier copy if there is one."""
         kinds = [(type(array), array.shape) for array in arrays]
         if kinds == [(type(copy), copy.shape) for copy in self.arrays]:
             for copy, array in zip(self.arrays, arrays, strict=True):

@@ -1,4 +1,4 @@
-"""One network's update: the gradient of a batch, and what the optimizer makes of it."""
+"""One network's training step: the gradient of a batch, then the optimizer's update."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from .state import State
 __all__ = ["BatchForm", "TrainingStep"]
 
 STEPS_KEPT = 8
-"""Forms of batches whose captured step, with its buffers, is kept."""
+"""The most forms of batches with a captured step and its buffers."""
 
 STEPS_AHEAD = 256
-"""How many steps on their own are prepared at once: to prepare takes longer than a small step."""
+"""The number of single steps (outside a fit) that are prepared together: to prepare takes longer than a
+small step."""
 
 
 class BatchForm(NamedTuple):
-    """What a captured step depends on, of its batch.
+    """The properties of a batch that a captured step depends on.
 
     Attributes
     ----------
     rows : int
-        Rows of the batch.
+        The number of rows.
     labels : bool
         Whether targets are integer labels.
     weighted : bool
         Whether rows have sample weights.
     block_limit : int or None
-        The most rows that are computed at once; None leaves that to the backend.
+        The most rows of a block; with None, the backend chooses it.
     """
 
     rows: int
@@ -52,49 +53,49 @@ class BatchForm(NamedTuple):
 
 
 class TrainingStep:
-    """The update of one network by one batch, again and again.
+    """The training step of one network: it updates the network by one batch at each run.
 
-    A step has two halves. The first computes the gradient of the batch that `rows` points at. The second
-    changes the parameters and the optimizer's state. `run` captures both for each form of batch, and
-    replays them. `halves` gives them uncaptured, so that one capture can hold several steps, or the steps
-    of several networks.
+    A step has two halves. The first half computes the gradient of the batch in `rows`. The second half
+    updates the parameters and the optimizer's state. `run` captures both halves for each form of batch, and
+    replays them. `halves` returns them uncaptured: one capture can then contain several steps, or steps of
+    several networks.
 
-    Data parallelism hangs between the halves. There `reduce` finds the flat gradient of the whole batch,
-    with all shards added and the loss scale divided out, and may change it in place, by an all-reduce over
-    processes for instance. Without `reduce`, the gradient's buffer may be the velocity of SGD with momentum
-    as well. With it, the velocity has memory of its own.
+    Between the halves `reduce` is called with the flat gradient of the whole batch: the gradients of all
+    shards are added, and the loss scale is divided out. `reduce` may change the gradient in place, for
+    example by an all-reduce over processes. With `reduce`, the gradient and the velocity of SGD with
+    momentum have separate memory. Without it they may share a buffer.
 
-    Everything that lasts from one step to the next can be taken (`take`) and restored (`restore`). A pickle
-    or a copy has it too; it has neither data nor buffers.
+    `take` copies the state that one step passes to the next, and `restore` restores it. A pickle or a copy
+    contains this state, but neither data nor buffers.
 
-    Methods compute on the current device: call them within ``network.backend.use()``.
+    The methods compute on the current device: call them within ``network.backend.use()``.
 
     Parameters
     ----------
     network : Network
-        What is trained, in place.
+        The network to train, in place.
     optimizer : Optimizer
-        Its state begins at zero.
+        The optimizer; its state begins at zero.
     dropout_seed : int
         Seed of the dropout masks.
     reduce : callable, optional
-        Called in every step with the gradient, a flat array laid out like ``network.parameters``, between
-        the captured halves. What it returns is ignored.
+        A function that every step calls between the captured halves. Its argument is the gradient, a flat
+        array in the order of ``network.parameters``; its result is ignored.
 
     Attributes
     ----------
     network : Network
-        As given.
+        The network.
     rows : Rows
-        Where steps find their batches.
+        The rows that steps read.
     captured : dict of BatchForm to callable
-        The captured steps; the last few forms are kept.
+        The captured steps of the latest forms.
     steps_taken : int
-        Steps since the optimizer's state began.
+        The number of steps since the optimizer's state began.
     steps_done : int
-        Steps since `prepare`.
+        The number of steps since `prepare`.
     steps_prepared : int
-        How many steps `prepare` was given rates for; 0 once something has made these out of date.
+        The number of steps that `prepare` has written rates for; 0 when these are out of date.
     """
 
     def __init__(
@@ -136,17 +137,17 @@ class TrainingStep:
 
     @property
     def backend(self) -> Backend:
-        """Where it computes: the network's backend."""
+        """The network's backend."""
         return self.network.backend
 
     @property
     def loss_scale(self) -> float:
-        """What the cost is multiplied by in the backward pass; 1 where gradients are not float16."""
+        """The factor of the cost in the backward pass; 1 unless the precision is float16."""
         return 1.0 if self._loss_scale is None else float(self._loss_scale[0])
 
     @property
     def gradient(self) -> Array:
-        """The flat gradient, between the halves of a step that was made with `reduce`."""
+        """The flat gradient; valid between the halves, if the step was made with `reduce`."""
         return self._gradients[0]
 
     # The optimizer.
@@ -155,8 +156,8 @@ class TrainingStep:
     def optimizer(self) -> Optimizer:
         """The optimizer.
 
-        Setting another one keeps the state where both run the same update on the same state, and begins
-        anew where they do not.
+        If another optimizer is set, the state is kept if both run the same update with the same state.
+        Otherwise the state begins at zero.
         """
         return self._optimizer
 
@@ -168,7 +169,7 @@ class TrainingStep:
         self._plan, self.captured, self.steps_prepared = self._plan_for(optimizer), {}, 0
         if not self._plan.shares_state_with(old):
             self._optimizer_state, self.steps_taken = self._fresh_optimizer_state(), 0
-            self._gradients[0].fill(0)  # it may be the velocity
+            self._gradients[0].fill(0)  # the buffer may be the velocity
 
     def _plan_for(self, optimizer: Optimizer) -> UpdatePlan:
         apart, scaled = self._reduce is not None, self._loss_scale is not None
@@ -178,12 +179,13 @@ class TrainingStep:
         size, dtype = self.network.layout.size, self.network.dtype
         return tuple(self.backend.zeros(size, dtype) for _ in self._plan.rule.update.state)
 
-    # Before steps: room, learning rates, costs.
+    # Before steps: memory, learning rates, costs.
 
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
-        """Make room for batches of these forms, and for `steps` steps from one `prepare` to the next.
+        """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
-        Where there was less room before, the captured steps are dropped.
+        `steps` is the number of steps from one `prepare` to the next. Captured steps are dropped if an
+        array must grow.
         """
         backend, network = self.backend, self.network
         sizes = widths(network.layers)
@@ -199,13 +201,13 @@ class TrainingStep:
             self.captured, self.steps_prepared = {}, 0
 
     def prepare(self, factors: Any = None) -> Any:
-        """Write the learning rates of the coming steps, and clear their costs.
+        """Write the learning rates of the next steps to the device, and clear the costs.
 
         Parameters
         ----------
         factors : array of shape (steps,), optional
-            What the optimizer's learning rate is multiplied by in each step. By default, the next
-            `STEPS_AHEAD` steps all have the optimizer's own.
+            The factor of the optimizer's learning rate in each step. By default it is 1 in the next
+            `STEPS_AHEAD` steps.
 
         Returns
         -------
@@ -225,18 +227,18 @@ class TrainingStep:
         return rates[:, 0]
 
     def costs(self) -> Any:
-        """Read the mean costs of the batches since `prepare`, each before its own update.
+        """Read the mean costs of the batches since `prepare`, each computed before the batch's update.
 
         Returns
         -------
         float64 array of shape (steps_done,), on the host
-            The costs; reading them waits for the device.
+            The costs. To read them waits for the device.
         """
         return self.backend.to_numpy(self._costs)[:, : self.steps_done].sum(0)
 
     @property
     def last_cost(self) -> float:
-        """The mean cost of the last step's batch, or NaN before there is one; waits for the device."""
+        """Read the mean cost of the last step's batch, NaN before the first step; waits for the device."""
         if not self.steps_done:
             return math.nan
         return float(self.backend.to_numpy(self._costs[:, self.steps_done - 1]).sum())
@@ -244,9 +246,9 @@ class TrainingStep:
     # A step.
 
     def run(self, form: BatchForm) -> None:
-        """Run one step on the batch that `rows` points at."""
+        """Run one step on the batch in `rows`."""
         replay = self.captured.get(form) or self._capture(form)
-        # A step that fails leaves none prepared.
+        # If this step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
         with np.errstate(all="ignore"):  # an overflow is reported as divergence
             replay()
@@ -260,12 +262,12 @@ class TrainingStep:
         self.steps_done += steps
 
     def release(self) -> None:
-        """Let go of the data, and of rates that no step has used."""
+        """Drop the data, and the rates that no step has used."""
         self.rows.clear()
         self.steps_prepared = 0
 
     def _capture(self, form: BatchForm) -> Callable[[], None]:
-        """Capture the step for batches of this form, and keep it."""
+        """Capture the step for batches of this form, and store it in `captured`."""
         while len(self.captured) >= STEPS_KEPT:
             del self.captured[next(iter(self.captured))]
         gradient, update = self.halves(form)
@@ -279,19 +281,24 @@ class TrainingStep:
         return replay
 
     def halves(self, form: BatchForm) -> tuple[Callable[[], None], Callable[[], None]]:
-        """Give a step's two halves for batches of this form, neither run nor captured.
+        """Return a step's two halves for batches of this form, neither run nor captured.
 
-        Both call nothing but verbs of the backend, and share new buffers: ``backend.capture`` can hold
-        them, several times or with those of other steps. `make_room` and `prepare` come first, and `count`
-        after every replay. What captures the halves calls `reduce` between them, if there is one: they do
-        not. A capture is out of date once `make_room` has made room, or `optimizer` has been set.
+        Both halves call only verbs of the backend, and share new buffers. ``backend.capture`` can capture
+        them several times, or together with halves of other steps. Call `make_room` and `prepare` before,
+        and `count` after every replay. The halves do not call `reduce`: the caller does so between them. A
+        capture is out of date after `make_room` has allocated memory or `optimizer` has been set.
+
+        Parameters
+        ----------
+        form : BatchForm
+            The form of the batches.
 
         Returns
         -------
         gradient : callable
-            Computes the gradient of the batch.
+            A function that computes the gradient of the batch.
         update : callable
-            Changes the parameters and the optimizer's state.
+            A function that updates the parameters and the optimizer's state.
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
         workspace = Workspace(
@@ -301,7 +308,7 @@ class TrainingStep:
             loss_scale=self._loss_scale,
         )
         shard_gradients = self._gradients[1 : len(workspace.shards)]
-        # The first half adds up the shards where something reads the whole gradient before the update.
+        # If the whole gradient is read before the update, the first half adds up the shards.
         if self._reduce is not None or self._plan.needs_norm:
             added, left = shard_gradients, []
         else:
@@ -314,7 +321,7 @@ class TrainingStep:
     def _compute_gradient(
         self, problem: Problem, workspace: Workspace, shard_gradients: list[Array]
     ) -> None:
-        """Backpropagate over every shard; add up `shard_gradients`, and divide the loss scale out."""
+        """Backpropagate over all shards; add `shard_gradients`, and divide by the loss scale."""
         backend, gradient = self.backend, self.gradient
         beta = self._plan.beta
         backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
@@ -324,7 +331,7 @@ class TrainingStep:
             backend.multiply(gradient, self._loss_scale[1:], gradient)
 
     def _update_parameters(self, shard_gradients: list[Array]) -> None:
-        """Update by the gradient plus `shard_gradients`, and count the step on the device."""
+        """Update by the gradient plus `shard_gradients`, and advance the counters."""
         backend, network, plan = self.backend, self.network, self._plan
         if plan.needs_norm:
             backend.weighted_sum(self.gradient, None, self._squared_norm)
@@ -343,18 +350,23 @@ class TrainingStep:
 
     @property
     def _lasting(self) -> list[Array]:
-        """The arrays, but for the parameters, that one step leaves to the next."""
+        """The arrays that one step passes to the next, except the parameters."""
         velocity = self._gradients[:1] if self._plan.beta else []
         loss_scale = [] if self._loss_scale is None else [self._loss_scale]
         return [*velocity, *self._optimizer_state, self._counters, *loss_scale]
 
     def take(self, state: State | None = None) -> State:
-        """Copy the parameters and everything else that lasts from one step to the next.
+        """Copy the parameters and everything else that one step passes to the next.
 
         Parameters
         ----------
         state : State, optional
-            Where to put the copies, into memory that it has; by default a new one, which is returned.
+            The state to copy to, whose memory is reused; by default a new one.
+
+        Returns
+        -------
+        State
+            The copies.
         """
         state = State() if state is None else state
         state.copy_from([self.network.parameters, *self._lasting])
@@ -362,7 +374,7 @@ class TrainingStep:
         return state
 
     def restore(self, state: State) -> None:
-        """Go back to a state that this step, or one like it, was in."""
+        """Restore a state that this step, or a step like it, has taken."""
         arrays = [self.network.parameters, *self._lasting]
         for array, copy in zip(arrays, state.arrays, strict=True):
             array[...] = self.backend.asarray(copy)
@@ -370,7 +382,7 @@ class TrainingStep:
 
 
 def _in_turn(*functions: Callable[[], object]) -> Callable[[], None]:
-    """The functions as one."""
+    """Join functions to one that calls them in turn."""
 
     def run() -> None:
         for function in functions:

@@ -1,4 +1,4 @@
-"""Training: batches, epochs, stopping, callbacks."""
+"""Train a network: batches, epochs, stopping, callbacks."""
 
 from __future__ import annotations
 
@@ -34,49 +34,58 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Trains a network; the optimizer's state lives on from one fit to the next.
+    """Trains a network. The optimizer's state is kept from one fit to the next.
 
-    A pickle or a copy has the network, the optimizer's state and the random generator, so that training
-    goes on from it as it would have without; it has neither data nor buffers.
+    A pickle or a copy contains the network, the optimizer's state and the random generator, but neither
+    data nor buffers. It continues training exactly as the original would.
 
-    So that it can roll back, `fit` keeps three copies of the parameters and the optimizer's state while it
-    runs, and a fourth with early stopping.
+    While `fit` runs it keeps three copies of the parameters and the optimizer's state, so that it can roll
+    back. With early stopping it keeps a fourth.
 
     Parameters
     ----------
     network : Network
-        Changed in place.
-    optimizer : Optimizer or str
+        The network to train, in place.
+    optimizer : Optimizer or str, default "adam"
         An optimizer, or the name of one with its defaults.
-    batch_size : int
-        Rows of a batch.
-    schedule : Schedule or str
-        Of the learning rate: a schedule, or the name of one with its defaults.
-    shuffle : bool
-        Draw a new order of the rows for each epoch.
-    accumulate : int
-        Batches whose gradients are added up for one update. The result is that of batches so many times
-        larger, with buffers for one of them. Data that are read batch by batch are read so many batches at
-        once.
-    early_stopping : EarlyStopping, int, bool or None
-        When to stop early, or the patience in epochs. True takes the defaults; None or False trains all
-        epochs.
-    callbacks : sequence of Callback or callable
-        Functions (trainer, history) are called after each epoch.
-    seed : int, numpy.random.Generator or None
-        Of the batch order and the dropout masks.
+    batch_size : int, default 128
+        The number of rows of a batch.
+    schedule : Schedule or str, default "constant"
+        A schedule of the learning rate, or the name of one with its defaults.
+    shuffle : bool, default True
+        Whether to draw a new order of the rows for each epoch.
+    accumulate : int, default 1
+        The number of batches whose gradients are added for one update. The result is the same as with
+        batches that many times larger, but the buffers are those of one batch. Data that are streamed are
+        read that many batches at once.
+    early_stopping : EarlyStopping, int, bool or None, default None
+        When to stop early. An int is the patience in epochs, and True means the defaults. With None or
+        False, all epochs are run.
+    callbacks : sequence of Callback or callable, default ()
+        Callbacks, or functions (trainer, history) that are called after each epoch.
+    seed : int, numpy.random.Generator or None, default None
+        Seed or generator of the batch order and the dropout masks.
 
     Attributes
     ----------
     network : Network
-        As given; it cannot be changed.
+        The network; read-only.
     optimizer, batch_size, schedule, shuffle, accumulate, early_stopping, callbacks
-        The settings, which may be set anew between fits.
+        The settings. They may be changed between fits.
 
     Raises
     ------
     ValueError, TypeError
-        An argument, or a setting when it is set, is not what is expected; the message names it.
+        If an argument, or a setting when it is set, is not valid; the message names it.
+
+    Examples
+    --------
+    >>> from gpubp import Network
+    >>> network = Network((2, 8, 1), hidden="tanh", backend="numpy", seed=0)
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> history = Trainer(network, "adam", batch_size=4, seed=0).fit(x, y, epochs=2)
+    >>> len(history)
+    2
     """
 
     network = Fixed[Network]()
@@ -123,15 +132,15 @@ class Trainer:
 
     @property
     def backend(self) -> Backend:
-        """Where it trains: the network's backend."""
+        """The network's backend."""
         return self.network.backend
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer; between fits it may be set to another one, or to the name of one.
+        """The optimizer. Between fits it may be set to another optimizer, or to the name of one.
 
-        Its state goes on where both run the same update on the same state (other hyperparameters of
-        Adam, say), and begins anew where they do not.
+        The state is kept if both run the same update with the same state, for example Adam with other
+        hyperparameters. Otherwise the state begins at zero.
         """
         return self._training_step.optimizer
 
@@ -143,47 +152,54 @@ class Trainer:
     @property
     @on_device
     def loss_scale(self) -> float:
-        """What the cost is multiplied by in the backward pass.
+        """The factor of the cost in the backward pass.
 
-        It is 1, but with precision "float16" a power of two that training adapts. A step whose scaled
-        gradient does not fit float16 changes nothing.
+        With precision "float16" it is a power of two, and training adapts it. A step whose scaled gradient
+        overflows changes no parameter. With other precisions the factor is 1.
         """
         return self._training_step.loss_scale
 
     @property
     @on_device
     def step_cost(self) -> float:
-        """The mean cost of the last step's batch, before its update; waits for the device.
+        """The mean cost of the last step's batch, computed before its update.
 
-        The last step is that of `step` or of a fit, the latest one within a fit's callbacks. NaN before
-        a trainer's first step, counted anew in a copy.
+        The last step was made by `step` or by `fit`; callbacks of a fit see its latest step. The cost is
+        NaN before the first step of a trainer, and of a copy. To read it waits for the device.
         """
         return self._training_step.last_cost
 
     def stop(self, reason: str) -> None:
-        """End training after the current step; `History.stopped` will give the reason."""
+        """End training after the current step.
+
+        Parameters
+        ----------
+        reason : str
+            The value of `History.stopped`.
+        """
         self._stop_reason = reason
 
     @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Update the network once, on one batch, without reading anything back: `step_cost` does that.
+        """Update the network once, on one batch.
 
-        Shapes and types are checked, values are not. The learning rate is the optimizer's own: a
-        schedule goes by the steps of a whole fit, which a step on its own is not part of.
+        The method does not wait for the device; `step_cost` reads the result. Shapes and types are checked,
+        values are not. The learning rate is the optimizer's, without the schedule, which needs the number
+        of steps of a fit.
 
         Parameters
         ----------
         x : array of shape (rows, n_in)
             Inputs.
         y : array of shape (rows,) or (rows, n_out)
-            Integer labels or rows of probabilities for cross_entropy, else targets.
+            Targets; for cross_entropy integer labels or rows of probabilities.
         sample_weight : array of shape (rows,), optional
-            The batch's cost is then its weighted mean.
+            Sample weights; the batch's cost is then the weighted mean.
 
         Raises
         ------
         ValueError
-            x, y or sample_weight has a shape or type the network does not take.
+            If the shape or type of x, y or sample_weight does not fit the network.
         """
         x, y, weights = self._check_batch(x, y, sample_weight)
         step, form = self._training_step, self._form(len(x), y.ndim == 1, weights is not None)
@@ -210,33 +226,36 @@ class Trainer:
     ) -> History:
         """Train for `epochs` passes over the data.
 
+        Ctrl-C ends training after the current step; `fit` then returns the history so far.
+
         Parameters
         ----------
         x : array of shape (rows, n_in)
-            Inputs, in memory, or a numpy.memmap or anything sliceable with a shape, of which only batches
-            are read.
+            Inputs in memory, or data that are streamed: a numpy.memmap, or another object with a shape that
+            can be sliced. Streamed data are read batch by batch.
         y : array of shape (rows,) or (rows, n_out)
-            Integer labels or rows of probabilities for cross_entropy, else targets.
+            Targets; for cross_entropy integer labels or rows of probabilities.
         epochs : int
-            How often to go over the data.
+            The number of passes over the data.
         sample_weight : array of shape (rows,), optional
-            Each batch's cost is then its weighted mean.
+            Sample weights; the cost of each batch is then the weighted mean.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
-            Evaluated after each epoch.
-        progress : bool
-            Show a progress bar.
+            Data that are evaluated after each epoch.
+        progress : bool, default False
+            Whether to show a progress bar.
 
         Returns
         -------
         History
-            What happened. Ctrl-C ends training after the current step and returns the history so far.
+            The record of the fit, epoch by epoch.
 
         Raises
         ------
         ValueError
-            Data or settings are not what the network takes; nothing has changed then.
+            If the data do not fit the network, or a setting is not valid; nothing has changed then.
         DivergenceError
-            The cost stopped being finite; the network has its last good parameters.
+            If the cost, the parameters or the gradients are no longer finite. The network then has its last
+            good parameters.
         """
         check_number("epochs", epochs, 1, math.inf, whole=True)
         data = Dataset(self.network, x, y, sample_weight)
@@ -270,7 +289,7 @@ class Trainer:
         callbacks: list[Callback],
         monitor: Monitor,
     ) -> None:
-        """Train epoch by epoch, until all are done or something says to stop."""
+        """Train epoch by epoch, until all epochs are run or a stop is requested."""
         step, order, stride = self._training_step, self._order, self.batch_size * self.accumulate
         batches = -(-len(data) // stride)
         counts = min(stride, len(data)), len(data) % stride or stride
@@ -307,7 +326,7 @@ class Trainer:
     def _run_batches(
         self, data: Dataset, forms: dict[int, BatchForm], callbacks: list[Callback]
     ) -> None:
-        """Run the batches of an epoch, until all are done or something says to stop."""
+        """Run the batches of an epoch, until all are run or a stop is requested."""
         step = self._training_step
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
         for chosen in data.batches(step.rows, self._order):
@@ -318,5 +337,5 @@ class Trainer:
                 break
 
     def _form(self, rows: int, labels: bool, weighted: bool) -> BatchForm:
-        """Describe a batch; with `accumulate`, no more of its rows than `batch_size` run at once."""
+        """Describe a batch; with `accumulate`, a block has at most `batch_size` rows."""
         return BatchForm(rows, labels, weighted, self.batch_size if self.accumulate > 1 else None)

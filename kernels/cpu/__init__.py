@@ -1,1 +1,1 @@
-"""The kernels compiled for the CPU: how text becomes a library, and the runtime that makes its calls."""
+"""The kernels compiled for the CPU: their build, and the runtime that runs lists of their calls."""

@@ -1,4 +1,4 @@
-// The elementwise kernels of a layer, around `activation` and `derivative`, the texts of a table entry.
+// The elementwise kernels of a layer. `activation` and `derivative` are the text of a table entry.
 KERNEL(bias_activate) {  // z, biases (null: none), a, rows, columns, whether a is z
     T* z = array<T>(s[0]);
     const T* __restrict__ biases = array<const T>(s[1]);

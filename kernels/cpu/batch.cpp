@@ -1,7 +1,7 @@
-// What brings a batch in: gathered rows, one-hot targets, normalised weights.
+// Kernels that prepare a batch: gather its rows, make one-hot targets, normalise weights.
 namespace {
 
-// Where a step's rows come from, as source.py writes it before each replay.
+// The addresses of a step's rows. source.py writes them before each replay.
 struct Source {
     const void* data;
     const int64_t* order;

@@ -1,7 +1,7 @@
-"""From C++ text to a loaded library.
+"""Compile C++ text to a library, and load it.
 
-Libraries are compiled when they are first needed, a second or less each, and kept in the user's cache
-directory. GPUBP_COMPILE=0 turns all of it off.
+A library is compiled when it is first needed, in a second or less, and stored in the user's cache
+directory. GPUBP_COMPILE=0 turns all compilation off.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ import numpy as np
 
 __all__ = ["base", "compiler_version", "kernel", "text_of"]
 
-# Fast, but exact about NaN and infinity; with __FAST_MATH__ alone glibc offers its vector functions
-# (4 units in the last place at most) without the flag that would also change the processor's mode.
+# These flags are fast, but keep NaN and infinity exact. The macro __FAST_MATH__ makes glibc offer its
+# vector functions, which are off by 4 units in the last place at most. The flag -ffast-math would do so
+# too, but it also changes the processor's mode.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
          "-fassociative-math", "-ffp-contract=fast", "-D__FAST_MATH__", "-w")  # fmt: skip
 NATIVE = ("-march=native", "-mcpu=native")
 BASE = ("shards.cpp", "matmul.cpp", "batch.cpp", "softmax.cpp", "sums.cpp", "arithmetic.cpp")
-"""The texts of the library that every machine needs; the others hold texts of table entries."""
+"""The files of the base library, which contains no text of a table entry."""
 
 
 @cache
 def compiler_version() -> str:
-    """The first line that the C++ compiler says of itself; "" where there is none or it is turned off."""
+    """Return the first line of the C++ compiler's --version; "" if nothing can be compiled."""
     if os.environ.get("GPUBP_COMPILE", "1") == "0" or _compiler() is None:
         return ""
     return base() and _run(str(_compiler()), "--version").splitlines()[0]
@@ -43,12 +44,12 @@ def compiler_version() -> str:
 
 @cache
 def base() -> Any:
-    """The library of the runtime and of all kernels that no table entry is part of."""
+    """Load the library of the runtime and of all kernels that contain no table entry."""
     return _library("\n".join(map(text_of, BASE)))
 
 
 def kernel(name: str, dtype: Any, text: str = "") -> Any:
-    """A kernel for float32 or float64, of `base` or of a library made of `text`; None if there is none."""
+    """Find a float32 or float64 kernel in `base`, or in the library of `text`; None if there is none."""
     library = None
     if compiler_version():
         library = _library(text) if text else base()
@@ -58,7 +59,7 @@ def kernel(name: str, dtype: Any, text: str = "") -> Any:
 
 @cache
 def text_of(file: str) -> str:
-    """The text of a file of this folder."""
+    """Read a file of this folder."""
     return (resources.files(__package__) / file).read_text(encoding="utf-8")
 
 
@@ -73,7 +74,7 @@ def _run(*command: str) -> str:
 
 @cache
 def _library(text: str) -> Any:
-    """kernel.h followed by `text`, as a loaded library; None if that cannot be had here."""
+    """Compile kernel.h followed by `text`, and load it; None if this machine cannot do it."""
     if _compiler() is None:
         return None
     try:
@@ -113,7 +114,7 @@ def _build(code: str) -> Path:
 
 
 def _processor() -> str:
-    """What -march=native depends on: machines of several kinds may share a home directory."""
+    """Describe the processor: -march=native depends on it, and machines may share a home directory."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -125,13 +126,13 @@ def _processor() -> str:
 
 @cache
 def _cache_folder() -> Path:
-    """Where libraries are kept; where that cannot be written, a folder for this process alone."""
+    """Find the folder for libraries: the cache, or a temporary folder if the cache cannot be written."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpubp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home directory
         folder = Path(tempfile.mkdtemp(prefix="gpubp-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder

@@ -1,7 +1,7 @@
-"""Calls of compiled kernels, bound to their arrays, and lists of them that run without Python.
+"""Calls of compiled kernels, bound to their arrays, and lists of such calls.
 
-A captured step becomes a list of calls which runs from end to end without Python. Two shards of it run
-truly at the same time: NumPy calls would wait for the GIL after every one of them.
+A captured step is a list of calls that runs from its first to its last call without Python. Its shards
+therefore run at the same time; shards of NumPy calls would wait for the GIL after every call.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from .build import base, kernel
 __all__ = ["Call", "bind", "joined", "together"]
 
 SLOTS = 16
-"""Of a call: its function and fifteen arguments (kernel.h)."""
+"""The slots of a call: one for its function and fifteen for arguments (kernel.h)."""
 
 
 class Call:
-    """One compiled kernel bound to its arguments; to call it runs it.
+    """A compiled kernel bound to its arguments. Calling it runs the kernel.
 
     Parameters
     ----------
     function : ctypes function
         The kernel.
     *arguments : array, float, int, bool or None
-        What it takes: the address of an array, a number, or null.
+        The kernel's arguments. It gets the address of an array, the number, or null for None.
 
     Attributes
     ----------
     slots : array of uint64, shape (16,)
         The function and its arguments, as kernel.h reads them.
     held : tuple
-        The arguments: slots hold only their addresses.
+        References to the arguments, which keep the arrays alive: slots hold only their addresses.
     """
 
     def __init__(self, function: Any, *arguments: Any) -> None:
@@ -70,25 +70,30 @@ def _runner() -> Any:
 
 
 def bind(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None:
-    """Bind the kernel for float32 or float64; None where there is no compiled one.
+    """Bind the kernel for float32 or float64.
 
     Parameters
     ----------
     name : str
         The kernel's name in its text.
     dtype : dtype
-        Of its arrays.
+        The dtype of the kernel's arrays.
     *arguments : array, float, int, bool or None
-        What it takes.
-    text : str
-        The C++ text that it is compiled of; "" for the kernels of every machine.
+        The kernel's arguments.
+    text : str, default ""
+        The C++ text that holds the kernel; "" for a kernel of the base library.
+
+    Returns
+    -------
+    Call or None
+        The bound call; None if there is no compiled kernel.
     """
     function = kernel(name, dtype, text)
     return None if function is None else Call(function, *arguments)
 
 
 class _Group:
-    """Several calls, made in one go."""
+    """Several calls that run without Python between them."""
 
     def __init__(self, calls: list[Call]) -> None:
         self._slots = np.stack([call.slots for call in calls])
@@ -101,7 +106,7 @@ class _Group:
 
 
 def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
-    """The same calls; neighbours that are `Call`s are made in one go, without Python between them."""
+    """Join neighbouring `Call`s, which then run without Python between them; do not change others."""
     result: list[Bound] = []
     group: list[Call] = []
 
@@ -123,9 +128,9 @@ def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
 
 
 def together(shards: Sequence[Sequence[Bound]]) -> Call | None:
-    """A call that runs each shard's calls in a thread of its own; None if Python takes part in one of them.
+    """Make one call that runs all shards at the same time; None unless each shard is one call or group.
 
-    The runtime's threads spin for half a millisecond between steps (shards.cpp).
+    Each shard has a native thread (shards.cpp). These threads spin for half a millisecond between steps.
     """
     groups: list[_Group] = []
     for first, *more in shards:

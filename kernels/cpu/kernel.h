@@ -1,7 +1,9 @@
-// What every text compiled for the CPU begins with: how a kernel is called, and the words of CUDA.
+// The start of every text that is compiled for the CPU: how a kernel is called, and definitions of CUDA's
+// words.
 //
-// A call is a function and its arguments in slots of eight bytes. Every kernel is a template of the real type T.
-// Matrices are C-contiguous and dense. Texts are joined, not included: build.py says which.
+// A call is a function and its arguments in slots of eight bytes. Every kernel is a template of the real
+// type T. Matrices are C-contiguous and dense. build.py joins the files' texts; they do not include each
+// other.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -29,7 +31,7 @@ template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.p
     extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }    \
     template <typename T> static void name##_of([[maybe_unused]] const Slot* s)
 
-// The words of CUDA that the tables' texts use, for the host.
+// Definitions for the CPU of the CUDA words that the tables' texts use.
 #define __device__
 #define __forceinline__ inline
 using std::abs, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::sin;

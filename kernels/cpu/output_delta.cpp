@@ -1,4 +1,4 @@
-// The output delta, around `delta_of`, the text made of an activation and a cost.
+// The output delta. `delta_of` is the text that output_head.py makes from an activation and a cost.
 KERNEL(output_delta) {  // a, y, scale, v, delta, rows, columns
     const T* __restrict__ a = array<const T>(s[0]);
     const T* __restrict__ y = array<const T>(s[1]);

@@ -1,4 +1,4 @@
-// The cost of each row, around `cost`, the text of a table entry.
+// The cost of each row. `cost` is the text of a table entry.
 KERNEL(row_costs) {  // z, a, y, out, rows, columns
     const T* z = array<const T>(s[0]);
     const T* a = array<const T>(s[1]);

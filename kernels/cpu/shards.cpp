@@ -1,4 +1,4 @@
-// The runtime: makes a list of calls without Python, and runs the shards of a step at the same time.
+// The runtime: runs a list of calls without Python, and runs the shards of a step at the same time.
 #include <pthread.h>
 #include <sched.h>
 
@@ -29,9 +29,9 @@ inline void pause() {
 #endif
 }
 
-// Between two steps a thread that runs shards spins for a while before it sleeps: to be woken takes longer
-// (60 µs and more on a virtual machine) than a step of a small network. It spins politely, so that on a
-// machine with more threads than processors the others get their turn.
+// Between two steps a worker's thread spins for a while before it sleeps, because to wake it takes longer
+// (60 µs and more on a virtual machine) than a step of a small network. It yields while it spins: on a
+// machine with more threads than processors the others can then run.
 template <typename Ready> inline bool spin(std::chrono::microseconds longest, const Ready& ready) {
     for (int k = 0; k < 500; ++k, pause())
         if (ready()) return true;
@@ -57,13 +57,14 @@ public:
         }
     }
 
-    // A shard that the worker has not begun, because it sleeps or another process has its processor, is done
-    // by the thread that would wait for it.
+    // Waits for the worker. If the worker has not begun its shard, because it sleeps or another process
+    // uses its processor, the calling thread runs the shard itself.
     void finish() {
         const uint32_t now = given_.load();
         if (claim(now)) {
 #ifdef __linux__
-            // Once is chance; several times in a row, it may be waiting for this very processor: see spread.
+            // If the worker misses several shards in a row, it may be waiting for this thread's processor:
+            // see spread.
             if (missed_.fetch_add(1) == 3) processor_.store(sched_getcpu());
 #endif
             run_calls(shard_.calls, shard_.count);
@@ -87,7 +88,7 @@ public:
 #endif
 
 private:
-    // Whether it falls to the thread that asks to run the shard that was given as number `now`.
+    // Returns true to the first thread that asks to run shard number `now`, and false to the other.
     bool claim(uint32_t now) {
         uint32_t before = now - 1;
         return claimed_.compare_exchange_strong(before, now);
@@ -122,7 +123,8 @@ private:
     std::thread thread_;
 };
 
-// Never destroyed, as its threads never end; a forked child, which has none of them, starts anew.
+// The workers are never destroyed, because their threads never end. A forked child has none of these
+// threads, so it makes a new team.
 struct Team {
     std::vector<Worker*> workers;
     std::mutex in_use;
@@ -130,8 +132,9 @@ struct Team {
 Team* team = new Team;
 const int forgets_threads = pthread_atfork(nullptr, nullptr, [] { team = new Team; });
 
-// Linux has been seen to keep two spinning threads on one processor for a tenth of a second beside an idle
-// one. A worker that last ran where this thread or another worker does may from now on run anywhere else.
+// Linux sometimes leaves two spinning threads on one processor for a tenth of a second although another
+// processor is idle. If a worker last ran on the processor of this thread or of another worker, it is
+// moved: from now on it may run on any processor but these.
 void spread(const std::vector<Worker*>& workers) {
 #ifdef __linux__
     cpu_set_t taken;
@@ -148,7 +151,7 @@ void spread(const std::vector<Worker*>& workers) {
 
 }  // namespace
 
-extern "C" void run_shards(const Slot* s) {  // shards, count; the first runs in this thread
+extern "C" void run_shards(const Slot* s) {  // shards, count; the first shard runs in this thread
     const Shard* shards = array<const Shard>(s[0]);
     const size_t others = s[1].integer - 1;
     std::lock_guard<std::mutex> lock(team->in_use);

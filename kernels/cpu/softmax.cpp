@@ -1,4 +1,4 @@
-// The output layer's kernels by rows.
+// Softmax, and softmax fused with cross-entropy.
 KERNEL(softmax) {  // z, a, rows, columns; a may be z
     const T* z = array<const T>(s[0]);
     T* a = array<T>(s[1]);

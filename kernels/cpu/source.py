@@ -1,4 +1,4 @@
-"""The rows that a compiled gather reads."""
+"""Addresses of the rows that a compiled gather reads."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Source", "readable"]
 
 SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
                 "uint64")  # fmt: skip
-"""What gather reads, by number (batch.cpp)."""
+"""The types that gather reads. A type's index is its number in batch.cpp."""
 
 TYPE_NUMBERS = {np.dtype(name): number for number, name in enumerate(SOURCE_TYPES)}
 
 
 class Source:
-    """One field of a `Rows`, which may be another array at each replay.
+    """The address of one field of a `Rows`; the field may be a different array at each replay.
 
-    It does not keep the field's array alive, only a copy where gather cannot read the array itself.
+    It holds no reference to the field's array. If gather cannot read the array itself, it holds a copy.
 
     Parameters
     ----------
     rows : gpubp.backends.Rows
-        Where the rows come from.
+        The arrays, their order and the stride.
     field : str
         "x", "y" or "weights".
 
@@ -44,7 +44,7 @@ class Source:
         self._copies: tuple[Any, ...] = ()
 
     def refresh(self) -> None:
-        """Take over what the field, the order and the stride are now."""
+        """Update the slots from the current field, order and stride."""
         array, order = getattr(self._rows, self._field), self._rows.order
         self.slots[2] = self._rows.stride
         same_order = self.slots[1] == 0 if order is None else self._order() is order
@@ -70,23 +70,23 @@ class Source:
         self._copies = tuple(copies)
 
     def release(self) -> None:
-        """Forget copies: what they were made of may change before the next replay."""
+        """Drop copies, because their originals may change before the next replay."""
         if self._copies:
             self._copies = ()
             self._array = self._order = _dead
 
 
 def _dead() -> None:
-    """Like a weak reference whose array is gone."""
+    """Return None, like a weak reference to an array that no longer exists."""
 
 
 def _address(array: Array) -> int:
-    """Where the elements are; `array.ctypes.data` takes twice as long."""
+    """Return the address of the elements; `array.ctypes.data` takes twice as long."""
     return int(array.__array_interface__["data"][0])
 
 
 def readable(array: Array) -> Array:
-    """The array, or what gather can read in its place: dense, of one of `SOURCE_TYPES`."""
+    """Return the array if gather can read it, else a dense copy in one of `SOURCE_TYPES`."""
     dense = np.ascontiguousarray(array)
     if dense.dtype == np.bool_:
         return dense.view(np.uint8)

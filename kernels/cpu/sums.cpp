@@ -1,4 +1,4 @@
-// Sums that keep their digits: few terms are added in T, and their sums in double.
+// Sums that lose few digits: a few terms are added in T, and these sums are added in double.
 KERNEL(column_sums) {  // values, out, beta, rows, columns, partial (double, columns)
     const T* values = array<const T>(s[0]);
     T* out = array<T>(s[1]);
@@ -6,7 +6,8 @@ KERNEL(column_sums) {  // values, out, beta, rows, columns, partial (double, col
     const int64_t rows = s[3].integer, columns = s[4].integer;
     double* __restrict__ total = array<double>(s[5]);
     for (int64_t j = 0; j < columns; ++j) total[j] = 0;
-    // Eight rows are added in T before their sum joins the total: as fast as T, as exact as double.
+    // Eight rows are added in T, and their sum is added to the total in double. This is as fast as sums in
+    // T and nearly as exact as sums in double.
     int64_t i = 0;
     for (; i + 8 <= rows; i += 8) {
         const T* __restrict__ row = values + i * columns;

@@ -1,5 +1,5 @@
-// One step of an optimizer, around `apply`, the text of a table entry, and update.cuh. Where it is PLAIN, nothing
-// is clipped, penalised or decayed.
+// One update of an optimizer. `apply` is the text of a table entry; update.cuh comes before it. With PLAIN,
+// nothing is clipped, penalised or decayed.
 KERNEL(update) {  // theta, gradient, rates, counters, squared norm, n, n_weights, scalars, state...
     T* __restrict__ thetas = array<T>(s[0]);
     const T* __restrict__ gradients = array<const T>(s[1]);

@@ -1,1 +1,1 @@
-"""CUDA: the kernels' .cu files, and how text becomes a kernel of CuPy's."""
+"""The kernels' .cu files, and the code that makes CuPy kernels from text."""

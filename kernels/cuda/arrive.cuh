@@ -1,7 +1,9 @@
-// What blocks of one launch share: the last of them to arrive goes on with what all have left.
+// Counts the blocks of one launch that have written their sums. The last block to arrive adds the sums of
+// all.
 
-// Counts a block that has left its sums in memory; returns how many have before. What this thread wrote, or
-// waited for in a barrier, is seen by whoever counts later, and by the threads that then wait for that one.
+// Counts this block; returns how many were counted before. The writes of this thread, and those it has seen
+// through a barrier, are visible to every thread that counts later, and to the threads that wait for it in
+// a barrier.
 __device__ __forceinline__ unsigned int arrive(unsigned int* arrivals) {
 #ifdef __CUDACC__  // release and acquire cost less than the fences of atomicAdd
     unsigned int before;

@@ -1,14 +1,16 @@
 // Column sums: out[column] = sum over all rows of in[row][column] + beta out[column].
 //
-// grid (ceil(columns / COLUMNS), parts), block THREADS. A block adds up `part_rows` rows of COLUMNS neighbouring
-// columns, VECTOR columns of a row a thread, so that a warp reads whole sectors of 32 bytes, and every thread has
-// LOADS of them on their way. LOADS numbers are added in pairs in their own type, as their sum is then off by
-// three roundings at most; all else is added in double. The sums of a warp's threads are added by shuffles, those
-// of the warps through shared memory.
+// grid (ceil(columns / COLUMNS), parts), block THREADS. A block adds up `part_rows` rows of COLUMNS
+// neighbouring columns. A thread reads VECTOR columns of a row at once, so a warp reads whole sectors of 32
+// bytes. Each thread has LOADS loads in flight.
 //
-// Where there are several parts, every block leaves its sums in `partial`, (tiles, parts, COLUMNS), and the last of
-// a tile's blocks to come adds them. `arrivals`, one a tile, are zero before and after. Whichever block is last,
-// it adds in the same order: the bits are always the same.
+// Order: a thread adds LOADS numbers in pairs, in Sum; their sum has three roundings at most. All further
+// additions are in double. Shuffles add the sums of a warp's threads; then the sums of the warps are added
+// through shared memory.
+//
+// With several parts, every block writes its sums to `partial`, (tiles, parts, COLUMNS), and the last of a
+// tile's blocks to arrive adds them. `arrivals`, one for each tile, are zero before and after. The order of
+// the additions does not depend on which block is last, so the bits are always the same.
 constexpr int LOADS = 8, WARPS = THREADS / 32;
 constexpr int ACROSS = COLUMNS / VECTOR, DOWN = THREADS / ACROSS;
 
@@ -18,8 +20,8 @@ template <int COUNT, typename Number> __device__ __forceinline__ Number in_pairs
     return numbers[0];
 }
 
-// Of the SIZE neighbouring columns that each thread has sums of: the whole sum of column threadIdx.x, for the
-// first COLUMNS threads.
+// Each thread has sums of SIZE neighbouring columns. Adds them over the block, and returns the sum of
+// column threadIdx.x to each of the first COLUMNS threads.
 template <int SIZE> __device__ __forceinline__ double over_block(double* sums, double (*of_warps)[COLUMNS]) {
     constexpr int WIDTH = COLUMNS / SIZE;
     for (int k = 16; k >= WIDTH; k /= 2)
@@ -46,7 +48,7 @@ extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     const unsigned int first = blockIdx.y * part_rows, end = rows - first < part_rows ? rows : first + part_rows;
     double sums[VECTOR] = {};
     if (read < columns)
-#pragma unroll 1  // the loads of one step are enough on their way, and short text is fetched sooner
+#pragma unroll 1  // one step's loads are enough in flight, and a short program is fetched sooner
         for (unsigned int row = first + threadIdx.x / ACROSS; row < end; row += LOADS * DOWN) {
             Vector<INPUT> values[LOADS] = {};
             for (int k = 0; k < LOADS; ++k)

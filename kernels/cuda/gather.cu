@@ -1,6 +1,7 @@
-// out[row] = scale * source[row'] + shift, for the rows row' of the step that the counters tell: from
-// counters[1] * stride + first on, through `order` where it is not null. S is the source's type. By rows
-// (launch.py), so that no index is divided and `order` is read once for each row and thread.
+// out[i] = scale * source[row] + shift, where row is order[k], or k if `order` is null, and
+// k = counters[1] * stride + first + i. S is the source's type.
+//
+// grid and block: by rows (launch.py). No index is divided, and a thread reads `order` once for each row.
 extern "C" __global__ void gather(const S* __restrict__ source, const long long* __restrict__ counters,
                                   const long long* __restrict__ order, long long stride, long long first,
                                   double scale, double shift, T* out, long long rows, int columns) {

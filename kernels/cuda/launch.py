@@ -1,7 +1,8 @@
-"""How CUDA text becomes a kernel; the same for every entry of every table.
+"""Make CuPy kernels from CUDA text, in the same way for every table entry.
 
-`cupy` is passed in, never imported: a machine without it can import every kernel file. Kernels are built
-once per text and type. A launcher binds one to its arrays: a launch is then one call of CuPy's.
+`cupy` is an argument and never imported: every kernel file can be imported on a machine without CuPy. A
+kernel is built once for each text and type. A launcher binds a kernel to its arrays; a launch is then one
+call of CuPy.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ __all__ = [
 
 VECTOR_BYTES = 16
 THREADS, MOST_BLOCKS_DOWN = 256, 4096
-"""Threads of a block, and the most blocks over a batch's rows; an H100 does as well with half."""
+"""The threads of a block, and the most blocks along a batch's rows; half of them are as fast on an H100."""
 
 
 @cache
 def elementwise(
     cupy: Any, inputs: str, outputs: str, operation: str, name: str, preamble: str = ""
 ) -> Any:
-    """A cupy.ElementwiseKernel; outputs are always given by the caller, and may be read."""
+    """Make a cupy.ElementwiseKernel. Callers always pass the outputs; the kernel may read them."""
     return cupy.ElementwiseKernel(
         inputs, outputs, operation, name, preamble=text_of("compute.cuh") + preamble, no_return=True
     )
 
 
-# By the character of a dtype, which unlike its name costs nothing to look up.
+# The keys are dtype characters: to look up a dtype's character costs nothing, unlike its name.
 C_TYPES = {
     np.dtype(name).char: c_type
     for name, c_type in {
@@ -54,20 +55,20 @@ C_TYPES = {
 
 
 def c_type(array: Array) -> str:
-    """What CUDA calls the type of the array's elements."""
+    """Return the CUDA name of the array's element type."""
     return C_TYPES[array.dtype.char]
 
 
 def operand_type(array: Array) -> str:
-    """What CUDA calls the type of an array that matmuls may read; uint16 holds the bits of a bfloat16."""
+    """Return the CUDA name of an operand's element type; uint16 stands for bfloat16."""
     return {"e": "Half", "H": "BFloat"}.get(array.dtype.char) or c_type(array)
 
 
 @cache
 def raw(cupy: Any, file: str, name: str, preamble: str = "", **types: str) -> Any:
-    """A cupy.RawKernel from `preamble` and a .cu file, with types named as it names them: T="float".
+    """Make a cupy.RawKernel from `preamble` and a .cu file; `types` sets the file's types: T="float".
 
-    Types are typedefs, not -D options: a macro called T would rewrite the compiler's own headers.
+    Types are typedefs, not -D options, because a macro named T would change the compiler's headers.
     """
     typedefs = "".join(f"typedef {c_type} {alias};\n" for alias, c_type in types.items())
     code = text_of("compute.cuh") + text_of("narrow.cuh") + preamble + typedefs + text_of(file)
@@ -82,10 +83,10 @@ def by_rows(
     text: str = "",
     **types: str,
 ) -> Callable[..., Bound]:
-    """Give what binds the kernel of `name`.cu to its arguments; its threads go down the rows of a batch.
+    """Return a function that binds the kernel of `name`.cu; its threads go down the rows of a batch.
 
-    A thread has `vector_size` neighbouring columns of the arrays that are `moved`. The kernel's last
-    arguments are the rows, a long long, and the columns, an int; they are added here.
+    A thread reads or writes `vector_size` neighbouring columns of the arrays in `moved`. The kernel's last
+    two arguments are added here: the rows, a long long, and the columns, an int.
     """
     rows, columns = shape
     size = vector_size(moved, columns)
@@ -103,10 +104,10 @@ def by_rows(
 
 
 def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES) -> int:
-    """How many neighbouring elements a thread moves at once.
+    """Return the number of neighbouring elements that a thread moves at once.
 
-    They are as many as fit 16 bytes of each of the arrays, and no more than `most`. Where the rows, of
-    `width` elements, or the addresses do not allow it, it is one.
+    It is as many elements of each array as fit 16 bytes, and at most `most`. It is one if the addresses or
+    the length of the rows, `width` elements, are not multiples of it.
     """
     size: int = min(most, VECTOR_BYTES // max(array.itemsize for array in moved))
     if width % size or any(array.data.ptr % (size * array.itemsize) for array in moved):
@@ -116,9 +117,9 @@ def vector_size(moved: Sequence[Array], width: int = 0, most: int = VECTOR_BYTES
 
 @cache
 def by_vectors(cupy: Any, name: str, size: int, text: str, **types: str) -> Any:
-    """The kernel of `name`.cu whose VECTOR is `size`.
+    """Find the kernel of `name`.cu whose VECTOR is `size`.
 
-    It is found without putting its text together, which takes longer than to launch it.
+    A cache finds it by these arguments, because to join its text takes longer than the launch.
     """
     vector = f"constexpr int VECTOR = {size};\n" + text_of("vector.cuh")
     return raw(cupy, f"{name}.cu", name, vector + text, **types)

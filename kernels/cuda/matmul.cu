@@ -1,22 +1,22 @@
-// Products of small matrices with what follows them: sums = op(a) op(b), (rows, columns), and of each sum
-//   PRODUCT    out = alpha sum + beta out
-//   FORWARD    z = sum + b, out = activation(z); z is kept unless it is null
-//   BACKWARD   out = sum * derivative(v)
-//   GRADIENT   out = sum + beta out, and biases = the sums of op(a)'s rows + beta biases
-// `activation` and `derivative` are the text of the activation's table entry. Arrays are dense: op(a) is a,
-// (rows, inner), or with TRANSPOSE_A a's transpose; op(b) is b, (inner, columns), or b's transpose. A, B, V and
-// C are the types of a, b, v and out; sums, z and biases are of type Sum.
+// Products of small matrices, fused with the operation after them. With sums = op(a) op(b), (rows,
+// columns): PRODUCT    out = alpha sum + beta out FORWARD    z = sum + b, out = activation(z); z is written
+// unless it is null BACKWARD   out = sum * derivative(v) GRADIENT   out = sum + beta out, and biases = the
+// sums of op(a)'s rows + beta biases `activation` and `derivative` are the text of the activation's table
+// entry. Arrays are dense. op(a) is (rows, inner): a, or its transpose with TRANSPOSE_A. op(b) is (inner,
+// columns): b, or its transpose with TRANSPOSE_B. A, B, V and C are the types of a, b, v and out; sums, z
+// and biases have type Sum.
 //
-// grid (ceil(columns / TILE_N), ceil(rows / TILE_M), parts), block 256. A block makes a TILE_M x TILE_N piece in steps
-// of STEP along k. While it multiplies one step's tiles, which lie in shared memory with k first, the next step's
-// numbers are on their way to registers. A thread makes EACH_M x EACH_N sums, in fours of neighbouring rows and
-// columns, so that few loads of 16 bytes feed many multiply-adds; where that takes fewer than 256 threads, GROUPS of
-// them share a step's k, and their sums are added at the end. Memory is read LOAD_A and LOAD_B numbers at once
-// along its rows, and STORE written; the launcher says how many divide and are aligned.
+// grid (ceil(columns / TILE_N), ceil(rows / TILE_M), parts), block 256. A block computes a TILE_M x TILE_N
+// piece in steps of STEP along the inner dimension, k. The tiles of a step lie in shared memory, with k
+// first. While the block multiplies them, the numbers of the next step are loaded to registers. A thread
+// computes EACH_M x EACH_N sums, in fours of neighbouring rows and columns: few loads of 16 bytes then feed
+// many multiply-adds. If this takes fewer than 256 threads, several GROUPS of threads share a step's k, and
+// their sums are added at the end. A load reads LOAD_A or LOAD_B neighbouring numbers, a store writes
+// STORE. The launcher chooses these numbers: they divide the rows' length, and the addresses are aligned.
 //
-// Where there are several parts of k, each `step` long, every block leaves its sums in `partial`, and the last of
-// a piece's blocks to come adds them up in the order of the parts, so that the bits are always the same.
-// `arrivals`, one a piece, are zero before and after.
+// With several parts of k, each `step` long, every block writes its sums to `partial`. The last of a
+// piece's blocks to arrive adds them in the order of the parts, so the bits are always the same.
+// `arrivals`, one for each piece, are zero before and after.
 constexpr int ACROSS = TILE_N / EACH_N, GROUP = TILE_M / EACH_M * ACROSS, GROUPS = 256 / GROUP;
 constexpr int OUT = TILE_M * TILE_N / 1024;  // fours of results of a thread
 typedef decltype(compute(A())) Sum;
@@ -27,14 +27,15 @@ template <int SIZE, typename T> __device__ __forceinline__ Several<T, SIZE> seve
 }
 typedef Several<Sum, 4> Four;
 
-// Where a tile WIDTH wide has column x of row k. Fours of columns change places from row to row: numbers that
-// come k by k and are put down column by column would meet in the same banks.
+// The place of column x of row k in a tile WIDTH wide. Fours of columns change places from row to row:
+// otherwise threads that store one column, each at another k, would meet in the same bank.
 template <int WIDTH> __device__ __forceinline__ int place(int k, int x) {
     return k * WIDTH + ((x / 4) ^ (k / 4 % (WIDTH / 4))) * 4 + x % 4;
 }
 
-// A WIDTH x STEP piece of an operand on its way: from memory to registers, then to shared memory. ALONG says
-// that k runs along the rows of memory, which are `width` long; `first` and `limit` are of the other index.
+// Moves a WIDTH x STEP piece of an operand from memory to registers, then to shared memory. ALONG says
+// whether k runs along the rows of memory, which are `width` long. `first` and `limit` bound the other
+// index.
 template <typename T, int LOAD, bool ALONG, int WIDTH> struct Piece {
     static constexpr int CHUNKS = WIDTH * STEP / LOAD / 256, IN_ROW = (ALONG ? STEP : WIDTH) / LOAD;
     Several<T, LOAD> chunks[CHUNKS];
@@ -65,7 +66,7 @@ template <typename T, int LOAD, bool ALONG, int WIDTH> struct Piece {
     }
 };
 
-// What other blocks of this launch have written, which lies in no nearer cache than the one that all share.
+// Loads what other blocks of this launch have written, from the cache that all blocks share.
 __device__ __forceinline__ Four fresh(const Four* from) {
     Four values;
     for (int j = 0; j < 4; ++j) values.value[j] = __ldcg(&from->value[j]);
@@ -97,7 +98,9 @@ extern "C" __launch_bounds__(256, EACH_M * EACH_N > 32 ? 1 : 2) __global__
         Sum *a_tile = memory + current * A_SIZE, *b_tile = memory + 2 * A_SIZE + current * B_SIZE;
         a_next.put(a_tile);
         b_next.put(b_tile);
-        __syncthreads();  // one a step: who writes these tiles again has passed the next one
+        // One barrier a step is enough: before a thread writes these tiles again, all have passed the next
+        // barrier.
+        __syncthreads();
         if (start + STEP < end) {
             a_next.fetch(a, a_width, start + STEP, end, first_row, rows);
             b_next.fetch(b, b_width, start + STEP, end, first_column, columns);
@@ -117,8 +120,8 @@ extern "C" __launch_bounds__(256, EACH_M * EACH_N > 32 ? 1 : 2) __global__
         current ^= 1;
     }
 
-    // From here on a thread has OUT fours of sums, the i-th from (row_of(i), column_of(i)) on, and the first
-    // TILE_M threads a row sum each.
+    // From here on a thread has OUT fours of sums; the i-th begins at (row_of(i), column_of(i)). The first
+    // TILE_M threads have one row sum each.
     constexpr int FOURS = EACH_N / 4, ROW = TILE_N / 4;
     const auto row_of = [=](int i) {
         return first_row + (GROUPS == 1 ? y + i / FOURS / 4 * NEXT_Y + i / FOURS % 4 : (threadIdx.x + 256 * i) / ROW);

@@ -1,5 +1,5 @@
-// Types narrower than float, without CUDA's headers, which NVRTC does not always find. Both are rounded to the
-// nearest, ties to even.
+// Types narrower than float. They do not use CUDA's headers, because NVRTC does not always find these. Both
+// round to the nearest, ties to even.
 struct Half {
     unsigned short bits;
     Half() = default;

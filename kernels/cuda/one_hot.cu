@@ -1,4 +1,6 @@
-// y[row][j] = high where j is the row's label, else low. By rows (launch.py).
+// y[row][j] = high where j is the row's label, else low.
+//
+// grid and block: by rows (launch.py).
 extern "C" __global__ void one_hot(const long long* __restrict__ labels, double low, double high, T* y,
                                    long long rows, int columns) {
     by_rows(rows, columns, [=](long long row, int column) {

@@ -1,5 +1,8 @@
-// delta[row][j] = scale[row] dC/da activation'(z), as `delta_of`, the text made of the cost's and the
-// activation's table entries, says; v is the a or z that the activation's derivative reads. By rows (launch.py).
+// delta[row][j] = scale[row] dC/da activation'(z). `delta_of` computes it; its text is made from the table
+// entries of the cost and the activation (output_head.py). v is the a or z that the activation's derivative
+// reads.
+//
+// grid and block: by rows (launch.py).
 extern "C" __global__ void output_delta(const T* __restrict__ a, const T* __restrict__ y,
                                         const T* __restrict__ scale, const T* __restrict__ v, T* delta,
                                         long long rows, int columns) {

@@ -1,6 +1,6 @@
 // Philox4x64-10 (Salmon et al. 2011), for CUDA and for the CPU.
 
-// Four 64-bit words of random bits: those of positions 8 counter to 8 counter + 7.
+// Makes four 64-bit words of random bits, for the positions 8 counter to 8 counter + 7.
 __device__ __forceinline__ void philox(unsigned long long seed, unsigned long long step,
                                        unsigned long long layer, unsigned long long counter,
                                        unsigned long long* words) {
@@ -23,7 +23,7 @@ __device__ __forceinline__ void philox(unsigned long long seed, unsigned long lo
     words[3] = c3;
 }
 
-// The uniform float32 number in [0, 1) of one position, from the words of its counter.
+// Makes one position's uniform float32 number in [0, 1) from the words of its counter.
 __device__ __forceinline__ float philox_uniform(const unsigned long long* words,
                                                 unsigned long long position) {
     const unsigned long long bits = words[position / 2 % 4];

@@ -5,7 +5,7 @@
 extern "C" __global__ void row_costs(const T* z, const T* a, const T* __restrict__ y, T* out, int rows,
                                      int columns) {
     const int row = blockIdx.x * 8 + threadIdx.y;
-    if (row >= rows) return;  // a whole warp leaves together
+    if (row >= rows) return;  // true for a whole warp or for none of it
     const size_t first = (size_t)row * columns;
     auto total = compute(a[first]) - compute(a[first]);
     for (size_t j = first + threadIdx.x; j < first + columns; j += 32)

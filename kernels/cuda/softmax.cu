@@ -1,10 +1,10 @@
-// Softmax of each row: a[row][j] = exp(z[row][j] - m) / sum_k exp(z[row][k] - m), m the row's largest z.
-// `a` may be `z`.
+// Softmax of each row: a[row][j] = exp(z[row][j] - m) / sum_k exp(z[row][k] - m), where m is the row's
+// largest z. `a` may be `z`.
 //
 // One warp a row: grid ceil(rows / 8), block (32, 8).
 extern "C" __global__ void softmax(const T* z, T* a, int rows, int columns) {
     const int row = blockIdx.x * 8 + threadIdx.y;
-    if (row >= rows) return;  // a whole warp leaves together
+    if (row >= rows) return;  // true for a whole warp or for none of it
     z += (size_t)row * columns;
     a += (size_t)row * columns;
     auto largest = compute(z[0]);

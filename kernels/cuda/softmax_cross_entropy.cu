@@ -1,13 +1,13 @@
 // The output delta and the cost of softmax with cross-entropy, from z, in one pass over each row:
 //   delta[row][j] = (a_j - y_j) scale[row],  cost[row] = sum_j y_j (log(sum_k exp(z_k - m)) - (z_j - m)).
-// Either output may be null. Nothing is read from a, so nothing is lost where a has rounded to 0 or 1.
+// delta or cost may be null. The cost is computed from z, because a loses digits near 0 and 1.
 //
 // One warp a row: grid ceil(rows / 8), block (32, 8).
 extern "C" __global__ void softmax_cross_entropy(const T* __restrict__ z, const T* __restrict__ y,
                                                  const T* __restrict__ scale, T* delta, T* cost,
                                                  int rows, int columns) {
     const int row = blockIdx.x * 8 + threadIdx.y;
-    if (row >= rows) return;  // a whole warp leaves together
+    if (row >= rows) return;  // true for a whole warp or for none of it
     const size_t first = (size_t)row * columns;
     z += first;
     y += first;

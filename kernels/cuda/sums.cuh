@@ -1,5 +1,5 @@
-// Blocks of a multiprocessor. Two leave a thread 64 registers, which are too few on Blackwell: the compiler
-// would store some in memory.
+// The number of blocks on a multiprocessor. With two, a thread has 64 registers. On Blackwell these are too
+// few: the compiler would spill some to memory.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr int BLOCKS_AT_ONCE = 1;
 #else

@@ -1,4 +1,4 @@
-"""CUDA text: files of this folder, and functions around the bodies of table entries."""
+"""CUDA text: the files of this folder, and functions made from the bodies of table entries."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["device_function", "text_of"]
 
 @cache
 def text_of(file: str) -> str:
-    """The text of a file of this folder."""
+    """Read a file of this folder."""
     return (resources.files(__package__) / file).read_text(encoding="utf-8")
 
 
 def device_function(
     name: str, arguments: str, body: str, constants: Mapping[str, float] | None = None
 ) -> str:
-    """CUDA text of `template <typename T> T name(T argument, ...)` around `body`."""
+    """Return CUDA text of the function `template <typename T> T name(T argument, ...)` with this body."""
     head = ", ".join(f"T {argument}" for argument in arguments.split())
     declared = " ".join(
         f"const T {key} = T({value!r});" for key, value in (constants or {}).items()

@@ -1,11 +1,14 @@
-// One step of an optimizer: theta and its state, arrays of n elements, from the gradient, in one pass.
+// One update of an optimizer: theta and its state, arrays of n elements, from the gradient, in one pass.
 //
-// `apply` is made of the optimizer's table entry (updates.py); update.cuh comes before it. A thread has VECTOR
-// elements, 16 bytes of each array, or one where an array does not begin at a multiple of 16 bytes; the last thread
-// of odd lengths reads and writes what is left. No element depends on another, so any cut gives the same numbers.
-// An entry has up to two arrays of state and three hyperparameters; what it does not have is null or 0.
+// `apply` is made from the optimizer's table entry (updates.py); update.cuh comes before it. An entry has
+// up to two state arrays and three hyperparameters; those it does not have are null or 0.
 //
-// The arrays are on their way before a thread asks what step this is: to know that takes two loads in a row.
+// grid ceil(n / (128 VECTOR)), block 128. A thread updates VECTOR elements, 16 bytes of each array, or one
+// element if an array is not aligned to 16 bytes. If n is not a multiple of VECTOR, the last thread updates
+// the rest. No element depends on another, so the grid does not change the result.
+//
+// A thread starts to load the arrays before it reads the numbers of the step, which takes two loads in a
+// row.
 extern "C" __launch_bounds__(128) __global__
     void update(T* theta, const T* __restrict__ gradient, T* state0, T* state1, const double* __restrict__ rates,
                 const long long* __restrict__ counters, const double* __restrict__ squared_norm, long long n,

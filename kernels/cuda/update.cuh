@@ -1,7 +1,8 @@
-// What every optimizer does before its own formula. Compiled for CUDA and for the CPU, like the formula, which
-// update.py puts after this text as the function `apply`.
+// The part that is the same in every optimizer: it comes before the optimizer's formula. It is compiled for
+// CUDA and for the CPU, like the formula. update.py adds the formula after this text, as the function
+// `apply`.
 
-// What is the same for all elements of a step.
+// The numbers that are the same for all elements of a step.
 template <typename T> struct StepNumbers {
     T learning_rate, factor1, factor2, clip_factor, largest, ridge, lasso, shrinkage;
     bool skips;
@@ -22,8 +23,8 @@ template <typename T> struct StepNumbers {
     }
 };
 
-// The gradient of one element: clipped, by the norm and then by value, and with the derivative of the penalties.
-// Decoupled decay shrinks theta. Penalties and decay leave biases alone.
+// Returns one element's gradient: clipped by the norm, then by value, plus the derivative of the penalties.
+// Also shrinks theta by decoupled decay. Penalties and decay do not change biases.
 template <typename T>
 __device__ __forceinline__ T prepare(T gradient, T& theta, bool is_weight, const StepNumbers<T>& step) {
     T g = gradient * step.clip_factor;

@@ -1,10 +1,11 @@
-// out[*slot] (+)= sum_i weights[i] values[i], in double; without weights the sum of the values, or of their squares
-// where SQUARES says so. `slot` may be null (the first element).
+// out[*slot] = sum_i weights[i] values[i], in double, plus out[*slot] if `add`. Without WEIGHTED it is the
+// sum of the values, or with SQUARES of their squares. If `slot` is null, the element is out[0].
 //
-// Blocks of THREADS threads, which take VECTOR neighbouring terms at once and go over the array side by side, LOADS
-// of them on their way for each thread. Where there are several blocks, each leaves its sum in `partial`, and the
-// last to come adds them. `arrivals` is zero before and after. The order of the additions follows from the
-// number of terms and of blocks alone, and so do the bits.
+// grid up to 264 (sums.py), block THREADS. A thread takes VECTOR neighbouring terms at once and has LOADS
+// such loads in flight; all threads of the grid go over the array side by side. With several blocks, each
+// writes its sum to `partial`, and the last block to arrive adds them. `arrivals` is zero before and after.
+// The order of the additions depends only on the number of terms and of blocks, so the bits are always the
+// same.
 constexpr int LOADS = 4, WARPS = THREADS / 32;
 
 __device__ __forceinline__ double term(T value, T weight) {
@@ -12,7 +13,7 @@ __device__ __forceinline__ double term(T value, T weight) {
     return WEIGHTED ? wide * double(compute(weight)) : SQUARES ? wide * wide : wide;
 }
 
-// The sum over the block's threads, for the first warp.
+// Adds over the block's threads; the first warp gets the sum.
 __device__ __forceinline__ double over_block(double sum, double* of_warps) {
     for (int k = 16; k > 0; k /= 2) sum += __shfl_xor_sync(0xffffffff, sum, k);
     if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = sum;
@@ -49,7 +50,7 @@ extern "C" __launch_bounds__(THREADS, BLOCKS_AT_ONCE) __global__
     for (int k = 0; k < LOADS; ++k) sum += sums[k];
     const long long rest = count * VECTOR + thread;
     if (rest < n) sum += term(values[rest], WEIGHTED ? weights[rest] : T(0));
-    const double kept = add && threadIdx.x == 0 ? out[place] : 0;  // on its way while threads wait for each other
+    const double kept = add && threadIdx.x == 0 ? out[place] : 0;  // loaded while the threads wait for each other
     sum = over_block(sum, of_warps);
 
     if (gridDim.x > 1) {

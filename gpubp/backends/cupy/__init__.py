@@ -1,6 +1,6 @@
-"""CUDA, through CuPy.
+"""The CUDA backend, through CuPy.
 
-The whole suite has passed on a GPU (docs/gpu.md says on which). Where there is none, the tests run this
+The whole suite has passed on GPUs; docs/gpu.md names them. On a machine without a GPU, the tests run this
 folder and the kernels' text on CuPy with emulated devices.
 """
 
@@ -19,4 +19,4 @@ __all__ = [
 ]
 
 PROVEN = True
-"""Whether the whole suite has passed on a GPU; `backend="auto"` takes CuPy only then."""
+"""Whether the whole suite has passed on a GPU. Otherwise `backend="auto"` does not choose CuPy."""

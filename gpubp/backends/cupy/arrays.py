@@ -23,7 +23,7 @@ class CupyArrays(Arrays):
     cupy : module
         CuPy.
     device : int
-        Numbered from 0.
+        The device's number, from 0.
     """
 
     def __init__(self, cupy: Any, device: int) -> None:
@@ -46,7 +46,7 @@ class CupyArrays(Arrays):
             values = values.astype(np.float64)
         with self.use():
             array = self.xp.ascontiguousarray(self.xp.asarray(values, dtype))
-            # gather would have to widen it for every batch
+            # Otherwise gather would widen it again for every batch.
             return array.astype(np.float32) if array.dtype == np.float16 else array
 
     def to_numpy(self, array: Array) -> Any:

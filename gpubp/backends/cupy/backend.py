@@ -1,4 +1,4 @@
-"""The backend for CUDA, of its three parts."""
+"""The CUDA backend, assembled from its three parts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CupyBackend(CupyArrays, CupyVerbs, Backend):
     cupy : module
         CuPy.
     library : ctypes library
-        cuBLAS, as `cublas.load_library` gives it.
-    device : int
-        Numbered from 0.
-    graphs : bool
-        Whether steps become CUDA graphs where they can, else lists of launches.
+        cuBLAS, from `cublas.load_library`.
+    device : int, default 0
+        The device's number, from 0.
+    graphs : bool, default True
+        Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
     """
 
     def __init__(self, cupy: Any, library: Any, device: int = 0, graphs: bool = True) -> None:

@@ -1,8 +1,8 @@
-"""cuBLAS's matmul, called so that a CUDA graph can capture it: CuPy's own wrapper refuses to.
+"""cuBLAS's matmul, called through ctypes, because CuPy's wrapper refuses to be captured in a CUDA graph.
 
-`cuda.pathfinder`, which CuPy uses too from version 14 on, finds the library. One of its functions,
-cublasGemmEx, does every type of number. Reference: NVIDIA, "cuBLAS", sections cublasGemmEx,
-cublasSetStream and cublasSetWorkspace.
+`cuda.pathfinder` finds the library; CuPy uses it too, from version 14 on. The function cublasGemmEx
+computes matmuls of all types. Reference: NVIDIA, "cuBLAS", sections cublasGemmEx, cublasSetStream and
+cublasSetWorkspace.
 """
 
 from __future__ import annotations
@@ -32,41 +32,46 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 _NUMBERS = {"f": 0, "d": 1, "e": 2, "H": 14}
-"""cudaDataType, by a dtype's character: CUDA_R_32F, 64F, 16F, and 16BF, whose bits uint16 holds."""
+"""cudaDataType of a dtype's character: CUDA_R_32F, 64F, 16F, and 16BF, whose bits are stored in uint16."""
 
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
 
 
 class CublasError(RuntimeError):
-    """cuBLAS could not do what it was asked for."""
+    """A call of cuBLAS failed."""
 
 
 @cache
 def load_library() -> Any:
-    """Load cuBLAS: the one that CuPy uses, where it is loaded, else the one that is installed.
+    """Load cuBLAS: the library that CuPy has loaded, or else the installed one.
+
+    Returns
+    -------
+    ctypes library
+        cuBLAS.
 
     Raises
     ------
     ImportError
-        There is none, or it does not load.
+        If cuBLAS is not installed or cannot be loaded.
     """
     pathfinder = importlib.import_module("cuda.pathfinder")
     try:
         return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
-    except (OSError, RuntimeError) as error:  # what is not found is a RuntimeError
+    except (OSError, RuntimeError) as error:  # RuntimeError: it was not found
         raise ImportError(str(error)) from None
 
 
 class Cublas:
-    """Matmuls on the device that is current, on the stream that is current, from any thread.
+    """Matmuls on the current device and stream, callable from any thread.
 
     Parameters
     ----------
     cupy : module
         CuPy.
     library : ctypes library
-        What `load_library` gives.
+        The result of `load_library`.
     """
 
     def __init__(self, cupy: Any, library: Any) -> None:
@@ -76,12 +81,12 @@ class Cublas:
             function.argtypes, function.restype = arguments, Int
         self._gemm = library.cublasGemmEx
         self._threads = threading.local()
-        # Handles that no thread uses any more, by device. They are never destroyed: that would wait for the
-        # device, and end whatever another thread captures.
+        # Handles of threads that have ended, by device. They are never destroyed, because this would wait
+        # for the device and end a capture in another thread.
         self._idle: dict[int, list[int]] = vars(library).setdefault("idle_handles", {})
 
     def prepare(self) -> None:
-        """Make this thread's handle, if it has none: during a capture it cannot be made."""
+        """Make this thread's handle if it has none. A handle cannot be made during a capture."""
         if not hasattr(self._threads, "handle"):
             device = self._cupy.cuda.runtime.getDevice()
             self._threads.handle = _Handle(self._library, self._idle.setdefault(device, []))
@@ -101,20 +106,26 @@ class Cublas:
     ) -> Callable[[], None]:
         """Bind out = alpha op(a) op(b) + beta out.
 
-        cuBLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ. Sums are float32 or float64.
+        cuBLAS stores matrices by columns, so it computes outᵀ = op(b)ᵀ op(a)ᵀ. Sums are float32 or float64.
 
         Parameters
         ----------
         a, b, out : array of shape (rows, columns)
-            C-contiguous.
+            The operands and the result, C-contiguous.
         transpose_a, transpose_b : bool
-            Whether op transposes.
+            Whether op(a), op(b) is the transpose.
         alpha, beta : float
-            The factors of the product and of what `out` holds.
-        tf32 : bool
+            The factors of the product and of the old `out`.
+        tf32 : bool, default False
             Whether cuBLAS may round float32 operands to tf32.
-        workspace : array of uint8 or None
-            Memory for cuBLAS, which a graph that is being captured keeps; without it, cuBLAS has its own.
+        workspace : array of uint8 or None, default None
+            Memory for cuBLAS, held by the graph that is being captured. With None, cuBLAS allocates its
+            memory.
+
+        Returns
+        -------
+        callable
+            A function without arguments that runs the matmul.
         """
         kind = a.dtype.char
         compute = _COMPUTE_64F if kind == "d" else _COMPUTE_32F_FAST_TF32 if tf32 else _COMPUTE_32F
@@ -126,7 +137,7 @@ class Cublas:
             *(a.data.ptr, _NUMBERS[kind], a.shape[1], _scalar(kind, beta)[1]),
             *(out.data.ptr, _NUMBERS[out.dtype.char], columns, compute, _DEFAULT_ALGORITHM),
         )
-        arrays = a, b, out  # the arguments are addresses alone, which these keep
+        arrays = a, b, out  # the call holds only addresses: these references keep the arrays alive
 
         def multiply() -> None:
             self.prepare()
@@ -142,12 +153,12 @@ class Cublas:
 
 
 class _Handle:
-    """A thread's cuBLAS handle, with the stream and the workspace that it uses."""
+    """A thread's cuBLAS handle, which remembers its stream and workspace."""
 
     def __init__(self, library: Any, idle: list[int]) -> None:
         self._library, self._idle = library, idle
         self._told: tuple[int, int] | None = None
-        with contextlib.suppress(IndexError):  # another thread may take it first
+        with contextlib.suppress(IndexError):  # another thread may take the last one first
             self.pointer = idle.pop()
             return
         made = Pointer()
@@ -156,12 +167,12 @@ class _Handle:
         self.pointer = made.value
 
     def use(self, stream: int, workspace: Array | None) -> None:
-        """Send matmuls to this stream from now on."""
+        """Use this stream and workspace for the next matmuls."""
         place = 0 if workspace is None else workspace.data.ptr
         if self._told == (stream, place):
             return
-        self._told = None  # if one of these fails, neither is known
-        # cuBLAS forgets its workspace when its stream is set.
+        self._told = None  # if a call below fails, stream and workspace are unknown
+        # cuBLAS drops its workspace when the stream is set.
         _check("cublasSetStream", self._library.cublasSetStream_v2(self.pointer, stream))
         if workspace is not None:
             size = workspace.nbytes
@@ -181,6 +192,6 @@ def _check(name: str, status: int) -> None:
 
 @cache
 def _scalar(kind: str, value: float) -> tuple[Any, int]:
-    """A number in memory, as products of such numbers take it, and its address."""
+    """Return a C number for a scalar argument of cublasGemmEx, and its address."""
     number = ctypes.c_double(value) if kind == "d" else ctypes.c_float(value)
     return number, ctypes.addressof(number)

@@ -1,4 +1,4 @@
-"""Which CUDA devices this machine has, and the backend of each."""
+"""The CUDA devices of this machine, and the backend of each."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _EXTRAS = (
 
 
 def names() -> list[str]:
-    """What the backends are called that can run here: "cupy", "cupy:1" and so on."""
+    """List the names of the CUDA backends that can run here: "cupy", "cupy:1" and so on."""
     return [f"cupy:{k}" if k else "cupy" for k in range(device_count()[0])]
 
 
 def find(name: str) -> CupyBackend | None:
-    """The backend of this name; None if it is not one of CuPy's.
+    """Find the backend with this name; None if the name is not one of CuPy's.
 
     Raises
     ------
     BackendUnavailableError
-        It cannot run here; the message says what is missing.
+        If the backend cannot run here; the message says what is missing.
     """
     match = re.fullmatch(r"cupy(?::(\d+))?", name)
     return None if match is None else on_device_number(int(match[1] or 0))
 
 
 def owner(array: Any) -> CupyBackend | None:
-    """The backend of the device where the array lies; None for what lies on no device.
+    """Find the backend of the array's device; None if the array is not on a CUDA device.
 
     CuPy is imported only for an array on a device.
     """
@@ -45,7 +45,7 @@ def owner(array: Any) -> CupyBackend | None:
         on_device = hasattr(array, "__cuda_array_interface__")
     except (
         RuntimeError
-    ):  # a PyTorch tensor that requires a gradient; it is refused where it is used
+    ):  # a PyTorch tensor that requires a gradient; the check of the user's arrays refuses it
         on_device = True
     if not on_device:
         return None
@@ -56,12 +56,12 @@ def owner(array: Any) -> CupyBackend | None:
 
 @cache
 def on_device_number(device: int) -> CupyBackend:
-    """The backend of a device, numbered from 0.
+    """Return the backend of a device, numbered from 0.
 
     Raises
     ------
     BackendUnavailableError
-        It cannot run here; the message says what is missing.
+        If the backend cannot run here; the message says what is missing.
     """
     devices, reason = device_count()
     if not devices:
@@ -82,26 +82,31 @@ def on_device_number(device: int) -> CupyBackend:
 
 
 def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
-    """Make a backend with the CuPy that is installed.
+    """Make a backend with the installed CuPy.
 
     Parameters
     ----------
-    device : int
-        Numbered from 0.
-    graphs : bool
+    device : int, default 0
+        The device's number, from 0.
+    graphs : bool, default True
         Whether steps become CUDA graphs.
+
+    Returns
+    -------
+    CupyBackend
+        A new backend.
 
     Raises
     ------
     ImportError
-        CuPy or cuBLAS does not load.
+        If CuPy or cuBLAS cannot be loaded.
     """
     return CupyBackend(importlib.import_module("cupy"), cublas.load_library(), device, graphs)
 
 
 @cache
 def device_count() -> tuple[int, str]:
-    """How many devices CuPy finds, and, if none, why, as the rest of a sentence."""
+    """Return the number of devices that CuPy finds and, if there is none, the reason."""
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:

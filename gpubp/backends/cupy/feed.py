@@ -1,6 +1,7 @@
-"""Batches on their way to the GPU: copied from page-locked memory while the step before runs.
+"""Copies batches to the GPU from page-locked memory, while the previous step runs.
 
-The tests run it on emulated devices too, whose streams do their work as late as events allow.
+The tests run it on emulated devices too. Streams of these devices do their work as late as the events
+allow.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ __all__ = ["PinnedFeed"]
 
 
 class PinnedFeed:
-    """Each call copies a NumPy array on a stream of its own, and the current stream waits for the copy.
+    """A function (name, values) -> array: it copies NumPy arrays to the device, on a separate stream.
 
-    Arrays of one name go to two places in turn: while a step reads one, the other is filled. What a call
-    gives is good until the next call but one with that name.
+    The current stream waits for the copy. Arrays with the same name go to two places in turn: while a step
+    reads one place, the other is filled. An array is valid until the second later call with its name.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -32,14 +33,15 @@ class PinnedFeed:
         steps = self._cupy.cuda.get_current_stream()
         place, other = self._places.setdefault(name, (_Place(), _Place()))
         self._places[name] = other, place
-        # Every step that reads the other place has been launched by now; the copy after this one waits.
+        # All steps that read the other place have been launched. The next copy, to that place, waits for
+        # them.
         other.free = steps.record()
         if not place.has_room(values):
             place.make_room(self._cupy, values)
-            # Memory from CuPy's pool may still be in use by what the current stream was asked for before.
+            # The new memory comes from CuPy's pool: earlier work of the current stream may still use it.
             place.free = steps.record()
         if place.copied is not None:
-            place.copied.synchronize()  # the host must not write to what is being copied
+            place.copied.synchronize()  # the host must not write to memory that is being copied
         pinned, array = place.cut(values)
         np.copyto(pinned, values)
         self._stream.wait_event(place.free)
@@ -50,14 +52,14 @@ class PinnedFeed:
 
 
 class _Place:
-    """Page-locked memory and its like on the device.
+    """Page-locked memory on the host, and an array of the same size on the device.
 
     Attributes
     ----------
     free : cupy.cuda.Event or None
-        After it, nothing reads the device's part.
+        After this event, no step reads the device's array.
     copied : cupy.cuda.Event or None
-        After it, nothing reads the host's part.
+        After this event, no copy reads the host's memory.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class _Place:
         self.copied: Any = None
 
     def __del__(self) -> None:
-        # The page-locked memory goes back to CuPy's pool: whoever takes it next may write to it at once.
+        # The page-locked memory returns to CuPy's pool, and its next user may write to it at once.
         if self.copied is not None and not sys.is_finalizing():
             self.copied.synchronize()
 
@@ -83,5 +85,5 @@ class _Place:
         self.array = cupy.empty(values.shape, values.dtype)
 
     def cut(self, values: Any) -> tuple[Any, Array]:
-        """As many rows of both parts as `values` has."""
+        """Return the first rows of both parts, as many as `values` has."""
         return self.pinned[: len(values)], self.array[: len(values)]

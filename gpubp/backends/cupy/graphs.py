@@ -1,15 +1,15 @@
-"""A step as a CUDA graph: captured when it is met for the second time, then replayed by one launch.
+"""A step as a CUDA graph: captured at its second run, then replayed by one launch.
 
-Without graphs, or where CUDA refuses, its launches are written down instead, each bound to its arrays.
-They are then made again and again, without the verbs.
+Without graphs, or if CUDA refuses the capture, the step becomes a list of launches, each bound to its
+arrays. The list is then replayed without the verbs.
 
-A step must do its work by verbs alone: a list of launches holds nothing else. What it computes must
-depend on the contents of arrays alone, with three exceptions. Where a step's rows lie (`Rows`) is the key
-that a graph is kept under. A graph holds on to temporary memory. A step's graphs share the memory that
-products count in and that cuBLAS works in; they share the step's buffers too, so no two of them run at
-the same time.
+A step must do all its work in verbs, because a list of launches holds nothing else. Its result may depend
+only on the contents of arrays. The addresses of a step's rows (`Rows`) may change: each set of addresses is
+a key, and each key has its own graph. A graph holds references to its temporary memory. The graphs of one
+step share the memory in which products count arrivals, and cuBLAS's workspace. They also share the step's
+buffers, so only one of them runs at a time.
 
-What a step does `beside` what follows is captured on another stream: a branch of the graph.
+Verbs within `beside` are captured on another stream, as a branch of the graph.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from .cublas import CublasError
 __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
 
 GRAPHS_KEPT = 8
-"""Graphs, or lists of launches, of one step, each for other places of its rows."""
+"""The most graphs, or lists of launches, that a step keeps, each for other addresses of its rows."""
 
 SIDES, SIDE_WORKSPACE_BYTES = 3, 4 * 2**20
-"""Branches of a graph beside the main one, and the size of cuBLAS's workspace on each."""
+"""The number of a graph's side branches, and the size of cuBLAS's workspace on each."""
 
 CAPTURES_TRIED = 3
-"""Another thread may end a capture by what it does; the next try may succeed."""
+"""The number of attempts to capture a step. Another thread's work may end one, and the next may succeed."""
 
 Key = tuple[Any, ...]
 
 
 class CannotCaptureError(Exception):
-    """A verb is about to do what no graph can hold."""
+    """A verb needs an operation that a graph cannot hold."""
 
 
 class ProductMemory:
-    """What products that run one after another share: cuBLAS's workspace, and zeros to count parts with.
+    """Memory that products share if they run one after another: cuBLAS's workspace, and arrivals, zeros.
 
-    There is no workspace where none of them is cuBLAS's.
+    Without products by cuBLAS there is no workspace.
     """
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
@@ -57,20 +57,20 @@ class ProductMemory:
 
 
 class Recording(threading.local):
-    """What the verbs called in this thread tell of themselves.
+    """Notes about the verbs that run in this thread, for the capture of a step.
 
     Attributes
     ----------
     sources : dict or None
-        The fields of `Rows` that gather has read, while they are collected.
+        The fields of `Rows` that gather has read; None unless they are being collected.
     held : list of arrays or None
-        Temporary memory of a graph, while it is captured.
+        The temporary memory of the graph that is being captured; None outside a capture.
     memory, side_memories : ProductMemory or None, sequence of ProductMemory
-        What the graph keeps for its products: for those on the main stream, and for those on each side.
+        The graph's memory for products, on the main stream and on each side stream.
     asked : set of str
-        Where cuBLAS was asked for products since `sources` began: "main", "beside" or both.
+        The streams that cuBLAS computed products on since `sources` began: "main", "beside" or both.
     calls : list of callables or None
-        What the verbs would do, while that is written down.
+        The launches of the list that is being recorded; None unless one is.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
@@ -88,14 +88,14 @@ class Recording(threading.local):
         self._is_beside = False
 
     def workspace_for_cublas(self) -> Array | None:
-        """What cuBLAS's next product is to work in; None where cuBLAS uses memory of its own."""
+        """Return the workspace for cuBLAS's next product; with None, cuBLAS allocates its memory."""
         if self.memory is None:
             self.asked.add("beside" if self._is_beside else "main")
             return None
         return self.memory.workspace
 
     def arrivals(self, cupy: Any) -> Array:
-        """Zeros to count with, which no other stream uses: those of the graph, or of the stream."""
+        """Return arrivals, zeros, that no other stream uses: the graph's, or the current stream's."""
         if self.memory is not None:
             return self.memory.arrivals
         stream = cupy.cuda.get_current_stream().ptr
@@ -104,10 +104,10 @@ class Recording(threading.local):
         return self._arrivals[stream]
 
     def streams(self, cupy: Any) -> list[Any]:
-        """The thread's streams to capture on: the main one, then those of its sides.
+        """Return this thread's streams for captures: the main stream, then the side streams.
 
-        CuPy keeps freed memory for the stream that it was used on, so the next capture takes what one gave
-        back.
+        They are made once. CuPy keeps freed memory for the stream that used it, so the next capture can use
+        the memory that an earlier one has freed.
         """
         if not self._streams:
             self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(1 + SIDES)]
@@ -115,7 +115,7 @@ class Recording(threading.local):
 
     @contextlib.contextmanager
     def beside(self, cupy: Any) -> Iterator[None]:
-        """Let what is captured within it run at the same time as what follows, until `meet`."""
+        """Capture the verbs within this context on a side stream, parallel to later verbs, until `meet`."""
         if self.held is None:
             self._is_beside = True
             try:
@@ -135,7 +135,7 @@ class Recording(threading.local):
             self.memory = own
 
     def meet(self, cupy: Any) -> None:
-        """Let what follows wait for what was captured beside it."""
+        """Make later verbs wait for the side streams."""
         if self._parted:
             main, *sides = self.streams(cupy)
             for number in sorted(self._parted):
@@ -143,7 +143,7 @@ class Recording(threading.local):
             self._parted.clear()
 
     def end(self) -> None:
-        """Forget a capture that has ended, perhaps before its streams met."""
+        """Reset the notes after a capture, which may have failed before its streams met."""
         self.held = self.memory = None
         self.side_memories = ()
         self._parted.clear()
@@ -156,33 +156,34 @@ class Recording(threading.local):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a step runs that is to be replayed: what it calls is part of it."""
+        """Whether a step is being captured or recorded; an inner step is then part of it."""
         return not (self.sources is None and self.held is None and self.calls is None)
 
     def refuse(self, what: str) -> None:
-        """End a capture, if there is one: what comes may not be replayed."""
+        """Raise CannotCaptureError during a capture or recording, because `what` cannot be replayed."""
         if self.held is not None or self.calls is not None:
             raise CannotCaptureError(what)
 
 
 class CapturedStep:
-    """A step to be called again and again; its first calls run it, later ones launch a graph.
+    """A captured step. The first calls run the step; later calls launch a graph.
 
-    Without `graphs`, later calls make its launches one by one; also where CUDA refuses to capture it,
-    which a warning tells. Where a verb refuses, or memory is short, the step is run every time.
+    Without `graphs`, later calls make the step's launches one by one. They do so too, after a warning, if
+    CUDA refuses the capture. If a verb refuses the capture or the memory is too small, every call runs the
+    step.
 
     Parameters
     ----------
     cupy : module
         CuPy.
     recording : Recording
-        What the verbs tell of themselves.
+        The notes of the verbs.
     prepare : callable
-        Called before a capture, for what must not be part of it.
+        A function that is called before a capture, for work that must not be part of it.
     step : callable
-        The step: verbs alone.
-    graphs : bool
-        Whether to make graphs, or lists of launches.
+        The step; all its work is in verbs.
+    graphs : bool, default True
+        Whether to make graphs; otherwise the step becomes a list of launches.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class CapturedStep:
         self._asked: set[str] = set()
         self._sources: tuple[tuple[Rows, str], ...] | None = None
         self._graphs: dict[Key, tuple[Any, list[Array]]] = {}
-        # Launches count in memory of their stream's own: a list is for one stream.
+        # A list is valid for one stream, because launches count arrivals in memory of their stream.
         self._lists: dict[tuple[Key, int], tuple[Callable[[], None], ...]] = {}
         self._met: set[Key] = set()
         self._refused: set[Key] = set()
@@ -223,7 +224,7 @@ class CapturedStep:
             self._capture(key)
             if key in self._graphs:
                 self._graphs[key][0].launch()
-            elif self._may_capture(key):  # later, or a verb has refused
+            elif self._may_capture(key):  # the capture will be tried again, or a verb refused it
                 self._run()
             else:
                 self._launch(key)
@@ -235,16 +236,16 @@ class CapturedStep:
 
     @property
     def captured(self) -> int:
-        """How many graphs it has."""
+        """The number of graphs."""
         return len(self._graphs)
 
     @property
     def written_down(self) -> int:
-        """How many lists of launches it has."""
+        """The number of lists of launches."""
         return len(self._lists)
 
     def _run(self) -> None:
-        """Run the step itself, which also compiles its kernels, and note where its rows lie."""
+        """Run the step, which also compiles its kernels, and note the addresses of its rows."""
         recording = self._recording
         recording.sources, recording.asked = {}, set()
         try:
@@ -252,13 +253,13 @@ class CapturedStep:
             self._sources, self._asked = tuple(recording.sources.values()), recording.asked
         finally:
             recording.sources = None
-        if len(self._met) >= 64 * GRAPHS_KEPT:  # rows that never lie in the same place twice
+        if len(self._met) >= 64 * GRAPHS_KEPT:  # the rows' addresses are new every time
             for known in (self._met, self._refused, self._without_graph, self._failures):
                 known.clear()
         self._met.add(self._key())
 
     def _key(self) -> Key:
-        """Where the rows lie, of what type they are, and which of them a step takes."""
+        """Return the addresses and types of the rows and of their order, and the stride."""
         assert self._sources is not None
         places = []
         for rows, field in self._sources:
@@ -268,7 +269,7 @@ class CapturedStep:
         return tuple(places)
 
     def _capture(self, key: Key) -> None:
-        """Make a graph for this key, or note why there is none."""
+        """Make a graph for this key, or note that it has none."""
         cupy = self._cupy
         errors = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError, CublasError
         try:
@@ -281,7 +282,7 @@ class CapturedStep:
             if failures < CAPTURES_TRIED and not isinstance(error, MemoryError):
                 return
             self._without_graph.add(key)
-            if not self._graphs:  # it is not these rows
+            if not self._graphs:  # the cause is not these rows
                 self._makes_graphs = False
                 self._memories.clear()
             warnings.warn(
@@ -295,13 +296,13 @@ class CapturedStep:
         _keep(self._graphs, key, graph)
 
     def _launch(self, key: Key) -> None:
-        """Make the step's launches one by one, or run it where they cannot be written down."""
+        """Make the step's launches one by one, or run the step if they cannot be recorded."""
         place = key, self._cupy.cuda.get_current_stream().ptr
         calls = self._lists.get(place)
         if calls is None:
             try:
                 calls = self._write_down()
-            except (CannotCaptureError, MemoryError):  # scratch memory of all its launches at once
+            except (CannotCaptureError, MemoryError):  # a list holds all launches' scratch memory
                 self._refused.add(key)
                 self._run()
                 return
@@ -310,7 +311,7 @@ class CapturedStep:
             call()
 
     def _write_down(self) -> tuple[Callable[[], None], ...]:
-        """The step's launches, none of which is made."""
+        """Record the step's launches without making them."""
         recording = self._recording
         recording.calls = []
         try:
@@ -320,7 +321,7 @@ class CapturedStep:
             recording.calls = None
 
     def _record(self) -> tuple[Any, list[Array]]:
-        """The step as a graph, and the scratch memory that it uses."""
+        """Capture the step; return its graph and the scratch memory that the graph uses."""
         cupy, recording = self._cupy, self._recording
         self._prepare()
         if not self._memories:
@@ -338,7 +339,7 @@ class CapturedStep:
                 try:
                     self._step()
                 except BaseException:
-                    with contextlib.suppress(Exception):  # the step's error is the one to tell
+                    with contextlib.suppress(Exception):  # report the step's error, not this one
                         stream.end_capture()
                     raise
                 return stream.end_capture(), held
@@ -347,7 +348,7 @@ class CapturedStep:
 
 
 def _keep(kept: dict[Any, Any], key: Any, replay: Any) -> None:
-    """Keep it with the latest of the others."""
+    """Add `replay`, and delete the oldest entries beyond GRAPHS_KEPT."""
     while len(kept) >= GRAPHS_KEPT:
         del kept[next(iter(kept))]
     kept[key] = replay
@@ -355,7 +356,7 @@ def _keep(kept: dict[Any, Any], key: Any, replay: Any) -> None:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Turn the garbage collector off: what it destroys may wait for the device, which ends a capture."""
+    """Turn the garbage collector off: to destroy an object may wait for the device, and end a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -366,5 +367,5 @@ def _no_collection() -> Iterator[None]:
 
 
 def _workspace_bytes(cupy: Any) -> int:
-    """What NVIDIA recommends for cuBLAS: 32 MiB from compute capability 9.0 on, else 4 MiB."""
+    """NVIDIA's recommendation for cuBLAS: 32 MiB from compute capability 9.0 on, else 4 MiB."""
     return (32 if int(cupy.cuda.Device().compute_capability) >= 90 else 4) * 2**20

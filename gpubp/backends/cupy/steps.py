@@ -1,4 +1,4 @@
-"""Steps on CUDA: one shard, and a graph where all that the step does can be captured."""
+"""Steps on CUDA: a step has one shard, and becomes a graph if CUDA can capture it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CupySteps(Steps):
     library : ctypes library
         cuBLAS.
     graphs : bool
-        Whether steps become CUDA graphs where they can, else lists of launches.
+        Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
     """
 
     xp: Any
@@ -33,7 +33,7 @@ class CupySteps(Steps):
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
     def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
-        """One shard and, unless a limit asks for more, one block: the device has parallelism of its own."""
+        """One shard, and one block unless `limit` needs more: a kernel uses the whole device."""
         count = 1 if limit is None else -(-rows // limit)
         edges = [rows * k // count for k in range(count + 1)]
         return [[slice(start, stop) for start, stop in pairwise(edges)]]
@@ -51,21 +51,21 @@ class CupySteps(Steps):
     def capture(self, step: Bound) -> Bound:
         return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
 
-    # What verbs use.
+    # For verbs.
 
     def temporary(self, shape: Any, dtype: Any) -> Array:
-        """Memory for one launch, which a graph that is being captured holds on to."""
+        """Return memory for one launch. A graph that is being captured holds a reference to it."""
         array = self.xp.empty(shape, dtype)
         if self._recording.held is not None:
             self._recording.held.append(array)
         return array
 
     def arrivals(self) -> Array:
-        """Zeros for the blocks of a launch to count with, and to leave as zeros."""
+        """Return zeros with which the blocks of a launch count; the launch leaves them as zeros."""
         return self._recording.arrivals(self.xp)
 
     def _do(self, call: Bound) -> None:
-        """Make a call, or write it down for a step's replays: all it uses is bound to it."""
+        """Make a call, or record it for a step's replays; it is bound to all its arguments."""
         if self._recording.calls is None:
             call()
         else:

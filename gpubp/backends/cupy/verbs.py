@@ -1,4 +1,4 @@
-"""The verbs on CUDA: the kernels' CUDA text through CuPy, matmuls by our own kernel or cuBLAS."""
+"""The verbs on CUDA: kernels from CUDA text through CuPy, and matmuls by gpubp's kernel or cuBLAS."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class CupyVerbs(CupySteps, Verbs):
             self._do(self._cublas.bind(a, b, out, *options, tf32=tf32, workspace=workspace))
 
     def round(self, values: Array, precision: Precision) -> None:
-        """Storing has rounded bfloat16 and float16; tf32 is rounded where it is multiplied."""
+        """Do nothing: bfloat16 and float16 are rounded when stored, tf32 when multiplied."""
 
     def convert(self, values: Array, out: Array) -> None:
         self._do(convert_cuda(self.xp, values, out))
@@ -196,7 +196,7 @@ class CupyVerbs(CupySteps, Verbs):
     ) -> None:
         cost, activation = head.cost, head.activation
         v = a if activation.reads == "a" else z
-        # In one kernel where both have text, else scale ∂C/∂a first.
+        # One kernel if cost and activation both have text. Otherwise scale ∂C/∂a comes first.
         text = head.delta_text or head.cost_derivative_text()
         if text:
             self._do(output_delta_cuda(self.xp, text, a, y, scale, v, delta))
@@ -222,7 +222,7 @@ class CupyVerbs(CupySteps, Verbs):
             self.convert(product, delta)
 
     def _wide(self, values: Array) -> Array:
-        """Numbers that CuPy calculates with, of what may be operands of matmuls."""
+        """Return `values` in a dtype that CuPy computes with; they may be operands of matmuls."""
         if values.dtype.kind == "f" and values.dtype != np.float16:
             return values
         wide = self.xp.empty(values.shape, np.float32)
@@ -230,7 +230,7 @@ class CupyVerbs(CupySteps, Verbs):
         return wide
 
     def _store(self, values: Array, out: Array) -> None:
-        """What an own function gave, in `out`, which may be an operand of matmuls."""
+        """Write a custom function's result to `out`, which may be an operand of matmuls."""
         if out.dtype.kind == "f":
             out[...] = values
         else:
@@ -275,7 +275,7 @@ def _is_tf32(precision: Precision | None) -> bool:
 
 
 def _is_small(a: Array, out: Array, precision: Precision | None) -> bool:
-    """Whether the product of `a` and another array into `out` is for our own matmul."""
+    """Whether gpubp's matmul kernel, not cuBLAS, computes this product of `a` into `out`."""
     rows, columns = out.shape
     inner = a.size // rows
     return not _is_tf32(precision) and is_small(rows, columns, inner)

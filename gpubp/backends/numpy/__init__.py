@@ -1,4 +1,4 @@
-"""The CPU, through NumPy, SciPy's BLAS and kernels compiled on the spot."""
+"""The CPU backend, with NumPy, SciPy's BLAS and kernels that are compiled on the user's machine."""
 
 from .backend import NumpyBackend, find, names, owner
 

@@ -33,4 +33,4 @@ class NumpyArrays(Arrays):
         return isinstance(array, np.ndarray)
 
     def synchronize(self) -> None:
-        """Nothing to wait for: verbs have run when they return."""
+        """Do nothing: verbs have finished when they return."""

@@ -1,4 +1,4 @@
-"""The backend for the CPU, of its three parts."""
+"""The CPU backend, assembled from its three parts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
 
     Parameters
     ----------
-    compile : bool
-        Whether to compile kernels, where there is a compiler.
+    compile : bool, default True
+        Whether to compile kernels, if there is a compiler.
     """
 
     def __init__(self, compile: bool = True) -> None:
@@ -51,20 +51,20 @@ def _processor() -> str:
 
 @cache
 def the_backend() -> NumpyBackend:
-    """The one that names and arrays lead to."""
+    """Return the backend that `find` and `owner` return, always the same object."""
     return NumpyBackend()
 
 
 def names() -> list[str]:
-    """What it is called; it can run everywhere."""
+    """List the backend's name; it can run on every machine."""
     return ["numpy"]
 
 
 def find(name: str) -> NumpyBackend | None:
-    """The backend, if that is its name."""
+    """Return the backend if `name` is its name, else None."""
     return the_backend() if name == "numpy" else None
 
 
 def owner(array: Any) -> NumpyBackend | None:
-    """The backend, if the array is NumPy's."""
+    """Return the backend if `array` is a NumPy array, else None."""
     return the_backend() if isinstance(array, np.ndarray) else None

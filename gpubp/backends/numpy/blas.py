@@ -1,9 +1,9 @@
-"""Matmuls through SciPy's BLAS, called so that they release the GIL and allocate nothing.
+"""Matmuls by SciPy's BLAS, called without the GIL and without allocations.
 
-SciPy publishes its BLAS to compiled code as `scipy.linalg.cython_blas`; its function pointers are
-called here through ctypes. Why not `numpy.matmul`: it has no beta (which accumulates gradients and
-folds in momentum), and NumPy and SciPy may each carry a BLAS with threads of its own; all matmuls of a
-step go through one.
+SciPy offers its BLAS to compiled code as `scipy.linalg.cython_blas`. This file calls its function pointers
+through ctypes. `numpy.matmul` is not used for two reasons. It has no beta, which accumulates gradients and
+folds in momentum. And NumPy and SciPy may have two BLAS libraries, each with threads; here all matmuls of a
+step use one library.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ def _routine(name: str) -> Any:
 
 
 class Matmul:
-    """out = alpha op(a) op(b) + beta out, bound to 2-D arrays of one dtype whose rows are dense.
+    """out = alpha op(a) op(b) + beta out, bound to 2-D arrays of one dtype with dense rows.
 
-    BLAS counts along columns, so it is asked for outᵀ = op(b)ᵀ op(a)ᵀ.
+    BLAS stores matrices by columns, so it computes outᵀ = op(b)ᵀ op(a)ᵀ.
 
     Parameters
     ----------
     a, b, out : array of shape (rows, columns)
         The operands and the result.
-    transpose_a, transpose_b : bool
-        Whether op transposes.
-    alpha, beta : float
-        The factors of the product and of what `out` holds.
+    transpose_a, transpose_b : bool, default False
+        Whether op(a), op(b) is the transpose.
+    alpha, beta : float, default 1 and 0
+        The factors of the product and of the old `out`.
 
     Attributes
     ----------
     gemm : int
         The address of BLAS's routine.
     arrays, leading : tuple
-        a, b and out, and how many elements each has from one row to the next.
+        a, b and out, and the number of elements from one row to the next in each.
     shape : tuple of int
-        Rows and columns of out, and the inner dimension.
+        The rows and columns of out, and the inner dimension.
     steps : tuple of int
-        How much of each of these is best done at a time.
+        The fastest length of a step along each of these three.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Matmul:
 
     @cached_property
     def _arguments(self) -> tuple[list[Pointer], list[Any]]:
-        """What gemm takes, and what that points to; only a call from here needs them."""
+        """Return gemm's arguments and the objects that they point to; only `__call__` needs them."""
         a, b, out = self.arrays
         rows, columns, inner = self.shape
         leading_a, leading_b, leading_out = map(ctypes.c_int, self.leading)
@@ -123,47 +123,48 @@ class Matmul:
         return pointers, values
 
     def __call__(self) -> None:
-        """All of it in one go: from Python, steps would cost more than they save."""
+        """Compute the whole product at once: from Python, steps would cost more than they save."""
         self._routine(*self._arguments[0])
 
 
 def _leading(array: Array) -> int:
-    """How many elements there are from one row to the next; of a single row, how many it has."""
+    """Return the number of elements from one row to the next; for a single row, its length."""
     rows, columns = array.shape
     return int(array.strides[0] // array.itemsize if rows > 1 else columns)
 
 
-# OpenBLAS has kernels for small matrices that read them where they lie. Its large ones first copy a
-# matrix into an order of their own, which for few rows takes as long as the product itself: a product done
-# in steps that are small enough runs up to five times as fast. docs/benchmarks.md has the measurements.
+# OpenBLAS has kernels for small matrices, which read the matrices in place. Its kernels for large matrices
+# first copy a matrix into another layout. With few rows this copy takes as long as the product. Cut into
+# small steps, a product runs up to five times as fast. docs/benchmarks.md has the measurements.
 
 SMALL_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
-"""The processors, in OpenBLAS's words, that it has these kernels for: those with AVX-512."""
+"""OpenBLAS's names of the processors with kernels for small matrices: those with AVX-512."""
 
 SMALL_WORK, SMALL_TRANSPOSED = 100**3, 1200
-"""The most multiply-adds that OpenBLAS calls small, and the most outputs where b is transposed."""
+"""OpenBLAS's limits of a small product: the most multiply-adds, and the most outputs if b is transposed."""
 
 FEW_EXAMPLES, MANY_EXAMPLES_STEP = 64, 32
-"""So many examples are left together; of more, so many at a time, where that is worth while:"""
+"""Up to FEW_EXAMPLES examples are never cut. More examples are cut into steps of MANY_EXAMPLES_STEP, if the
+two conditions of the next line hold."""
 
 CACHED_WEIGHTS, LEAST_INPUTS = 256 * 1024, 128
-"""the weights, which every step reads anew, fit a second-level cache, and a forward product has as many
-inputs at least."""
+"""The weights, which every step reads again, are at most CACHED_WEIGHTS and so fit a second-level cache. A
+forward product has at least LEAST_INPUTS inputs."""
 
 LEAST_OUT, LEAST_INNER = 8, 16
-"""Thinner steps than this, along the outputs or along the inner dimension, are slower than none."""
+"""Steps shorter than this, along the outputs or along the inner dimension, are slower than one product."""
 
 
 def steps(
     rows: int, columns: int, inner: int, transpose_a: bool, transpose_b: bool
 ) -> tuple[int, int, int]:
-    """How much of its rows, columns and inner dimension a product had best do at a time."""
+    """Choose the length of a product's steps along its rows, columns and inner dimension."""
     sizes = [rows, columns, inner]
     whole = rows, columns, inner
     few_outputs = not transpose_b or rows * columns <= SMALL_TRANSPOSED
     if (rows * columns * inner <= SMALL_WORK and few_outputs) or not _has_small_kernels():
         return whole
-    # δᵀ a, a wᵀ or δ w: along which axis the examples lie, and which one is cut beside it.
+    # For δᵀ a, a wᵀ and δ w: the axis of the examples, and the second axis that is cut.
     examples, cut = (2, 0) if transpose_a else (0, 1) if transpose_b else (0, 2)
     if sizes[examples] > FEW_EXAMPLES:
         weights = rows * columns * inner // sizes[examples]
@@ -188,7 +189,7 @@ def _has_small_kernels() -> bool:
 
 @cache
 def _controller() -> Any:
-    """threadpoolctl's handle on the BLAS that SciPy loaded, or None if its threads can't be set."""
+    """Return threadpoolctl's controller of SciPy's BLAS; None if its threads cannot be set."""
     _routine("sgemm")
     controllers = [
         library
@@ -202,18 +203,18 @@ def _controller() -> Any:
 
 
 def get_threads() -> int:
-    """How many threads a matmul may use outside `single_threaded`; 1 where that can't be told."""
+    """Return the number of threads of a matmul outside `single_threaded`; 1 if it is unknown."""
     with single_threaded.lock:
         return single_threaded.threads if single_threaded.users else _get()
 
 
 class _SingleThreaded:
-    """Within it, every matmul of the process runs in the thread that asks for it."""
+    """A context in which every matmul of the process uses only the thread that calls it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.threads = 1  # what the last user goes back to
+        self.threads = 1  # set again when the last user leaves
 
     def __enter__(self) -> None:
         with self.lock:
@@ -234,7 +235,7 @@ single_threaded = _SingleThreaded()
 
 
 def _forget_users() -> None:
-    """A forked child has none of its parent's threads, and so none of what was running in them."""
+    """Reset the users in a forked child, which has none of its parent's other threads."""
     busy, single_threaded.users = single_threaded.users > 0, 0
     single_threaded.lock = threading.Lock()
     if busy and single_threaded.threads > 1:

@@ -1,7 +1,7 @@
-"""Python threads that run the shards of a step at the same time, where not all of it is compiled.
+"""Python threads that run the shards of a step at the same time, if some of its calls are not compiled.
 
-A step of a small network takes less time than an executor needs to hand out its work, so the hand-over
-is two locks for each thread: about 10 µs.
+An executor would need longer to distribute the work than a small network's step takes. So each thread has
+two locks instead, which take about 10 µs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["run_together"]
 
 
 class _Worker(threading.Thread):
-    """Runs one task after another, as `start_task` gives them."""
+    """A thread that runs the tasks passed to `start_task`, one after another."""
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"gpubp-shard-{number}", daemon=True)
@@ -41,10 +41,10 @@ class _Worker(threading.Thread):
         self._given.release()
 
     def wait(self) -> BaseException | None:
-        """The error that ended the task, if one did."""
+        """Wait for the end of the task; return the error that ended it, or None."""
         try:
             self._finished.acquire()
-        except BaseException:  # Ctrl-C: not before the shard has left the arrays alone
+        except BaseException:  # Ctrl-C: first wait until the shard no longer uses the arrays
             self._finished.acquire()
             raise
         return self._error
@@ -55,7 +55,7 @@ _in_use = threading.Lock()
 
 
 def run_together(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run every task, the first in this thread; raise the first error once all have ended."""
+    """Run all tasks, the first in this thread; when all have ended, raise the first error."""
     with _in_use:
         for number in range(len(_workers) + 1, len(tasks)):
             _workers.append(_Worker(number))
@@ -72,7 +72,7 @@ def run_together(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def _forget_threads() -> None:
-    """A forked child has none of its parent's threads."""
+    """Reset the workers in a forked child, which has none of its parent's threads."""
     global _in_use  # noqa: PLW0603
     _workers.clear()
     _in_use = threading.Lock()

@@ -1,7 +1,7 @@
-"""Steps on the CPU: cut into shards for threads and blocks for caches, and kept as lists of bound calls.
+"""Steps on the CPU: cut into shards for threads and blocks for caches, captured as lists of bound calls.
 
-Every verb binds its kernel to its arrays, which gives a call without arguments, and makes that call at once
-or, during a capture, keeps it. To replay a captured step costs little Python and allocates nothing.
+Every verb binds its kernel to its arrays. It then makes the bound call or, during a capture, adds it to the
+list. A replay runs little Python and allocates nothing.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ __all__ = ["NumpySteps"]
 
 _Arguments = ParamSpec("_Arguments")
 
-# How a step is shared among threads. Measured on two cores with 256 KiB to 2 MiB of second-level cache
-# each, with the networks of `gpubp bench`; see docs/benchmarks.md.
+# These constants decide how threads share a step. They come from measurements with the networks of `gpubp
+# bench` on two cores, each with 256 KiB to 2 MiB of second-level cache; see docs/benchmarks.md.
 
 SHARD_ROWS, SHARD_WORK = 64, 500_000
-"""What a shard needs to be worth its own gradient: rows, and multiply-adds of its forward pass. Below,
-the matmuls are shared instead."""
+"""The fewest rows and multiply-adds (of the forward pass) of a shard: with fewer, a second gradient costs
+more than it saves. The threads then share the matmuls instead."""
 
 PART_WORK = 1_000_000
-"""Multiply-adds for which it is worth while to share a matmul with another thread."""
+"""The fewest multiply-adds of a part, if threads share a matmul."""
 
 WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
-"""A batch of this many rows is never cut into blocks. A block of a larger one has this many activations
-in the widest layer, half a MiB of float32: its z, a and δ stay in a second-level cache."""
+"""A batch of at most WHOLE_ROWS rows is not cut into blocks. A block of a larger batch has BLOCK_ELEMENTS
+activations in the widest layer, half a MiB of float32: its z, a and δ then stay in a second-level cache."""
 
 
 class _Recorder(threading.local):
-    """What the verbs called in this thread do: run (tape is None), or join the tape."""
+    """The state of a thread's capture. Verbs append their calls to `tape`; if it is None, they run."""
 
     def __init__(self) -> None:
         self.tape: list[Bound] | None = None
@@ -67,10 +67,10 @@ class NumpySteps(Steps):
 
     @cached_property
     def compiles(self) -> bool:
-        """Whether compiled kernels are used: where they may be, and there is a compiler.
+        """Whether compiled kernels are used: they are allowed, and there is a compiler.
 
-        Without them threads would wait for the GIL, so a step has one. Asking builds the runtime: the first
-        step waits for it, not whoever makes a backend.
+        Without them a step has one thread, because threads would wait for the GIL. The first read of this
+        property builds the runtime. So the first step waits for the build, not the creation of a backend.
         """
         return bool(self._may_compile and compiler_version())
 
@@ -78,7 +78,8 @@ class NumpySteps(Steps):
         work = rows * sum(n * m for n, m in pairwise(widths))
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
-        # Whole blocks for every shard, all of nearly the same size: none waits long for another.
+        # Every shard has the same number of blocks, of nearly the same size, so shards end at about one
+        # time.
         blocks = -(-rows // (most * shards))
         edges = [rows * k // (shards * blocks) for k in range(shards * blocks + 1)]
         cut = [slice(start, stop) for start, stop in pairwise(edges)]
@@ -119,7 +120,7 @@ class NumpySteps(Steps):
         return replay
 
     def _record(self, step: Bound) -> tuple[Bound, ...]:
-        """The calls that `step`'s verbs bind."""
+        """Collect the calls that the verbs of `step` bind."""
         outer = self._recorder.tape, self._recorder.scratch
         tape: list[Bound] = []
         self._recorder.tape, self._recorder.scratch = tape, {}
@@ -129,10 +130,10 @@ class NumpySteps(Steps):
             self._recorder.tape, self._recorder.scratch = outer
         return joined(tape)
 
-    # What verbs use.
+    # For verbs.
 
     def _do(self, bound: Bound) -> None:
-        """Make the call, or keep it during a capture."""
+        """Make the call or, during a capture, append it to the tape."""
         if self._recorder.tape is None:
             bound()
         else:
@@ -144,17 +145,17 @@ class NumpySteps(Steps):
         *args: _Arguments.args,
         **kwargs: _Arguments.kwargs,
     ) -> Call | None:
-        """What `bind` gives, or None where no compiled kernels are used."""
+        """Return the result of `bind`, or None if compiled kernels are not used."""
         return bind(*args, **kwargs) if self.compiles else None
 
     def _scratch(self, dtype: Any) -> Scratch:
-        """Memory that the kernels of a step share."""
+        """Return the scratch memory that all kernels of a step share."""
         if self._recorder.tape is None:
             return Scratch(dtype)
         return self._recorder.scratch.setdefault(dtype, Scratch(dtype))
 
     def _source(self, rows: Rows, field: str) -> Source:
-        """What the compiled gather reads `rows.<field>` through; brought up to date by each replay."""
+        """Return the `Source` of `rows.<field>` for the compiled gather; replays refresh it."""
         if self._recorder.tape is None:
             source = Source(rows, field)
             source.refresh()
@@ -163,7 +164,7 @@ class NumpySteps(Steps):
         return self._recorder.sources.setdefault(key, Source(rows, field))
 
     def _parts(self, size: int, work: int) -> list[slice]:
-        """`size` things of so much `work` each, cut for the threads, if that is worth while."""
+        """Cut `size` items of `work` multiply-adds into parts of PART_WORK or more for the threads."""
         recorder = self._recorder
         threads = self._threads if recorder.tape is not None and not recorder.in_shard else 1
         threads = max(1, min(threads, size * work // PART_WORK))
@@ -172,17 +173,17 @@ class NumpySteps(Steps):
 
     @property
     def _threads(self) -> int:
-        """How many threads a step may use."""
+        """The number of threads that a step may use."""
         return blas.get_threads() if self.compiles else 1
 
 
 def block_rows(widths: Sequence[int]) -> int:
-    """Rows of a block: as many as fit the cache, in multiples of 32, and enough for BLAS to be fast."""
+    """Return the rows of a block: a multiple of 32 that fits the cache, and enough for a fast BLAS."""
     return max(WHOLE_ROWS, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
 
 
 def _quiet(calls: tuple[Bound, ...]) -> Bound:
-    """The calls in a thread of their own, whose floating-point warnings nobody would see as theirs."""
+    """Join calls for another thread, without floating-point warnings, which a user could not place."""
 
     def run() -> None:
         with np.errstate(all="ignore"):
@@ -193,7 +194,7 @@ def _quiet(calls: tuple[Bound, ...]) -> Bound:
 
 
 def _run(calls: tuple[Bound, ...]) -> Bound:
-    """The calls one after another, as one call."""
+    """Join calls to one call that runs them one after another."""
     if len(calls) == 1:
         return calls[0]
 

@@ -1,6 +1,6 @@
-"""The verbs on the CPU: the compiled kernel where there is one, else the NumPy twin.
+"""The verbs on the CPU: the compiled kernel if there is one, else the NumPy twin.
 
-Matmuls go through SciPy's BLAS.
+SciPy's BLAS computes all matmuls.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ from .steps import NumpySteps
 __all__ = ["NumpyVerbs"]
 
 TOUCH_WORK = 4
-"""What an element of a matmul's weights costs to bring in, in multiply-adds."""
+"""The cost of reading an element of a matmul's weights, in multiply-adds."""
 
 UPDATE_WORK = 4
-"""What the update of a parameter costs for each array it reads beside it, in multiply-adds."""
+"""The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds."""
 
 
 class NumpyVerbs(NumpySteps, Verbs):
@@ -107,7 +107,7 @@ class NumpyVerbs(NumpySteps, Verbs):
         beta: float = 0.0,
         precision: Precision | None = None,
     ) -> None:
-        # Shared among threads by the larger side of `out`: a weight matrix's rows, or its outputs.
+        # Threads share the product along the larger side of `out`, its rows or its columns.
         by_rows = out.shape[0] > out.shape[1]
         inner = a.shape[0] if transpose_a else a.shape[1]
 
