@@ -1,5 +1,7 @@
 // out = alpha op(a) op(b) + beta out through BLAS's gemm, a part at a time: for each part of the rows each
 // part of the columns, and for that each part of the inner dimension. BLAS counts along columns.
+#include <algorithm>
+
 KERNEL(matmul) {  // gemm, transposed (1: a, 2: b), a, b, out, sizes, alpha, beta
     using Gemm = void (*)(const char*, const char*, const int*, const int*, const int*, const T*, const T*,
                           const int*, const T*, const int*, const T*, T*, const int*);
