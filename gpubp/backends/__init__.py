@@ -11,7 +11,6 @@ overrides "auto".
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
@@ -47,7 +46,7 @@ class _Family(Protocol):
     def owner(self, array: Any, /) -> Backend | None: ...
 
 
-_FAMILIES: Sequence[_Family] = (numpy, cupy)
+_FAMILIES: dict[str, _Family] = {"numpy": numpy, "cupy": cupy}
 
 
 def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> Backend:
@@ -77,16 +76,16 @@ def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> 
         return name
     if name == "auto":
         return explain_auto(parameters)[0]
-    for family in _FAMILIES:
+    for family in _FAMILIES.values():
         backend = family.find(str(name))
         if backend is not None:
             return backend
-    raise unknown_name("backend", name, ("auto", "numpy", "cupy"))
+    raise unknown_name("backend", name, ("auto", *_FAMILIES))
 
 
 def available_backends() -> list[str]:
     """Names of the backends that can run here, "numpy" last."""
-    return [name for family in reversed(_FAMILIES) for name in family.names()]
+    return [name for family in reversed(_FAMILIES.values()) for name in family.names()]
 
 
 def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
@@ -146,7 +145,7 @@ def backend_of(array: Any) -> Backend | None:
         NumPy's, or that of the device where the array lies; None for what is neither kind of array, such
         as a list. CuPy is imported only for an array on a device.
     """
-    for family in _FAMILIES:
+    for family in _FAMILIES.values():
         backend = family.owner(array)
         if backend is not None:
             return backend

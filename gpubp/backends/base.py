@@ -170,8 +170,9 @@ class Steps(ABC):
     def capture(self, step: Bound) -> Bound:
         """The verbs that `step` calls, to be replayed, without `step` itself, as often as wanted.
 
-        The step may be several steps one after another, of one network or of several. The arrays must stay
-        where they are; their contents, and a `Rows`'s fields, may change.
+        The step may be several steps one after another, of one network or of several, and may call what
+        was captured before. The arrays must stay where they are; their contents, and a `Rows`'s fields, may
+        change.
         """
 
 
