@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -102,6 +102,10 @@ class Activation:
     def derivative_text(self) -> str:
         """CUDA text of the function `derivative`, whose argument is a or z, as `reads` says."""
         return device_function("derivative", self.reads, self.cuda_derivative, self.parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not the text made of them: a pickle may meet kernels of another version.
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def __repr__(self) -> str:
         arguments = "".join(f", {key}={value!r}" for key, value in self.parameters.items())

@@ -63,8 +63,10 @@ def output_delta_numpy(
 def output_delta_cpu(
     head: OutputHead, a: Array, y: Array, scale: Array, v: Array, delta: Array
 ) -> Call | None:
-    """Bind δ^L, by output_delta.cpp."""
-    if not head.delta_text:
+    """Bind δ^L, by output_delta.cpp; not where σ′ has text but σ has none, as in hidden layers."""
+    activation = head.activation
+    derivative_alone = activation.has_cuda_derivative and not activation.has_cuda
+    if derivative_alone or not head.delta_text:
         return None
     text = head.delta_text + text_of("output_delta.cpp")
     return bind("output_delta", a.dtype, a, y, scale, v, delta, *delta.shape, text=text)

@@ -12,7 +12,6 @@ parameters. The environment variable GPUBP_BACKEND overrides "auto".
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
@@ -48,7 +47,7 @@ class _Family(Protocol):
     def owner(self, array: Any, /) -> Backend | None: ...
 
 
-_FAMILIES: Sequence[_Family] = (numpy, cupy)
+_FAMILIES: dict[str, _Family] = {"numpy": numpy, "cupy": cupy}
 
 
 def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> Backend:
@@ -79,11 +78,11 @@ def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> 
         return name
     if name == "auto":
         return explain_auto(parameters)[0]
-    for family in _FAMILIES:
+    for family in _FAMILIES.values():
         backend = family.find(str(name))
         if backend is not None:
             return backend
-    raise unknown_name("backend", name, ("auto", "numpy", "cupy"))
+    raise unknown_name("backend", name, ("auto", *_FAMILIES))
 
 
 def available_backends() -> list[str]:
@@ -94,7 +93,7 @@ def available_backends() -> list[str]:
     list of str
         For example ["cupy", "numpy"].
     """
-    return [name for family in reversed(_FAMILIES) for name in family.names()]
+    return [name for family in reversed(_FAMILIES.values()) for name in family.names()]
 
 
 def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
@@ -159,7 +158,7 @@ def backend_of(array: Any) -> Backend | None:
         The NumPy backend for a NumPy array, the device's backend for an array on a device, and None for all
         other objects, such as a list. CuPy is imported only for an array on a device.
     """
-    for family in _FAMILIES:
+    for family in _FAMILIES.values():
         backend = family.owner(array)
         if backend is not None:
             return backend

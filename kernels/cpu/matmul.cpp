@@ -1,6 +1,8 @@
 // out = alpha op(a) op(b) + beta out, by BLAS's gemm, in steps. The outer loop goes over parts of the rows,
 // the next over parts of the columns, the inner over parts of the inner dimension. BLAS stores matrices by
 // columns.
+#include <algorithm>
+
 KERNEL(matmul) {  // gemm, transposed (1: a, 2: b), a, b, out, sizes, alpha, beta
     using Gemm = void (*)(const char*, const char*, const int*, const int*, const int*, const T*, const T*,
                           const int*, const T*, const int*, const T*, T*, const int*);

@@ -6,6 +6,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from environment import forget_cupy
 import gpubp
 from gpubp import BackendUnavailableError, Network, backends, get_backend
 from gpubp.backends import Backend, cupy
+from gpubp.backends.numpy import NumpyBackend
 
 
 class Runtime:
@@ -152,3 +154,24 @@ def test_auto_keeps_small_networks_on_the_cpu(cuda_backend: Backend) -> None:
     assert Network((10, 10)).backend.name == "numpy"
     assert Network((1000, 100)).backend is cuda_backend
     assert Network((10, 10), backend="cupy").backend is cuda_backend
+
+
+def test_another_array_library_is_found_by_name_and_by_array(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Array:
+        pass
+
+    third = NumpyBackend(compile=False)
+    family = SimpleNamespace(
+        names=lambda: ["third", "third:1"],
+        find=lambda name: third if name == "third" else None,
+        owner=lambda array: third if isinstance(array, Array) else None,
+    )
+    others = gpubp.available_backends()
+    monkeypatch.setitem(backends._FAMILIES, "third", family)
+    assert Network((3, 2), backend="third").backend is third
+    assert backends.backend_of(Array()) is third
+    assert gpubp.available_backends() == ["third", "third:1", *others]
+    with pytest.raises(ValueError, match=r"unknown backend 'thrid'; did you mean 'third'\?$"):
+        get_backend("thrid")

@@ -246,6 +246,18 @@ def test_text_that_does_not_compile_is_told_and_its_twin_runs() -> None:
     np.testing.assert_allclose(fp.a[1], np.tanh(fp.z[0]), rtol=1e-6)
 
 
+def test_a_derivatives_text_is_compiled_only_beside_that_of_its_function() -> None:
+    own = Activation.from_functions(
+        "own",
+        lambda xp, z: xp.tanh(z),
+        lambda xp, a: 1 - a * a,
+        reads="a",
+        cuda_derivative="return T(1) - a * __fmul_rn(a, 1.0f);",  # a word of CUDA's alone
+    )
+    net = Network((2, 3, 1), hidden=own, output=own, backend="numpy")
+    net.backprop([[1, 2]], [[0.5]])  # a warning would say that the text does not compile
+
+
 def test_without_a_home_kernels_are_kept_for_the_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

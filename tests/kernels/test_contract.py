@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from twins import close, on
 
-from gpubp.backends import Backend
+from gpubp.backends import Backend, Rows
 
 
 @pytest.mark.parametrize("transpose_a", [False, True])
@@ -51,3 +53,39 @@ def test_a_captured_step_computes_anew_at_every_replay(backend: Backend) -> None
     step()
     backend.synchronize()
     assert backend.to_numpy(out).tolist() == [11, 12]
+
+
+def test_a_captured_step_is_part_of_one_that_calls_it(backend: Backend) -> None:
+    ones, values = on(backend, [1.0, 1.0]), on(backend, [0.0, 0.0])
+    inner = backend.capture(lambda: backend.add(ones, values))
+
+    def step() -> None:
+        inner()
+        backend.add(values, values)
+
+    outer, expected = backend.capture(step), 0.0
+    for _ in range(4):
+        outer()
+        expected = 2 * (expected + 1)
+        assert backend.to_numpy(values).tolist() == [expected, expected]
+    inner()
+    assert backend.to_numpy(values).tolist() == [expected + 1, expected + 1]
+
+
+def test_a_capture_that_fails_leaves_the_one_around_it_whole(backend: Backend) -> None:
+    rows, out = Rows(on(backend, [[1.0, 2.0], [3.0, 4.0]])), on(backend, [[0.0, 0.0]])
+    counters = backend.zeros(2, np.int64)
+
+    def fails() -> None:
+        raise RuntimeError
+
+    def step() -> None:
+        backend.gather(rows, "x", counters, 1, out)
+        with suppress(RuntimeError):
+            backend.capture(fails)()
+        backend.add(out, out)
+
+    captured = backend.capture(step)
+    for _ in range(3):
+        captured()
+        assert backend.to_numpy(out).tolist() == [[6, 8]]

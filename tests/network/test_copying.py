@@ -58,6 +58,17 @@ def test_every_activation_survives_pickling() -> None:
             np.testing.assert_array_equal(loaded.predict([1, 2, 3]), net.predict([1, 2, 3]))
 
 
+def test_a_pickle_holds_no_text_of_kernels(backend: Backend) -> None:
+    own = Activation.from_functions(
+        "cube", cube, cube_derivative, cuda="return z * z * z;", cuda_derivative="return 3 * z * z;"
+    )
+    net = Network((3, 4, 4, 2), hidden=[own, "gelu"], output="sigmoid", backend=backend, seed=1)
+    unused = pickle.dumps(net)
+    net.backprop([[1, 2, 3]], [[0, 1]])
+    assert pickle.dumps(net) == unused
+    assert b"template" not in unused  # what each version of gpubp puts around a function's text
+
+
 def test_a_network_read_from_a_mapped_file_can_be_trained(tmp_path: Path) -> None:
     joblib = pytest.importorskip("joblib")
     net = everything("numpy")

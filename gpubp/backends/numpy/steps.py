@@ -104,8 +104,11 @@ class NumpySteps(Steps):
 
     def capture(self, step: Bound) -> Bound:
         outer, self._recorder.sources = self._recorder.sources, {}
-        run = _run(self._record(step))
-        sources, self._recorder.sources = tuple(self._recorder.sources.values()), outer
+        try:
+            run = _run(self._record(step))
+            sources = tuple(self._recorder.sources.values())
+        finally:
+            self._recorder.sources = outer
 
         def replay() -> None:
             try:
@@ -117,7 +120,7 @@ class NumpySteps(Steps):
                 for source in sources:
                     source.release()
 
-        return replay
+        return partial(self._do, replay)  # within another capture, it is part of that
 
     def _record(self, step: Bound) -> tuple[Bound, ...]:
         """Collect the calls that the verbs of `step` bind."""
