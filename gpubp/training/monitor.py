@@ -19,7 +19,7 @@ LEAST_LOSS_SCALE = 2.0**-24
 
 
 class Monitor:
-    """Keeps a fit's history and the states it can go back to, and judges each epoch.
+    """Judges each epoch of a fit, and keeps its history and the states that it can go back to.
 
     Parameters
     ----------
@@ -27,11 +27,13 @@ class Monitor:
         What is trained.
     stopping : EarlyStopping or None
         When to stop, and whether to go back to the best epoch.
+    history : History
+        It gets an entry for each epoch that goes well.
 
     Attributes
     ----------
     history : History
-        One entry for each epoch that went well.
+        As given.
     good, earlier : State
         Before the current epoch, and before the one before it.
     best : State
@@ -40,9 +42,10 @@ class Monitor:
         Epochs since the best one.
     """
 
-    def __init__(self, step: TrainingStep, stopping: EarlyStopping | None) -> None:
-        self._step, self._stopping = step, stopping
-        self.history = History()
+    def __init__(
+        self, step: TrainingStep, stopping: EarlyStopping | None, history: History
+    ) -> None:
+        self._step, self._stopping, self.history = step, stopping, history
         self.good, self.earlier, self.best = State(), State(), State()
         self.epochs_waited = 0
 

@@ -198,22 +198,22 @@ class TrainingStep:
             self._rates = backend.zeros((shape[1], 3), np.float64)
             self.captured, self.steps_prepared = {}, 0
 
-    def prepare(self, factors: Any = None) -> Any:
+    def prepare(self, steps: int | None = None, factors: Any = 1.0) -> Any:
         """Write the learning rates of the coming steps, and clear their costs.
 
         Parameters
         ----------
-        factors : array of shape (steps,), optional
-            What the optimizer's learning rate is multiplied by in each step. By default, the next
-            `STEPS_AHEAD` steps all have the optimizer's own.
+        steps : int, optional
+            How many steps: there must be room for them. By default `STEPS_AHEAD`.
+        factors : float or array of shape (steps,)
+            What the optimizer's learning rate is multiplied by, in all steps or in each.
 
         Returns
         -------
         float64 array of shape (steps,), on the host
             The learning rates.
         """
-        factors = np.ones(STEPS_AHEAD) if factors is None else factors
-        steps = len(factors)
+        steps = STEPS_AHEAD if steps is None else steps
         rates = np.empty((steps, 3))
         rates[:, 0] = self._optimizer.learning_rate * factors
         counted_from_1 = np.arange(self.steps_taken, self.steps_taken + steps) + 1.0
@@ -244,7 +244,18 @@ class TrainingStep:
     # A step.
 
     def run(self, form: BatchForm) -> None:
-        """Run one step on the batch that `rows` points at."""
+        """Run one step on the batch that `rows` points at.
+
+        Raises
+        ------
+        RuntimeError
+            There are no rows, or there is no room for another step before `prepare`.
+        """
+        # A captured step checks neither, and would read and write beyond its arrays.
+        if self.rows.x is None:
+            raise RuntimeError("a training step has no rows to run on")
+        if self.steps_done >= len(self._rates):
+            raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
         replay = self.captured.get(form) or self._capture(form)
         # A step that fails leaves none prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
