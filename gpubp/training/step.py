@@ -122,6 +122,7 @@ class TrainingStep:
             self._counters = zeros(2, np.int64)
             self._costs: Array = self.backend.xp.full((1, STEPS_AHEAD), math.nan, np.float64)
             self._rates: Array = zeros((STEPS_AHEAD, 3), np.float64)
+        self._room_for_steps = STEPS_AHEAD
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
@@ -196,6 +197,7 @@ class TrainingStep:
             shape = max(shards, room[0]), max(steps, room[1])
             self._costs = backend.xp.full(shape, math.nan, np.float64)
             self._rates = backend.zeros((shape[1], 3), np.float64)
+            self._room_for_steps = shape[1]
             self.captured, self.steps_prepared = {}, 0
 
     def prepare(self, steps: int | None = None, factors: Any = 1.0) -> Any:
@@ -254,7 +256,7 @@ class TrainingStep:
         # A captured step checks neither, and would read and write beyond its arrays.
         if self.rows.x is None:
             raise RuntimeError("a training step has no rows to run on")
-        if self.steps_done >= len(self._rates):
+        if self.steps_done >= self._room_for_steps:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
         replay = self.captured.get(form) or self._capture(form)
         # A step that fails leaves none prepared.
