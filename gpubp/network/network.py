@@ -26,7 +26,8 @@ __all__ = ["Network"]
 class Network:
     """A fully connected network.
 
-    Several threads may predict with one network at the same time; they take turns.
+    Its parameters can be changed; all else is read-only. A network with another cost, say, is a new
+    `Network`. Several threads may predict with one network at the same time; they take turns.
 
     Parameters
     ----------
@@ -78,8 +79,6 @@ class Network:
         What matmuls round their operands to.
     layout : Layout
         The places of weights and biases in `parameters`.
-
-    All but the parameters is read-only: a network with another cost, say, is a new `Network`.
 
     Raises
     ------

@@ -155,8 +155,8 @@ class Trainer:
     def step_cost(self) -> float:
         """The mean cost of the last step's batch, before its update; waits for the device.
 
-        The last step is that of `step` or of a fit, the latest one within a fit's callbacks. NaN before
-        a trainer's first step, counted anew in a copy.
+        The last step is that of `step` or of a fit; within a fit's callbacks it is the fit's latest. It
+        is NaN before a trainer's first step, and a copy has taken none.
         """
         return self._training_step.last_cost
 
