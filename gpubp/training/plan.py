@@ -38,6 +38,11 @@ class UpdatePlan:
         """The two numbers that the update reads beside each learning rate; steps count from 1."""
         return self.rule.update.factors(rates, steps, **self.rule.hyperparameters)
 
+    @property
+    def state_of(self) -> str:
+        """The update whose state it is that steps keep, whichever buffers hold it."""
+        return "momentum" if self.beta else self.rule.update.name
+
     def shares_state_with(self, other: UpdatePlan) -> bool:
         """Whether one can go on with the state of the other."""
         same_update = self.rule.update is other.rule.update

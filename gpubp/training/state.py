@@ -23,11 +23,14 @@ class State:
     ----------
     steps_taken : int
         The steps that the optimizer had taken.
+    state_of : str
+        The name of the update that kept the optimizer's state.
     arrays : list of arrays
-        The parameters, then what the step's optimizer, counters and loss scale keep.
+        The parameters, the counters, the loss scale if there is one, and the optimizer's state.
     """
 
     steps_taken: int = 0
+    state_of: str = ""
     arrays: list[Array] = field(default_factory=list)
 
     def copy_from(self, arrays: Sequence[Array]) -> None:

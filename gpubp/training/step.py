@@ -57,7 +57,7 @@ class TrainingStep:
     A step has two halves. The first computes the gradient of the batch that `rows` points at. The second
     changes the parameters and the optimizer's state. `run` captures both for each form of batch, and
     replays them. `halves` gives them uncaptured, so that one capture can hold several steps, or the steps
-    of several networks.
+    of several networks on the same backend.
 
     Data parallelism hangs between the halves. There `reduce` finds the flat gradient of the whole batch,
     with all shards added and the loss scale divided out, and may change it in place, by an all-reduce over
@@ -106,8 +106,7 @@ class TrainingStep:
         reduce: Callable[[Array], object] | None = None,
     ) -> None:
         self.network, self.rows = network, Rows(None)
-        self._optimizer, self._reduce = optimizer, reduce
-        self._dropout_seed = dropout_seed
+        self._optimizer, self._reduce, self._dropout_seed = optimizer, reduce, dropout_seed
         self.captured: dict[BatchForm, Callable[[], None]] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
@@ -186,8 +185,7 @@ class TrainingStep:
 
         Where there was less room before, the captured steps are dropped.
         """
-        backend, network = self.backend, self.network
-        sizes = widths(network.layers)
+        backend, network, sizes = self.backend, self.network, widths(self.network.layers)
         shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
         for _ in range(len(self._gradients), shards):
             self._gradients.append(backend.empty(network.layout.size, network.dtype))
@@ -295,9 +293,9 @@ class TrainingStep:
         """Give a step's two halves for batches of this form, neither run nor captured.
 
         Both call nothing but verbs of the backend, and share new buffers: ``backend.capture`` can hold
-        them, several times or with those of other steps. `make_room` and `prepare` come first, and `count`
-        after every replay. What captures the halves calls `reduce` between them, if there is one: they do
-        not. A capture is out of date once `make_room` has made room, or `optimizer` has been set.
+        them, several times or with those of other steps on the same backend. `make_room` and `prepare`
+        come first, and `count` after every replay. What captures the halves calls `reduce` between them, if
+        there is one. A capture is out of date once `make_room` has made room, or `optimizer` has been set.
 
         Returns
         -------
@@ -329,8 +327,7 @@ class TrainingStep:
     ) -> None:
         """Backpropagate over every shard; add up `shard_gradients`, and divide the loss scale out."""
         backend, gradient = self.backend, self.gradient
-        beta = self._plan.beta
-        backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
+        backpropagate(problem, workspace, self.rows, self._views, self._plan.beta, self._costs)
         for shard_gradient in shard_gradients:
             backend.add(shard_gradient, gradient)
         if self._loss_scale is not None:
@@ -355,11 +352,15 @@ class TrainingStep:
     # States.
 
     @property
+    def _kept_by_optimizer(self) -> list[Array]:
+        velocity = self._gradients[:1] if self._plan.beta else []
+        return [*velocity, *self._optimizer_state]
+
+    @property
     def _lasting(self) -> list[Array]:
         """The arrays, but for the parameters, that one step leaves to the next."""
-        velocity = self._gradients[:1] if self._plan.beta else []
         loss_scale = [] if self._loss_scale is None else [self._loss_scale]
-        return [*velocity, *self._optimizer_state, self._counters, *loss_scale]
+        return [self._counters, *loss_scale, *self._kept_by_optimizer]
 
     def take(self, state: State | None = None) -> State:
         """Copy the parameters and everything else that lasts from one step to the next.
@@ -371,20 +372,26 @@ class TrainingStep:
         """
         state = State() if state is None else state
         state.copy_from([self.network.parameters, *self._lasting])
-        state.steps_taken = self.steps_taken
+        state.steps_taken, state.state_of = self.steps_taken, self._plan.state_of
         return state
 
     def restore(self, state: State) -> None:
-        """Go back to a state that this step, or one like it, was in."""
+        """Go back to a state that this step, or one like it, was in.
+
+        Where another update kept the optimizer's state, that of this step's optimizer begins anew.
+        """
+        goes_on = state.state_of == self._plan.state_of
+        kept = [] if goes_on else self._kept_by_optimizer
         arrays = [self.network.parameters, *self._lasting]
-        for array, copy in zip(arrays, state.arrays, strict=True):
+        del arrays[len(arrays) - len(kept) :]
+        for array, copy in zip(arrays, state.arrays, strict=goes_on):
             array[...] = self.backend.asarray(copy)
-        self.steps_taken, self.steps_prepared = state.steps_taken, 0
+        for array in kept:
+            array.fill(0)
+        self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
 
 
 def _in_turn(*functions: Callable[[], object]) -> Callable[[], None]:
-    """The functions as one."""
-
     def run() -> None:
         for function in functions:
             function()

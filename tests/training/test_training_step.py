@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -303,6 +304,33 @@ def test_a_restored_step_goes_on_from_where_its_state_was_taken(
     with backend.use():
         other.restore(state)
     np.testing.assert_array_equal(run(other, 4), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(permutations(["sgd", "momentum", "nesterov", "adam", "rmsprop"], 2))
+)
+def test_a_state_of_another_optimizer_leaves_this_one_to_begin_anew(
+    backend: Backend, first: str, second: str
+) -> None:
+    other = step_on(classifier(backend), OPTIMIZERS[first])
+    run(other, 3)
+    step = step_on(classifier(backend, seed=9), OPTIMIZERS[second])
+    run(step, 2)
+    with backend.use():
+        step.restore(other.take())
+    np.testing.assert_array_equal(parameters(step.network), parameters(other.network))
+    fresh = step_on(other.network, OPTIMIZERS[second])
+    np.testing.assert_array_equal(run(step, 4), run(fresh, 4))
+
+
+def test_a_velocity_goes_on_in_another_buffer(backend: Backend) -> None:
+    """A reduction moves it from the gradient's buffer to memory of its own."""
+    step = step_on(classifier(backend), OPTIMIZERS["momentum"])
+    run(step, 3)
+    apart = step_on(classifier(backend), OPTIMIZERS["momentum"], reduce=lambda gradient: None)
+    with backend.use():
+        apart.restore(step.take())
+    np.testing.assert_allclose(run(apart, 4), run(step, 4), rtol=1e-12)
 
 
 def test_a_state_is_taken_again_in_the_memory_that_it_has(backend: Backend) -> None:
