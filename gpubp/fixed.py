@@ -42,11 +42,17 @@ class Fixed(Generic[T]):
     def __set__(self, instance: Any, value: T) -> None:
         values = vars(instance)
         if self._name in values:
-            instead = self._instead or f"make a new {self._owner} with it"
-            raise AttributeError(
-                f"a {self._owner.lower()}'s {self._name} cannot be changed; {instead}"
-            )
+            raise self._refusal()
         values[self._name] = value
+
+    def __delete__(self, instance: Any) -> None:
+        raise self._refusal()
+
+    def _refusal(self) -> AttributeError:
+        instead = self._instead or f"make a new {self._owner} with it"
+        return AttributeError(
+            f"a {self._owner.lower()}'s {self._name} cannot be changed; {instead}"
+        )
 
     if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 

@@ -28,8 +28,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import gpubp
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cupy import open_cupy
@@ -215,7 +213,7 @@ class Report:
         step.rows.set(self._x, self._y)
         times = []
         for _ in range(self._options.rounds):
-            step.prepare(np.ones(STEPS))
+            step.prepare(STEPS)
             # Twice as many replays as it counts, and a few to begin with, have their costs' places.
             times.append(Timer(self._backend, 1).by_events(replay, STEPS // 2))
         step.release()

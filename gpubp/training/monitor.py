@@ -27,11 +27,13 @@ class Monitor:
         The step that is trained.
     stopping : EarlyStopping or None
         The patience. With None, training does not stop early and the best epoch is not restored.
+    history : History
+        Where each epoch that has not diverged gets an entry.
 
     Attributes
     ----------
     history : History
-        One entry for each epoch that has not diverged.
+        As given.
     good, earlier : State
         The states before the current epoch and before the previous one.
     best : State
@@ -40,9 +42,10 @@ class Monitor:
         The number of epochs since the best one.
     """
 
-    def __init__(self, step: TrainingStep, stopping: EarlyStopping | None) -> None:
-        self._step, self._stopping = step, stopping
-        self.history = History()
+    def __init__(
+        self, step: TrainingStep, stopping: EarlyStopping | None, history: History
+    ) -> None:
+        self._step, self._stopping, self.history = step, stopping, history
         self.good, self.earlier, self.best = State(), State(), State()
         self.epochs_waited = 0
 

@@ -38,6 +38,11 @@ class UpdatePlan:
         """Compute the update's two factors for each learning rate; steps count from 1."""
         return self.rule.update.factors(rates, steps, **self.rule.hyperparameters)
 
+    @property
+    def state_of(self) -> str:
+        """The update whose state it is that steps keep, whichever buffers hold it."""
+        return "momentum" if self.beta else self.rule.update.name
+
     def shares_state_with(self, other: UpdatePlan) -> bool:
         """Whether both plans use the same state, so that a change of plan can keep it."""
         same_update = self.rule.update is other.rule.update

@@ -22,11 +22,14 @@ class State:
     ----------
     steps_taken : int
         The number of steps since the optimizer's state began.
+    state_of : str
+        The name of the update that the optimizer's state belongs to.
     arrays : list of arrays
-        The parameters, then the optimizer's state, the counters and the loss scale.
+        The parameters, the counters, the loss scale if there is one, and the optimizer's state.
     """
 
     steps_taken: int = 0
+    state_of: str = ""
     arrays: list[Array] = field(default_factory=list)
 
     def copy_from(self, arrays: Sequence[Array]) -> None:

@@ -58,7 +58,7 @@ class TrainingStep:
     A step has two halves. The first half computes the gradient of the batch in `rows`. The second half
     updates the parameters and the optimizer's state. `run` captures both halves for each form of batch, and
     replays them. `halves` returns them uncaptured: one capture can then contain several steps, or steps of
-    several networks.
+    several networks on one backend.
 
     Between the halves `reduce` is called with the flat gradient of the whole batch: the gradients of all
     shards are added, and the loss scale is divided out. `reduce` may change the gradient in place, for
@@ -107,8 +107,7 @@ class TrainingStep:
         reduce: Callable[[Array], object] | None = None,
     ) -> None:
         self.network, self.rows = network, Rows(None)
-        self._optimizer, self._reduce = optimizer, reduce
-        self._dropout_seed = dropout_seed
+        self._optimizer, self._reduce, self._dropout_seed = optimizer, reduce, dropout_seed
         self.captured: dict[BatchForm, Callable[[], None]] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
@@ -123,6 +122,7 @@ class TrainingStep:
             self._counters = zeros(2, np.int64)
             self._costs: Array = self.backend.xp.full((1, STEPS_AHEAD), math.nan, np.float64)
             self._rates: Array = zeros((STEPS_AHEAD, 3), np.float64)
+        self._room_for_steps = STEPS_AHEAD
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
@@ -187,8 +187,7 @@ class TrainingStep:
         `steps` is the number of steps from one `prepare` to the next. Captured steps are dropped if an
         array must grow.
         """
-        backend, network = self.backend, self.network
-        sizes = widths(network.layers)
+        backend, network, sizes = self.backend, self.network, widths(self.network.layers)
         shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
         for _ in range(len(self._gradients), shards):
             self._gradients.append(backend.empty(network.layout.size, network.dtype))
@@ -198,24 +197,25 @@ class TrainingStep:
             shape = max(shards, room[0]), max(steps, room[1])
             self._costs = backend.xp.full(shape, math.nan, np.float64)
             self._rates = backend.zeros((shape[1], 3), np.float64)
+            self._room_for_steps = shape[1]
             self.captured, self.steps_prepared = {}, 0
 
-    def prepare(self, factors: Any = None) -> Any:
+    def prepare(self, steps: int | None = None, factors: Any = 1.0) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.
 
         Parameters
         ----------
-        factors : array of shape (steps,), optional
-            The factor of the optimizer's learning rate in each step. By default it is 1 in the next
-            `STEPS_AHEAD` steps.
+        steps : int, optional
+            The number of steps, no more than `make_room` was asked for. By default `STEPS_AHEAD`.
+        factors : float or array of shape (steps,)
+            The factor of the optimizer's learning rate, in all steps or in each.
 
         Returns
         -------
         float64 array of shape (steps,), on the host
             The learning rates.
         """
-        factors = np.ones(STEPS_AHEAD) if factors is None else factors
-        steps = len(factors)
+        steps = STEPS_AHEAD if steps is None else steps
         rates = np.empty((steps, 3))
         rates[:, 0] = self._optimizer.learning_rate * factors
         counted_from_1 = np.arange(self.steps_taken, self.steps_taken + steps) + 1.0
@@ -246,7 +246,18 @@ class TrainingStep:
     # A step.
 
     def run(self, form: BatchForm) -> None:
-        """Run one step on the batch in `rows`."""
+        """Run one step on the batch in `rows`.
+
+        Raises
+        ------
+        RuntimeError
+            There are no rows, or there is no room for another step before `prepare`.
+        """
+        # A captured step does not check these, and would read or write outside its arrays.
+        if self.rows.x is None:
+            raise RuntimeError("a training step has no rows to run on")
+        if self.steps_done >= self._room_for_steps:
+            raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
         replay = self.captured.get(form) or self._capture(form)
         # If this step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
@@ -323,8 +334,7 @@ class TrainingStep:
     ) -> None:
         """Backpropagate over all shards; add `shard_gradients`, and divide by the loss scale."""
         backend, gradient = self.backend, self.gradient
-        beta = self._plan.beta
-        backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
+        backpropagate(problem, workspace, self.rows, self._views, self._plan.beta, self._costs)
         for shard_gradient in shard_gradients:
             backend.add(shard_gradient, gradient)
         if self._loss_scale is not None:
@@ -349,11 +359,16 @@ class TrainingStep:
     # States.
 
     @property
+    def _kept_by_optimizer(self) -> list[Array]:
+        velocity = self._gradients[:1] if self._plan.beta else []
+        return [*velocity, *self._optimizer_state]
+
+    @property
     def _lasting(self) -> list[Array]:
         """The arrays that one step passes to the next, except the parameters."""
         velocity = self._gradients[:1] if self._plan.beta else []
         loss_scale = [] if self._loss_scale is None else [self._loss_scale]
-        return [*velocity, *self._optimizer_state, self._counters, *loss_scale]
+        return [self._counters, *loss_scale, *self._kept_by_optimizer]
 
     def take(self, state: State | None = None) -> State:
         """Copy the parameters and everything else that one step passes to the next.
@@ -370,15 +385,18 @@ class TrainingStep:
         """
         state = State() if state is None else state
         state.copy_from([self.network.parameters, *self._lasting])
-        state.steps_taken = self.steps_taken
+        state.steps_taken, state.state_of = self.steps_taken, self._plan.state_of
         return state
 
     def restore(self, state: State) -> None:
         """Restore a state that this step, or a step like it, has taken."""
         arrays = [self.network.parameters, *self._lasting]
-        for array, copy in zip(arrays, state.arrays, strict=True):
+        del arrays[len(arrays) - len(kept) :]
+        for array, copy in zip(arrays, state.arrays, strict=goes_on):
             array[...] = self.backend.asarray(copy)
-        self.steps_taken, self.steps_prepared = state.steps_taken, 0
+        for array in kept:
+            array.fill(0)
+        self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
 
 
 def _in_turn(*functions: Callable[[], object]) -> Callable[[], None]:

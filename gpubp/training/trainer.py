@@ -200,11 +200,14 @@ class Trainer:
         ------
         ValueError
             If the shape or type of x, y or sample_weight does not fit the network.
+        RuntimeError
+            If an epoch of a fit is running.
         """
+        self._check_that_no_epoch_runs()
         x, y, weights = self._check_batch(x, y, sample_weight)
         step, form = self._training_step, self._form(len(x), y.ndim == 1, weights is not None)
-        step.rows.set(x, y, weights)
         try:
+            step.rows.set(x, y, weights)
             if form not in step.captured:
                 step.make_room([form], 1)
             if step.steps_done >= step.steps_prepared:
@@ -256,7 +259,10 @@ class Trainer:
         DivergenceError
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
+        RuntimeError
+            If an epoch of another fit is running.
         """
+        self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
         data = Dataset(self.network, x, y, sample_weight)
         evaluation = None
@@ -264,12 +270,11 @@ class Trainer:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
         before = self._training_step.take()
-        monitor = Monitor(self._training_step, self.early_stopping)
-        history, self._stop_reason = monitor.history, ""
+        history, self._stop_reason = History(), ""
         try:
             try:
                 with interruptible(self.stop):
-                    self._train(data, evaluation, epochs, callbacks, monitor)
+                    self._train(data, evaluation, epochs, callbacks, history)
             finally:
                 self._training_step.release()
                 for callback in callbacks:
@@ -287,7 +292,7 @@ class Trainer:
         evaluation: Evaluation | None,
         epochs: int,
         callbacks: list[Callback],
-        monitor: Monitor,
+        history: History,
     ) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
         step, order, stride = self._training_step, self._order, self.batch_size * self.accumulate
@@ -298,6 +303,7 @@ class Trainer:
         self.schedule.begin()
         for callback in callbacks:
             callback.on_fit_begin(self, epochs, batches)
+        monitor = Monitor(step, self.early_stopping, history)
         for epoch in range(epochs):
             began = time.perf_counter()
             monitor.begin_epoch()
@@ -305,7 +311,8 @@ class Trainer:
                 callback.on_epoch_begin(self, epoch)
             order.draw(len(data), stride, shuffle=self.shuffle)
             in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-            rates = step.prepare(self.schedule.factors(in_fit, epochs * batches, batches))
+            factors = self.schedule.factors(in_fit, epochs * batches, batches)
+            rates = step.prepare(batches, factors)
             self._run_batches(data, forms, callbacks)
             costs = step.costs()
             cost = data.mean_cost(costs, order)
@@ -314,9 +321,9 @@ class Trainer:
             monitor.check(costs, cost, validation)
             seconds = time.perf_counter() - began
             monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
-            self.schedule.observe(monitor.history.monitored[-1])
+            self.schedule.observe(history.monitored[-1])
             for callback in callbacks:
-                callback.on_epoch_end(self, monitor.history)
+                callback.on_epoch_end(self, history)
             if monitor.says_stop:
                 self._stop_reason = self._stop_reason or "early stopping"
             if self._stop_reason:
@@ -335,6 +342,15 @@ class Trainer:
                 callback.on_step_end(self, step.steps_done - 1)
             if self._stop_reason:
                 break
+        step.release()
+
+    def _check_that_no_epoch_runs(self) -> None:
+        """Check that no rows are in use: another step would leave a fit without them."""
+        if self._training_step.rows.x is not None:
+            raise RuntimeError(
+                "the trainer is in the middle of an epoch, where neither step nor fit can be called;"
+                " on_epoch_end can call them"
+            )
 
     def _form(self, rows: int, labels: bool, weighted: bool) -> BatchForm:
         """Describe a batch; with `accumulate`, a block has at most `batch_size` rows."""

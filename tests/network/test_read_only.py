@@ -47,6 +47,9 @@ def test_what_a_network_was_made_with_cannot_be_changed(backend: Backend, name: 
         setattr(net, name, OTHERS[name](net))
     instead = INSTEAD.get(name, "make a new Network with it")
     assert str(caught.value) == f"a network's {name} cannot be changed; {instead}"
+    with pytest.raises(AttributeError) as deleted:
+        delattr(net, name)
+    assert str(deleted.value) == str(caught.value)
     assert getattr(net, name) is before
 
 

@@ -53,6 +53,25 @@ def test_an_error_in_a_callback_leaves_network_and_optimizer_as_they_were(
     np.testing.assert_array_equal(trained(fail=True), trained(fail=False))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "lion"])
+def test_an_error_after_another_optimizer_was_set_in_the_fit_is_told_and_rolled_back(
+    backend: Backend, optimizer: str
+) -> None:
+    class SetOptimizer(Callback):
+        def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+            trainer.optimizer = optimizer
+
+    network = classifier(backend)
+    callbacks = [SetOptimizer(), Raise("on_epoch_end", RuntimeError("oh"))]
+    trainer = Trainer(network, "adam", callbacks=callbacks)
+    before = parameters(network)
+    with pytest.raises(RuntimeError, match="oh"):
+        trainer.fit(*classes(8), epochs=1)
+    np.testing.assert_array_equal(parameters(network), before)
+    trainer.callbacks = []
+    trainer.fit(*classes(8), epochs=1)
+
+
 def test_the_end_of_a_fit_is_told_even_when_it_fails() -> None:
     log: list[Any] = []
     callbacks = [Raise("on_epoch_begin", RuntimeError("oh")), Log("a", log)]

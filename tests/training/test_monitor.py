@@ -9,7 +9,7 @@ import pytest
 from small_networks import classifier, parameters
 
 import gpubp
-from gpubp import DivergenceError, EarlyStopping
+from gpubp import DivergenceError, EarlyStopping, History
 from gpubp.training.evaluation import Score
 from gpubp.training.monitor import Monitor
 from gpubp.training.step import TrainingStep
@@ -18,7 +18,7 @@ from gpubp.training.step import TrainingStep
 def monitored(stopping: EarlyStopping | None = None) -> tuple[gpubp.Network, Monitor]:
     network = classifier()
     step = TrainingStep(network, gpubp.SGD(), dropout_seed=0)
-    return network, Monitor(step, stopping)
+    return network, Monitor(step, stopping, History())
 
 
 def epoch(monitor: Monitor, network: gpubp.Network, value: float, cost: float) -> None:

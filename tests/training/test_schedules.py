@@ -127,6 +127,33 @@ def test_the_trainer_takes_every_step_at_its_own_rate(backend: Backend, name: st
     np.testing.assert_allclose(told, expected[3::4])
 
 
+class OneFactor(Schedule):
+    """A user's own, which gives a number for all steps."""
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return 0.5
+
+
+class WrongCount(Schedule):
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return np.ones(len(steps) + 1)
+
+
+def test_a_schedule_may_give_one_number_for_all_steps(backend: Backend) -> None:
+    taken, told = fitted_rates(backend, OneFactor(), epochs=2)
+    np.testing.assert_allclose(taken, np.full(8, 0.5), rtol=1e-9)
+    np.testing.assert_allclose(told, [0.5, 0.5])
+
+
+def test_a_schedule_that_gives_another_number_of_factors_trains_nothing(backend: Backend) -> None:
+    network = Network((1, 1), backend=backend, seed=0)
+    before = backend.to_numpy(network.parameters).copy()
+    trainer = Trainer(network, SGD(), schedule=WrongCount(), batch_size=2)
+    with pytest.raises(ValueError, match="could not broadcast"):
+        trainer.fit(np.ones((7, 1)), np.zeros((7, 1)), epochs=1)
+    np.testing.assert_array_equal(backend.to_numpy(network.parameters), before)
+
+
 def test_on_plateau_is_told_the_cost_of_every_epoch(backend: Backend) -> None:
     schedule = OnPlateau(factor=0.5, patience=0, min_improvement=100)
     taken, told = fitted_rates(backend, schedule, epochs=4)

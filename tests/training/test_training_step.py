@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_one_capture_holds_several_steps(backend: Backend, optimizer: Optimizer)
     step = step_on(network, optimizer)
     with backend.use():
         step.make_room([FORM], 12)
-        step.prepare(np.ones(12))
+        step.prepare(12)
         gradient, update = step.halves(FORM)
 
         def three_steps() -> None:
@@ -87,7 +88,7 @@ def test_one_capture_holds_the_steps_of_several_networks(backend: Backend) -> No
     with backend.use():
         for step in steps:
             step.make_room([FORM], 5)
-            step.prepare(np.ones(5))
+            step.prepare(5)
         halves = [half for step in steps for half in step.halves(FORM)]
 
         def all_of_them() -> None:
@@ -115,7 +116,7 @@ def test_a_capture_of_several_steps_follows_the_rows(backend: Backend) -> None:
     form = FORM._replace(rows=6)
     with backend.use():
         for step in steps:
-            step.prepare(np.ones(8))
+            step.prepare(8)
         halves = [half for step in steps for half in step.halves(form)]
 
         def both() -> None:
@@ -220,7 +221,7 @@ def test_a_reduction_finds_the_sum_of_all_shards(
         )
         with backend.use():
             step.make_room([FORM], 3)
-            step.prepare(np.ones(3))
+            step.prepare(3)
             expected = []
             for _ in range(3):
                 expected.append(backend.to_numpy(network.backprop(X, Y).gradient).copy())
@@ -270,7 +271,7 @@ def test_a_gradient_that_another_process_makes_infinite_changes_nothing_but_the_
 
 def run(step: TrainingStep, steps: int) -> np.ndarray:
     with step.backend.use():
-        step.prepare(np.ones(steps))
+        step.prepare(steps)
         for _ in range(steps):
             step.run(FORM)
     return parameters(step.network)
@@ -303,6 +304,33 @@ def test_a_restored_step_goes_on_from_where_its_state_was_taken(
     with backend.use():
         other.restore(state)
     np.testing.assert_array_equal(run(other, 4), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(permutations(["sgd", "momentum", "nesterov", "adam", "rmsprop"], 2))
+)
+def test_a_state_of_another_optimizer_leaves_this_one_to_begin_anew(
+    backend: Backend, first: str, second: str
+) -> None:
+    other = step_on(classifier(backend), OPTIMIZERS[first])
+    run(other, 3)
+    step = step_on(classifier(backend, seed=9), OPTIMIZERS[second])
+    run(step, 2)
+    with backend.use():
+        step.restore(other.take())
+    np.testing.assert_array_equal(parameters(step.network), parameters(other.network))
+    fresh = step_on(other.network, OPTIMIZERS[second])
+    np.testing.assert_array_equal(run(step, 4), run(fresh, 4))
+
+
+def test_a_velocity_goes_on_in_another_buffer(backend: Backend) -> None:
+    """A reduction moves it from the gradient's buffer to memory of its own."""
+    step = step_on(classifier(backend), OPTIMIZERS["momentum"])
+    run(step, 3)
+    apart = step_on(classifier(backend), OPTIMIZERS["momentum"], reduce=lambda gradient: None)
+    with backend.use():
+        apart.restore(step.take())
+    np.testing.assert_allclose(run(apart, 4), run(step, 4), rtol=1e-12)
 
 
 def test_a_state_is_taken_again_in_the_memory_that_it_has(backend: Backend) -> None:
@@ -346,3 +374,31 @@ def test_what_lasts_of_a_step_is_what_the_optimizer_keeps(backend: Backend) -> N
             step = step_on(classifier(backend), OPTIMIZERS[name], reduce=reduce)
             with backend.use():
                 assert len(step.take().arrays) == 2 + count, name
+
+
+# What a captured step does not check
+
+
+def test_a_step_without_rows_is_an_error(backend: Backend) -> None:
+    step = step_on(classifier(backend), OPTIMIZERS["adam"])
+    with backend.use():
+        step.prepare()
+        step.run(FORM)
+        before = parameters(step.network)
+        step.release()
+        with pytest.raises(RuntimeError, match="no rows"):
+            step.run(FORM)
+    np.testing.assert_array_equal(parameters(step.network), before)
+
+
+def test_more_steps_than_there_is_room_for_are_an_error(backend: Backend) -> None:
+    step = step_on(classifier(backend), OPTIMIZERS["sgd"])
+    with backend.use():
+        step.prepare()
+        for _ in range(256):
+            step.run(FORM)
+        with pytest.raises(RuntimeError, match="256 steps were run; prepare comes before another"):
+            step.run(FORM)
+        step.prepare(2)
+        step.run(FORM)
+        assert len(step.costs()) == 1
