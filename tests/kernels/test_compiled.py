@@ -1,4 +1,4 @@
-"""The kernels' text compiled for the CPU: that it is, and that steps of it keep their promises."""
+"""The kernels' text compiled for the CPU: every entry compiles, and steps agree with the NumPy twins."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_every_update_compiles(name: str, options: UpdateOptions) -> None:
 def test_a_product_in_steps_is_the_product(
     rows: int, transposed: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In steps that OpenBLAS calls small, as on processors that it has kernels for such steps for."""
+    """The matmul is cut into steps that OpenBLAS calls small, as on processors with kernels for them."""
     monkeypatch.setattr(blas, "_has_small_kernels", lambda: True)
     rng = np.random.default_rng(rows)
     n_out, n_in = 70, 333
@@ -128,7 +128,7 @@ def test_steps_are_small_or_the_whole(
 
 
 def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:
-    """Parameters after a few steps on enough rows for shards and for shared matmuls."""
+    """Train on batches large enough for shared matmuls and for shards; return the parameters."""
     rng = np.random.default_rng(0)
     with threadpool_limits(threads):
         net = Network((64, 256, 300, 10), output="softmax", dtype=dtype, backend=backend, seed=0)

@@ -1,4 +1,4 @@
-"""Files: bit for bit, plain safetensors, and what is refused."""
+"""Files: equal bit for bit, plain safetensors, and files that are refused."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rewrite(path: Path, metadata: dict[str, str] | None, **tensors: Array) -> No
 
 
 def no_network(path: Path) -> str:
-    """What loading `path` says of it."""
+    """Return the message of the error that loading `path` raises."""
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
         Network.load(path, backend="numpy")
     text = str(caught.value)
@@ -116,7 +116,7 @@ def test_half_a_file_is_refused(tmp_path: Path, kept: int) -> None:
 
 
 def saved(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The description and the arrays in the file of a network."""
+    """Read the description and the arrays in a network's file."""
     from safetensors import safe_open
 
     everything("numpy").save(path)

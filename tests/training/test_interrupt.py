@@ -27,7 +27,7 @@ def the_handler_is_pythons_own_before_and_after() -> Iterator[None]:
 
 
 class ControlC(Callback):
-    """So many Ctrl-C after a step, counted from 0 over all epochs."""
+    """Sends Ctrl-C `times` times after a step; steps are counted from 0 over all epochs."""
 
     def __init__(self, step: int, times: int = 1) -> None:
         self.step, self.times, self.taken = step, times, 0
