@@ -2,9 +2,9 @@
 
     make package
 
-A copy of the checkout is built, so that nothing an earlier build left can hide a fault. The wheel of the
+A copy of the checkout is built, so that leftovers of an earlier build cannot hide a fault. The wheel of the
 checkout and the wheel of the sdist must be the same. The wheel is then installed into a fresh environment,
-with its declared dependencies alone, and used there. The sdist must be able to run its tests.
+with only its declared dependencies, and used there. The sdist must be able to run its tests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IN_WHEEL = (
     "gpubp/benchmarks/suite.py",
     "gpubp/benchmarks/contenders/pytorch.py",
 )
-"""Beside every source of kernels/."""
+"""Files that the wheel must hold, besides every source of kernels/."""
 
 FOREIGN = ("tests", "results", "tools", "docs", "__pycache__")
 """Folders that have no place in the wheel."""
@@ -70,7 +70,7 @@ reveal_type(run.points[0].batch_size)
 
 
 def main() -> None:
-    """Build, install, use; the first fault ends it."""
+    """Build, install and use the package; the first fault ends the check."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder)
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -> str:
-    """Run a command without the checkout on its path; its output is returned, and shown if it fails."""
+    """Run a command without the checkout on its path; return its output, and show it after a failure."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GPUBP"))}
     done = subprocess.run(
         [str(word) for word in command],
@@ -119,7 +119,7 @@ def build(outside: Path) -> tuple[Path, Path]:
 
 
 def check_wheel(wheel: Path) -> None:
-    """Check that the wheel holds the sources of kernels/, as files, and nothing that is for developers."""
+    """Check that the wheel holds the sources of kernels/ as files, and nothing for developers only."""
     with zipfile.ZipFile(wheel) as archive:
         files = {i.filename: i for i in archive.infolist()}
     tops = {name.partition("/")[0] for name in files}
@@ -174,7 +174,7 @@ def install(wheel: Path, outside: Path) -> Path:
 
 
 def use(python: Path, outside: Path) -> None:
-    """Run the commands, train, compile the kernels, and measure a point."""
+    """Run the commands, train, compile the kernels, and measure one point."""
     cache, command = outside / "cache", python.parent / "gpubp"
     where = run(python, "-c", "import gpubp; print(gpubp.__file__)", cwd=outside).strip()
     expect("site-packages" in where, f"gpubp comes from {where}")
