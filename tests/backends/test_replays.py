@@ -294,8 +294,8 @@ def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend)
     np.testing.assert_array_equal(backend.to_numpy(values), 64)
 
 
-OWN = gpubp.Activation.from_functions(
-    "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
+CUSTOM = gpubp.Activation.from_functions(
+    "custom_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
 )
 
 
@@ -303,7 +303,7 @@ OWN = gpubp.Activation.from_functions(
 def test_what_cannot_be_replayed_runs_all_the_same(replaying: CupyBackend, reason: str) -> None:
     options: dict[str, Any] = {}
     if reason == "own function":
-        options["network"] = {"hidden": OWN, "initializer": "glorot_uniform"}
+        options["network"] = {"hidden": CUSTOM, "initializer": "glorot_uniform"}
     here = train("numpy", **options)
     if reason == "float16 rows":
         network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=replaying)

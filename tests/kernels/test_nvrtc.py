@@ -112,7 +112,7 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
         backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
 
 
-CUSTOM_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
+CUSTOM_ACTIVATION = Activation.from_functions("custom", lambda xp, z: z * z, lambda xp, z: 2 * z)
 
 
 def run_costs(recorder: Recorder, dtype: str) -> None:
@@ -317,18 +317,18 @@ def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
             nvrtc_compile(kernel.code, kernel.name, "compute_75", options)
 
 
-@pytest.mark.parametrize("own", ["cost", "activation"])
-def test_a_broken_text_would_be_seen(own: str) -> None:
+@pytest.mark.parametrize("custom", ["cost", "activation"])
+def test_a_broken_text_would_be_seen(custom: str) -> None:
     activation, cost = SOFTMAX, COSTS["huber"]
-    if own == "cost":
+    if custom == "cost":
         cost = Cost.from_functions(
-            *("own", lambda xp, a, y: a, lambda xp, a, y: a),
+            *("custom", lambda xp, a, y: a, lambda xp, a, y: a),
             cuda="return undeclared;",
             cuda_derivative="return undeclared;",
         )
     else:
         activation = Activation.from_functions(
-            *("own", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
+            *("custom", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
         )
     with Recorder() as recorder:
         arrays = [recorder.array(2, 2, dtype="float32") for _ in range(3)]

@@ -86,8 +86,8 @@ def test_backends_train_alike(cuda_backend: Backend, name: str, optimizer: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_custom_activations_are_rounded_too(backend: Backend, name: str) -> None:
-    own = gpubp.Activation.from_functions(
-        "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
+    custom = gpubp.Activation.from_functions(
+        "custom_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
     )
     x, y = problem((5, 7, 7, 3), 20)
 
@@ -104,7 +104,7 @@ def test_custom_activations_are_rounded_too(backend: Backend, name: str) -> None
         return backend.to_numpy(network.backprop(x, y).gradient)
 
     unit = PRECISIONS[name].unit_roundoff
-    assert relative_error(gradient(own), gradient("tanh")) < 6 * unit
+    assert relative_error(gradient(custom), gradient("tanh")) < 6 * unit
 
 
 def test_rounding_is_kept_by_copies_and_shown(backend: Backend) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from small_networks import parameters
 
 from gpubp import Callback, Network, Trainer
 from gpubp.arrays import as_array
@@ -71,10 +72,6 @@ def memmap(folder: Path, data: np.ndarray, name: str = "data") -> np.memmap:
     path = folder / f"{name}.bin"
     data.tofile(path)
     return np.memmap(path, data.dtype, mode="r", shape=data.shape)
-
-
-def parameters(network: Network) -> np.ndarray:
-    return np.array(network.backend.to_numpy(network.parameters))
 
 
 def network_for(backend: Backend | str, dtype: str = "float64", **options: Any) -> Network:
