@@ -183,7 +183,7 @@ def install(wheel: Path, outside: Path) -> Path:
 
 
 def use(python: Path, outside: Path) -> None:
-    """Run the commands, train, compile the kernels, and measure a point."""
+    """Run the commands, train, compile the kernels, and measure one point."""
     cache, command = outside / "cache", python.parent / "gpubp"
     where = run(python, "-c", "import gpubp; print(gpubp.__file__)", cwd=outside).strip()
     expect("site-packages" in where, f"gpubp comes from {where}")

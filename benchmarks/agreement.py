@@ -1,4 +1,4 @@
-"""Whether a contender computes what it should: a comparison with backprop in float64, in plain NumPy.
+"""Check that a contender computes what it should, against backprop in float64 in plain NumPy.
 
 Every contender gets the same weights and batch. It must agree with the reference on four things: the
 cost, the predictions, the gradient, and the weights after three steps of the optimizer. The gradient is
@@ -25,9 +25,9 @@ __all__ = ["TOLERANCES", "Outcome", "difference", "observe", "reference"]
 TOLERANCES = {"cost": 1e-5, "predictions": 1e-4, "gradient": 1e-4, "three steps": 2e-2}
 """Largest relative differences from the reference that are accepted.
 
-They are at least ten times those that float32 contenders have shown. Three steps differ most: Adam moves a
-weight whose gradient is lost in rounding as far as any other, and a moved weight may switch a relu. A
-missing momentum or another learning rate differs far more."""
+They are at least ten times the differences that float32 contenders have shown. Three steps differ most:
+Adam moves a weight by a full step even if its gradient is lost in rounding, and a moved weight may switch a
+relu. A missing momentum or a wrong learning rate differs far more."""
 
 CHECKED = {
     "sgd": replace(OPTIMIZERS["sgd"], learning_rate=1e-2),
@@ -38,14 +38,14 @@ CHECKED = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is compared.
+    """What is compared with the reference.
 
     Attributes
     ----------
     cost : float
-        Before any update.
+        The cost before any update.
     predictions : array of shape (distinct rows, n_out)
-        Before any update.
+        The predictions before any update.
     gradient : array of shape (parameters,)
         The gradient of the cost, flat.
     three_steps : array of shape (parameters,)
@@ -93,7 +93,7 @@ def observe(
 
 
 def difference(outcome: Outcome, expected: Outcome) -> str:
-    """Say in words what disagrees; "" where nothing does."""
+    """Say in words what disagrees; "" if nothing does."""
     wrong = []
     for what, tolerance in TOLERANCES.items():
         got = np.asarray(getattr(outcome, what.replace(" ", "_")), np.float64)

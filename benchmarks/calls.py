@@ -30,15 +30,15 @@ class Asked(NamedTuple):
     verb : str
         The method of the backend.
     call : callable
-        Repeats the call on the same arrays.
+        A function that repeats the call on the same arrays.
     read, written : int
         Bytes of the arrays that the call reads and writes.
     work : int
-        Multiply-adds of its matmul, or 0.
+        Multiply-adds of its matmul; 0 without one.
     shape : str
-        Shape of the matmul, or of the largest array.
+        The shape of the matmul, or of the largest array.
     matmul : callable or None
-        Repeats the matmul alone.
+        A function that repeats the matmul alone; None without one.
     """
 
     verb: str
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
     @property
     def moved(self) -> int:
-        """Bytes read and written."""
+        """The bytes that the call reads and writes."""
         return self.read + self.written
 
 
@@ -102,7 +102,7 @@ ACCESSES: dict[str, Callable[..., Access]] = {
     ),
     "advance": lambda counters: ([counters], [counters]),
 }  # fmt: skip
-"""For each verb a function of its arguments that returns the arrays it reads and those it writes.
+"""For each verb, a function of its arguments that returns the arrays it reads and the arrays it writes.
 
 The arguments have the names of backends/base.py. An array that is read twice counts once."""
 
@@ -113,14 +113,14 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
     Parameters
     ----------
     backend : Backend
-        It stays as it is.
+        The backend to copy; it is not changed.
 
     Returns
     -------
     watched : Backend
-        Computes as `backend` does, but captures no steps and runs shards one after another.
+        A copy that computes as `backend` does, but captures no steps and runs shards one after another.
     asked : list of Asked
-        Grows with each call.
+        The calls so far; the list grows with each call.
     """
     watched: Any = copy.copy(backend)
     asked: list[Asked] = []

@@ -1,4 +1,4 @@
-"""The clock of a run with a time limit: who can still be measured in the time that is left."""
+"""The clock of a run with a time limit: it decides which contenders there is still time to measure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """What there is still time for.
+    """Decides what there is still time for; it starts when it is made.
 
     Parameters
     ----------
     settings : Settings
-        With the grid, the budget and the patience. The clock starts now.
+        The settings of the run, with its grid, budget and patience.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,14 +37,14 @@ class Clock:
         Parameters
         ----------
         points : sequence of Point
-            The kinds of work at one point of the grid. What is left out is noted there.
+            The kinds of work at one point of the grid. Each notes what is left out.
         workers : sequence of Worker
-            All that run.
+            All workers of the run.
 
         Returns
         -------
         sequence of Worker
-            Those that measure.
+            The workers that measure.
         """
         settings, now = self._settings, time.monotonic()
         if self._measuring is not None:
@@ -74,14 +74,14 @@ class Clock:
         return taking
 
     def patience(self) -> float | None:
-        """Compute the seconds to wait for an answer: with a budget, little longer than it lasts."""
+        """Compute the seconds to wait for an answer: with a budget, little more than what is left of it."""
         patience, budget = self._settings.patience, self._settings.budget
         if budget is None or patience is None:
             return patience
         return min(patience, max(0.0, budget - (time.monotonic() - self._began)) + 10.0)
 
     def _expected(self) -> float:
-        """Estimate the seconds of the points that are left, from those measured of their architectures."""
+        """Estimate the seconds of the points that are left, from the measured points."""
         usual = {name: sum(spent) / len(spent) for name, spent in self._spent.items()}
         return sum(usual.get(architecture, 0.0) for architecture, _, _ in self._left)
 

@@ -9,7 +9,7 @@ from .results import Point, Results, geometric_mean
 __all__ = ["Change", "Comparison", "compare"]
 
 LEAST_CHANGE = 1.05
-"""Smaller changes are not reported: two runs of the same code differ as much."""
+"""Smaller changes are not reported, because two runs of the same code may differ by as much."""
 
 
 @dataclass(frozen=True)

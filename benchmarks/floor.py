@@ -2,8 +2,8 @@
 
 A network of L layers takes L matmuls forward and 2L - 1 backward. A floor computes them through the BLAS
 that gpubp uses, on whole batches of the same shapes, on one thread or on all of the BLAS's threads. The
-faster of the two is the floor. A step may go below it: one that splits the batch by rows finds what a
-matmul wrote still in cache.
+faster of the two is the floor. A step may be faster than the floor: if it splits the batch by rows, it
+still finds the result of a matmul in the cache.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Floor:
         return run
 
     def threading(self) -> AbstractContextManager[None]:
-        """Set the number of BLAS threads while this context is entered."""
+        """Limit the number of BLAS threads within this context."""
         return nullcontext()
 
     def step(self) -> None:
@@ -95,7 +95,7 @@ class Floor:
         self._predict()
 
     def synchronize(self) -> None:
-        """Wait until everything asked for has been computed."""
+        """Wait until all work has been computed."""
         self._backend.synchronize()
 
 

@@ -1,4 +1,4 @@
-"""The machine and the software that a run measures: what its results record of them."""
+"""The machine and the software of a run, as its results record them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _sysconf(pages: str) -> int:
 
 
 def available_bytes() -> float:
-    """Read the memory that is free now, in bytes; infinity where the system does not say."""
+    """Read the memory that is free now, in bytes; infinity if the system does not say."""
     return _sysconf("SC_AVPHYS_PAGES") or float("inf")
 
 
@@ -69,7 +69,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """Name the commit of the checkout that gpubp is imported from, "+" where it has changes; else ""."""
+    """Name the commit of gpubp's checkout, with "+" if it has changes; "" outside a checkout."""
     here = Path(gpubp.__file__).parent
 
     def git(*arguments: str) -> str:

@@ -1,9 +1,9 @@
 """Peak memory of a training step.
 
-A fresh process imports the library and trains a small network, which loads code and starts threads. What
-is resident then does not count. The process loads network, optimizer and batch, takes three steps, resets
-its peak, and takes three more. The growth up to the new peak is the memory of a step: it includes data,
-parameters and optimizer state, and excludes libraries and compilers.
+A fresh process imports the library and trains a small network, which loads code and starts threads. The
+memory that is resident then does not count. The process loads network, optimizer and batch, takes three
+steps, resets its peak, and takes three more. The growth up to the new peak is the memory of a step. It
+includes data, parameters and optimizer state, and excludes libraries and compilers.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ def peak(
     optimizer: OptimizerSettings,
     batch_size: int,
 ) -> dict[str, int | None]:
-    """Measure the memory of a step at its peak.
+    """Measure the peak memory of a step.
 
     Parameters
     ----------
     contender : Contender
-        Opened, in a process that has done nothing else.
-    architecture, optimizer : Architecture, OptimizerSettings
-        What to train.
+        An opened contender, in a process that has done nothing else.
+    architecture : Architecture
+        The network to train.
+    optimizer : OptimizerSettings
+        The optimizer to train it with.
     batch_size : int
         Rows of the batch.
 
     Returns
     -------
     dict
-        Bytes by the names of `Memory`: `step_bytes`, `process_bytes` and `device_bytes`.
+        The fields of `Memory` in bytes: `step_bytes`, `process_bytes` and `device_bytes`.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def _train(
 
 
 def resident(field: str) -> int:
-    """Read VmRSS, the memory resident now, or VmHWM, its peak since the last reset; in bytes."""
+    """Read VmRSS, the resident memory, or VmHWM, its peak since the last reset, in bytes."""
     if not sys.platform.startswith("linux"):
         raise OSError("peak memory is measured on Linux only")
     for line in Path("/proc/self/status").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Pictures: throughput and share of the floor over batch size."""
+"""Pictures: throughput, and share of the floor, over batch size."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def draw(results: Results, folder: Path) -> list[Path]:
     Parameters
     ----------
     results : Results
-        A run.
+        The results of a run.
     folder : Path
-        Where the pictures go; made if it does not exist.
+        The folder for the pictures; it is made if it does not exist.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
             axes.set_title(name if work == "predict" else f"{name}, {optimizer}", fontsize=9.5)
             if plot is _share:
                 axes.axhline(1, color="#555555", lw=1, ls=(0, (4, 2)))
-                axes.set_ylim(0, 2)  # small batches may lie far above it
+                axes.set_ylim(0, 2)  # small batches may lie far above 2
                 axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             else:
                 axes.set_yscale("log")

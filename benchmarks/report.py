@@ -1,6 +1,6 @@
 """The report: a table for each architecture and kind of work, ratios, absent contenders, errors.
 
-It is drawn by rich where that is installed, and plain text otherwise.
+If rich is installed, it prints the tables; otherwise they are plain text.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _head(results: Results) -> Table:
 
 
 def _work(results: Results, points: Sequence[Point]) -> Table:
-    """Make the table of an architecture and a kind of work: batch sizes by contenders."""
+    """Make the table of an architecture and a kind of work: a row for each batch size."""
     first = points[0]
     shown = ARCHITECTURES.get(first.architecture, first.architecture)
     entrants = results.present()
@@ -159,7 +159,7 @@ def _figures(value: float) -> str:
 
 
 def _ratios(results: Results) -> Table:
-    """Make the table of how many times as long as gpubp each peer takes, as geometric means."""
+    """Make the table of ratios: how many times as long as gpubp each peer takes, as a geometric mean."""
     table = Table(
         "times as long as gpubp: geometric mean of the ratios (least ratio; how many points)",
         ["", "peer", *WORKS, "all"],
@@ -234,7 +234,7 @@ def comparison_tables(comparison: Comparison, path: str) -> list[Table]:
 
 
 def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
-    """Print the tables, with rich where it is installed."""
+    """Print the tables, with rich if it is installed."""
     try:
         from rich.console import Console  # noqa: PLC0415
     except ImportError:
@@ -242,7 +242,7 @@ def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
             write(plain(table))
         return
     console = Console()
-    # Lines that a pager can scroll are better than a table that is squeezed into the screen.
+    # A wide table that a pager can scroll is better than one that is squeezed into the screen.
     console.width = max(console.width, 100 if console.is_terminal else 160)
     for table in report:
         console.print(_rich(table))
@@ -272,7 +272,7 @@ def _rich(table: Table) -> Any:
 
 
 def plain(table: Table) -> str:
-    """Lay out the table with spaces; * marks the fastest."""
+    """Lay out the table with spaces; * marks the fastest time."""
     lines = [table.title]
     if table.header:
         body = [table.header, *table.rows]
@@ -284,7 +284,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Write the table in Markdown; the fastest is bold."""
+    """Write the table in Markdown; the fastest time is bold."""
     lines = [f"**{table.title}**", ""]
     if table.header:
         lines.append(f"| {' | '.join(table.header)} |")

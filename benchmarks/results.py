@@ -1,6 +1,6 @@
-"""What a run measured, and the arithmetic on it.
+"""The results of a run, and the arithmetic on them.
 
-The JSON file holds one `Results`. Report, pictures and comparison are made from it alone.
+The JSON file holds one `Results`. Report, pictures and comparison need nothing else.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Entrant:
     absent : str
         Why it is absent, or "".
     idle_share : float
-        The share of a core that it used between its turns.
+        The share of a core that the process used between its turns.
     """
 
     name: str
@@ -78,17 +78,17 @@ class Point:
     Attributes
     ----------
     architecture, optimizer : str
-        Their names.
+        The names of the architecture and the optimizer.
     batch_size : int
         Rows of a batch.
     work : str
         "step", "predict" or "epoch".
     rows : int
-        Rows that a call goes over.
+        Rows that one call works on.
     rounds : dict
-        For each entrant the seconds of a call: the median of each round.
+        For each entrant, the seconds of a call: the median of each round.
     errors : dict
-        For each contender that failed here, why.
+        For each contender that failed here, the reason.
     skipped : str
         Why nothing was measured, or "".
     notes : list of str
@@ -107,15 +107,15 @@ class Point:
 
     @property
     def key(self) -> tuple[str, str, int, str]:
-        """What identifies the point in another run."""
+        """The fields that identify the point in another run."""
         return self.architecture, self.optimizer, self.batch_size, self.work
 
     def spread(self, name: str) -> Spread | None:
-        """Median and quartiles over the rounds, in seconds of a call; None without results."""
+        """Compute median and quartiles over the rounds, in seconds of a call; None without results."""
         return spread(self.rounds[name]) if self.rounds.get(name) else None
 
     def floor(self, device: str) -> float | None:
-        """Seconds of the bare matmuls on a device, by its fastest floor; None without one."""
+        """Find the seconds of the bare matmuls on a device, by its fastest floor; None without one."""
         medians = [
             statistics.median(rounds)
             for name, rounds in self.rounds.items()
@@ -124,7 +124,7 @@ class Point:
         return min(medians, default=None)
 
     def share_of_floor(self, entrant: Entrant) -> float | None:
-        """Divide the floor's time by the contender's: 1 where both take as long, None without results."""
+        """Divide the floor's time by the contender's: 1 if both take as long; None without results."""
         floor, taken = self.floor(entrant.device), self.spread(entrant.name)
         return None if floor is None or taken is None else floor / taken.median
 
@@ -141,13 +141,13 @@ class Memory:
     Attributes
     ----------
     architecture, optimizer, contender : str
-        Their names.
+        The names of the architecture, the optimizer and the contender.
     batch_size : int
         Rows of the batch.
     step_bytes : int
-        Growth of the process from before the network was loaded to the peak of a step.
+        Growth of the process, from before the network was loaded to the peak of a step.
     process_bytes : int
-        The whole process at that peak.
+        Size of the whole process at that peak.
     device_bytes : int or None
         Growth of the device memory held; None on the CPU.
     error : str
@@ -173,13 +173,13 @@ class Results:
     machine : dict
         Processor, cores, memory, operating system, Python.
     versions : dict
-        For each installed package that matters, its version.
+        The version of each installed package that matters.
     commit : str
-        The checkout's commit, "+" where it has changes; "" outside a checkout.
+        The checkout's commit, with "+" if it has changes; "" outside a checkout.
     date : str
         When the run began, in ISO format.
     settings : dict
-        The fields of `Settings`, and under "repeated" the points that were measured again.
+        The fields of `Settings`, and as "repeated" the points that were measured again.
     entrants : list of Entrant
         Contenders and floors, absent ones too.
     points : list of Point
@@ -198,7 +198,7 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
 
     def entrant(self, name: str) -> Entrant | None:
-        """Find the entrant of that name; None without one."""
+        """Find the entrant with this name; None without one."""
         return next((e for e in self.entrants if e.name == name), None)
 
     def present(self, device: str | None = None) -> list[Entrant]:
@@ -216,7 +216,7 @@ class Results:
         return Mean(geometric_mean(ratios), min(ratios, default=math.nan), len(ratios))
 
     def repeat(self, newer: Results) -> None:
-        """Replace points by those that a newer run on the same machine measured, and note it."""
+        """Replace points by those of a newer run on the same machine, and note which."""
         found = {point.key: point for point in newer.points if point.rounds}
         keys = [point.key for point in self.points if point.key in found]
         self.points = [found.get(point.key, point) for point in self.points]
@@ -290,7 +290,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """Compute the median of the ratios round by round: within a round both had the same machine."""
+    """Compute the median of the rounds' ratios; within a round, the machine was the same for both."""
     return statistics.median(a / b for a, b in zip(theirs, ours, strict=False))
 
 

@@ -18,10 +18,10 @@ __all__ = ["Checked", "Usage", "measure"]
 
 RETAKES = 2
 DISTURBED = 0.25
-"""The share of a core from which on other processes disturb a turn, which is then repeated."""
+"""If other processes use more than this share of a core during a turn, the turn is repeated."""
 
 Checked = set[tuple[str, str, str]]
-"""Contender, architecture and optimizer of the checks that were passed."""
+"""The contender, architecture and optimizer of each check that was passed."""
 
 
 def measure(
@@ -36,15 +36,15 @@ def measure(
     Parameters
     ----------
     settings : Settings
-        Of the run.
+        The settings of the run.
     points : sequence of Point
-        The kinds of work at one point of the grid; the results go here.
+        The kinds of work at one point of the grid; they get the results.
     workers : sequence of Worker
-        Who measures.
+        The workers that measure.
     usage : Usage
-        Adds up what processes use between and beside turns.
+        The use of the CPU between and beside turns; this point's use is added.
     checked : set
-        Checks passed so far; those of this point are added.
+        The checks passed so far; those of this point are added.
     """
     first = points[0]
     needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(workers)
@@ -95,7 +95,7 @@ def _undisturbed(settings: Settings, worker: Worker, work: str) -> Turn:
 
 
 class Usage:
-    """Core seconds and seconds, added up under names."""
+    """Adds up core seconds and seconds, under names."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, float]] = {}
@@ -121,7 +121,7 @@ def _load(
     rows = architecture.checked_rows(first.batch_size)
     epoch = any(point.work == "epoch" for point in points)
     ready = []
-    together = settings.budget is not None  # where time is short, all load at the same time
+    together = settings.budget is not None  # if time is short, all load at the same time
     for worker in workers if together else ():
         _ask_to_load(settings, worker, task, epoch, checked)
     for worker in workers:
@@ -152,5 +152,5 @@ def _ask_to_load(
     checked: Checked,
 ) -> None:
     once = settings.check_peers_once and not worker.name.startswith("gpubp")
-    with suppress(ContenderError):  # the answer says so too
+    with suppress(ContenderError):  # the answer raises it again
         worker.ask("load", *task, epoch, not (once and (worker.name, *task[:2]) in checked))

@@ -1,4 +1,4 @@
-"""What a run measures, and how long: the settings behind the options of `gpubp bench`."""
+"""What a run measures, and for how long: the settings behind the options of `gpubp bench`."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ WORKS = ("step", "predict", "epoch")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure, and how long.
+    """What to measure, and for how long.
 
     Attributes
     ----------
     architectures, batch_sizes, optimizers : tuple
         The grid of points.
     contenders : tuple of str
-        Who takes part.
+        The contenders that take part.
     works : tuple of str
-        The kinds of work, of "step", "predict" and "epoch".
+        The kinds of work: some of "step", "predict" and "epoch".
     rounds : int
-        Rounds of a point at most.
+        The most rounds of a point.
     least_rounds : int
-        After so many rounds a point ends once its `point_seconds` are spent.
+        The fewest rounds of a point; after them it ends once its `point_seconds` are spent.
     turn_seconds : float
-        How long a contender measures in each round.
+        Seconds that a contender measures in each round.
     point_seconds : float
-        How long a point is measured.
+        Seconds that a point is measured.
     memory : bool
         Whether peak memory is measured too.
     left_out : tuple of (str, str)
-        Contenders that do not take part, and why.
+        The contenders that do not take part, and the reasons.
     floors : tuple of str
-        Floors to measure, if a contender on their device takes part.
+        The floors to measure, if a contender on their device takes part.
     retakes : int or None
-        How often a turn that other processes disturbed is repeated; None takes the suite's own number.
+        How often a turn is repeated that other processes disturbed; None takes the suite's default.
     check_peers_once : bool
-        Whether peers are checked at the first batch size of an architecture only.
+        Whether peers are checked only at the first batch size of an architecture.
     cpu_work : float
-        The largest step, in multiply-adds, that contenders on the CPU take part in.
+        The largest step, in multiply-adds, in which contenders on the CPU take part.
     budget : float or None
-        Seconds for the whole run. The batch sizes are then taken in the order given, each with all
-        architectures. From the third batch size on, points lose their peers when time is short, and are
-        left out when it is spent.
+        Seconds for the whole run. The batch sizes are then taken in the given order, each with all
+        architectures. From the third batch size on, a point is measured without peers when time is short,
+        and left out when the time is spent.
     patience : float or None
-        Seconds after which a contender that does not answer is ended.
+        Seconds after which a contender that does not answer is killed.
     """
 
     architectures: tuple[str, ...]
@@ -96,7 +96,7 @@ def default_architectures() -> tuple[str, ...]:
 
 
 def quick() -> Settings:
-    """Take under a minute: two networks and batch sizes, SGD, few rounds, nothing that compiles slowly."""
+    """Make settings for less than a minute: two networks and batch sizes, SGD, no slow compilers."""
     reason = "compiles for longer than --quick may take; --contenders runs it"
     slow = [name for name in CONTENDERS if name.endswith("-compile")]
     return Settings(
@@ -112,7 +112,7 @@ def quick() -> Settings:
 
 
 def gpu() -> Settings:
-    """Take two minutes on a GPU: Adam's steps beside the peers, two seconds for each point."""
+    """Make settings for two minutes on a GPU: Adam's steps beside peers, two seconds for each point."""
     reason = "compiles for longer than --gpu has time; --contenders runs it"
     return Settings(
         ("narrow-6x64", "narrow", "classifier", "regression", "wide"),

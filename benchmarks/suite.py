@@ -32,14 +32,14 @@ def run_suite(
     settings : Settings
         What to measure.
     tell : callable
-        Called with a line of text that says where the run is.
+        A function that is called with a line of text on the run's progress.
     keep : callable
-        Called after each point with the results so far.
+        A function that is called after each point with the results so far.
 
     Returns
     -------
     Results
-        The run.
+        The results of the run.
     """
     results = Results(
         machine=machine(),
@@ -78,7 +78,7 @@ def run_suite(
 def _open(
     settings: Settings, results: Results, stack: ExitStack, tell: Callable[[str], None]
 ) -> list[Worker]:
-    """Start a worker for every contender and floor; note in the results why one is absent."""
+    """Start a worker for every contender and floor; the results note why one is absent."""
     tell("starting the contenders")
     left_out = dict(settings.left_out)
     started = []

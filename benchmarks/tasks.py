@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Weights = list[tuple[Array, Array]]
-"""For each layer its weights (n_out, n_in) and biases (n_out,)."""
+"""For each layer, its weights (n_out, n_in) and biases (n_out,)."""
 
 BATCH_SIZES = (1, 32, 128, 512, 2048, 8192, 65536)
 EPOCH_BATCH_SIZES = (32, 128, 512, 2048)
@@ -33,7 +33,7 @@ DISTINCT_ROWS = 8192
 """Larger batches repeat these rows, which leaves the mean cost and its gradient as they are."""
 
 CHECKED_WORK = 3 * 10**10
-"""Rows times parameters that a contender is checked on, at most; there the reference takes seconds."""
+"""The most rows times parameters on which a contender is checked; there the reference takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class OptimizerSettings:
     name : str
         "sgd" or "adam".
     learning_rate : float
-        The same at every step.
+        The learning rate of every step.
     momentum : float
-        Of SGD; Adam ignores it.
+        The momentum of SGD; Adam ignores it.
     """
 
     name: str
@@ -64,9 +64,9 @@ OPTIMIZERS: Mapping[str, OptimizerSettings] = {
 
 @dataclass(frozen=True)
 class AlternatingBatch:
-    """Inputs with two targets, between which successive training steps alternate.
+    """Inputs with two targets; training steps take one and the other in turn.
 
-    No network learns such a batch. If it did, its gradient would vanish, and steps on denormal numbers
+    No network can learn such a batch. Otherwise the gradient would vanish, and steps on denormal numbers
     are slow.
 
     Attributes
@@ -74,9 +74,9 @@ class AlternatingBatch:
     x : float32 array of shape (rows, n_in)
         The inputs.
     targets : tuple of two arrays
-        Each holds labels, int64 of shape (rows,), or values, float32 of shape (rows, n_out).
+        Labels, int64 of shape (rows,), or values, float32 of shape (rows, n_out).
     distinct : int
-        Number of distinct rows; the others repeat them in the same order.
+        The number of distinct rows; the other rows repeat them in the same order.
     """
 
     x: Array
@@ -97,7 +97,7 @@ class Architecture:
     output : str
         "softmax" (with cross-entropy) or "identity" (with ½‖y − a‖²).
     for_gpu : bool
-        Whether the network is measured by default only where there is a GPU.
+        Whether the network is measured by default only if there is a GPU.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Architecture:
         return self.output == "softmax"
 
     def checked_rows(self, rows: int) -> int:
-        """How many rows a contender is checked on before it is measured on `rows`."""
+        """Compute on how many rows a contender is checked before it is measured on `rows`."""
         while rows > 1 and rows * self.parameters > CHECKED_WORK:
             rows = min(rows // 2, DISTINCT_ROWS)
         return rows
@@ -138,9 +138,9 @@ class Architecture:
         Parameters
         ----------
         rows : int
-            At most `DISTINCT_ROWS`, or a multiple of it.
+            The number of rows: at most `DISTINCT_ROWS`, or a multiple of it.
         seed : int
-            Of the random numbers.
+            The seed of the random numbers.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class Architecture:
         return AlternatingBatch(np.tile(x, (times, 1)), (targets[0], targets[1]), distinct)
 
     def _clear_of_kinks(self, x: Array) -> Array:
-        """Find the rows without a z so near 0 that rounding could switch a relu, and so the gradient."""
+        """Find the rows whose z are so far from 0 that rounding cannot switch a relu."""
         clear = np.ones(len(x), bool)
         for w, b in self.weights()[:-1]:
             z = x @ w.T + b
@@ -176,12 +176,12 @@ class Architecture:
         return clear
 
     def step_bytes(self, rows: int) -> int:
-        """Bound the memory of a step roughly from above, in bytes: every z, a and δ, and a copy."""
+        """Compute a rough upper bound of a step's memory, in bytes: every z, a and δ, and a copy."""
         return 4 * (rows * (2 * self.sizes[0] + 4 * sum(self.sizes[1:])) + 5 * self.parameters)
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases."""
+        """The number of weights and biases."""
         return sum(n * m + m for n, m in pairwise(self.sizes))
 
 

@@ -1,8 +1,8 @@
-"""How long one call of a backend takes: the clock of the benchmarks that look inside a step.
+"""The time of one call of a backend, for the benchmarks that look inside a step.
 
 On the CPU a call is captured, and the host's clock times many replays. On CUDA, COPIES calls become one
-graph, and events time its launches. The figure then excludes Python and the launch of a kernel, and is what
-a kernel costs within a step's graph. A call that cannot be captured is launched by itself, and the figure
+graph, and events time its launches. The figure then excludes Python and the launch of a kernel: it is the
+cost of a kernel within a step's graph. A call that cannot be captured is launched by itself; the figure
 says so.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["COPIES", "Limits", "Taken", "Timer", "random_array"]
 Call = Callable[[], None]
 
 COPIES = 50
-"""Calls in a graph; fewer where they would take longer than GRAPH_SECONDS."""
+"""The calls in a graph; fewer if they would take longer than GRAPH_SECONDS."""
 
 GRAPH_SECONDS, ROUND_SECONDS = 5e-3, 2e-3
 
@@ -38,7 +38,7 @@ class Taken(NamedTuple):
     seconds : float
         The median of the rounds.
     how : str
-        "graph", "launched" (on CUDA, one by one) or "replayed" (on the CPU).
+        How it was timed: "graph", "launched" (on CUDA, one by one) or "replayed" (on the CPU).
     why : str
         Why there is no graph, or "".
     """
@@ -58,7 +58,7 @@ class Limits(NamedTuple):
     rate : float
         Multiply-adds a second of a large matmul of random numbers.
     node, launch : float
-        Seconds of a kernel that does nothing, in a graph and launched from Python; 0 on the CPU.
+        The seconds of a kernel that does nothing, in a graph and launched from Python; 0 on the CPU.
     """
 
     bandwidth: float
@@ -67,7 +67,7 @@ class Limits(NamedTuple):
     launch: float
 
     def floor(self, moved: float, work: float) -> float:
-        """Compute the least seconds of a call that moves these bytes and makes these multiply-adds."""
+        """Compute the least time of a call that moves these bytes and makes these multiply-adds."""
         return max(moved / self.bandwidth, work / self.rate)
 
 
@@ -77,14 +77,14 @@ class Timer:
     Parameters
     ----------
     backend : Backend
-        The calls are its own.
+        The backend whose calls are timed.
     rounds : int
-        A figure is the median of so many rounds.
+        The number of rounds; a figure is their median.
 
     Attributes
     ----------
     backend : Backend
-        As given.
+        The backend whose calls are timed.
     on_cuda : bool
         Whether the backend computes on CUDA.
     """
@@ -121,7 +121,7 @@ class Timer:
         return Taken(self.by_events(captured) / copies, "graph")
 
     def by_events(self, call: Call, most: int = 1000) -> float:
-        """Time calls in a row between two events, at most `most` of them; seconds of one."""
+        """Time at most `most` calls in a row between two events; return the seconds of one."""
         call()
         once = self._between_events(call, 1)
         count = max(1, min(most, int(ROUND_SECONDS / once)))
@@ -139,7 +139,7 @@ class Timer:
             return max(1e-9, float(cuda.get_elapsed_time(start, end)) * 1e-3 / count)
 
     def by_clock(self, call: Call, longest: float = 0.02) -> float:
-        """Time many calls in a row with one wait at the end, by the host's clock; seconds of one."""
+        """Time calls in a row by the host's clock, with one wait at the end; return the seconds of one."""
         synchronize = self.backend.synchronize
         call()
         call()
@@ -163,9 +163,9 @@ class Timer:
         Parameters
         ----------
         precision : str or None
-            Of the matmul's operands; None is float32.
+            The precision of the matmul's operands; None is float32.
         n : int or None
-            Rows and columns of the matmul; a copy has n² numbers, at most 2**25 (128 MiB).
+            Rows and columns of the matmul. The copy has n² numbers, at most 2**25 (128 MiB).
         """
         backend, xp = self.backend, self.backend.xp
         n = n or (8192 if self.on_cuda else 2048)
@@ -188,7 +188,7 @@ class Timer:
         return Limits(2 * source.nbytes / copied, n**3 / multiplied, node, launch)
 
     def _nothing(self) -> tuple[float, float]:
-        """Time a kernel that does nothing, in a graph and launched; seconds of each."""
+        """Time a kernel that does nothing; return its seconds in a graph and launched."""
         text = 'extern "C" __global__ void nothing(double* where) {}'
         kernel, where = self.backend.xp.RawKernel(text, "nothing"), self.backend.xp.empty(1)
 

@@ -1,8 +1,8 @@
-"""A process for each contender, so that thread pools, allocators and compilers do not meet.
+"""A process for each contender, so that their thread pools, allocators and compilers stay apart.
 
 The processes take turns: one measures while the others wait for a message. The threads of OpenMP and BLAS
-spin for a while after each call. A turn therefore ends when the process's threads sleep, so that no
-contender measures beside another's spinning threads. The report says what each process used between its
+spin for a while after each call. So a turn ends only when the process's threads sleep. Otherwise the next
+contender would measure beside spinning threads. The report says how much CPU each process used between its
 turns.
 """
 
@@ -29,7 +29,7 @@ from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
 __all__ = ["ContenderError", "Session", "Turn", "Worker"]
 
 SAMPLE_SECONDS = 0.002
-"""Shorter steps are timed several in a row with one wait at the end, as in a training loop."""
+"""Steps shorter than this are timed several in a row, with one wait at the end, as in a training loop."""
 
 
 class ContenderError(RuntimeError):
@@ -42,7 +42,7 @@ class Turn(NamedTuple):
     Attributes
     ----------
     seconds : float
-        Seconds of a call, the median of the turn.
+        The seconds of a call, as the median of the turn.
     wall : float
         Seconds that the turn took.
     others : float
@@ -80,18 +80,18 @@ class Session:
         Parameters
         ----------
         architecture, optimizer : str
-            Their names.
+            The names of the architecture and the optimizer.
         batch_size : int
             Rows of the batch.
         epoch : bool
             Whether epochs are measured too.
         check : bool
-            Whether to observe the contender first.
+            Whether to observe the contender's outcome first.
 
         Returns
         -------
         Outcome or None
-            What was observed; None for a floor, and without `check`.
+            The observed outcome; None for a floor, and without `check`.
         """
         contender, chosen = self._contender, ARCHITECTURES[architecture]
         self._call_seconds = {}
@@ -109,7 +109,7 @@ class Session:
         return outcome
 
     def turn(self, work: str, seconds: float) -> Turn:
-        """Measure calls for so many seconds, and at least one; as many seconds before are not timed."""
+        """Call without timing for `seconds`, then measure calls for `seconds`, at least one."""
         idle = 0.0, 0.0
         if self._slept_at is not None:
             cpu, wall = self._slept_at
@@ -177,8 +177,8 @@ def machine_cpu_seconds() -> float:
 def fall_asleep(longest: float = 1.0) -> None:
     """Wait until no thread of this process computes or spins, or until `longest` seconds have passed.
 
-    OpenBLAS's threads spin for 0.1 s. The time of a thread on another core is counted at scheduler ticks,
-    up to 10 ms apart. Two ticks are needed to tell sleeping from spinning.
+    OpenBLAS's threads spin for 0.1 s. The kernel counts the time of a thread on another core at scheduler
+    ticks, up to 10 ms apart. Two ticks are needed to tell sleeping from spinning.
     """
     deadline = time.perf_counter() + longest
     while time.perf_counter() < deadline:
@@ -207,7 +207,7 @@ def serve(connection: Connection, name: str) -> None:
 
 
 class Worker:
-    """A contender in a process of its own; a context manager that ends the process.
+    """A contender in a separate process; as a context manager, it ends the process.
 
     Attributes
     ----------
@@ -247,7 +247,7 @@ class Worker:
         Parameters
         ----------
         seconds : float or None
-            How long to wait; the process is then killed. None waits without end.
+            How long to wait before the process is killed; None waits without limit.
 
         Returns
         -------

@@ -2,15 +2,15 @@
 
 `backend` runs a test on every backend of this machine: NumPy with compiled kernels, where there is a
 compiler; NumPy with the NumPy twins alone ("numpy-twins"); and CuPy, on GPUs where there are any, else on
-emulated devices ("cupy-on-host"). With GPUBP_TEST_BACKENDS=cupy (or cupy-on-host) it runs tests on that one
-alone, and no test that has no backend.
+emulated devices ("cupy-on-host"). GPUBP_TEST_BACKENDS=cupy (or cupy-on-host) selects the tests that take a
+backend, and runs them on that backend alone.
 
-GPUBP_TEST_EXACT=1 examines every launch on an emulated device: an array is a piece of memory of its own,
-with a page behind it that nobody may touch; a kernel runs twice, the second time with its threads in
-falling order; and one operation of its text is one IEEE operation. Otherwise arrays come from CuPy's
-pool. A multiplication and an addition are then fused, as on a GPU.
+GPUBP_TEST_EXACT=1 examines every launch on an emulated device. Each array then has memory of its own,
+followed by a page that nobody may touch. Each kernel runs twice, the second time with its threads in
+falling order. Each operation of its text is one IEEE operation. Without this setting, arrays come from
+CuPy's pool, and a multiplication and an addition are fused, as on a GPU.
 
-Without hypothesis, the tests of examples it draws are skipped; so are other tests without what they need.
+A test that needs a package which is not installed is skipped, and the reason names the package.
 `pytest --hypothesis-profile=long`, or HYPOTHESIS_PROFILE=long, draws many more examples.
 """
 
@@ -43,7 +43,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the documents' examples without a package they import."""
+    """Deselect tests without the chosen backend; skip the documents' examples if a package is missing."""
     if ONLY:
         without = [item for item in items if not _has_a_backend(item)]
         items[:] = [item for item in items if _has_a_backend(item)]
@@ -66,7 +66,7 @@ def no_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """Each backend in turn; `get_backend(backend.name)` and pickles find the same one."""
+    """Yield each backend; `get_backend(backend.name)` and unpickling then return the same object."""
     yield from _backend(request.param, monkeypatch)
 
 
@@ -74,7 +74,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def cuda_backend(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Backend]:
-    """Each backend that runs the kernels' CUDA text."""
+    """Yield each backend that runs the kernels' CUDA text."""
     yield from _backend(request.param, monkeypatch)
 
 

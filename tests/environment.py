@@ -1,4 +1,4 @@
-"""Which backends the suite runs on, from the environment and what this machine has."""
+"""Which backends the suite runs on: environment variables and the machine decide."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ except (ImportError, HostCompileError) as error:
 
 
 def forget_cupy() -> None:
-    """Let gpubp look for CuPy anew."""
+    """Clear gpubp's caches, so that it looks for CuPy and its devices again."""
     cupy.device_count.cache_clear()
     cupy.on_device_number.cache_clear()

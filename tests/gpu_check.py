@@ -1,8 +1,8 @@
 """Run the suite on a CUDA machine and write what ran: `make gpu-check`.
 
-Fails if the suite fails or if no GPU was used. The report goes to benchmarks/results/, named after the
-device and the day; oracles that are not installed are named in it, and why each test was skipped. Where
-there are only minutes, `gpu_trial.py` does what it can in them.
+It fails if the suite fails or if no GPU was used. The report goes to benchmarks/results/, named after the
+device and the day. It lists the oracles that are not installed, and the reasons for skipped tests. If there
+are only minutes, use `gpu_trial.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.extend([str(HERE), str(HERE / "gpu")])  # PYTHONSAFEPATH leaves the first out
+sys.path.extend([str(HERE), str(HERE / "gpu")])  # PYTHONSAFEPATH keeps HERE off the path
 
 import pytest  # noqa: E402
 from gpu_report import Counter, write_report  # noqa: E402
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def facts() -> dict[str, Any]:
-    """What ran where: the head of a report."""
+    """Return the head of a report: what ran, and where."""
     backend = get_backend("cupy")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -77,7 +77,7 @@ def facts() -> dict[str, Any]:
 
 
 def missing_oracles() -> list[str]:
-    """What tests compare with and this installation lacks; the tests are skipped then."""
+    """List the packages that tests compare with and that are not installed; these tests are skipped."""
     from support.nvidia import nvrtc_version
 
     missing = [name for name in ORACLES if find_spec(name) is None]

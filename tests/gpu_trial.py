@@ -1,21 +1,21 @@
 """What can be proven and measured on a GPU in a few minutes: `python3 tests/gpu_trial.py --out DIR`.
 
-For a machine that is there only for minutes, with whatever its interpreter has: nothing is installed. Each
-stage is a group of processes with a deadline of its own; at the deadline it is killed and the next begins,
-and none that fails stops another. What happens is written to DIR line by line as it happens:
+It is for a machine that is available only for minutes. It installs nothing and uses the packages that the
+interpreter has. Each stage is a group of processes with a time limit. At the limit the stage is killed, and
+the next stage begins. A stage that fails does not stop the others. DIR gets each result at once:
 
-    records.jsonl             facts, smoke, and how each stage's commands ended
-    suite.jsonl, graphs.jsonl a line a test: outcome, seconds, kernels, failure
+    records.jsonl             facts, smoke tests, and how each stage's commands ended
+    suite.jsonl, graphs.jsonl a line for each test: outcome, seconds, kernels, failure
     bench.jsonl               what benchmark, breakdown and sweep measured
-    log.txt                   what the commands printed, bounded
+    log.txt                   what the commands printed, up to a limit
     summary.txt               what to read first, below 10,000 characters
 
-Ends with 2 without a GPU, with 1 if anything failed. `make gpu-check` is for people with time.
+The exit status is 2 without a GPU, and 1 if anything failed. With more time, use `make gpu-check`.
 
     python3 tests/gpu_trial.py --out DIR --seconds 570
     python3 tests/gpu_trial.py --out DIR --stages suite,graphs --seconds 200
     python3 tests/gpu_trial.py --out DIR --only-failures EARLIER/suite.jsonl --seconds 100
-    python3 tests/gpu_trial.py --out DIR --stages none --report    # of records taken before, anywhere
+    python3 tests/gpu_trial.py --out DIR --stages none --report    # report the records that DIR has
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PARTS = HERE / "gpu"
-sys.path.extend([str(HERE), str(PARTS)])  # PYTHONSAFEPATH leaves the first out
+sys.path.extend([str(HERE), str(PARTS)])  # PYTHONSAFEPATH keeps HERE off the path
 
 from gpu_records import Record, append, failed_tests, last_outcomes, write_suite_report  # noqa: E402
 from gpu_report import MOST_BYTES, read_records  # noqa: E402
@@ -48,10 +48,10 @@ from gpu_summary import summarize  # noqa: E402
 
 SUMMARY_CHARACTERS = 9_800
 LOG_BYTES = 2**21
-"""What the log takes of a stage; the rest of its output is left out, but for the end."""
+"""Bytes of a command's output that the log keeps. Of the rest it keeps only the last lines."""
 NO_GPU = 2
 BROKEN_OFF = 3
-"""pytest's exit status after an internal error, and gpu_plugin's after the loss of the device."""
+"""The exit status of pytest after an internal error, and of gpu_plugin after the device is lost."""
 
 
 def main(arguments: Sequence[str] | None = None, stages: Mapping[str, Stage] = STAGES) -> int:
@@ -93,7 +93,7 @@ def _end(*_: object) -> None:
 
 
 class Trial:
-    """A run of stages, and what it writes to the folder `out`."""
+    """Runs stages, and writes their results to the folder `out`."""
 
     def __init__(self, out: Path, seconds: float, failures: Sequence[Path]) -> None:
         self.out, self._seconds = out, seconds
@@ -106,7 +106,7 @@ class Trial:
         self._note = ""
 
     def run(self, stages: Mapping[str, Stage]) -> int:
-        """Run them within the time; 0 where all went well."""
+        """Run the stages within the time; return the exit status, 0 if all went well."""
         waiting = dict(stages)
         status = 0
         for name, stage in stages.items():
@@ -125,7 +125,7 @@ class Trial:
         return status
 
     def close(self) -> None:
-        """End what runs, and write the summary."""
+        """End the command that runs, and write the summary."""
         if self._running is not None:
             self._kill(self._running)
         self._write_summary()
@@ -148,7 +148,7 @@ class Trial:
         deadline = time.monotonic() + seconds
         codes: list[int | None] = []
         for k, (command, words) in enumerate(stage.commands.items()):
-            # Of commands that are left, each may take twice its share.
+            # Each command may take twice its equal share of the time that is left.
             least = deadline - time.monotonic()
             limit = max(0.0, 2 * least / (len(stage.commands) - k + 1))
             results = self._scratch / f"results-{self._commands}.json"
@@ -177,7 +177,7 @@ class Trial:
         deadline: float,
         code: int | None,
     ) -> int | None:
-        """Where the suite broke off, run the tests that are left, while that gets anywhere."""
+        """If the suite broke off, run the tests that are left, as long as each run finishes some."""
         listed, reached = self._scratch / f"{stage}-done.txt", 0
         while code is not None and (code < 0 or code == BROKEN_OFF):
             records = list(read_records(environment["GPUBP_TRIAL_RECORDS"]))[self._before :]
@@ -189,7 +189,7 @@ class Trial:
             again = {**environment, "GPUBP_TRIAL_DONE": str(listed)}
             limit = deadline - time.monotonic()
             after = self._command(stage, f"{name} from test {reached}", words, again, limit)
-            code = 1 if after == 0 else after  # what broke off has not gone well
+            code = 1 if after == 0 else after  # a suite that broke off has failed
         return code
 
     def _environment(self, name: str, stage: Stage) -> dict[str, str]:
@@ -215,7 +215,7 @@ class Trial:
         environment: dict[str, str],
         seconds: float,
     ) -> int | None:
-        """Run it until its deadline; its exit status, or None if it was killed or not started."""
+        """Run a command until its time limit; return its status, None if it was killed or not started."""
         begun = time.monotonic()
         if shutil.which(words[0], path=environment["PATH"]) is None:
             self._end_command(stage, name, None, 0.0, "", f"{words[0]} is not here")
@@ -249,7 +249,7 @@ class Trial:
         return code
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill its group, and what it started in groups of their own, known by their environment."""
+        """Kill a process's group, and all processes it started, which the environment variable marks."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         for number in marked_processes(self._mark):
@@ -270,7 +270,7 @@ class Trial:
         print(f"{stage}: {name}: {status}, {seconds:.1f} s", flush=True)
 
     def _keep_results(self, stage: str, command: str, path: Path) -> None:
-        """Of a file with one JSON text, or with one on each line."""
+        """Copy a command's results to bench.jsonl, from a file of one JSON text or of JSON lines."""
         if not path.exists():
             return
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -291,7 +291,7 @@ class Trial:
         half.replace(path)
 
     def summary(self) -> str:
-        """What has been seen so far, below 10,000 characters."""
+        """Summarize the results so far, below 10,000 characters."""
         took = time.monotonic() - self._begun
         parts = [f"gpu trial, {took:.0f} s of {self._seconds:.0f}" + f"\n{self._note}".rstrip()]
         parts += summarize(self.out)
@@ -299,7 +299,7 @@ class Trial:
 
 
 class Output:
-    """What a command prints: to the log, bounded, and its last lines to be kept."""
+    """Writes what a command prints to the log, up to a limit, and keeps the last lines."""
 
     def __init__(self, path: Path, title: str) -> None:
         self._file = open(path, "ab")  # noqa: SIM115
@@ -310,7 +310,7 @@ class Output:
         self._cut = False
 
     def read(self, pipe: Any) -> None:
-        """Read to the end, which comes when all that print there have ended."""
+        """Read to the end, which comes when all processes that write to the pipe have ended."""
         with pipe:
             while line := pipe.readline(4096):
                 with self._lock:
@@ -328,7 +328,7 @@ class Output:
             self._left, self._cut = 0, True
 
     def close(self) -> str:
-        """The last lines; where the log has not all, they end it."""
+        """Close the log and return the last lines; a log that lacks some output ends with them."""
         with self._lock:
             tail = b"".join(line.rstrip(b"\n")[:400] + b"\n" for line in self._tail)
             if self._cut:
@@ -344,14 +344,14 @@ def fill(word: str, values: Mapping[str, str]) -> str:
 
 
 def cuda_folders() -> list[str]:
-    """Where CUDA's tools are that are not on the PATH."""
+    """List the folders of CUDA's tools, which may not be on the PATH."""
     roots = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     folders = [f"{root}/{name}" for root in roots if root for name in ("bin", "compute-sanitizer")]
     return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def marked_processes(mark: str) -> list[int]:
-    """Processes that have inherited GPUBP_TRIAL_MARK with this value."""
+    """List the processes whose environment has GPUBP_TRIAL_MARK with this value."""
     wanted = f"GPUBP_TRIAL_MARK={mark}".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):

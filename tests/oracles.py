@@ -1,4 +1,4 @@
-"""What tests compare with, where it is installed: hypothesis, and what the documents' examples import."""
+"""Packages that tests may find missing: hypothesis, and those that the documents' examples import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
 except ImportError:
 
     class st:
-        """Strategies that nothing draws from."""
+        """A stand-in for `hypothesis.strategies`; no test draws from it."""
 
         @staticmethod
         def composite(strategy: Any) -> Any:
@@ -25,11 +25,11 @@ except ImportError:
     def given(strategy: Any) -> Any:
         return pytest.mark.skip(reason="the oracle, hypothesis, is not installed")
 else:
-    # A backend keeps nothing between examples, so all examples of a test may share the fixture.
+    # A backend keeps nothing between examples, so all examples of a test may share its fixture.
     _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
     settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
     settings.register_profile("long", max_examples=1000, **_SHARED)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
-"""What the documents' examples import and this installation lacks."""
+"""The packages that the documents' examples import and that are not installed."""

@@ -1,6 +1,6 @@
 """The contenders: the same training step, prediction and epoch, as each library's users write them.
 
-There is one module for each library. A contender runs in a process of its own (worker.py).
+There is one module for each library. Each contender runs in a separate process (worker.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all contenders share: the methods that the suite calls, and how one says that it is absent."""
+"""What all contenders share: the methods that the suite calls, and the error of an absent contender."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ __all__ = ["AbsentError", "Contender", "has_gpu", "import_library"]
 
 
 class AbsentError(RuntimeError):
-    """A contender cannot run here; the message says why."""
+    """The contender cannot run here; the message says why."""
 
 
 class Contender(ABC):
     """One way to train a network.
 
-    `open` is called once. `load` may be called again and again: it takes a network, an optimizer and a
-    batch, and copies them into arrays of the contender's own kind. The other methods work on what was
-    loaded last.
+    `open` is called once. `load` may be called many times. It takes a network, an optimizer and a batch,
+    and copies them into arrays of the contender's library. The other methods work on what was loaded last.
 
     Attributes
     ----------
@@ -64,7 +63,7 @@ class Contender(ABC):
 
     @abstractmethod
     def cost(self) -> float:
-        """Cost of the last step, before its update."""
+        """Return the cost of the last step, before its update."""
 
     @abstractmethod
     def parameters(self) -> Weights:
@@ -77,7 +76,7 @@ class Contender(ABC):
         Returns
         -------
         array of shape (rows, n_out)
-            Probabilities for a classifier; an array of the contender's own kind.
+            Probabilities for a classifier; an array of the contender's library.
         """
 
     def predict_to_numpy(self) -> Array:
@@ -93,10 +92,10 @@ class Contender(ABC):
         """Go once over the data set, shuffled, in batches of as many rows as the loaded batch has."""
 
     def synchronize(self) -> None:  # noqa: B027
-        """Wait until everything asked for has been computed."""
+        """Wait until all work has been computed."""
 
     def device_peak_bytes(self) -> int | None:
-        """Device memory held at most so far, in bytes; None for a contender on the CPU."""
+        """Return the peak of the device memory held so far, in bytes; None for a contender on the CPU."""
         return None
 
     _steps = 0
@@ -107,12 +106,12 @@ class Contender(ABC):
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver is loaded; asks no library."""
+    """Tell whether an NVIDIA driver is loaded, without asking a library."""
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
 def import_library(module: str, package: str) -> Any:
-    """Import what a contender needs.
+    """Import the library of a contender.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class GpubpCupy(GpubpNumpy):
         return backend.device
 
     def device_peak_bytes(self) -> int | None:
-        # The pool gives nothing back while the process runs: it holds now what it held at most.
+        # The pool frees nothing while the process runs, so its present size is its peak.
         return int(importlib.import_module("cupy").get_default_memory_pool().total_bytes())
 
 

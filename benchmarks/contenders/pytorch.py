@@ -175,7 +175,7 @@ class TorchCudaGraph(TorchCuda):
         if optimizer.name == "adam":
             self._optimizer = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=True)
         self._static = self._x.clone(), self._targets[0].clone()
-        # A capture needs gradients and optimizer state that exist: take a few steps, to be undone below.
+        # A capture needs existing gradients and optimizer state: take a few steps, which are undone below.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

@@ -16,9 +16,9 @@ __all__ = ["ScikitLearn"]
 class ScikitLearn(Contender):
     """scikit-learn's `partial_fit`.
 
-    Its Adam adds ε to √v before the bias correction, the others add it after. ε is therefore set so that
-    the first steps agree. A call with more rows than `batch_size` would take several steps: `batch_size`
-    is set to the batch's rows.
+    Its Adam adds ε to √v before the bias correction, the others add it after. So ε is chosen such that the
+    first steps agree. A call with more rows than `batch_size` would take several steps, so `batch_size` is
+    the number of rows of the batch.
     """
 
     name = "scikit-learn"

@@ -1,6 +1,6 @@
 """gpubp's training step and prediction on each backend, with pytest-benchmark.
 
-`gpubp bench` measures side by side with other libraries.
+`gpubp bench` compares gpubp with other libraries.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Where the time of a training step goes: each of its kernels alone, beside what memory and matmuls allow.
+"""Show where the time of a training step goes: each kernel alone, beside what memory and matmuls allow.
 
     python benchmarks/tools/breakdown.py classifier 512
     python benchmarks/tools/breakdown.py narrow:512 classifier:2048 --backend cupy --json kernels.jsonl
     python benchmarks/tools/breakdown.py wide:8192 --backend cupy --precision bfloat16 --calls
 
 A step runs once, on random rows, and the calls that the engine makes to the backend are noted. Then each
-call is timed by itself, on the arrays as that step left them. On CUDA, events time a graph of fifty copies,
-so that the figure excludes Python and launches. A call marked ~ could not be captured: its figure includes
-them.
+call is timed by itself, on the arrays as that step left them. On CUDA, events time a graph of fifty copies
+of the call, so that the figure excludes Python and launches. A call marked ~ could not be captured: its
+figure includes Python and the launch.
 
 The floor of a call is the longer of two times: its bytes, read and written, at the bandwidth of a large
 copy, and its multiply-adds at the rate of a large matmul of random numbers. Both are measured first.
@@ -38,9 +38,9 @@ from gpubp.kernels import PRECISIONS
 from gpubp.training import BatchForm
 
 STEPS = 1000
-"""There is room for the costs of so many replays of a step."""
+"""The most replays of a step: there are as many places for costs."""
 LEARNING_RATE = 1e-7
-"""So small that thousands of updates leave the parameters almost as they are."""
+"""The rate is so small that thousands of updates hardly change the parameters."""
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def parse_points(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[tuple[str, int]]:
-    """Read points: `network:rows`, or the two as words of their own."""
+    """Read points: `network:rows`, or network and rows as two words."""
     parts = [part for word in words for part in word.split(":")]
     points = []
     for name, rows in zip(parts[::2], [*parts[1::2], ""][: -(-len(parts) // 2)], strict=True):
@@ -81,7 +81,7 @@ def parse_points(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[
 
 
 class Report:
-    """One network at one batch size."""
+    """The report of one network at one batch size."""
 
     def __init__(self, options: argparse.Namespace, name: str, rows: int, backend: Backend) -> None:
         self._options, self._name, self._rows, self._backend = options, name, rows, backend
@@ -118,7 +118,7 @@ class Report:
         watched, asked = watch(self._backend)
         watching = self._watching = self._trainer(watched)
         watching.step(self._x, self._y)
-        watching._training_step.rows.set(self._x, self._y)  # which a step lets go of
+        watching._training_step.rows.set(self._x, self._y)  # a step clears its rows at the end
         self._head()
         total = floor = 0.0
         for verb in VERBS:
@@ -127,7 +127,7 @@ class Report:
                 continue
             try:
                 taken, least = self._verb(verb, calls)
-            except Exception as error:  # the figures of the other verbs are still of use
+            except Exception as error:  # the other verbs still have figures
                 print(f"{verb:24s}ERROR {type(error).__name__}: {error}".splitlines()[0][:200])
                 self._write(verb=verb, error=str(error))
                 continue
@@ -160,7 +160,7 @@ class Report:
         each, lines = [], []
         for one in calls:
             taken = self._timer.call(one.call)
-            self._watching._training_step.prepare()  # back to the step's place: `advance` has counted
+            self._watching._training_step.prepare()  # `advance` has counted: begin at the first step again
             least = self._limits.floor(one.moved, one.work)
             each.append((taken, least))
             lines.append(
@@ -214,7 +214,7 @@ class Report:
         times = []
         for _ in range(self._options.rounds):
             step.prepare(STEPS)
-            # Twice as many replays as it counts, and a few to begin with, have their costs' places.
+            # `by_events` makes two replays more, at most. Each needs a place for its cost.
             times.append(Timer(self._backend, 1).by_events(replay, STEPS // 2))
         step.release()
         graphs = getattr(replay, "captured", 0)

@@ -1,13 +1,14 @@
-"""The constants of the CUDA kernels: how long their kernels take at other values, on a GPU.
+"""Time the kernels at other values of the CUDA kernels' constants, on a GPU.
 
     python benchmarks/tools/gpu_sweep.py --json sweep.jsonl
     python benchmarks/tools/gpu_sweep.py SMALL_WORK CHUNK_ROWS --seconds 20
 
 Each constant is set to a few values, and the calls that read it are timed at a few shapes, as breakdown.py
-times them: fifty copies in a graph, between events. Each figure becomes a line of JSON at once. For each
-constant a table follows: µs of a call, * at the fastest, brackets around the present value, ~ where it was
-launched instead of captured. The columns of SMALL_WORK are the two ways between which it chooses for the
-three products of a layer: the matmul of kernels/matmul.py, and cuBLAS with a kernel for what follows.
+times them: fifty copies in a graph, between events. Each figure becomes a line of JSON at once. Then each
+constant gets a table with the µs of a call: * marks the fastest, brackets mark the present value, ~ marks a
+call that was launched instead of captured. SMALL_WORK chooses between two ways to compute the three
+products of a layer: the matmul of kernels/matmul.py, and cuBLAS with a kernel for what follows. Its columns
+are these two ways.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ class Constant(NamedTuple):
     Attributes
     ----------
     module : module
-        Where the constant is.
+        The module that holds the constant.
     name : str
-        Its name.
+        The name of the constant.
     values : sequence
         The values to try.
     cases : callable
-        Yields a name and a call for each shape.
+        A function that yields a name and a call for each shape.
     on_steps : bool
-        Whether the calls measure whole steps themselves.
+        Whether the calls themselves measure whole steps.
     """
 
     module: ModuleType
@@ -83,7 +84,7 @@ def main() -> None:
     for name in options.constants:
         if name not in names:
             parser.error(f"no constant called {name}, expected {', '.join(names)}")
-    get_backend(options.backend)  # its error says what is missing
+    get_backend(options.backend)  # fails here if something is missing, and says what
     backend = open_cupy(graphs=True)
     ends = time.monotonic() + options.seconds
     with backend.use():
@@ -127,14 +128,14 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
 
 
 def setting(value: Any) -> Any:
-    """Turn a value into the constant: every product goes one way, or every tiling is this one."""
+    """Turn a value into the constant: all products go the chosen way, or all tilings are the given one."""
     if isinstance(value, matmul.Tiling):
         return lambda *sizes: value
     return {OWN: 2**62, CUBLAS: -1}.get(value, value)
 
 
 def told(value: Any) -> str:
-    """Show a value as the title of a column."""
+    """Write a value as the title of a column."""
     return (
         "{}x{}/{}".format(*value[:2], value[4]) if isinstance(value, matmul.Tiling) else str(value)
     )
@@ -243,7 +244,7 @@ def step_seconds(network: str, rows: int, rounds: int) -> float:
 
 
 def few_products(backend: Backend) -> Iterator[tuple[str, Call]]:
-    """Call small products by our own matmul, which BLOCKS and LEAST_STEP cut into pieces."""
+    """Call small products of our own matmul, which BLOCKS and LEAST_STEP cut into pieces."""
     for case, call in products(backend, FEW_LAYERS, FEW_ROWS):
 
         def own(call: Call = call) -> None:

@@ -1,12 +1,12 @@
-"""Host time of each launch of `Trainer.step` without CUDA graphs, in microseconds.
+"""Measure the host time of each launch of `Trainer.step` without CUDA graphs, in microseconds.
 
     python benchmarks/tools/launches.py
     python benchmarks/tools/launches.py narrow 512
 
-Three ways are timed. Through the verbs, which look at their arrays and choose a kernel; bound, as the step
-is replayed from its third time on, when each launch knows its arrays; and a bare `cupy.RawKernel` of six
-arguments. On a GPU the device works meanwhile. Without one, CuPy runs on emulated devices (tests/support).
-They do not run the kernels, and cost one or two microseconds a launch.
+Three ways are timed. First, through the verbs, which look at their arrays and choose a kernel. Second,
+bound: from its third time on, a step is replayed as launches that already have their arrays. Third, a bare
+`cupy.RawKernel` of six arguments. On a GPU the device works meanwhile. Without a GPU, CuPy runs on emulated
+devices (tests/support). They do not run the kernels, and cost one or two microseconds a launch.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a constant of the CPU backend is worth: training steps with other values take turns.
+"""Measure what a constant of the CPU backend is worth: training steps with other values take turns.
 
     python benchmarks/tools/variants.py classifier 32 SHARD_ROWS=128 LEAST_OUT=1e9,LEAST_INNER=1e9 twins
 
-compares the constants as they are with each variant. A variant sets constants of the modules of
-`gpubp.backends.numpy` to other numbers, or is `twins`: the NumPy twins instead of compiled kernels.
-docs/benchmarks.md has the figures.
+This compares the present constants with each variant. A variant sets constants of the modules of
+`gpubp.backends.numpy` to other numbers. The variant `twins` runs the NumPy twins instead of compiled
+kernels. docs/benchmarks.md has the figures.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Variant(GpubpNumpy):
             setattr(module, name, value)
 
     def measure(self, steps: int) -> float:
-        """Time steps in a row; seconds of one."""
+        """Time steps in a row; return the seconds of one."""
         start = time.perf_counter()
         for _ in range(steps):
             self.step()

@@ -25,30 +25,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark."""
     folder = Path("gpubp-bench")
     add = parser.add_argument
-    add("--quick", action="store_true", help="a small part of it, in less than a minute")
-    add("--gpu", action="store_true", help="Adam's steps on a GPU beside its peers, in two minutes")
+    add("--quick", action="store_true", help="measure a small part, in less than a minute")
+    add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
     add(
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="end by then: the last of the batch sizes lose their peers, then are left out",
+        help="time limit; if it is short, the last batch sizes are measured without peers, or left out",
     )
-    add("--architectures", nargs="+", metavar="NAME", help=f"of {', '.join(ARCHITECTURES)}")
+    add("--architectures", nargs="+", metavar="NAME", help=f"some of {', '.join(ARCHITECTURES)}")
     add("--batch-sizes", nargs="+", type=int, metavar="N", help=f"default: {BATCH_SIZES}")
-    add("--contenders", nargs="+", metavar="NAME", help=f"of {', '.join(CONTENDERS)}")
-    add("--optimizer", nargs="+", metavar="NAME", help=f"of {', '.join(OPTIMIZERS)}")
-    add("--rounds", type=int, metavar="N", help="turns of each contender at each point, at most")
+    add("--contenders", nargs="+", metavar="NAME", help=f"some of {', '.join(CONTENDERS)}")
+    add("--optimizer", nargs="+", metavar="NAME", help=f"some of {', '.join(OPTIMIZERS)}")
+    add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
     add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
-    add("--repeat", type=Path, metavar="RUN.json", help="put what is measured into that run")
-    add("--show", type=Path, metavar="RUN.json", help="measure nothing: show that run")
+    add("--repeat", type=Path, metavar="RUN.json", help="replace points of that run by new ones")
+    add("--show", type=Path, metavar="RUN.json", help="show that run, without measuring")
     add("--markdown", action="store_true", help="print the tables in Markdown")
-    add("--json", type=Path, metavar="PATH", default=folder / "results.json")
-    add("--pictures", type=Path, metavar="FOLDER", default=folder)
+    add("--json", type=Path, metavar="PATH", default=folder / "results.json", help="results file")
+    add("--pictures", type=Path, metavar="FOLDER", default=folder, help="folder for pictures")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and print, write and draw the results.
+    """Measure, then print, write and draw the results.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
 
 
 def _tell(line: str) -> None:
-    """Show the progress: a terminal shows one line that changes, other outputs a new line each time."""
+    """Show the progress: on a terminal in one line that changes, elsewhere in a new line each time."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
     elif line:

@@ -20,13 +20,20 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demo."""
     parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or cupy:1")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=Path("gpubp-demo.png"), help="loss curve")
+    parser.add_argument("--epochs", type=int, default=40, help="default: 40")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of all random numbers; default: 1"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("gpubp-demo.png"),
+        help="file for the picture of the loss curve; default: gpubp-demo.png",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, print the progress, and test."""
+    """Train, print the progress, and test; return the exit status."""
     backend, reason = explain_auto()
     if options.backend != "auto":
         backend, reason = get_backend(options.backend), f"--backend {options.backend} asks for it"
@@ -60,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     began = time.perf_counter()
-    bar = find_spec("rich") is not None  # without rich, progress would repeat the table
+    bar = find_spec("rich") is not None  # without rich, progress would print each epoch twice
     history = trainer.fit(*train, epochs=options.epochs, validation_data=validation, progress=bar)
     seconds = time.perf_counter() - began
 
@@ -79,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_gradient(backend: Backend, x: Any, y: Any) -> None:
-    """Check the gradient of a small smooth network; relu is not smooth, so differences can be wrong."""
+    """Check the gradient of a small tanh network: with relu, finite differences may straddle a kink."""
     small = gpubp.Network((64, 12, 10), hidden="tanh", output="softmax", seed=0, backend=backend)
     check = gpubp.check_gradients(small, x[:32], y[:32])
     print(

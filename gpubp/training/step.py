@@ -366,7 +366,6 @@ class TrainingStep:
     @property
     def _lasting(self) -> list[Array]:
         """The arrays that one step passes to the next, except the parameters."""
-        velocity = self._gradients[:1] if self._plan.beta else []
         loss_scale = [] if self._loss_scale is None else [self._loss_scale]
         return [self._counters, *loss_scale, *self._kept_by_optimizer]
 
@@ -389,7 +388,12 @@ class TrainingStep:
         return state
 
     def restore(self, state: State) -> None:
-        """Restore a state that this step, or a step like it, has taken."""
+        """Restore a state that this step, or a step like it, has taken.
+
+        If another update kept the optimizer's state, the state of this step's optimizer begins anew.
+        """
+        goes_on = state.state_of == self._plan.state_of
+        kept = [] if goes_on else self._kept_by_optimizer
         arrays = [self.network.parameters, *self._lasting]
         del arrays[len(arrays) - len(kept) :]
         for array, copy in zip(arrays, state.arrays, strict=goes_on):

@@ -1,4 +1,4 @@
-"""CuPy backends whose steps are replayed."""
+"""CuPy backends that replay their steps, as fixtures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gpubp.backends.cupy import CupyBackend, open_cupy
 
 @pytest.fixture
 def graphs(cuda_backend: Backend) -> CupyBackend:
-    """The CuPy backend with graphs."""
+    """Open a CuPy backend that captures steps in CUDA graphs."""
     return open_cupy(graphs=True)
 
 
 @pytest.fixture(params=["graphs", "launches"])
 def replaying(cuda_backend: Backend, request: pytest.FixtureRequest) -> CupyBackend:
-    """The CuPy backend with graphs, and without."""
+    """Open a CuPy backend that replays CUDA graphs, and one that replays lists of launches."""
     return open_cupy(graphs=request.param == "graphs")

@@ -1,4 +1,4 @@
-"""Data, a short training, and how many replays a trainer keeps."""
+"""What the tests of replays share: data, a short training, and the number of replays a trainer keeps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def graphs_of(trainer: gpubp.Trainer) -> int:
 
 
 def replays_of(trainer: gpubp.Trainer) -> int:
-    """Graphs or lists of launches, whichever its backend makes."""
+    """Count the trainer's graphs or its lists of launches, whichever its backend makes."""
     steps: Any = trainer._training_step.captured.values()
     launches = sum(step.written_down for step in steps)
     assert not graphs_of(trainer) or not launches

@@ -1,4 +1,4 @@
-"""Captures that fail or branch, and what becomes of the step."""
+"""What becomes of a step whose capture fails or branches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_step_that_fails_during_capture_says_so_and_ends_the_capture(
 def test_a_step_that_cuda_does_not_capture_is_launched_and_a_warning_says_why(
     graphs: CupyBackend,
 ) -> None:
-    """What the host waits for during a capture makes CUDA refuse it."""
+    """The step waits for the device, which CUDA does not allow during a capture."""
     counts: list[int] = []
     values = graphs.xp.ones(3, np.float32)
 
@@ -49,7 +49,7 @@ def test_a_step_that_cuda_does_not_capture_is_launched_and_a_warning_says_why(
         captured()
     captured()
     calls = CAPTURES_TRIED + 2
-    # Captures run the step too, and launch nothing; the last call replays what was written down.
+    # Each capture runs the step too, and launches nothing. The last call replays the list of launches.
     assert len(counts) == calls - 1 + CAPTURES_TRIED
     assert isinstance(captured, CapturedStep)
     assert (captured.captured, captured.written_down) == (0, 1)
@@ -72,7 +72,7 @@ def test_a_failed_end_of_capture_does_not_hide_why_the_step_failed(
     end_capture = stream.end_capture
 
     class Failing:
-        """The stream, whose capture ends with an error, as a broken one does."""
+        """The stream, but `end_capture` fails, as it does after a broken capture."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(stream, name)
@@ -148,7 +148,7 @@ def test_a_capture_that_another_thread_ends_is_tried_again(graphs: CupyBackend) 
 
 
 def test_transient_failures_do_not_add_up(graphs: CupyBackend) -> None:
-    """Each place of the rows fails once, and is captured the next time."""
+    """For each array of rows, the first capture fails and the second succeeds."""
     rows, out = Rows(None), graphs.xp.empty((4, 6), np.float32)
     counters, failed = graphs.xp.zeros(2, np.int64), set[int]()
 
@@ -168,7 +168,7 @@ def test_transient_failures_do_not_add_up(graphs: CupyBackend) -> None:
 
 
 def test_a_thread_that_ends_during_a_capture_does_not_end_it(graphs: CupyBackend) -> None:
-    """What it had of cuBLAS is let go of then."""
+    """The cuBLAS handle of the ended thread is released during the capture."""
     values, other = graphs.xp.ones(3, np.float32), open_cupy()
     left = []
     with other.use():

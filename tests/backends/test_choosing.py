@@ -1,4 +1,4 @@
-"""Which backend is chosen, and what is said where one cannot run."""
+"""Which backend is chosen, and the message where a backend cannot run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpubp.backends.numpy import NumpyBackend
 
 
 class Runtime:
-    """The part of CuPy that counts devices, on a machine with `count` or with a broken driver."""
+    """A stand-in for `cupy.cuda.runtime`: it finds `count` devices, or with None a broken driver."""
 
     class CUDARuntimeError(RuntimeError):
         pass

@@ -1,4 +1,4 @@
-"""Two devices in one process: each network computes on its own, whichever is current."""
+"""Two devices in one process: each network computes on its own device, whichever device is current."""
 
 from __future__ import annotations
 

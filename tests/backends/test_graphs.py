@@ -44,7 +44,7 @@ def test_copies_and_steps_wait_for_each_other(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On the host, streams do what they are asked for as late as events allow."""
+    """Emulated streams do their work as late as events allow."""
     X.tofile(tmp_path / "x")
     if environment.ON_HOST is not None:
         monkeypatch.setattr(environment.ON_HOST.runtime, "late", late)
@@ -80,7 +80,7 @@ def test_a_graph_that_cannot_be_instantiated_is_done_without(
 def test_a_graph_that_has_no_room_is_done_without(
     graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a graph keeps is more than the step needs without it."""
+    """A graph keeps memory that the step does not need without it."""
 
     def no_room(*arguments: Any) -> None:
         raise MemoryError("out of memory")
@@ -109,7 +109,7 @@ def test_only_steps_with_products_of_cublas_keep_memory_for_it(
 def test_a_stream_that_cublas_may_not_know_is_told_again(
     graphs: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the workspace is refused, the stream has been set."""
+    """cuBLAS takes the new stream and then refuses the workspace, so the stream must be set again."""
     cublas, a = graphs._cublas, graphs.asarray(np.eye(3))
     out = graphs.xp.empty((3, 3))
     with graphs.use():
@@ -134,7 +134,7 @@ def test_a_stream_that_cublas_may_not_know_is_told_again(
 
 
 def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> None:
-    """To destroy a handle waits for the device, and ends what another thread captures."""
+    """Handles are reused: destroying one waits for the device and ends another thread's capture."""
     backend = open_cupy()
     a = backend.asarray(np.eye(3))
     outs = [backend.xp.empty((3, 3)) for _ in range(3)]
@@ -146,7 +146,7 @@ def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> No
             pointers.append(backend._cublas._threads.handle.pointer)
 
     pointers: list[int] = []
-    gc.collect()  # what earlier backends have left is there now
+    gc.collect()  # gives back the handles of earlier backends
     for out in outs:
         thread = threading.Thread(target=multiply, args=(out,))
         thread.start()
@@ -158,7 +158,7 @@ def test_what_threads_leave_of_cublas_is_used_again(cuda_backend: Backend) -> No
 
 def test_every_epoch_replays_the_same_graphs(graphs: CupyBackend) -> None:
     trainer = train(graphs, data=lambda: (graphs.asarray(X), graphs.asarray(LABELS)))
-    # 75 rows in batches of 16: one graph for those of 16, one for the last one.
+    # 75 rows in batches of 16: one graph for the full batches, one for the last batch of 11 rows.
     assert graphs_of(trainer) == 2
 
 

@@ -1,4 +1,4 @@
-"""Replayed steps and predictions: the same results, without verbs, on graphs and on lists of launches."""
+"""Replays of steps and predictions, by graphs and by lists of launches: same results, no verb called."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_replay_goes_through_no_verb(
         "_optimizer_state",
         "_squared_norm",
     ):
-        monkeypatch.setattr(trainer._training_step, name, None)  # the replay knows where they lie
+        monkeypatch.setattr(trainer._training_step, name, None)  # a replay does not look them up
     for _ in range(5):
         trainer.step(x, y)
     monkeypatch.undo()
@@ -112,7 +112,8 @@ def test_a_loop_of_steps_asks_for_nothing_but_graphs(
         asked.clear()
         trainer.step(x, y)
         per_step.append(asked == ["replay"])
-    # A run of four steps had three of them; then come two runs whose first steps prepare them.
+    # Steps are prepared four at a time. The first step here is the last of four. Two more fours follow;
+    # the first step of each prepares all four.
     assert per_step == [True, *[False, True, True, True] * 2]
 
 
@@ -148,7 +149,7 @@ def test_predictions_are_replayed_and_follow_the_parameters(replaying: CupyBacke
 
 
 def verbs_called(backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is called from now on of those that every step and prediction begins with."""
+    """Return a list that grows with each call of `gather`, the first verb of a step or prediction."""
     called: list[str] = []
     gather = CupyBackend.gather
 
@@ -163,7 +164,7 @@ def verbs_called(backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_rows_that_come_from_numpy_again_and_again_are_replayed(
     replaying: CupyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CuPy's pool gives their copies the memory of the ones before: nothing else may hold it."""
+    """Copies of the rows must be freed. CuPy's pool then gives the next copies the same memory."""
     if environment.EXACT:
         pytest.skip("without CuPy's pool no two arrays lie in the same place")
     trainer = train(replaying)
@@ -204,7 +205,7 @@ def test_a_captured_step_within_another_is_part_of_it(replaying: CupyBackend) ->
     for k in range(6):
         outer()
         expected = 2 * (expected + 1)
-        if k % 2:  # and on its own too
+        if k % 2:  # the inner step also runs by itself
             inner()
             expected += 1
         np.testing.assert_array_equal(replaying.to_numpy(values), expected)
@@ -213,7 +214,7 @@ def test_a_captured_step_within_another_is_part_of_it(replaying: CupyBackend) ->
 def test_a_step_without_room_for_all_its_scratch_memory_goes_on_through_the_verbs(
     replaying: CupyBackend,
 ) -> None:
-    """What is replayed keeps the memory of all its launches; verbs give it back one after the other."""
+    """A replay keeps the scratch memory of all its launches. Verbs give theirs back one by one."""
     if environment.EXACT:
         pytest.skip("the limit is that of CuPy's pool")
     xp, size = replaying.xp, 2**22
@@ -232,7 +233,7 @@ def test_a_step_without_room_for_all_its_scratch_memory_goes_on_through_the_verb
         captured = replaying.capture(step)
         pool.set_limit(size=pool.total_bytes() + 3 * 4 * size)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of the graph that has no room
+            warnings.simplefilter("ignore", RuntimeWarning)  # that the graph has no room
             for _ in range(5):
                 captured()
     np.testing.assert_array_equal(replaying.to_numpy(values), 20)
@@ -275,7 +276,7 @@ def test_rows_that_cannot_be_replayed_leave_those_of_other_types_alone(
 
 
 def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend) -> None:
-    """They count in memory of the stream's own."""
+    """Their blocks count arrivals in memory that belongs to the stream."""
     backend = open_cupy(graphs=False)
     values, stream = backend.xp.ones(3, np.float32), backend.xp.cuda.Stream(non_blocking=True)
     step = backend.capture(lambda: backend.add(values, values))
@@ -292,8 +293,8 @@ def test_launches_are_written_down_anew_on_another_stream(cuda_backend: Backend)
     np.testing.assert_array_equal(backend.to_numpy(values), 64)
 
 
-OWN = gpubp.Activation.from_functions(
-    "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
+CUSTOM = gpubp.Activation.from_functions(
+    "custom_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
 )
 
 
@@ -301,7 +302,7 @@ OWN = gpubp.Activation.from_functions(
 def test_what_cannot_be_replayed_runs_all_the_same(replaying: CupyBackend, reason: str) -> None:
     options: dict[str, Any] = {}
     if reason == "own function":
-        options["network"] = {"hidden": OWN, "initializer": "glorot_uniform"}
+        options["network"] = {"hidden": CUSTOM, "initializer": "glorot_uniform"}
     here = train("numpy", **options)
     if reason == "float16 rows":
         network = gpubp.Network((6, 9, 8, 3), hidden="tanh", output="softmax", backend=replaying)

@@ -1,4 +1,4 @@
-"""A small task, and results of a run that never was."""
+"""A small task, and the invented results of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def needs_scikit_learn() -> None:
 
 
 def made_up(factor: float = 1.0) -> Results:
-    """Two points whose ratios, shares and means can be had by hand; gpubp's times times `factor`."""
+    """Make results of two points, easy to check by hand, with gpubp's times multiplied by `factor`."""
     fast = Point("narrow", "sgd", 32, "step", 32)
     fast.rounds = {
         "gpubp-numpy": [factor * t for t in (1e-3, 2e-3, 4e-3)],

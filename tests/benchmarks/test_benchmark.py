@@ -1,4 +1,4 @@
-"""The benchmark: contenders that agree, the command, budgets."""
+"""The benchmark: agreement of contenders with the reference, the command, time limits."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_scikit_learn()
 
     class Mute(worker.Worker):
-        """Answers in this process, with a wrong cost for one contender."""
+        """A worker that answers in this process, with a wrong cost for scikit-learn."""
 
         def __init__(self, name: str) -> None:
             self.name = name
@@ -109,7 +109,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             return self._answer
 
         def close(self) -> None:
-            """It has no process."""
+            """Do nothing: there is no process to end."""
 
     monkeypatch.setattr(suite, "Worker", Mute)
     monkeypatch.setitem(ARCHITECTURES, "small", SMALL)  # type: ignore[misc, unused-ignore]

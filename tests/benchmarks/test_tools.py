@@ -39,12 +39,13 @@ def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     assert title.startswith("narrow, 2 rows, Adam, on ") and step.startswith("the step")
     assert matmuls.startswith("its matmuls in a row")
     cells = {row.split()[0]: row.split()[1:] for row in [*rows, total]}
-    # Five layers of 64 x 64 but the last of 16 x 64: forward, twice backward, but for the first delta.
+    # Four layers of 64 x 64 and one of 16 x 64. Each has one matmul forward and two backward, except
+    # that the first layer has only one backward: the input gets no delta.
     work = 2 * (3 * (4 * 64 * 64 + 16 * 64) - 64 * 64)
     assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
     parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
-    # Adam reads theta, the gradient and two moments, and writes all but the gradient; then the rates,
-    # the counters and the norm.
+    # Adam reads theta, the gradient and two moments, and writes all but the gradient: 28 bytes for each
+    # parameter. It also reads three rates, two counters and the norm.
     moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
     assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
@@ -64,7 +65,7 @@ def test_launches_are_counted_and_timed() -> None:
 
 
 def load_script(name: str) -> Any:
-    """A script of benchmarks/tools/ as a module, to be run in this process."""
+    """Import a script of benchmarks/tools/ as a module, to run it in this process."""
     path = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None

@@ -1,4 +1,4 @@
-"""Estimators on NumPy, where a test names no backend."""
+"""Estimators run on NumPy unless a test names a backend."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(no_backend_from_the_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes "auto" is compared with NumPy arrays; the tests on devices name them."""
+    """Make "auto" choose NumPy; the tests on devices name their backend."""
     monkeypatch.setenv("GPUBP_BACKEND", "numpy")

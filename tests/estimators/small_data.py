@@ -1,4 +1,4 @@
-"""Examples, targets, a classifier that is soon fitted, and the mark of fits that stop early."""
+"""What the tests of estimators share: small data, a quick classifier, a mark for unconverged fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, its parameters and defaults."""
+"""Estimators pass scikit-learn's own checks, and have its parameters and defaults."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gpubp import MLPClassifier, MLPRegressor
-
-# scikit-learn's conventions.
 
 FINER_THAN_FLOAT32 = "it asks for agreement to 1e-7, which float32 training cannot give"
 
@@ -37,7 +35,7 @@ EXPECTED_FAILURES = {
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
-    """None in float64, the dtype of scikit-learn's own."""
+    """Return the checks that may fail: none in float64, the dtype that scikit-learn computes in."""
     return EXPECTED_FAILURES[type(estimator)] if estimator.dtype == "float32" else {}
 
 
@@ -54,7 +52,7 @@ def with_checks() -> Any:
         mark = parametrize_with_checks(estimators, expected_failed_checks=expected_failures)
     else:  # scikit-learn < 1.6
         mark = parametrize_with_checks([e for e in estimators if e.dtype == "float64"])
-    names, checks = mark.args  # older versions give a generator, which pytest 9 warns of
+    names, checks = mark.args  # older versions give a generator, about which pytest 9 warns
     return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
 
 

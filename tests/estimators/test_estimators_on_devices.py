@@ -1,4 +1,4 @@
-"""Estimators of arrays on a device."""
+"""Estimators fitted to arrays on a device."""
 
 from __future__ import annotations
 

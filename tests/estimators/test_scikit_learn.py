@@ -1,4 +1,4 @@
-"""scikit-learn's own MLPs as an oracle."""
+"""Estimators agree with scikit-learn's MLPs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gpubp import MLPClassifier, MLPRegressor
 def both(
     ours: Any, theirs: Any, x: Any, y: Any, weights: Any = None, **parameters: Any
 ) -> tuple[Any, Any]:
-    """Ours in float64 and theirs, fitted to the same data from the same random_state."""
+    """Fit ours, in float64, and theirs to the same data from the same random_state."""
     settings = {"random_state": 3, "shuffle": False, "hidden_layer_sizes": (8, 5), **parameters}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

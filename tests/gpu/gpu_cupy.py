@@ -1,5 +1,4 @@
-"""CuPy for the GPU checks: on a GPU, or in a rehearsal, with GPUBP_TEST_BACKENDS=cupy-on-host, on emulated
-devices."""
+"""CuPy for the GPU checks: on a GPU, or with GPUBP_TEST_BACKENDS=cupy-on-host on emulated devices."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ ON_HOST = os.environ.get("GPUBP_TEST_BACKENDS") == "cupy-on-host"
 
 
 def import_cupy() -> Any:
-    """The module, which finds devices."""
+    """Import CuPy so that it finds devices, real or emulated."""
     if ON_HOST:
         _put_on_host()
     return importlib.import_module("cupy")
@@ -40,7 +39,7 @@ def _put_on_host() -> None:
 
 
 def open_backend(graphs: bool = False) -> Any:
-    """The CuPy backend on the first device, which captures steps only with `graphs`."""
+    """Open the CuPy backend on the first device; it captures steps only with `graphs`."""
     from gpubp.backends.cupy import open_cupy
 
     import_cupy()

@@ -1,6 +1,7 @@
-"""What a device and its CUDA do, in a few seconds: `python tests/gpu/gpu_facts.py [--probe]`.
+"""Measure what a device and its CUDA do, in a few seconds: `python tests/gpu/gpu_facts.py [--probe]`.
 
-Ends with 2 where there is no GPU. Each fact is a record; one that fails costs only itself.
+The exit status is 2 where there is no GPU. Each fact becomes a record. A fact that fails does not stop the
+others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gpu_report import last_lines, record
 
 NO_GPU = 2
 SIDE, LAUNCHES = (64, 10) if ON_HOST else (8192, 1000)
-"""Of matrices; launches in a row."""
+"""Rows and columns of the matrices, and launches in a row."""
 PACKAGES = (
     "cupy-cuda12x", "cupy-cuda13x", "numpy", "scipy", "torch", "jax", "scikit-learn", "pytest",
     "pytest-xdist", "pytest-timeout", "hypothesis", "autograd", "safetensors", "threadpoolctl",
@@ -88,14 +89,14 @@ def device(cupy: Any) -> Iterator[tuple[str, Any]]:
 
 
 def report_head(cupy: Any) -> Iterator[tuple[str, Any]]:
-    """What a report of the suite begins with."""
+    """Yield what a report of the suite begins with."""
     from gpu_check import facts
 
     yield "report", facts()
 
 
 def on_host(call: Callable[[], object], cupy: Any, count: int) -> float:
-    """Seconds that the host takes for a call, while the device keeps up."""
+    """Measure the seconds that the host takes for a call while the device keeps up."""
     best = float("inf")
     for _ in range(5):
         cupy.cuda.runtime.deviceSynchronize()
@@ -132,7 +133,7 @@ def graphs(cupy: Any) -> Iterator[tuple[str, Any]]:
 
 
 def limits(cupy: Any) -> Iterator[tuple[str, Any]]:
-    """What breakdown.py measures its floors with."""
+    """Measure the limits from which breakdown.py computes its floors."""
     from gpubp.benchmarks.timing import Timer
     from gpubp.kernels import PRECISIONS
 

@@ -1,8 +1,8 @@
 """A pytest plugin for short runs of the suite on a GPU: `-p gpu_plugin`, with or without pytest-xdist.
 
-Each test ends by waiting for the device, because CUDA's errors arrive late. After an error that stays, an
-illegal access for one, no test of that process can pass, so it ends, and pytest-xdist starts another.
-What each test came to is written as it comes, with the kernels it asked for.
+Each test ends by waiting for the device, because CUDA's errors arrive late. After an error that stays, such
+as an illegal access, no test of that process can pass. The process then ends, and pytest-xdist starts
+another. The outcome of each test is written at once, with the kernels that the test asked for.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from gpu_report import last_lines, record
 
-FIRST_ROOMS = ("kernels", "network", "backends")
-"""What a run that is cut short is to have done."""
+FIRST_FOLDERS = ("kernels", "network", "backends")
+"""The folders whose tests run first, because a run may be cut short."""
 MOST_LINES = 120
 
 _asked: set[str] = set()
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _note_kernels() -> None:
-    """Note which kernels are asked for. Elementwise ones may be kept by who asked, and are seen once."""
+    """Note which kernels are asked for. A caller may keep an elementwise kernel and then asks once."""
     from gpubp.kernels.cuda import launch
 
     def noting(function: Any, name_of: Any) -> Any:
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             without = [item for item in items if (item.nodeid in listed) != keep]
             items[:] = [item for item in items if (item.nodeid in listed) == keep]
             config.hook.pytest_deselected(items=without)
-    places = {name: k for k, name in enumerate(FIRST_ROOMS)}
+    places = {name: k for k, name in enumerate(FIRST_FOLDERS)}
     items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
 
 
@@ -84,15 +84,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
 
 
 def _wait() -> None:
-    """Wait for all devices' work; says of an error that came late."""
+    """Wait until the device has done its work; an error that came late is raised here."""
     cupy = sys.modules.get("cupy")
     runtime: Any = getattr(getattr(cupy, "cuda", None), "runtime", None)
-    if hasattr(runtime, "deviceSynchronize"):  # a test may have put something else in CuPy's place
+    if hasattr(runtime, "deviceSynchronize"):  # a test may have replaced the module cupy
         runtime.deviceSynchronize()
 
 
 def _is_broken() -> bool:
-    """Whether waiting fails twice: an error that is not given once, and then forgotten."""
+    """Tell whether waiting fails twice. CUDA reports an error that does not stay only once."""
     for _ in range(2):
         try:
             _wait()
@@ -103,7 +103,7 @@ def _is_broken() -> bool:
 
 
 class Records:
-    """Writes a record for each test; where there are workers, of what these report."""
+    """Writes a record for each test; with pytest-xdist, from what the workers report."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -115,7 +115,7 @@ class Records:
     def pytest_runtest_logreport(self, report: Any) -> None:
         nodeid = report.nodeid
         self._seconds[nodeid] = self._seconds.get(nodeid, 0.0) + report.duration
-        if report.when == "???":  # a worker that ended within a test
+        if report.when == "???":  # the worker ended during the test
             if nodeid not in self._done:
                 self._write(nodeid, "crashed", report)
             return

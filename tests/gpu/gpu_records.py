@@ -1,4 +1,4 @@
-"""What records of a trial say: each test's outcome, what failed, which kernels ran, and the report."""
+"""Reading a trial's records: each test's outcome, what failed, which kernels ran, and the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def append(path: Path, fields: Record) -> None:
 
 
 def failed_tests(paths: Sequence[Path]) -> dict[str, list[str]]:
-    """Tests that did not pass, by the stage whose records they are in, which its file is named after."""
+    """Read the tests that did not pass, by stage; a stage's records are in the file of its name."""
     failed: dict[str, list[str]] = {}
     for path in paths:
         tests = last_outcomes(read_records(path))
@@ -37,17 +37,17 @@ def failed_tests(paths: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def last_outcomes(records: Any) -> dict[str, Record]:
-    """The last record of each test."""
+    """Find the last record of each test."""
     return {r["test"]: r for r in records if "test" in r}
 
 
 def collected(path: Path) -> int | None:
-    """How many tests were collected, at most: runs that go on collect what is left."""
+    """Return how many tests were collected. A resumed run collects fewer, so the largest number counts."""
     return max((r["collected"] for r in read_records(path) if "collected" in r), default=None)
 
 
 def kernels_run(path: Path) -> dict[str, dict[str, int]]:
-    """For each kernel, the outcomes of tests that asked for it."""
+    """Count for each kernel the outcomes of the tests that asked for it."""
     kernels: dict[str, Tally[str]] = defaultdict(Tally)
     for r in last_outcomes(read_records(path)).values():
         for kernel in r.get("kernels", ()):
@@ -56,7 +56,7 @@ def kernels_run(path: Path) -> dict[str, dict[str, int]]:
 
 
 def write_suite_report(out: Path) -> Path:
-    """Write the report of records that are in `out` to benchmarks/results/."""
+    """Write the report of the records in `out` to benchmarks/results/."""
     facts: Record = {}
     for r in read_records(out / "records.jsonl"):
         if r.get("fact") == "report":

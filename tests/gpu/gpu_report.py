@@ -1,4 +1,4 @@
-"""What the GPU checks write: records, one JSON line each, and the report of a run of the suite."""
+"""What the GPU checks write: records, as lines of JSON, and the report of a run of the suite."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 MOST_BYTES = 15 * 2**20
-"""A file of records takes no more than this."""
+"""The largest size of a file of records, in bytes."""
 
 
 def record(**fields: Any) -> None:
@@ -28,7 +28,7 @@ def record(**fields: Any) -> None:
 
 
 def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The records of a file; a last line that was cut off is left out, and no file has none."""
+    """Yield the records of a file, without a last line that was cut off; none if there is no file."""
     if not Path(path).exists():
         return
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -42,7 +42,7 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def last_lines(text: str, count: int = 40, width: int = 300) -> str:
-    """The end of a text, in lines of bounded length."""
+    """Return the last lines of a text, each cut to `width` characters."""
     return "\n".join(line[:width] for line in text.splitlines()[-count:])
 
 
@@ -64,12 +64,12 @@ class Counter:
         self.add(report.nodeid, report.outcome, reason)
 
     def pytest_collectreport(self, report: Any) -> None:
-        """A file that is skipped as a whole counts as one test."""
+        """Count a file that is skipped as a whole as one test."""
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             self._skip(str(report.longrepr[2]))
 
     def add(self, nodeid: str, outcome: str, reason: str | None = None) -> None:
-        """Count an outcome, which where a test did not run to its end is called failed."""
+        """Count an outcome. A test that did not run to its end counts as failed."""
         outcome = "failed" if outcome in ("error", "crashed") else outcome
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         parameters = nodeid.partition("[")[2].rstrip("]").split("-")

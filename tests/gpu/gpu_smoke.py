@@ -1,7 +1,7 @@
-"""Each verb, and training of each kind of network, on the device beside NumPy.
+"""Compare each verb, and the training of each kind of network, on the device with NumPy.
 
-What fails is run once more in a process of its own with CUDA_LAUNCH_BLOCKING=1, so that the traceback is
-that of the launch. A process whose device is lost to it ends, and another goes on with the next case.
+A case that fails runs again in a separate process with CUDA_LAUNCH_BLOCKING=1, so that the traceback shows
+the launch. A process that loses its device ends, and another process continues with the next case.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def train_network(graphs: bool, kind: str) -> None:
-    """A small network of this kind trains as on NumPy."""
+    """Check that a small network of this kind trains as on NumPy."""
     options = {"hidden": "tanh", **NETWORKS[kind]}
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(ROWS, 6)), np.eye(3)[rng.integers(0, 3, ROWS)]
@@ -51,7 +51,7 @@ def train_network(graphs: bool, kind: str) -> None:
 
 
 def train_architecture(graphs: bool, name: str) -> None:
-    """A network of the benchmark trains for a few steps as on NumPy."""
+    """Check that a network of the benchmark trains for a few steps as on NumPy."""
     architecture = ARCHITECTURES[name]
     batch = architecture.batch(4 * ROWS)
     options = {"output": architecture.output}
@@ -101,7 +101,7 @@ def main() -> int:
         new = {r["case"]: r for r in list(read_records(path))[before:] if "case" in r}
         left = [case for case in left if case not in new]
         failed += [case for case, r in new.items() if r["outcome"] != "passed"]
-        if left and (code not in (0, LOST) or not new):  # it ended within a case, without a word
+        if left and (code not in (0, LOST) or not new):  # it ended during a case, without a record
             record(case=left[0], outcome="crashed", failure=f"the process ended with {code}")
             failed.append(left.pop(0))
     for case in failed[:MOST_AGAIN]:
@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def run_apart(cases: list[str], environment: dict[str, str]) -> int:
-    """Run them in a process of their own, which is killed where a case takes too long."""
+    """Run cases in a separate process, which is killed if a case takes too long; return its status."""
     command = [sys.executable, __file__, "--cases", ";".join(cases)]
     path = os.environ.get("GPUBP_TRIAL_RECORDS", os.devnull)
     process = subprocess.Popen(command, env={**os.environ, **environment})
@@ -129,7 +129,7 @@ def run_apart(cases: list[str], environment: dict[str, str]) -> int:
 
 
 def run_cases(cases: list[str]) -> int:
-    """Run them here, until the device is lost."""
+    """Run cases in this process until the device is lost; return the exit status."""
     cupy, how = import_cupy(), "again" if "GPUBP_TRIAL_AGAIN" in os.environ else "case"
     for case in cases:
         start = time.perf_counter()
@@ -147,7 +147,7 @@ def run_cases(cases: list[str]) -> int:
 
 
 def usable(cupy: Any) -> bool:
-    """Whether the device still answers; an error that came late is told once, and then forgotten."""
+    """Tell whether the device still answers. CUDA reports an error that came late once, then forgets it."""
     for _ in range(2):
         try:
             cupy.cuda.runtime.deviceSynchronize()

@@ -1,4 +1,4 @@
-"""The stages of a trial: what they run, and within which time."""
+"""The stages of a trial: what each runs, and its time limit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Stage:
     Attributes
     ----------
     seconds : float
-        The deadline of all together, before `--seconds` scales it.
+        The time limit of all commands together, before `--seconds` scales it.
     commands : mapping of str to sequence of str
-        By name. "{python}" is this interpreter, "{scratch}" a folder that is deleted, "{results}" a file of
-        JSON whose contents go to bench.jsonl, and "{budget}" the seconds it has.
+        The words of each command, by the command's name. "{python}" stands for this interpreter,
+        "{scratch}" for a folder that is deleted afterwards, "{results}" for a JSON file whose contents go
+        to bench.jsonl, and "{budget}" for the command's seconds.
     records : str
         The file that the commands' records go to.
     by_default : bool
-        Whether it runs where no stages are picked.
+        Whether the stage runs if no stages are picked.
     """
 
     seconds: float
@@ -52,7 +53,7 @@ BENCH = (
 )  # fmt: skip
 LAUNCHED = "gpubp-cupy-launched gpubp-numpy torch-cuda torch-cuda-graph"
 COMPILED = "torch-cuda-compile jax-cuda --architectures narrow classifier --batch-sizes 512 2048"
-"""They take longer to compile than all the others to be measured."""
+"""Contenders that take longer to compile than all others take to be measured."""
 BREAKDOWN = (
     "{python}", str(ROOT / "benchmarks/tools/breakdown.py"), "--backend", "cupy", "--rounds", "5",
     "--json", "{results}",
@@ -90,18 +91,18 @@ STAGES: dict[str, Stage] = {
     ),
 }
 STARTING = 30
-"""Seconds that benchmarks take before they begin to count theirs."""
+"""Seconds that a benchmark takes to start, before its budget begins."""
 PROBE = Stage(20, {"probe": ("{python}", str(PARTS / "gpu_facts.py"), "--probe")})
 
 
 def suite_options() -> list[str]:
-    """Workers and a deadline for each test, where pytest has what they need."""
+    """Return pytest's options for workers and for each test's time limit, if the plugins are installed."""
     options = []
     parallel = find_spec("xdist") is not None
     if parallel:
         options += ["-n", str(WORKERS), "--max-worker-restart", "200", "--maxschedchunk", "4"]
     if find_spec("pytest_timeout") is not None:
-        # A thread ends the process even where it waits for a kernel without an end.
+        # The thread method ends the process even while it waits for a kernel that never ends.
         method = "thread" if parallel else "signal"
         options += ["--timeout", str(TEST_SECONDS), "--timeout-method", method]
     return options

@@ -1,4 +1,4 @@
-"""The summary of a trial: what to read first."""
+"""The summary of a trial, to be read first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def summarize(out: Path) -> list[str]:
-    """Its parts: the stages, then what each has to say, each bounded; the latest counts."""
+    """Return the summary's parts: the stages, then each stage's results, each part of bounded length.
+
+    If a command ran several times, its last record counts.
+    """
     records = list(read_records(out / "records.jsonl"))
     ended = list({(r["stage"], r["command"]): r for r in records if "command" in r}.values())
     lines = [f"{r['stage']}: {r['command']}: {r['status']}, {r['seconds']:.0f} s" for r in ended]
@@ -29,7 +32,7 @@ def summarize(out: Path) -> list[str]:
 
 
 def bounded(title: str, lines: Sequence[str], characters: int) -> str:
-    """As many of the lines as fit."""
+    """Join the title and as many of the lines as fit."""
     if not lines:
         return ""
     kept, room = [title], characters - len(title) - 40
@@ -69,7 +72,7 @@ def smoke_part(records: list[Record]) -> str:
 
 
 def error_line(r: Record) -> str:
-    """The line of a failure that says what happened."""
+    """Find the line of a failure that says what happened."""
     text = str(r.get("failure") or r["outcome"])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
@@ -82,19 +85,19 @@ def suite_part(name: str, path: Path, ended: list[Record]) -> str:
     tests = last_outcomes(read_records(path))
     if not tests:
         return output_part(name, ended, 500)
-    rooms: dict[str, Tally[str]] = defaultdict(Tally)
+    folders: dict[str, Tally[str]] = defaultdict(Tally)
     for nodeid, r in tests.items():
-        rooms[nodeid.partition("::")[0].rpartition("/")[0].rpartition("/")[2]][r["outcome"]] += 1
-    total = sum(rooms.values(), Tally())
+        folders[nodeid.partition("::")[0].rpartition("/")[0].rpartition("/")[2]][r["outcome"]] += 1
+    total = sum(folders.values(), Tally())
     count = collected(path)
     lines = [f"{told(total)}; {count} were collected, {(count or 0) - len(tests)} did not run"]
-    lines.append("; ".join(f"{room} {told(tally)}" for room, tally in sorted(rooms.items())))
+    lines.append("; ".join(f"{folder} {told(tally)}" for folder, tally in sorted(folders.items())))
     warned = {r["warning"] for r in read_records(path) if "warning" in r}
     if warned:
         lines.append(f"{len(warned)} kinds of warnings, for one {min(warned)[:150]}")
     broken = [r for r in read_records(path) if "file" in r and r["outcome"] == "error"]
     lines += [f"not collected: {r['file']}: {error_line(r)}" for r in broken]
-    # One line for each kind of failure: many tests fail alike.
+    # Many tests fail in the same way: each kind of failure gets one line.
     alike: dict[str, list[str]] = defaultdict(list)
     for nodeid, r in tests.items():
         if r["outcome"] in FAILURES:
@@ -109,7 +112,7 @@ def told(tally: Tally[str]) -> str:
 
 
 def kernels_part(out: Path) -> str:
-    """Which kernels have been asked for by tests, and how many of those passed."""
+    """Say which kernels the tests asked for, and how many of those tests passed."""
     sums: dict[str, Tally[str]] = defaultdict(Tally)
     for name in ("suite", "graphs"):
         for kernel, tally in kernels_run(out / f"{name}.jsonl").items():
@@ -129,7 +132,7 @@ def kernels_part(out: Path) -> str:
 
 
 def output_part(stage: str, ended: list[Record], characters: int) -> str:
-    """The ends of what its commands printed."""
+    """Show the end of what each command of a stage printed."""
     commands = [r for r in ended if r["stage"] == stage]
     lines: list[str] = []
     room = characters // max(1, len(commands))

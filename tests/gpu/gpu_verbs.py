@@ -1,7 +1,7 @@
-"""Each verb on small odd shapes: compared with NumPy, or run under compute-sanitizer.
+"""Run each verb on small odd shapes, to compare it with NumPy or to watch it with compute-sanitizer.
 
 python tests/gpu/gpu_verbs.py                    compare; each verb's outcome is a record
-python tests/gpu/gpu_verbs.py --no-pool matmul   for compute-sanitizer: each array in memory of its own
+python tests/gpu/gpu_verbs.py --no-pool matmul   for compute-sanitizer: each array has its own memory
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ HYPERPARAMETERS = {
 }  # fmt: skip
 ACTIVATIONS_RUN = ("identity", "relu", "tanh", "gelu", "softmax")
 COSTS_RUN = ("quadratic", "cross_entropy", "huber")
-"""A few: each is a kernel to compile, which takes longer than to run it; the suite has them all."""
+"""Only a few, because each is a kernel, and compiling takes longer than running. The suite runs all."""
 WIDE_TOO = ("matmul", "layers", "matmul_large", "column_sums", "weighted_sum", "softmax", "update")
-"""Verbs that are run in float64 as well."""
+"""Verbs that also run in float64."""
 SHARING = ("matmul", "layers", "column_sums", "weighted_sum", "softmax", "train")
-"""Verbs whose threads work together, for racecheck."""
+"""Verbs whose threads exchange values; racecheck runs these."""
 
 
 def numbers(backend: Backend, shape: Any, dtype: Any = "float32", seed: int = 0) -> Array:
@@ -100,7 +100,7 @@ def matmul(backend: Backend, dtype: str) -> Iterator[Array]:
 
 
 def layers(backend: Backend, dtype: str) -> Iterator[Array]:
-    """A layer's three products, each with what follows it; also cut into parts."""
+    """Yield a layer's three products, each with what follows it; some are cut into parts."""
     for rows, n_out, n_in in ((1, 1, 1), (33, 17, 5), (40, 32, 700), (900, 40, 36)):
         for activation in (ACTIVATIONS["relu"], ACTIVATIONS["gelu"]):
             x, w = (numbers(backend, s, dtype, 1) for s in ((rows, n_in), (n_out, n_in)))
@@ -119,7 +119,7 @@ def layers(backend: Backend, dtype: str) -> Iterator[Array]:
 
 
 def matmul_large(backend: Backend, dtype: str) -> Iterator[Array]:
-    """Products by cuBLAS, whatever their size."""
+    """Yield products that go to cuBLAS in spite of their size."""
     for transpose_a, transpose_b in ((False, False), (False, True), (True, False), (True, True)):
         a = numbers(backend, (130, 301) if transpose_a else (301, 130), dtype, 1)
         b = numbers(backend, (259, 130) if transpose_b else (130, 259), dtype, 2)
@@ -155,7 +155,7 @@ def convert(backend: Backend, dtype: str) -> Iterator[Array]:
         for shape in SHAPES:
             narrow = backend.operands(shape, precision)
             backend.convert(numbers(backend, shape), narrow)
-            if precision.name != "tf32":  # which a GPU rounds where it multiplies
+            if precision.name != "tf32":  # a GPU rounds to tf32 in the multiplication
                 backend.round(narrow, precision)
             wide = zeros(backend, shape)
             backend.convert(narrow, wide)
@@ -266,7 +266,7 @@ def update(backend: Backend, dtype: str) -> Iterator[Array]:
 
 
 def train(backend: Backend, dtype: str) -> Iterator[Array]:
-    """Steps of small networks, for what the engine asks of a backend beside the verbs above."""
+    """Train small networks, to run what the engine asks of a backend besides the verbs above."""
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(45, 5)).astype(dtype), rng.integers(0, 3, 45)
     for sizes in ((5, 3), (5, 7, 3), (5, 33, 70, 3)):
@@ -302,7 +302,7 @@ def dtypes(name: str) -> tuple[str, ...]:
 
 
 def compare(name: str, backend: Backend, twin: Backend) -> None:
-    """Fails where the backend's numbers are not the twin's, by far more than rounding."""
+    """Fail if the backend's numbers differ from the twin's by far more than rounding."""
     for dtype in dtypes(name):
         pairs = zip(CASES[name](backend, dtype), CASES[name](twin, dtype), strict=True)
         for k, (there, here) in enumerate(pairs):
@@ -316,7 +316,7 @@ def compare(name: str, backend: Backend, twin: Backend) -> None:
 
 
 def run(name: str, backend: Backend) -> None:
-    """Only run it, for a tool that watches."""
+    """Run a verb without comparing, for compute-sanitizer."""
     for dtype in dtypes(name):
         for _ in CASES[name](backend, dtype):
             pass

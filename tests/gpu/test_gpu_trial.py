@@ -1,4 +1,4 @@
-"""The short trial of a GPU, rehearsed without one: deadlines, records, summary, and what it selects."""
+"""The short trial of a GPU, rehearsed without a GPU: time limits, records, summary, selected tests."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_a_stage_that_ends_early_leaves_its_time_to_the_others(tmp_path: Path) -
     stages = {"first": Stage(30, {"a": budget}), "second": Stage(10, {"b": budget})}
     assert trial(tmp_path, stages, "--seconds", "80") == 0
     first, second = (int(r["output"]) for r in records(tmp_path))
-    assert first == 30  # half of 60, for what takes less time to start
-    assert second >= 40  # of the 80, not of its own 20
+    assert first == 30  # half of the stage's 60 seconds: starting takes at most the other half
+    assert second >= 40  # of the 80 seconds that are left, not of its own 20
 
 
 def test_stages_are_picked_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

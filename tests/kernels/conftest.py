@@ -1,4 +1,4 @@
-"""Several blocks in little data, and both dtypes."""
+"""Fixtures of the kernels' tests: short blocks, and both dtypes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpubp.kernels import blocks
 
 @pytest.fixture
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several blocks in little data; what a block is must not show in any result."""
+    """Shorten the twins' blocks, so that little data fill several; no result may depend on it."""
     monkeypatch.setattr(blocks, "BLOCK", BLOCK)
 
 

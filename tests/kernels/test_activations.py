@@ -15,14 +15,14 @@ pytestmark = pytest.mark.usefixtures("short_blocks")
 
 
 def inputs(name: str, dtype: str) -> Array:
-    """More than one block of a twin: ordinary, extreme and special values of z."""
+    """Make ordinary, extreme and special values of z, more than a block of a twin holds."""
     tiny = float(np.finfo(dtype).tiny)
     special_values = [0.0, -0.0, tiny, -tiny, 1e-30, 1e-5, -1e-5, 1, -1, 2.9, -2.9, 4, -4]
     special_values += [20, -20, 21, -21, 87, -87, 100, -100, 1e3, -1e3, 1e4, -1e4]
     z = np.random.default_rng(0).normal(0, 4, (MANY_ROWS, 5))
     z.flat[: len(special_values)] = special_values
     z = z.astype(dtype)
-    if name == "exponential":  # beyond, it is capped: see test_exponential_is_capped
+    if name == "exponential":  # larger z are capped: see test_exponential_is_capped
         z = np.minimum(z, 80)
     return z
 
@@ -62,7 +62,7 @@ def test_activation_is_its_formula(cuda_backend: Backend, name: str, dtype: str)
             backend.bias_activate(ACTIVATIONS[name], in_place, where, in_place)
             backend.bias_activate(ACTIVATIONS[name], kept, where, a)
             close(backend.to_numpy(in_place), expected, dtype)
-            # A compiled product may be taken in another order, which shows where it is denormal.
+            # A compiler may reorder a product. That changes the digits of denormal results.
             np.testing.assert_allclose(
                 backend.to_numpy(a),
                 backend.to_numpy(in_place),

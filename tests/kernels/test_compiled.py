@@ -1,4 +1,4 @@
-"""The kernels' text compiled for the CPU: that it is, and that steps of it keep their promises."""
+"""The kernels' text compiled for the CPU: every entry compiles, and steps agree with the NumPy twins."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from gpubp.kernels.update import update_cpu
 pytestmark = pytest.mark.skipif(
     not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
 )
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 DTYPES = ["float32", "float64"]
 
@@ -78,7 +79,7 @@ def test_every_update_compiles(name: str, options: UpdateOptions) -> None:
 def test_a_product_in_steps_is_the_product(
     rows: int, transposed: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In steps that OpenBLAS calls small, as on processors that it has kernels for such steps for."""
+    """The matmul is cut into steps that OpenBLAS calls small, as on processors with kernels for them."""
     monkeypatch.setattr(blas, "_has_small_kernels", lambda: True)
     rng = np.random.default_rng(rows)
     n_out, n_in = 70, 333
@@ -128,7 +129,7 @@ def test_steps_are_small_or_the_whole(
 
 
 def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:
-    """Parameters after a few steps on enough rows for shards and for shared matmuls."""
+    """Train on batches large enough for shared matmuls and for shards; return the parameters."""
     rng = np.random.default_rng(0)
     with threadpool_limits(threads):
         net = Network((64, 256, 300, 10), output="softmax", dtype=dtype, backend=backend, seed=0)
@@ -171,11 +172,11 @@ def test_two_trainers_in_two_threads_do_not_disturb_each_other() -> None:
 
 
 def test_functions_without_text_run_beside_compiled_kernels() -> None:
-    own = Activation.from_functions(
-        "own", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
+    custom = Activation.from_functions(
+        "custom", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
     )
     results = []
-    for hidden in (own, "tanh"):
+    for hidden in (custom, "tanh"):
         net = Network((8, 300, 4), hidden=hidden, output="softmax", dtype="float64", seed=0,
                       backend="numpy", initializer="glorot_uniform")  # fmt: skip
         rng = np.random.default_rng(0)
@@ -211,7 +212,7 @@ def test_libraries_are_compiled_once(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")} == built
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@needs_fork
 def test_a_forked_child_has_threads_of_its_own() -> None:
     code = """
 import os, warnings
@@ -233,14 +234,14 @@ with threadpool_limits(2):
 
 
 def test_text_that_does_not_compile_is_told_and_its_twin_runs() -> None:
-    own = Activation.from_functions(
-        "own",
+    custom = Activation.from_functions(
+        "custom",
         lambda xp, z: xp.tanh(z),
         lambda xp, z: 1 - xp.tanh(z) ** 2,
         cuda="return tanhh(z);",
         cuda_derivative="return T(1);",
     )
-    net = Network((2, 3, 1), hidden=own, seed=0)
+    net = Network((2, 3, 1), hidden=custom, seed=0)
     with pytest.warns(RuntimeWarning, match="a kernel does not compile, its NumPy twin .*tanhh"):
         fp = net.forward(np.ones((2, 2)))
     np.testing.assert_allclose(fp.a[1], np.tanh(fp.z[0]), rtol=1e-6)
@@ -276,7 +277,7 @@ def test_without_a_home_kernels_are_kept_for_the_process(
         build._cache_folder.cache_clear()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@needs_fork
 def test_a_child_forked_during_a_step_has_all_of_its_threads() -> None:
     code = (
         "import os, sys\n"

@@ -47,7 +47,7 @@ def test_add_adds_into_out(backend: Backend, dtype: str) -> None:
 def test_a_captured_step_computes_anew_at_every_replay(backend: Backend) -> None:
     x, out = on(backend, [[1.0, 2.0]]), on(backend, [0.0, 0.0])
     step = backend.capture(lambda: backend.column_sums(x, out, 1.0))
-    assert backend.to_numpy(out).tolist() == [0, 0]  # capturing computes nothing
+    assert backend.to_numpy(out).tolist() == [0, 0]  # a capture computes nothing
     step()
     x[...] = 10.0
     step()

@@ -1,4 +1,4 @@
-"""Costs and output deltas against float64 formulas, ordinary and extreme."""
+"""Costs and output deltas against float64 formulas, for ordinary and extreme values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpubp.kernels.typing import Array
 
 pytestmark = pytest.mark.usefixtures("short_blocks")
 
-# Costs: each term c(a, y) and ∂c/∂a, in float64, away from where they are clamped.
+# For each cost its term c(a, y) and ∂c/∂a, in float64, where a is not clamped.
 
 COST_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "quadratic": (lambda a, y: (y - a) ** 2 / 2, lambda a, y: a - y),
@@ -38,7 +38,7 @@ COST_FORMULAS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
 
 
 def targets(cost: Cost, shape: tuple[int, int], dtype: str) -> Array:
-    """Targets that the cost takes; some of them 0 or 1."""
+    """Draw targets that the cost takes; some of them are 0 or 1."""
     rng = np.random.default_rng(3)
     if cost.targets == "class":
         y = rng.dirichlet(np.ones(shape[1]), shape[0])
@@ -55,7 +55,8 @@ def test_every_cost_has_a_formula_here() -> None:
     assert set(COST_FORMULAS) == set(COSTS)
 
 
-# More than one block of a twin, more than one block of threads, half a warp wide.
+# The rows fill more than one block of a twin and more than one block of threads. A row is about half a
+# warp wide.
 SHAPE = (BLOCK // 17 + 100, 17)
 
 
@@ -76,7 +77,7 @@ def test_output_delta_and_costs_are_the_formulas(
     y = targets(cost, SHAPE, dtype)
     scale = rng.uniform(0.1, 1, SHAPE[0]).astype(dtype)
 
-    # The formulas see a as it is stored, so that its rounding is no part of the difference.
+    # The formulas get a as it is stored, so that the rounding of a does not count as an error.
     a = sigma.astype(dtype)
     c, g = (f(a.astype(np.float64), y.astype(np.float64)) for f in COST_FORMULAS[name])
     if output == "softmax":

@@ -42,7 +42,7 @@ def test_dropout_has_the_same_mask_in_both_twins(
 def test_dropout_of_any_part_of_an_array_is_that_of_its_twin(
     cuda_backend: Backend, size: int, start: int, first: int, dtype: str
 ) -> None:
-    """A kernel that moves 16 bytes at once takes what is aligned, and leaves the rest alone."""
+    """The kernel moves 16 bytes at once where addresses allow it, and writes nothing outside the part."""
     x = np.random.default_rng(13).uniform(1, 2, 300).astype(dtype)
     results = []
     for backend in both(cuda_backend):

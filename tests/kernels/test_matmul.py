@@ -1,4 +1,4 @@
-"""Products of small matrices, each with what follows it in one launch, and cuBLAS's."""
+"""Matmuls of layers: our own, which do what follows in the same launch, and cuBLAS's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES = [(1, 1, 1), (7, 5, 3), (33, 65, 17), (64, 10, 300), (16, 16, 1000), (80
 
 @pytest.fixture(params=[0, 2**30], ids=["cublas", "own"])
 def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By cuBLAS with a kernel after it, and by our own matmul that ends with what follows."""
+    """Choose cuBLAS with a kernel after it, or our own matmul, which does what follows in its launch."""
     monkeypatch.setattr("gpubp.kernels.matmul.SMALL_WORK", request.param)
 
 
@@ -134,7 +134,7 @@ def test_matmul_of_narrow_numbers_adds_in_float32(cuda_backend: Backend, name: s
 def test_a_layers_products_and_what_follows_them(
     cuda_backend: Backend, route: None, name: str, shape: tuple[int, int, int], dtype: str
 ) -> None:
-    """Against the NumPy backend in float64; z kept or not, biases or none, gradients added to or not."""
+    """Compare with the twins in float64: with and without z kept, biases, and accumulated gradients."""
     backend, twin = cuda_backend, NumpyBackend(compile=False)
     activation, (rows, n_out, n_in) = ACTIVATIONS[name], shape
     rng, eps = np.random.default_rng(2), np.finfo(dtype).eps
@@ -179,7 +179,7 @@ def test_a_layers_products_and_what_follows_them(
 
 
 def test_addresses_that_are_not_aligned(cuda_backend: Backend, route: None) -> None:
-    """Rows of eight, of which vector loads would be glad, that begin anywhere."""
+    """Rows hold eight numbers, which suits vector loads, but they may begin at any address."""
     backend, rng = cuda_backend, np.random.default_rng(3)
     memory = backend.asarray(rng.normal(size=8 * 40).astype(np.float32))
     for first in range(5):
@@ -196,7 +196,7 @@ def test_addresses_that_are_not_aligned(cuda_backend: Backend, route: None) -> N
 
 
 def test_products_in_parts_leave_their_arrivals_at_zero(cuda_backend: Backend) -> None:
-    """And give the same bits whenever they are asked."""
+    """They also give the same bits at every call."""
     backend, rng = cuda_backend, np.random.default_rng(4)
     delta, a = (backend.asarray(rng.normal(size=(900, 40)).astype(np.float32)) for _ in range(2))
     results = []
@@ -211,7 +211,7 @@ def test_products_in_parts_leave_their_arrivals_at_zero(cuda_backend: Backend) -
 
 
 def test_gradients_keep_their_digits_over_many_rows(cuda_backend: Backend) -> None:
-    """Equal numbers, whose sum in float32 drifts; small as these products are."""
+    """A float32 sum of so many equal numbers drifts. So a matmul over many rows is never `is_small`."""
     backend, rows = cuda_backend, 50_000
     delta = backend.asarray(np.full((rows, 4), 0.1, np.float32))
     a = backend.asarray(np.ones((rows, 4), np.float32))
@@ -222,7 +222,7 @@ def test_gradients_keep_their_digits_over_many_rows(cuda_backend: Backend) -> No
 
 
 def test_what_changes_nothing_is_not_done() -> None:
-    """A layer without biases, whose outputs nothing reads but the cost."""
+    """An identity layer without biases needs no call of `bias_activate`."""
     asked: list[str] = []
 
     class Watched(NumpyBackend):

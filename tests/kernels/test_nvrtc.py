@@ -39,8 +39,7 @@ DTYPES = ("float32", "float64")
 
 
 class Recorder:
-    """A CuPy backend whose kernels are written down instead of run, with the text that CuPy makes of
-    them."""
+    """A CuPy backend that records its kernels, with CuPy's final text, instead of running them."""
 
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str], Kernel] = {}
@@ -68,7 +67,7 @@ class Recorder:
 
 @cache
 def launches() -> tuple[Kernel, ...]:
-    """What every verb launches, for every entry of every table and both types."""
+    """Record what every verb launches, for every table entry and for both dtypes."""
     with Recorder() as recorder:
         for dtype in DTYPES:
             run_layers(recorder, dtype)
@@ -101,7 +100,7 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
             backend.bias_activate(activation, z, b, a)
         if not activation.rowwise:
             backend.multiply_by_derivative(activation, z, a, a)
-    for name in ("tanh", "gelu"):  # a's derivative reads a, the other's z
+    for name in ("tanh", "gelu"):  # tanh's derivative reads a, gelu's reads z
         activation = ACTIVATIONS[name]
         backend.layer_forward(activation, square, square, square[0], square, square)
         backend.layer_backward(activation, square, square, square, square, square)
@@ -109,11 +108,11 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     backend.column_sums(recorder.array(5000, 3, dtype=dtype), biases)
     backend.column_sums(wide, wide[0])
     backend.column_sums(recorder.array(2, 4100, dtype=dtype), recorder.array(4100, dtype=dtype))
-    for first in (0, 1):  # a whole number of counters, and not
+    for first in (0, 1):  # begin at a Philox counter, and between two
         backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
 
 
-CUSTOM_ACTIVATION = Activation.from_functions("own", lambda xp, z: z * z, lambda xp, z: 2 * z)
+CUSTOM_ACTIVATION = Activation.from_functions("custom", lambda xp, z: z * z, lambda xp, z: 2 * z)
 
 
 def run_costs(recorder: Recorder, dtype: str) -> None:
@@ -130,7 +129,7 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend = recorder.backend
     z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
     counters = recorder.array(2, dtype="int64")
-    for name in ("relu", "gelu"):  # of the others, the text does not know these types
+    for name in ("relu", "gelu"):  # two are enough: their texts do not depend on the types
         backend.bias_activate(ACTIVATIONS[name], z, None, operands)
         for v in (z, operands):
             backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
@@ -189,9 +188,9 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
 
 @cache
 def translation_unit() -> tuple[str, int]:
-    """Every kernel in a namespace and under a name of its own, behind CuPy's headers, included once.
+    """Join all kernels into one text: CuPy's headers once, then each kernel in a namespace, renamed.
 
-    To compile them one by one would take a hundred times as long, all of it for the headers.
+    Compiling them one by one would take a hundred times as long, almost all of it for the headers.
     """
     headers: dict[str, None] = {}
     parts = []
@@ -225,11 +224,11 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
         assert text in everything
 
 
-# What a kernel may take: registers of a thread, bytes of a block's static shared memory. With 64
-# registers, half of a multiprocessor's 2048 threads are there at once; blocks of sums and products are
-# few and large.
+# The most that a kernel may take: registers of a thread, and bytes of a block's static shared memory. With
+# 64 registers a thread, half of a multiprocessor's 2048 threads are resident. Sums and matmuls may take
+# more: their blocks are few and large.
 MOST = {"matmul": (128, 33 * 2**10 + 1), "column_sums": (128, 4097), "weighted_sum": (128, 129)}
-# What sin and cos of large arguments are worked out in.
+# Bytes of a thread's stack in which sin and cos reduce large arguments.
 STACK_OF_SINES = 40
 
 
@@ -241,7 +240,7 @@ def test_every_kernel_compiles_spills_nothing_and_leaves_room_for_others(arch: s
     source, count = translation_unit()
     found = resources(source, arch, ("-std=c++17",))
     assert set(found) == {f"kernel_{k}" for k in range(count)}
-    if arch == "sm_75":  # the oldest that CUDA 13 compiles for; no text is cut for it
+    if arch == "sm_75":  # the oldest that CUDA 13 supports; no kernel is tuned for it
         return
     too_much = []
     for k, kernel in enumerate(launches()):
@@ -309,7 +308,7 @@ def test_flat_kernels_move_sixteen_bytes_at_once_and_keep_all_in_registers(
 @pytest.mark.slow
 def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for kernel in launches():
-        # one for each entry of a table
+        # Of these there is one for each table entry; the test above compiles them.
         of_entries = kernel.name in (
             *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
         )
@@ -318,18 +317,18 @@ def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
             nvrtc_compile(kernel.code, kernel.name, "compute_75", options)
 
 
-@pytest.mark.parametrize("own", ["cost", "activation"])
-def test_a_broken_text_would_be_seen(own: str) -> None:
+@pytest.mark.parametrize("custom", ["cost", "activation"])
+def test_a_broken_text_would_be_seen(custom: str) -> None:
     activation, cost = SOFTMAX, COSTS["huber"]
-    if own == "cost":
+    if custom == "cost":
         cost = Cost.from_functions(
-            *("own", lambda xp, a, y: a, lambda xp, a, y: a),
+            *("custom", lambda xp, a, y: a, lambda xp, a, y: a),
             cuda="return undeclared;",
             cuda_derivative="return undeclared;",
         )
     else:
         activation = Activation.from_functions(
-            *("own", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
+            *("custom", lambda xp, z: z, lambda xp, z: z), cuda_derivative="return undeclared;"
         )
     with Recorder() as recorder:
         arrays = [recorder.array(2, 2, dtype="float32") for _ in range(3)]

@@ -16,13 +16,13 @@ HALVES = ("bfloat16", "float16")
 
 
 def nearest(values: Array, digits: int) -> Array:
-    """Rounded to so many binary digits, ties to even, by way of float64."""
+    """Round to so many binary digits, ties to even, in float64."""
     fraction, exponent = np.frexp(values.astype(np.float64))
     return np.ldexp(np.rint(np.ldexp(fraction, digits)), exponent - digits).astype(np.float32)
 
 
 def on_backend(backend: Backend, values: Array, name: str) -> Array:
-    """`values` as operands of matmuls in this precision."""
+    """Store `values` on the backend as matmul operands of this precision."""
     operands = backend.operands(values.shape, PRECISIONS[name])
     backend.convert(backend.asarray(values), operands)
     backend.round(operands, PRECISIONS[name])
@@ -48,7 +48,7 @@ def test_operands_hold_the_nearest_numbers(
     rng = np.random.default_rng(0)
     values = (rng.normal(size=shape) * 2.0 ** rng.integers(-16, 13, shape)).astype(np.float32)
     expected = nearest(values, PRECISIONS[name].digits)
-    if name == "float16":  # below 2^-14 it keeps no more digits, but places
+    if name == "float16":  # below 2^-14 its numbers are multiples of 2^-24
         subnormal = np.abs(values) < 2.0**-14
         expected[subnormal] = np.rint(values[subnormal] * 2.0**24) / 2.0**24
     np.testing.assert_array_equal(back(backend, on_backend(backend, values, name)), expected)
@@ -94,7 +94,7 @@ def test_a_matmul_multiplies_rounded_numbers_and_adds_in_float32(
     digits = PRECISIONS[name].digits
     exact = nearest(a, digits).astype(np.float64) @ nearest(b, digits)
     error = np.abs(backend.to_numpy(out) - (0.5 * exact + 2 * start))
-    # Tensor cores may cut tf32 off, which the stand-in for cuBLAS does.
+    # Tensor cores may truncate to tf32 instead of rounding; the emulated cuBLAS truncates.
     unit = 2.0 ** (1 - digits) if name == "tf32" and "cupy" in backend.name else 2.0**-23
     assert (error <= 4 * unit * (np.abs(a) @ np.abs(b) + np.abs(start))).all()
 

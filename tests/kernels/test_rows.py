@@ -1,4 +1,4 @@
-"""Loading a batch: gathered rows, one-hot targets, normalized weights."""
+"""Gathering a batch: rows, one-hot targets, normalized row weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_gather_takes_the_rows_of_the_step(
     most = 2 if source_dtype == "bool" else 100
     source = rng.integers(0, most, (40, columns)).astype(source_dtype)
     order = rng.permutation(40)
-    start = 2 * 8 + 3  # the step within the epoch is 2, its stride 8, the block's first row 3
+    start = 2 * 8 + 3  # step 2 of the epoch, stride 8; the block's first row is 3
     chosen = order[start : start + 5] if ordered else np.arange(start, start + 5)
     for backend in both(cuda_backend):
         rows = Rows(on(backend, source), order=on(backend, order) if ordered else None, stride=8)

@@ -69,7 +69,7 @@ COLUMN_SHAPES = [(1, 1), (40, 3), (700, 8), (90, 33), (257, 64), (30, 300)]
 
 @pytest.fixture(params=["one block", "several blocks", "wide tiles"])
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How sums are cut into blocks of threads, whatever they would be cut into."""
+    """Set how sums are cut into blocks of threads, whatever their size."""
     if request.param == "several blocks":
         for name, value in {"CHUNK_ROWS": 1, "PART_ROWS": 16, "SEGMENT": 1, "PART": 100}.items():
             monkeypatch.setattr(sums, name, value)

@@ -1,4 +1,4 @@
-"""Optimizer updates against the published ones."""
+"""Optimizer updates against the published formulas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HYPERPARAMETERS = {
 def published_update(
     name: str, theta: Array, g: Array, state: dict[str, Array], rate: float, t: int
 ) -> Array:
-    """One step of the optimizer as published, in float64; `state` holds its averages."""
+    """Compute theta after one step of the published optimizer, in float64; `state` holds its averages."""
     h = HYPERPARAMETERS
     if name == "sgd":
         return theta - rate * g
@@ -60,7 +60,7 @@ OPTIONS = {
 def prepared(
     options: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
 ) -> tuple[Array, Array]:
-    """What comes before the update: clipping, penalties, decay; biases only get clipped."""
+    """Do what precedes the update: clipping, penalties and decay. Biases are only clipped."""
     g = g * min(1.0, options.clip_norm / np.linalg.norm(g))
     g = np.clip(g, -options.clip_value, options.clip_value)
     g = g + is_weight * (options.l2 * theta + options.l1 * np.sign(theta))
@@ -77,7 +77,7 @@ def test_update_is_the_published_one(
     is_weight = np.arange(size) < n_weights
     rates = [0.1, 0.05, 0.2]
     h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
-    table = [[rates[t], *update.factors(rates[t], t + 1, **h)] for t in range(steps)]
+    per_step = [[rates[t], *update.factors(rates[t], t + 1, **h)] for t in range(steps)]
     start = rng.normal(size=size).astype(dtype)
     start[0] = 0
     gs = rng.normal(size=(steps, size)).astype(dtype)
@@ -97,13 +97,13 @@ def test_update_is_the_published_one(
             backend.update(
                 UpdateRule(update, h, options),
                 ParameterArrays(theta, gradient, state, n_weights),
-                StepVariables(on(backend, table), counters, norm),
+                StepVariables(on(backend, per_step), counters, norm),
             )
             backend.advance(counters)
             np.testing.assert_array_equal(backend.to_numpy(gradient), g)
         assert backend.to_numpy(counters).tolist() == [100 + steps, steps]
         result = backend.to_numpy(theta)
-        # Lion's sign may turn where its argument rounds to 0.
+        # Lion's sign may differ where its argument is near 0.
         turned = np.abs(result - expected) > 1e-3 if name == "lion" else np.zeros(size, bool)
         assert np.count_nonzero(turned) < 5
         close(result[~turned], expected[~turned], dtype, ulps=32)

@@ -1,4 +1,4 @@
-"""The places where a kernel's text runs, and how closely their results must agree."""
+"""The three forms of a kernel, and how closely their results must agree."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ELEMENTWISE = [name for name, activation in ACTIVATIONS.items() if not activatio
 
 
 def on(backend: Backend, array: Array, dtype: Any = None) -> Array:
-    """A copy on the backend, with memory of its own."""
+    """Copy an array to the backend, into new memory."""
     return backend.asarray(np.array(array, dtype))
 
 
 def both(cuda_backend: Backend) -> tuple[Backend, Backend, Backend]:
-    """The NumPy twins, the same text compiled for the CPU, and the CUDA kernels."""
+    """Return the backends of all three forms: NumPy twins, compiled kernels, CUDA kernels."""
     return NumpyBackend(compile=False), NumpyBackend(), cuda_backend
 
 
 def close(
     actual: Array, expected: Array, dtype: str, ulps: float = 16, magnitude: float = 1
 ) -> None:
-    """Equal up to a few roundings, of the number itself and of numbers as large as `magnitude`."""
+    """Assert equality up to a few roundings of the number itself and of numbers of size `magnitude`."""
     assert actual.dtype == dtype
     assert np.isfinite(actual).all()
     eps = float(np.finfo(dtype).eps)
@@ -40,7 +40,7 @@ def close(
 def run_cost(
     backend: Backend, cost: Cost, activation: Activation, *arrays: Array
 ) -> tuple[Array, Array]:
-    """(delta, costs) for z, a, y and scale."""
+    """Compute (delta, costs) from z, a, y and scale; the costs must be the same without a delta."""
     z, a, y, scale = (on(backend, array) for array in arrays)
     delta, costs = on(backend, np.full_like(arrays[1], 7)), on(backend, np.full_like(arrays[3], 7))
     backend.output_delta(OutputHead(activation, cost), z, a, y, scale, delta, costs)

@@ -1,4 +1,4 @@
-"""Networks with random biases, their targets, a step on them, and how far two gradients are apart."""
+"""What tests share: networks with random biases, their targets, one step, the distance of gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ELEMENTWISE = [name for name, activation in ACTIVATIONS.items() if not activatio
 
 
 def network(sizes: tuple[int, ...], **options: Any) -> gpubp.Network:
-    """A float64 network with biases that are not zero; mismatched outputs and costs are meant."""
+    """Make a float64 network with nonzero biases; an unmatched output and cost give no warning."""
     options = {"hidden": "tanh", "dtype": "float64", "backend": "numpy", "seed": 0} | options
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="cost .* is defined for outputs")
@@ -40,7 +40,7 @@ def relative_error(actual: Array, expected: Array) -> float:
 
 
 def targets_for(cost: Cost, shape: tuple[int, int]) -> Array:
-    """Targets that lie, for costs with kinks, far from the outputs, which are near 1/2."""
+    """Draw targets. For costs with kinks they are far from the outputs, which are near 1/2."""
     rng = np.random.default_rng(4)
     if cost.targets == "class":
         return rng.dirichlet(np.ones(shape[1]), shape[0])
@@ -60,7 +60,7 @@ def run_step(
     gradient: Array | None = None,
     dropout_seed: int | None = None,
 ) -> tuple[float, Array]:
-    """Cost and gradient of a training step's workspace, added to `gradient` if given."""
+    """Run a training step without its update; return cost and gradient, added to `gradient` if given."""
     backend = net.backend
     problem = net.problem(dropout_seed=dropout_seed)
     workspace = Workspace(problem, len(x), "train", labels=y.ndim == 1, limit=limit)

@@ -1,4 +1,4 @@
-"""A problem for networks whose operands are rounded."""
+"""Data for networks that round their operands."""
 
 from __future__ import annotations
 

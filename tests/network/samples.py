@@ -1,4 +1,4 @@
-"""A network with a bit of everything, custom functions that can be pickled, an array with one odd value."""
+"""What tests share: a network with many options, picklable custom functions, an array with an odd value."""
 
 from __future__ import annotations
 

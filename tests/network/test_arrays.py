@@ -1,4 +1,4 @@
-"""Where arrays live, and how they come from one place to another."""
+"""Arrays: the backend that each belongs to, and moves between backends."""
 
 from __future__ import annotations
 

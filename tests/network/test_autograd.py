@@ -17,7 +17,7 @@ from gpubp.kernels.typing import Array
 
 
 def oracle_functions(anp: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """σ and c in autograd's NumPy, one-sided at kinks as gpubp is."""
+    """Write σ and c in autograd's NumPy; at kinks they take the same side as gpubp."""
 
     def elu(z: Array, alpha: float) -> Array:
         return anp.where(z > 0, z, alpha * (anp.exp(anp.where(z > 0, 0, z)) - 1))
@@ -83,7 +83,7 @@ def random_problems(draw: st.DrawFn) -> dict[str, Any]:
     cost = draw(st.sampled_from(sorted(COSTS)))
     sizes = tuple(draw(st.lists(st.integers(1, 6), min_size=depth + 1, max_size=depth + 1)))
     outputs = OUTPUTS.get(COSTS[cost].domain, [*HIDDEN, "softmax"])
-    if sizes[-1] == 1:  # the softmax of one number is 1, where the oracle's log(1 - a) is infinite
+    if sizes[-1] == 1:  # the softmax of one number is 1: the oracle's log(1 - a) is infinite
         outputs = [name for name in outputs if name != "softmax"]
     return {
         "sizes": sizes,

@@ -1,4 +1,4 @@
-"""Backprop: the example worked out by hand, what comes back, weights, labels, digits."""
+"""Backprop: an example worked out by hand, the returned arrays, sample weights, labels, accuracy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import gpubp
 from gpubp.backends import Backend
 from gpubp.kernels.typing import Array
 
-# The notes' network: three inputs, four hidden neurons, two outputs, sigmoid, C = ½ ‖y - a‖².
+# The worked example: three inputs, four hidden neurons, two outputs, sigmoid, C = ½ ‖y - a‖².
 #
-# With log 3 = L, σ(0) = 1/2, σ(L) = 3/4, σ(-L) = 1/4, and σ′ = a (1 - a) is 1/4, 3/16, 3/16: every
-# number below is a fraction, worked out by hand.
+# Let L = log 3. Then σ(0) = 1/2, σ(L) = 3/4 and σ(-L) = 1/4, so σ′ = a (1 - a) is 1/4, 3/16 and 3/16.
+# Every number below is a fraction that was worked out by hand.
 
 L = math.log(3)
 
@@ -89,7 +89,7 @@ def test_a_batch_averages_its_examples(backend: Backend) -> None:
         np.testing.assert_allclose(batch.deltas[k], rows, rtol=1e-13)
 
 
-# What comes back
+# The returned arrays
 
 
 def test_forward_gives_each_z_and_a(backend: Backend) -> None:
@@ -144,7 +144,7 @@ def test_one_example_is_a_batch_of_one(backend: Backend) -> None:
     net = network((3, 4, 2), backend=backend)
     x, y = np.array([0.5, -1, 2]), np.array([1.0, 0])
     one, batch = net.backprop(x, y), net.backprop(x[None], y[None])
-    # Where arrays so small lie may decide whether a compiled loop takes its vector or its scalar part.
+    # The address of so small an array may decide whether a compiled loop runs its vector or scalar part.
     np.testing.assert_allclose(host(net, one.gradient), host(net, batch.gradient), rtol=1e-13)
     assert one.cost == pytest.approx(batch.cost, rel=1e-14)
     assert one.cost == pytest.approx(net.cost(x, y), rel=1e-14)

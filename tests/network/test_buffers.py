@@ -1,4 +1,4 @@
-"""Steps that reuse their buffers: matmuls counted, blocks, shards, dropout."""
+"""Steps that reuse their buffers: the number of matmuls, blocks, shards, dropout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import gpubp
 from gpubp.backends import Backend
 from gpubp.backends.cupy.cublas import Cublas
 
-# Dynamic programming: nothing is computed twice.
+# Nothing is computed twice.
 
 
 @pytest.fixture
 def matmuls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of matmuls so far, as a list of one number; cuBLAS's and our own, on CUDA."""
+    """Count the matmuls, on CUDA cuBLAS's and our own. The list holds one number, the count so far."""
     count = [0]
 
     def watch(place: Any, name: str) -> None:
@@ -45,13 +45,13 @@ def test_a_network_costs_one_matmul_a_layer_forward_and_two_backward(
     x = np.ones((4, 3))
     net.forward(x)
     assert matmuls[0] == depth
-    net.backprop(x, x)  # with the input gradient
+    net.backprop(x, x)  # computes the input gradient too
     assert matmuls[0] == depth + 3 * depth
     run_step(net, x, x)
     assert matmuls[0] == depth + 3 * depth + depth + (2 * depth - 1)
 
 
-# Training steps, which reuse their buffers
+# Training steps reuse their buffers
 
 
 @pytest.mark.parametrize("limit", [None, 1, 7, 100])

@@ -26,9 +26,9 @@ from gpubp.kernels import ACTIVATIONS, Activation, Cost
 
 
 def test_a_network_with_custom_functions_can_be_pickled(backend: Backend) -> None:
-    own = Activation.from_functions("cube", cube, cube_derivative)
+    custom = Activation.from_functions("cube", cube, cube_derivative)
     cost = Cost.from_functions("fourth", fourth_power, fourth_power_derivative)
-    net = Network((3, 8, 4), hidden=own, cost=cost, backend=backend, seed=1)
+    net = Network((3, 8, 4), hidden=custom, cost=cost, backend=backend, seed=1)
     x, y = np.ones((2, 3)), np.zeros((2, 4))
     other = pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(

@@ -22,7 +22,7 @@ CUSTOM_ACTIVATIONS = {
 
 COST = {"cuda": "const T r = a - y; return r * r * r * r;"}
 DERIVATIVE = {"cuda_derivative": "const T r = a - y; return T(4) * r * r * r;"}
-OWN_COSTS = {
+COST_TEXTS = {
     "array functions": {},
     "CUDA text": COST | DERIVATIVE,
     "CUDA text of the cost": COST,
@@ -31,29 +31,31 @@ OWN_COSTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cost_text", OWN_COSTS)
+@pytest.mark.parametrize("cost_text", COST_TEXTS)
 @pytest.mark.parametrize("text", CUSTOM_ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_custom_activations_and_costs_work_on_every_backend(
     backend: Backend, text: str, cost_text: str, dtype: str
 ) -> None:
-    own = Activation.from_functions(
-        "own, unlike an identifier",
+    custom = Activation.from_functions(
+        "custom, unlike an identifier",
         lambda xp, z: z / xp.sqrt(1 + z * z),
         lambda xp, z: (1 + z * z) ** -1.5,
         **CUSTOM_ACTIVATIONS[text],
     )
     fourth = Cost.from_functions(
         *("fourth power", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3),
-        **OWN_COSTS[cost_text],
+        **COST_TEXTS[cost_text],
     )
     x, y = np.random.default_rng(18).normal(size=(2, 6, 3)).astype(dtype)
-    net = network((3, 4, 3), hidden=own, output=own, cost=fourth, dtype=dtype, backend=backend)
+    net = network(
+        (3, 4, 3), hidden=custom, output=custom, cost=fourth, dtype=dtype, backend=backend
+    )
     bp = net.backprop(x, y)
     output = net.predict(x)
     assert bp.cost == pytest.approx(((output - y).astype(float) ** 4).sum(axis=1).mean(), rel=1e-5)
     assert gpubp.check_gradients(net, x, y).relative_error < 1e-7
-    wide = network((3, 4, 3), hidden=own, output=own, cost=fourth)
+    wide = network((3, 4, 3), hidden=custom, output=custom, cost=fourth)
     wide.parameters[...] = host(net, net.parameters)
     tolerance = 1e-5 if dtype == "float32" else 1e-13
     assert relative_error(host(net, bp.gradient), wide.backprop(x, y).gradient) < tolerance
@@ -73,11 +75,11 @@ def test_custom_costs_work_behind_every_kind_of_output(backend: Backend, output:
 
 
 def test_a_custom_activation_may_read_its_output(backend: Backend) -> None:
-    own = Activation.from_functions(
-        "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
+    custom = Activation.from_functions(
+        "custom_tanh", lambda xp, z: xp.tanh(z), lambda xp, a: 1 - a * a, reads="a"
     )
     x, y = np.random.default_rng(20).normal(size=(2, 6, 3))
-    tanh, net = network((3, 4, 3)), network((3, 4, 3), hidden=own, backend=backend)
+    tanh, net = network((3, 4, 3)), network((3, 4, 3), hidden=custom, backend=backend)
     tanh.parameters[...] = host(net, net.parameters)
     expected = tanh.backprop(x, y).gradient
     assert relative_error(host(net, net.backprop(x, y).gradient), expected) < 1e-13

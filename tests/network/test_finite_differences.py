@@ -37,7 +37,7 @@ def away_from_kinks(name: str, z: Array) -> bool:
 def output_problem(
     output: str, cost: str, backend: Backend | str = "numpy"
 ) -> tuple[gpubp.Network, Array, Array]:
-    """A network whose outputs lie near 1/2 (softmax: 1/3), x and y."""
+    """Make a network whose outputs are near 1/2 (softmax: 1/3), x and y."""
     net = network((4, 5, 3), output=output, cost=cost, backend=backend)
     last = net.layers[-1]
     last.weights[...] = last.weights * 0.05
@@ -61,8 +61,8 @@ def test_every_output_and_cost_agree_with_finite_differences(output: str, cost: 
     assert check.relative_error < 1e-7
 
 
-# Of the kernels, the text of a pair is put together from those of its parts, and NVRTC compiles it for
-# every pair, so that here each output and each cost need be run once.
+# A kernel's text joins the texts of an output and of a cost, and test_nvrtc.py compiles every pair. So it
+# is enough to run each output and each cost once.
 CUDA_PAIRS = [*((output, "huber") for output in ACTIVATIONS), *(("gelu", cost) for cost in COSTS)]
 
 
@@ -81,7 +81,7 @@ def test_the_cuda_backend_gives_numpys_gradient(
 @pytest.mark.parametrize("hidden", ELEMENTWISE)
 def test_every_hidden_activation_agrees_with_finite_differences(hidden: str) -> None:
     net = network((4, 5, 4, 3), hidden=hidden, cost="log_cosh")
-    net.parameters[...] *= 0.5  # which keeps exponentials of exponentials smooth
+    net.parameters[...] *= 0.5  # else exponentials of exponentials curve too much
     for seed in range(1000):
         x = np.random.default_rng(seed).normal(size=(4, 4))
         if all(away_from_kinks(hidden, z) for z in net.forward(x).z[:-1]):
@@ -102,7 +102,7 @@ def test_input_gradient_and_deltas_agree_with_finite_differences(backend: Backen
         shift[row, column] = h
         slope = (net.cost(x + shift, y, w) - net.cost(x - shift, y, w)) / (2 * h)
         assert bp.input_gradient[row, column] == pytest.approx(slope, rel=1e-6, abs=1e-10)
-    # A shift of a bias shifts z in every row, so the sum of a column of δ is what it must change.
+    # Shifting a bias shifts z in every row, so ∂C/∂b is the sum of a column of δ.
     for layer, delta in zip(net.layers, bp.deltas, strict=True):
         for j in range(layer.n_out):
             kept, costs = float(layer.biases[j]), []
@@ -124,7 +124,7 @@ def test_check_gradients_finds_a_wrong_derivative_and_where_it_is() -> None:
     tanh.parameters[...] = net.parameters
     right = tanh.backprop(x, y).gradient
     check = gpubp.check_gradients(net, x, y)
-    # The first layer's gradient is 1 % too large, the second's right.
+    # The first layer's gradient is 1 % too large; the second layer's is right.
     off = np.zeros_like(right)
     for part in (slice(0, 12), slice(24, 28)):
         off[part] = 0.01 * right[part]

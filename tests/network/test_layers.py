@@ -1,4 +1,4 @@
-"""Initial weights, the layout of parameters, and what a network says of itself."""
+"""Initial weights, the layout of parameters, and the repr of networks and layers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def initial(**options: Any) -> Array:
 @pytest.mark.parametrize("name", VARIANCES)
 def test_initial_weights_have_the_published_variance(name: str) -> None:
     w, variance, n = initial(initializer=name), VARIANCES[name], N_IN * N_OUT
-    fourth = 9 / 5 if "uniform" in name else 3  # kurtosis, which says how far a variance may stray
+    fourth = 9 / 5 if "uniform" in name else 3  # kurtosis: it bounds the error of a sample variance
     assert abs(w.mean()) < 5 * math.sqrt(variance / n)
     assert abs(w.var() / variance - 1) < 5 * math.sqrt((fourth - 1) / n)
     if "uniform" in name:

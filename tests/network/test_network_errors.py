@@ -1,4 +1,4 @@
-"""Networks that cannot be, by the text of the error."""
+"""Arguments that a network refuses, by the text of the error."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_many_rows_are_predicted_in_parts_and_leave_little_behind(
 
 def test_what_is_assigned_to_parameters_reaches_every_use_of_them(net: Network) -> None:
     x, layer = np.ones((2, 3)), net.layers[0]
-    net.predict(x)  # captured
+    net.predict(x)  # captures the prediction
     net.parameters = np.zeros(net.layout.size)
     np.testing.assert_array_equal(net.predict(x), np.full((2, 4), 0.25))
     layer.weights = np.ones((8, 3))
@@ -159,7 +159,7 @@ def test_results_show_what_they_are_in_a_line(net: Network) -> None:
 
 
 class OnlyDlpack:
-    """An array of a library that speaks DLPack alone."""
+    """An array whose only interface is DLPack."""
 
     def __init__(self, array: Array) -> None:
         self.array = array

@@ -101,7 +101,7 @@ COPIES: dict[str, Callable[[Network, Path], Network]] = {
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_has_it_all_and_is_read_only_too(backend: Backend, how: str, tmp_path: Path) -> None:
     net = network(backend)
-    expected = net.predict(X)  # a copy leaves captured predictions behind
+    expected = net.predict(X)  # captures a prediction; a copy does not take it along
     other = COPIES[how](net, tmp_path)
     assert repr(other) == repr(net)
     assert (other.sizes, other.dtype, other.layout) == (net.sizes, net.dtype, net.layout)

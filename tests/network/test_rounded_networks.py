@@ -24,8 +24,7 @@ from gpubp.kernels.typing import Array
 def test_gradients_are_within_the_rounding_of_the_reference(
     backend: Backend, name: str, hidden: str, sizes: tuple[int, ...]
 ) -> None:
-    """The bounds of docs/guide.md for L layers: 2 L u for smooth activations; relu, whose derivative jumps
-    where z changes its sign, L √u."""
+    """Check the bounds of docs/guide.md for L layers: 2 L u for smooth activations, L √u for relu."""
     x, y = problem(sizes, 48)
     reference = gpubp.Network(
         sizes, hidden=hidden, output="softmax", dtype="float64", backend="numpy", seed=1
@@ -36,7 +35,7 @@ def test_gradients_are_within_the_rounding_of_the_reference(
     result = network.backprop(x, y)
     unit = PRECISIONS[name].unit_roundoff
     if name == "tf32" and "cupy" in backend.name:
-        unit *= 2  # cut off
+        unit *= 2  # tensor cores may truncate
     depth = len(sizes) - 1
     bound = depth * math.sqrt(unit) if hidden == "relu" else 2 * depth * unit
     gradient = backend.to_numpy(result.gradient)
@@ -61,7 +60,7 @@ def test_a_small_gradient_keeps_its_digits(backend: Backend, name: str) -> None:
     reference = gpubp.Network(sizes, dtype="float64", backend="numpy", **options).backprop(x, y)
     network = gpubp.Network(sizes, precision=name, backend=backend, **options)
     gradient = backend.to_numpy(network.backprop(x, y).gradient)
-    # In float16, 1 / 5000 has lost digits already.
+    # In float16, 1 / 5000 has already lost digits.
     assert relative_error(gradient, reference.gradient) < 8 * PRECISIONS[name].unit_roundoff
 
 
@@ -87,8 +86,8 @@ def test_backends_train_alike(cuda_backend: Backend, name: str, optimizer: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_custom_activations_are_rounded_too(backend: Backend, name: str) -> None:
-    own = gpubp.Activation.from_functions(
-        "own_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
+    custom = gpubp.Activation.from_functions(
+        "custom_tanh", lambda xp, z: xp.tanh(z), lambda xp, z: 1 - xp.tanh(z) ** 2
     )
     x, y = problem((5, 7, 7, 3), 20)
 
@@ -105,7 +104,7 @@ def test_custom_activations_are_rounded_too(backend: Backend, name: str) -> None
         return backend.to_numpy(network.backprop(x, y).gradient)
 
     unit = PRECISIONS[name].unit_roundoff
-    assert relative_error(gradient(own), gradient("tanh")) < 6 * unit
+    assert relative_error(gradient(custom), gradient("tanh")) < 6 * unit
 
 
 def test_rounding_is_kept_by_copies_and_shown(backend: Backend) -> None:
@@ -118,7 +117,7 @@ def test_rounding_is_kept_by_copies_and_shown(backend: Backend) -> None:
         assert copied.precision == "bfloat16"
         np.testing.assert_array_equal(copied.predict(x), outputs)
     assert "precision='bfloat16'" in repr(network)
-    network.layers[0].weights[...] *= 2  # a step begins with the weights as they are
+    network.layers[0].weights[...] *= 2  # the next prediction rounds these weights
     np.testing.assert_array_equal(network.predict(x), network.forward(x).a[-1])
 
 

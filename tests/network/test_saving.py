@@ -1,4 +1,4 @@
-"""Files: bit for bit, plain safetensors, and what is refused."""
+"""Files: equal bit for bit, plain safetensors, and files that are refused."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rewrite(path: Path, metadata: dict[str, str] | None, **tensors: Array) -> No
 
 
 def no_network(path: Path) -> str:
-    """What loading `path` says of it."""
+    """Return the message of the error that loading `path` raises."""
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
         Network.load(path, backend="numpy")
     text = str(caught.value)
@@ -116,7 +116,7 @@ def test_half_a_file_is_refused(tmp_path: Path, kept: int) -> None:
 
 
 def saved(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The description and the arrays in the file of a network."""
+    """Read the description and the arrays in a network's file."""
     from safetensors import safe_open
 
     everything("numpy").save(path)
@@ -198,18 +198,18 @@ def test_a_place_that_no_file_can_be_saved_to_is_told(tmp_path: Path) -> None:
 def test_custom_activations_and_costs_are_given_back_at_loading(
     backend: Backend, tmp_path: Path
 ) -> None:
-    own = Activation.from_functions("cubic", lambda xp, z: z**3, lambda xp, z: 3 * z**2)
+    custom = Activation.from_functions("cubic", lambda xp, z: z**3, lambda xp, z: 3 * z**2)
     fourth = Cost.from_functions(
         "fourth", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3
     )
-    net = Network((3, 4, 2), hidden=own, cost=fourth, backend=backend)
+    net = Network((3, 4, 2), hidden=custom, cost=fourth, backend=backend)
     net.save(tmp_path / "f")
     with pytest.raises(
         ValueError, match=r"needs the activation 'cubic'.*give it in custom=\[...\]"
     ):
         Network.load(tmp_path / "f", backend=backend)
     with pytest.raises(ValueError, match="needs the cost 'fourth'"):
-        Network.load(tmp_path / "f", backend=backend, custom=[own])
-    loaded = Network.load(tmp_path / "f", backend=backend, custom=[own, fourth])
+        Network.load(tmp_path / "f", backend=backend, custom=[custom])
+    loaded = Network.load(tmp_path / "f", backend=backend, custom=[custom, fourth])
     x, y = [[1, 2, 3]], [[0, 1]]
     assert loaded.cost(x, y) == net.cost(x, y)

@@ -1,4 +1,4 @@
-"""The documents: Python blocks run, links lead somewhere, tables are those of the committed results."""
+"""The documents: Python blocks run, links resolve, tables match the committed results."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_the_figures_of_a_gpu_in_the_text_are_those_of_the_committed_results(
                 if apart is None or "jax-cuda" not in apart.rounds
                 else figure(apart, "jax-cuda")
             )
-            assert jax == "–" or float(jax) > float(graph)  # so that the graph is the best peer
+            assert jax == "–" or float(jax) > float(graph)  # the graph is the best peer
             cells = point.architecture, point.batch_size, ours, graph, eager, jax
             row = " | ".join(map(str, (*cells, times(graph, ours), times(eager, ours))))
             assert f"| {row} |" in gpu_document

@@ -11,7 +11,7 @@ import pytest
 
 import gpubp
 
-# Their modules need extras or are commands.
+# Modules that are not imported here: they need extras, or are commands.
 ELSEWHERE = ("gpubp.estimators", "gpubp.cli", "gpubp.benchmarks", "gpubp.__main__")
 
 

@@ -93,7 +93,7 @@ reveal_type(gpubp.get_backend("numpy"))  # gpubp.backends.base.Backend
 reveal_type(gpubp.available_backends())  # list[str]
 """
 
-# What a user should not be able to write, and the kind of error that mypy gives.
+# Mistakes of a user; mypy must reject each line after the network.
 WRONG = """import gpubp
 
 net = gpubp.Network((4, 8, 3))
@@ -106,7 +106,7 @@ gpubp.Adam(0.1)
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What mypy says of each script, checked as a user would, in a folder of their own."""
+    """Run mypy on both scripts as a user would, in a separate folder; return its lines for each."""
     if find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
     folder, scripts = tmp_path_factory.mktemp("user"), {"right.py": SCRIPT, "wrong.py": WRONG}
@@ -127,7 +127,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def plain(revealed: str) -> str:
-    """A revealed type without what versions of mypy write differently."""
+    """Remove from a revealed type what versions of mypy write differently."""
     revealed = revealed.replace("*", "").replace("builtins.", "").replace("typing.", "")
     return re.sub(r"Union\[(\w+), None\]", r"\1 | None", revealed)
 

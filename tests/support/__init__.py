@@ -1,2 +1,4 @@
-"""The tests' replacement for a GPU: CuPy on emulated devices (`cupy_on_host`), and NVIDIA's compiler,
-which needs no device (`nvidia`)."""
+"""The tests' replacement for a GPU.
+
+`cupy_on_host` runs CuPy on emulated devices. `nvidia` calls NVIDIA's compiler, which needs no device.
+"""

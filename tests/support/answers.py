@@ -1,5 +1,7 @@
-"""The functions that replace those of CuPy's lowest modules: one class for each module, whose methods
-have the names and arguments of the functions."""
+"""The functions that replace those of CuPy's lowest modules.
+
+There is one class for each module. Its methods have the names and arguments of the module's functions.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ __all__ = ["DriverAnswers", "NvrtcAnswers", "RuntimeAnswers", "functions_of"]
 
 
 ARCHITECTURE = 9, 0
-"""The compute capability that the devices claim."""
+"""The compute capability that the devices report."""
 
 VERSION = 12, 9
-"""The version of CUDA that the driver claims."""
+"""The version of CUDA that the driver reports."""
 
 ATTRIBUTES = {
     1: 1024,  # threads of a block
@@ -33,7 +35,7 @@ ATTRIBUTES = {
     76: ARCHITECTURE[1],
     97: 227 * 1024,  # shared memory of a block that asks for it
 }
-"""cudaDeviceAttr, those that CuPy and gpubp ask for."""
+"""The values of cudaDeviceAttr that CuPy and gpubp ask for."""
 
 MOST_SHARED_BYTES, MOST_THREADS = 227 * 1024, 1024
 _DYNAMIC_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
@@ -41,13 +43,13 @@ _TO_HOST_MEMORY_TYPE, _DEVICE_MEMORY_TYPE = 1, 2
 
 
 def functions_of(answers: Any) -> dict[str, Callable[..., Any]]:
-    """The methods of `answers`, for one thread at a time and with CuPy's exceptions."""
+    """Return the methods of `answers`, which then run one thread at a time and raise CuPy's exceptions."""
     names = [name for name in vars(type(answers)) if not name.startswith("__")]
     return {name: _answer(getattr(answers, name), answers) for name in names}
 
 
 def _answer(method: Callable[..., Any], answers: Any) -> Callable[..., Any]:
-    if isinstance(answers, NvrtcAnswers):  # it compiles, which other threads need not wait for
+    if isinstance(answers, NvrtcAnswers):  # it compiles; other threads need not wait
         return method
 
     @functools.wraps(method)
@@ -62,7 +64,7 @@ def _answer(method: Callable[..., Any], answers: Any) -> Callable[..., Any]:
 
 
 class RuntimeAnswers:
-    """`cupy_backends.cuda.api.runtime`: each method has the name and arguments of the function there."""
+    """The functions of `cupy_backends.cuda.api.runtime`."""
 
     def __init__(self, runtime: Runtime, module: Any) -> None:
         self._runtime, self.lock, self.error = runtime, runtime.lock, module.CUDARuntimeError
@@ -247,13 +249,13 @@ class RuntimeAnswers:
 
 
 def _driver_error(self: Any, status: int) -> None:
-    """CuPy's own asks a libcuda for the status's name."""
+    """Make the error without libcuda, which CuPy's own constructor asks for the name of the status."""
     RuntimeError.__init__(self, f"CUDA driver error {status}")
     self.status = status
 
 
 class DriverAnswers:
-    """`cupy_backends.cuda.api.driver`, what modules and kernels need of it."""
+    """The functions of `cupy_backends.cuda.api.driver` that modules and kernels need."""
 
     def __init__(self, runtime: Runtime, module: Any) -> None:
         self._runtime, self.lock = runtime, runtime.lock
@@ -267,7 +269,7 @@ class DriverAnswers:
         return len(self._modules)
 
     def moduleUnload(self, module: int) -> None:
-        """Libraries stay."""
+        """Do nothing: a loaded library stays."""
 
     def moduleGetFunction(self, module: int, name: str) -> int:
         kernel = self._modules[module - 1].get(name)
@@ -316,8 +318,10 @@ class DriverAnswers:
 
 
 class NvrtcAnswers:
-    """`cupy_backends.cuda.libs.nvrtc`: programs are for the host's compiler while devices are present,
-    and for NVRTC itself otherwise."""
+    """The functions of `cupy_backends.cuda.libs.nvrtc`.
+
+    While devices are present, programs go to the host's compiler; otherwise they go to NVRTC itself.
+    """
 
     def __init__(self, runtime: Runtime, module: Any) -> None:
         self._runtime = runtime
@@ -330,7 +334,7 @@ class NvrtcAnswers:
     def getVersion(self) -> tuple[int, int]:
         try:
             return self._nvrtc["getVersion"]()
-        except RuntimeError:  # CuPy 13 does not find it everywhere
+        except RuntimeError:  # CuPy 13 does not find NVRTC everywhere
             if not self._runtime.present:
                 raise
             return VERSION
@@ -338,7 +342,7 @@ class NvrtcAnswers:
     def createProgram(self, code: str, name: str, headers: Any, include_names: Any) -> int:
         if not self._runtime.present:
             return self._nvrtc["createProgram"](code, name, headers, include_names)
-        self._last -= 1  # no address of NVRTC's
+        self._last -= 1  # negative, so never a program of NVRTC
         self._programs[self._last] = _Program(code)
         return self._last
 
@@ -375,7 +379,7 @@ class NvrtcAnswers:
 
 
 class _Program:
-    """A text, and what stands in a compiled program's place: the text and the options."""
+    """A text, its log, and its image: text and options, in place of a compiled program."""
 
     def __init__(self, code: str) -> None:
         self.code, self.log, self.image = code, "", b""

@@ -1,4 +1,4 @@
-"""Shared libraries from C++ text, built by the host's compiler once and kept."""
+"""Shared libraries from C++ text: the host's compiler builds each once, and the file is kept."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class HostCompileError(RuntimeError):
 
 
 def host_compiler() -> str | None:
-    """Path of the C++ compiler (`CXX`, else g++), or None if the machine has none."""
+    """Find the path of the C++ compiler (`CXX`, else g++); None if the machine has none."""
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
 @functools.cache
 def cache_directory() -> Path:
-    """A folder that outlives the process, so that a second run of the tests compiles nothing."""
+    """Make a folder that outlives the process, so that a second run of the tests compiles nothing."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cuda_on_host"
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,8 +47,11 @@ def cache_directory() -> Path:
 
 @functools.cache
 def precompiled(text: str, flags: Sequence[str]) -> Path:
-    """Folder of a header `first.h` and its compiled form: a text that begins with it compiles in a fraction
-    of the time. What the header includes is found by `flags`."""
+    """Precompile a header, and return the folder of `first.h` and its compiled form.
+
+    A text that includes `first.h` first compiles in a fraction of the time. `flags` must hold the folders
+    of what the header includes.
+    """
     version = subprocess.run([_compiler(), "--version"], capture_output=True, check=True).stdout
     key = hashlib.sha256(text.encode() + version + " ".join(flags).encode()).hexdigest()
     folder = cache_directory() / key[:16]
@@ -66,7 +69,7 @@ def precompiled(text: str, flags: Sequence[str]) -> Path:
 
 @functools.cache
 def library(source: str, folder: Path, flags: Sequence[str]) -> Path:
-    """The shared library of a source, kept in `folder`, where its first header may lie.
+    """Build the shared library of a source; it is kept in `folder`, which may hold the first header.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def library(source: str, folder: Path, flags: Sequence[str]) -> Path:
 
 @functools.cache
 def load(path: Path) -> ctypes.CDLL:
-    """The library, loaded once."""
+    """Load a library, once for each path."""
     return ctypes.CDLL(str(path))
 
 

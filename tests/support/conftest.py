@@ -1,4 +1,4 @@
-"""Emulated devices."""
+"""Emulated devices, as fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of libcublas that gpubp calls, as ctypes calls them: with numbers and addresses."""
+"""The functions of libcublas that gpubp calls through ctypes, with numbers and addresses."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _FAILED = 13  # CUBLAS_STATUS_EXECUTION_FAILED
 
 
 class _Handle:
-    """What cuBLAS knows of a handle; to set a stream is to forget the workspace."""
+    """What cuBLAS knows about a handle. Setting its stream clears its workspace."""
 
     def __init__(self, device: int) -> None:
         self.device, self.stream, self.workspace = device, 0, 0
 
 
 def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
-    """A library whose products are NumPy's, on the streams of these devices."""
+    """Make a library that computes products with NumPy, on the streams of these devices."""
     handles: dict[int, _Handle] = {}
 
     def create(address: int) -> int:
         try:
             with runtime.lock:
-                runtime.synchronize()  # it allocates, and waits for the device
+                runtime.synchronize()  # cuBLAS allocates here, and waits for the device
         except CudaError:
             return _FAILED
         handle = _Handle(runtime.device)
@@ -65,7 +65,7 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
         a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int, beta: int,
         c: int, c_type: int, ldc: int, compute_type: int, algo: int,
     ) -> int:  # fmt: skip
-        """Column-major c = alpha op(a) op(b) + beta c."""
+        """Compute c = alpha op(a) op(b) + beta c on column-major matrices."""
         known = handles[handle]
         stream = runtime.stream(known.stream)
         assert known.device == runtime.device == stream.device
@@ -83,7 +83,7 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
         factor, kept = real.from_address(alpha).value, real.from_address(beta).value
 
         def columns(pointer: int, kind: int, rows: int, width: int, leading: int) -> Array:
-            """What lies at an address, column after column, as BLAS counts."""
+            """View the matrix at an address, which BLAS stores column by column."""
             assert leading >= rows
             dtype = np.dtype(_NUMBERS[kind])
             size = (leading * (width - 1) + rows) * dtype.itemsize
@@ -101,7 +101,7 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
             if kind == 14:
                 return (numbers.astype(np.uint32) << 16).view(np.float32)
             numbers = numbers.astype(np.float64 if kind == 1 else np.float32)
-            if compute_type == _COMPUTE_32F_FAST_TF32:  # cut off, as tensor cores may
+            if compute_type == _COMPUTE_32F_FAST_TF32:  # truncate, as tensor cores may
                 numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
             return numbers
 

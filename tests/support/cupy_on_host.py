@@ -1,11 +1,11 @@
 """CuPy itself on a machine without a GPU.
 
-CuPy's Python and Cython run as they are: its layouts, casts, checks of arguments, memory pool, streams
-and graphs. Only its three lowest modules, which call NVIDIA's libraries, are answered from here:
-`runtime`, `driver` and `nvrtc` of `cupy_backends.cuda` (how: `interposing.py`). Replacing libcuda would not
-work: the CUDA runtime in CuPy's wheel checks that the driver is NVIDIA's.
+CuPy's Python and Cython code runs unchanged: its layouts, casts, checks of arguments, memory pool, streams
+and graphs. Only the functions of its three lowest modules, which call NVIDIA's libraries, are replaced:
+`runtime`, `driver` and `nvrtc` of `cupy_backends.cuda`. `interposing.py` replaces them. Replacing libcuda
+would not work: the CUDA runtime in CuPy's wheel checks that the driver is NVIDIA's.
 
-On a machine with a GPU, CuPy runs on that: `install` must not be called there.
+On a machine with a GPU, CuPy runs on the GPU, and `install` must not be called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["CudaOnHost", "gpus", "install"]
 
 
 def gpus() -> tuple[int, str]:
-    """How many GPUs there are, and why there are none; without importing cupy, which `install` forbids."""
+    """Count the GPUs, and say why there are none. This does not import cupy: `install` must come first."""
     try:
         from cupy_backends.cuda.api import runtime
 
@@ -39,13 +39,13 @@ def gpus() -> tuple[int, str]:
 
 
 def install() -> CudaOnHost:
-    """Let CuPy run on the host from now on; devices are there within `CudaOnHost.devices`.
+    """Let CuPy run on the host from now on; it finds devices within `CudaOnHost.devices`.
 
     Raises
     ------
     ImportError
-        CuPy is not installed, or NVRTC, which it needs to be imported; or it is a CuPy whose functions are
-        unknown here.
+        CuPy is not installed, or NVRTC is not, without which CuPy does not import; or this version of CuPy
+        has functions with unknown signatures.
     HostCompileError
         The host's compiler does not work.
     """
@@ -59,9 +59,9 @@ def _install() -> CudaOnHost:
     from cupy_backends.cuda.api import driver, runtime
     from cupy_backends.cuda.libs import nvrtc
 
-    # CuPy's own reductions, not those of CUB, which need NVIDIA's compiler.
+    # Use CuPy's own reductions: those of CUB need NVIDIA's compiler.
     os.environ["CUPY_ACCELERATORS"] = ""
-    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # libraries are kept by `compiling`
+    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # `compiling` keeps the libraries
     cuda = CudaOnHost()
     for module, answers in (
         (runtime, RuntimeAnswers),
@@ -73,7 +73,7 @@ def _install() -> CudaOnHost:
 
 
 class CudaOnHost:
-    """The devices, and a cuBLAS for them."""
+    """The emulated devices, and a cuBLAS for them."""
 
     def __init__(self) -> None:
         self.runtime = Runtime()
@@ -81,14 +81,14 @@ class CudaOnHost:
 
     @contextlib.contextmanager
     def devices(self, *, exact: bool = False) -> Iterator[None]:
-        """Devices are there within it. At its end they do what they still have to do.
+        """Make the devices available in this context. At its end they finish the work in their queues.
 
         Parameters
         ----------
         exact : bool
-            Every array is a piece of memory of its own, every launch is examined, and arithmetic is that of
-            the text. Otherwise arrays come from CuPy's pool, filled with NaN when they are allocated and
-            freed, and multiplications and additions are fused.
+            If true, every array has its own memory, every launch is examined, and each operation of the
+            text is one IEEE operation. Otherwise arrays come from CuPy's pool, which is made to fill them
+            with NaN when they are allocated and freed, and multiplications and additions are fused.
 
         Raises
         ------
@@ -122,8 +122,10 @@ class CudaOnHost:
 
 @functools.cache
 def _spoil(runtime: Runtime) -> Any:
-    """A hook of CuPy's pool that fills memory with NaN when it comes and goes, on the stream it is for.
-    Threads call `follow` to have it."""
+    """Make a hook of CuPy's pool that fills memory with NaN when it is allocated and when it is freed.
+
+    It fills on the stream that the memory was allocated for. Each thread calls `follow` to use the hook.
+    """
     import cupy
 
     class Spoil(cupy.cuda.MemoryHook):
@@ -138,7 +140,7 @@ def _spoil(runtime: Runtime) -> Any:
                 self.here.follows = self.__enter__()
 
         def malloc_postprocess(self, **what: int) -> None:
-            if what["mem_ptr"] == 0:  # there was no room
+            if what["mem_ptr"] == 0:  # the pool had no memory
                 return
             stream = runtime.stream(cupy.cuda.get_current_stream().ptr)
             self.streams[what["mem_ptr"]] = stream, what["mem_size"]

@@ -1,8 +1,8 @@
 """Replace functions of Cython modules by Python functions.
 
-Cython modules call each other through pointers, which each module lists in `__pyx_capi__` with the
-signature of each. `interpose` writes a C function of the same signature for each, which calls a Python
-function, and puts its pointer there. Modules that are imported later use it.
+Cython modules call each other through function pointers. Each module lists its pointers, with their
+signatures, in `__pyx_capi__`. For each function, `interpose` writes a C function of the same signature that
+calls a Python function, and puts its pointer into the list. Modules that are imported later use it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ON_ERROR = {
     **{"PyObject *": "nullptr", "intptr_t": "0", "int": "-1", "size_t": "-1", "float": "0"},
     **{"unsigned": "0", "funcGetAttribute": "-2", "streamGetPriority": "0"},
 }
-"""What a function returns with an exception set: as CuPy declares it, by its type or by its name."""
+"""What a function returns after an exception, as CuPy declares it; by its return type or by its name."""
 
 _PREAMBLE = r"""
 #include <stddef.h>
@@ -77,12 +77,14 @@ template <class R, class... A> R call(int which, R on_error, A... arguments) {
 """
 
 
-_kept: list[Any] = []  # what other modules have pointers to
+_kept: list[Any] = []  # objects that other modules have pointers to
 
 
 def interpose(module: Any, functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Let these functions stand in the place of the module's functions of the same names, for callers in
-    Python and in Cython. Functions that the module does not have are ignored."""
+    """Replace the module's functions of these names, for callers in Python and in Cython.
+
+    Functions that the module does not have are ignored.
+    """
     offered: dict[str, Any] = getattr(module, "__pyx_capi__", {})
     names = [name for name in functions if name in offered]
     signatures = {name: _capsule_name(offered[name]) for name in names}
@@ -104,10 +106,11 @@ def interpose(module: Any, functions: Mapping[str, Callable[..., Any]]) -> None:
 
 
 def _trampoline(k: int, name: str, signature: str) -> str:
-    """A C function of Cython's `signature` that calls the answer of number k.
+    """Write a C function of Cython's `signature` that calls answer number k.
 
-    A signature reads "intptr_t (size_t, int __pyx_skip_dispatch)"; after the arguments come a flag, which
-    is dropped, and a struct of optional ones."""
+    A signature reads "intptr_t (size_t, int __pyx_skip_dispatch)". After the arguments come a flag, which
+    is dropped, and a struct of optional arguments.
+    """
     match = re.fullmatch(r"(.*?)\s*\((.*)\)", signature)
     assert match is not None, signature
     result, declared = _c_type(match[1]), [d.strip() for d in match[2].split(",")]
@@ -151,5 +154,5 @@ def _capsule_name(capsule: Any) -> bytes:
 
 
 def _capsule(pointer: int | None, name: bytes) -> Any:
-    """A capsule as Cython makes them; `name` must outlive it."""
+    """Make a capsule as Cython does; `name` must outlive it."""
     return _python.PyCapsule_New(pointer, name, None)

@@ -1,9 +1,9 @@
 """The text of CUDA kernels, compiled and run by the host.
 
-The text is what CuPy gives to NVRTC, CuPy's own headers with it; `machine.h` supplies what CUDA C++ adds to
-C++. Not supported: spinning on another block, dynamic parallelism, cooperative groups, textures,
-half and bfloat16 intrinsics, inline PTX, `#include` of CUDA's headers, `__shared__` variables in function
-templates.
+The text is what CuPy gives to NVRTC, with CuPy's own headers. `machine.h` supplies what CUDA C++ adds to
+C++. These are not supported: waiting for another block in a loop, dynamic parallelism, cooperative groups,
+textures, half and bfloat16 intrinsics, inline PTX, `#include` of CUDA's headers, and `__shared__` variables
+in function templates.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MACHINE = Path(__file__).with_name("machine.h")
 
 FLAGS = (
     *("-O1", "-std=c++17", "-fno-fast-math", "-fPIC", "-w"),
-    # Some distributions switch this on; it rejects a longjmp from one fiber's stack to another's.
+    # Some distributions set this macro. It rejects a longjmp from one fiber's stack to another's.
     "-U_FORTIFY_SOURCE",
-    # An access to an address that its type does not allow is a fault, as on a GPU.
+    # A misaligned access is a fault, as on a GPU.
     *("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"),
 )
 STRICT = ("-ffp-contract=off",)
-"""One operation of the text is one IEEE operation."""
+"""Each operation of the text is one IEEE operation."""
 
 AS_A_GPU = (
-    *("-ffp-contract=fast", "-fexpensive-optimizations"),  # fusing is one of these
+    *("-ffp-contract=fast", "-fexpensive-optimizations"),  # one of these fuses
     *(("-mfma",) if platform.machine() == "x86_64" else ()),
 )
-"""Multiply and add are fused, as NVRTC fuses them."""
+"""A multiplication and an addition are fused, as by NVRTC."""
 
 _KERNEL = re.compile(
     r'extern\s*"C"(?=[\s\w(),?:*<>]*__global__)(?:\s|void\b|__global__|__launch_bounds__\s*\([^;{]*?\)(?=\s))+'
@@ -53,14 +53,14 @@ _WAITS = re.compile(r"__sync|_sync\s*\(|__shared__")
 
 
 def compile_text(code: str, options: Sequence[str], *, exact: bool) -> ctypes.CDLL:
-    """The library of a CUDA text, which NVRTC would take with these options.
+    """Build the library of a CUDA text, as NVRTC would with these options.
 
     Raises
     ------
     HostCompileError
-        The compiler rejects it, with the compiler's log.
+        The compiler rejects the text; the message is the compiler's log.
     ValueError
-        An option that is not known.
+        An option is not known.
     """
     flags = (*FLAGS, *(STRICT if exact else AS_A_GPU), *_include_options(options))
     headers = tuple(_INCLUDE.findall(code))
@@ -70,7 +70,7 @@ def compile_text(code: str, options: Sequence[str], *, exact: bool) -> ctypes.CD
 
 @functools.cache
 def _inclusion(header: str, flags: tuple[str, ...]) -> str:
-    """The line that includes a header, and which one it is: another has another precompiled form."""
+    """Write the line that includes a header; its comment makes a changed header precompile again."""
     paths = [Path(flag[2:], header) for flag in flags if flag.startswith("-I")]
     found = next((path for path in paths if path.exists()), None)
     state = found.stat() if found else None
@@ -79,11 +79,11 @@ def _inclusion(header: str, flags: tuple[str, ...]) -> str:
 
 
 def _host_text(code: str, options: Sequence[str]) -> str:
-    """The C++ text: the kernels' own, and a table of them."""
+    """Write the C++ text: the kernels' own text, and a table of the kernels."""
     body = _EXTERN_SHARED.sub(
         lambda m: f"{m[2]} *const {m[3]} = ({m[2]} *)cuda_on_host::dynamic_shared", code
     )
-    # They stand in the first header. A line is left, so that line numbers in messages are the text's.
+    # The first header has these includes. An empty line stays, so that messages give the right lines.
     body = _INCLUDE.sub("", body)
     rows = "".join(f"    CUDA_ON_HOST_KERNEL({name}),\n" for name in names_in(code))
     return f"""#include "first.h"
@@ -101,7 +101,7 @@ extern "C" void *cuda_on_host_stacks() {{ return make_stacks(); }}
 """
 
 
-# NVRTC's options that change nothing on the host; -D, -U and -I are handled, others are errors.
+# Options of NVRTC that change nothing on the host. -D, -U and -I are handled; others are errors.
 _IGNORED = re.compile(
     r"--?(std=c\+\+(11|14|17)|use_fast_math|lineinfo|generate-line-info|fmad=.*|ftz=.*"
     r"|prec-div=.*|prec-sqrt=.*|maxrregcount=.*|arch=.*|gpu-architecture=.*"
@@ -110,12 +110,12 @@ _IGNORED = re.compile(
 
 
 def _include_options(options: Sequence[str]) -> list[str]:
-    """CuPy's folders alone: CUDA's own headers are not for a host."""
+    """Keep only CuPy's folders: CUDA's own headers do not compile for a host."""
     return [o for o in options if o.startswith("-I") and "cupy" in Path(o[2:]).parts]
 
 
 def _definitions(options: Sequence[str]) -> str:
-    """`-DNAME=VALUE` options as text: on the command line they would reach the first header too."""
+    """Write `-DNAME=VALUE` options as text: on the command line they would also change the first header."""
     lines = []
     words = iter(options)
     for option in words:
@@ -134,7 +134,7 @@ def _definitions(options: Sequence[str]) -> str:
 
 
 class _KernelRow(ctypes.Structure):
-    """`cuda_on_host::Kernel`."""
+    """The struct `cuda_on_host::Kernel`."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -145,7 +145,7 @@ class _KernelRow(ctypes.Structure):
 
 
 class _Launch(ctypes.Structure):
-    """`cuda_on_host::Launch`."""
+    """The struct `cuda_on_host::Launch`."""
 
     _fields_ = (
         ("grid", ctypes.c_uint * 3),
@@ -160,27 +160,35 @@ class _Launch(ctypes.Structure):
 
 
 class Ran(NamedTuple):
-    """How a launch went: what went wrong, or nothing; and whether its results may depend on the order of
-    its threads, because they add floating-point numbers or exchange values."""
+    """How a launch went.
+
+    Attributes
+    ----------
+    error : str
+        What went wrong, or "".
+    order_matters : bool
+        Whether results may depend on the order of threads, because these add floating-point numbers or
+        exchange values atomically.
+    """
 
     error: str
     order_matters: bool
 
 
 class Kernel:
-    """One function of a CUDA text, which is compiled when it is needed.
+    """One kernel of a CUDA text; it is compiled when it is first needed.
 
     Attributes
     ----------
     code, options : str, tuple of str
-        What NVRTC is given.
+        What NVRTC would be given.
     """
 
     def __init__(self, name: str, code: str, options: Sequence[str]) -> None:
         self.name, self.code, self.options = name, code, tuple(options)
         self._waits = bool(
             _WAITS.search(code)
-        )  # a block's threads for each other, or they share memory
+        )  # whether a block's threads wait for each other or share memory
         self._has_doubles = bool(_DOUBLES.search(code))
         self._built: dict[bool, tuple[ctypes.CDLL, _KernelRow]] = {}
 
@@ -195,7 +203,7 @@ class Kernel:
 
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Of its parameters, in bytes."""
+        """The sizes of the kernel's parameters, in bytes."""
         _, row = self._build(next(iter(self._built), False))
         return tuple(row.sizes[: row.n_parameters])
 
@@ -209,17 +217,28 @@ class Kernel:
         exact: bool,
         backwards: bool = False,
     ) -> Ran:
-        """Run it on parameters that stand one behind the other.
+        """Run the kernel on packed parameters.
 
-        Kernels run one at a time: they share the stacks of their threads, and the caller sees to it.
+        All kernels share the stacks of their threads, so the caller must run one kernel at a time.
 
         Parameters
         ----------
+        grid, block : sequence of three int
+            Blocks of the grid, and threads of a block.
+        shared_bytes : int
+            Bytes of dynamic shared memory.
+        parameters : bytes
+            The parameters' values, as `pack` makes them.
         exact : bool
-            One operation of the text is one IEEE operation. Otherwise multiplications and additions are
-            fused, and without doubles subnormal numbers are zero.
+            If true, each operation of the text is one IEEE operation. Otherwise multiplications and
+            additions are fused, and in a kernel without doubles subnormal numbers are zero.
         backwards : bool
-            Blocks and threads come in falling order.
+            Whether blocks and threads run in falling order.
+
+        Returns
+        -------
+        Ran
+            How the launch went.
         """
         loaded, row = self._build(exact)
         buffer = ctypes.create_string_buffer(parameters, max(1, len(parameters)))
@@ -236,15 +255,17 @@ class Kernel:
         return Ran(error.decode(), bool(launch.order_matters))
 
     def pack(self, addresses: Sequence[int]) -> bytes:
-        """The parameters' values, read where the addresses say, as `run` takes them."""
+        """Join the parameters' values at these addresses, each padded to 16 bytes, for `run`."""
         return b"".join(
             ctypes.string_at(address, size).ljust(_padded(size), b"\0")
             for address, size in zip(addresses, self.sizes, strict=True)
         )
 
     def first_words(self, parameters: bytes) -> list[int]:
-        """Of each parameter that is large enough, the first 8 bytes: of pointers and CuPy's CArray, where
-        the array lies. What stands behind may be anything."""
+        """Read the first 8 bytes of each parameter that has as many.
+
+        In a pointer and in CuPy's CArray they are the array's address. In others they may be anything.
+        """
         words, offset = [], 0
         for size in self.sizes:
             if size >= 8:
@@ -258,7 +279,7 @@ def _padded(size: int) -> int:
 
 
 def names_in(code: str) -> list[str]:
-    """The kernels that a text defines."""
+    """Find the names of the kernels that a text defines."""
     return _KERNEL.findall(code)
 
 
@@ -266,7 +287,7 @@ _made_stacks: list[int] = []
 
 
 def _stacks(loaded: ctypes.CDLL) -> int:
-    """The stacks that all kernels' threads run on, one kernel at a time."""
+    """Return the address of the stacks on which the threads of all kernels run, one kernel at a time."""
     if not _made_stacks:
         loaded.cuda_on_host_stacks.restype = ctypes.c_void_p
         address = loaded.cuda_on_host_stacks()

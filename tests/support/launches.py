@@ -1,4 +1,4 @@
-"""A kernel's launch: it runs, and where results are to be exact, it is examined."""
+"""A kernel's launch; devices that are exact examine it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Launch"]
 
 MOST_COMPARED = 2**22
-"""A launch on at most so many bytes runs twice, to find results that depend on the order of threads."""
+"""A launch on at most this many bytes runs twice, to find results that depend on the order of threads."""
 
 
 class Launch(NamedTuple):
-    """A kernel on its way to a device."""
+    """A kernel with its arguments, to be run on a device."""
 
     runtime: Runtime
     device: int
@@ -57,7 +57,7 @@ class Launch(NamedTuple):
                 self._fail(Status.LAUNCH_FAILURE, what)
 
     def _run(self, backwards: bool = False) -> bool:
-        """Whether the order of threads may matter."""
+        """Run the kernel; return whether the order of threads may matter."""
         error, order_matters = self.kernel.run(
             *(self.grid, self.block, self.shared_bytes, self.parameters),
             exact=self.runtime.exact,
@@ -75,7 +75,7 @@ class Launch(NamedTuple):
         raise Fault(status, f"{self.kernel.name}: {what}")
 
     def _pieces(self) -> list[Allocation]:
-        """The memory that its parameters point to."""
+        """Find the memory that the parameters point to."""
         found = {}
         for address in self.kernel.first_words(self.parameters):
             piece = self.runtime.memory.find(address)

@@ -1,12 +1,12 @@
-// What CUDA C++ gives a kernel, for one thread of a host CPU.
+// What CUDA C++ offers a kernel, for one thread of a host CPU.
 //
-// Two parts: the language (qualifiers, vector types, intrinsics, maths), and the machine, which runs
-// the threads of a block as fibers, one block after another. A fiber runs until it meets a barrier
-// or a warp intrinsic, so every run is the same; how far CUDA itself would let threads race ahead of
-// each other is not modelled. Nor is the lower precision of the fast intrinsics: __expf is expf here.
+// There are two parts. The language: qualifiers, vector types, intrinsics, maths. The machine: it runs
+// the threads of a block as fibers, one block after another. A fiber runs until it meets a barrier or a
+// warp intrinsic, so every run is the same. Not modelled: how far CUDA would let threads run ahead of
+// each other, and the lower precision of the fast intrinsics (__expf is expf here).
 //
-// Where a launch asks for it, subnormal numbers count as zero, as floats do under CuPy's option -ftz=true. A
-// host cannot treat doubles in another way, so a kernel with doubles is not asked to.
+// If a launch asks for it, subnormal numbers count as zero, as floats do under CuPy's option -ftz=true.
+// A host treats doubles in the same way, so a launch of a kernel with doubles does not ask for it.
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -35,7 +35,7 @@
 #define __forceinline__ __inline__ __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
-// A section of its own, so that each block can begin with shared memory that holds nothing useful.
+// Shared memory has its own section, so that each block can begin with useless numbers in it.
 #define __shared__ static __attribute__((section("cuda_shared")))
 
 struct uint3 { unsigned x, y, z; };
@@ -125,7 +125,7 @@ template <class T> T normcdf(T x) { return T(0.5) * erfc(-x * T(0.70710678118654
 #define __float2int_rz(x) int(float(x))
 #define __float2int_rn(x) int(lrintf(x))
 
-// What CuPy's own float16 is made of; `half` is CuPy's too.
+// The functions that CuPy's float16 uses; `half` is CuPy's own type.
 struct half;
 template <class T = half> T __ushort_as_half(unsigned short bits) { return cuda_on_host::bits<T>(bits); }
 template <class T> unsigned short __half_as_ushort(T x) { return cuda_on_host::bits<unsigned short>(x); }
@@ -146,8 +146,9 @@ template <class T> T __ldcg(const T *address) { return *address; }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Fibers do not interrupt each other, so a plain read and write is atomic. Sums of floating-point numbers depend
-// on the order of threads, and so does what they exchange; sums, minima and maxima of integers do not.
+// Fibers do not interrupt each other, so a plain read and write is atomic. Sums of floating-point
+// numbers, and exchanged values, depend on the order of threads; sums, minima and maxima of integers
+// do not.
 static int order_matters;
 template <class T> T atomicExch(T *address, typename cuda_on_host::Identity<T>::type value) {
     order_matters = 1;
@@ -188,12 +189,12 @@ extern "C" __attribute__((weak, visibility("hidden"))) char __stop_cuda_shared[]
 
 namespace cuda_on_host {
 
-static char error[512];  // what went wrong in this launch; empty: nothing
+static char error[512];  // what went wrong in this launch; empty if nothing did
 
 enum State { RUNNABLE, AT_BARRIER, IN_WARP, LEFT };
 
-// What a thread runs on. One that its thread has left serves the next, so that a kernel without barriers
-// needs only one.
+// A thread runs on a fiber. When the thread ends, the next thread takes its fiber. So a kernel without
+// barriers needs only one fiber.
 struct Fiber {
     bool started;
     jmp_buf context;
@@ -204,11 +205,11 @@ struct Thread {
     State state;
     uint3 index;
     int line;  // where it waits, in the kernel's source
-    // In a warp intrinsic: the lanes that take part, what this one offers, whose value it wants, ...
+    // In a warp intrinsic: the lanes that take part, this lane's value, the lane whose value it wants, ...
     unsigned mask;
     uint64_t offered;
     int source;
-    // ... and what it gets.
+    // ... and the results.
     uint64_t received;
     unsigned ballot;
     Fiber fiber;
@@ -218,13 +219,13 @@ constexpr int max_threads = 1024;
 constexpr size_t stack_bytes = 128 << 10, stack_gap = 256 << 10, max_dynamic_shared = 227 << 10, guard = 4096;
 constexpr unsigned char nothing = 0xFF;  // as a floating-point number: NaN; as an integer: -1
 
-// Stacks for as many fibers as a block can have. Every kernel is a library of its own, and the system gives a
-// process only so many mappings: they share these, and so run one at a time.
+// Stacks for as many fibers as a block can have. Every kernel is a separate library, and the number of
+// a process's mappings is limited. So all kernels share these stacks, and run one at a time.
 inline void *make_stacks() {
     void *made = mmap(nullptr, (stack_gap + stack_bytes) * max_threads, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (made == MAP_FAILED) return nullptr;
-    for (int k = 0; k < max_threads; ++k)  // an overflow is a fault, not a neighbour's surprise
+    for (int k = 0; k < max_threads; ++k)  // a stack overflow is then a fault
         mprotect(static_cast<char *>(made) + (stack_gap + stack_bytes) * k, stack_gap, PROT_NONE);
     return made;
 }
@@ -240,7 +241,7 @@ static void (*body)(void **);
 static void **body_arguments;
 alignas(256) static unsigned char dynamic_shared[max_dynamic_shared + guard];
 
-// Back to the scheduler; returns when the scheduler resumes this fiber.
+// Jumps to the scheduler; returns when the scheduler resumes this fiber.
 static __attribute__((noinline)) void pause_fiber() {
     if (_setjmp(current->fiber.context) == 0) _longjmp(scheduler, 1);
 }
@@ -313,7 +314,7 @@ inline int same_segment(int target, int width) {
                                                                                  : lane_id();
 }
 
-// Lets a group of lanes go on once all its lanes that have not left the kernel are there.
+// Resumes a group of lanes once all of its lanes have arrived, except those that have left the kernel.
 inline bool release_warp(Thread *warp, int lanes) {
     bool released = false;
     for (int lane = 0; lane < lanes; ++lane) {
@@ -374,7 +375,7 @@ inline void report_divergence() {
                  other->state == AT_BARRIER ? "__syncthreads" : "a warp intrinsic", other->line);
 }
 
-// One block from start to end; false with a message in `error` if its threads cannot go on.
+// Runs one block from start to end. Returns false, with a message in `error`, if its threads are stuck.
 inline bool run_block(bool reversed) {
     for (int t = 0; t < n_threads; ++t) threads[t].state = RUNNABLE;
     for (;;) {
@@ -397,7 +398,7 @@ inline bool run_block(bool reversed) {
     }
 }
 
-// A fault ends the launch, not the process. The compiler's checks of alignment end in SIGILL, on ARM in SIGTRAP.
+// A fault ends the launch, not the process. A failed check of alignment raises SIGILL, on ARM SIGTRAP.
 static void on_fault(int signal) {
     snprintf(error, sizeof error, "%s by thread (%u, %u, %u) of block (%u, %u, %u)",
              signal == SIGILL || signal == SIGTRAP ? "misaligned address"
@@ -431,7 +432,7 @@ private:
     struct sigaction old_actions[5] = {};
 };
 
-// While it lives, and if it is asked to, numbers too small for a normal one are zero.
+// While the object lives, subnormal numbers are zero, if `flushes` is set.
 class Arithmetic {
 public:
 #if defined(__x86_64__)
@@ -456,7 +457,7 @@ private:
 
 // A block whose threads never wait for each other needs no fibers.
 static __attribute__((noinline)) bool run_threads(bool reversed) {
-    if (_setjmp(scheduler) != 0) return false;  // on_fault comes back here
+    if (_setjmp(scheduler) != 0) return false;  // on_fault jumps here
     for (int k = 0; k < n_threads; ++k) {
         threadIdx = threads[reversed ? n_threads - 1 - k : k].index;
         body(body_arguments);
@@ -467,7 +468,7 @@ static __attribute__((noinline)) bool run_threads(bool reversed) {
 struct Launch {  // filled in by Python
     unsigned grid[3], block[3];
     uint64_t shared_bytes;
-    int32_t reversed;  // whether threads and blocks come in falling order
+    int32_t reversed;  // whether threads and blocks run in falling order
     int32_t waits;     // whether a block's threads wait for each other
     int32_t flushes;   // whether subnormal numbers are zero
     int32_t order_matters;  // set by the launch: whether results may depend on the order of threads
@@ -477,7 +478,7 @@ struct Launch {  // filled in by Python
 inline const char *launch(Launch &what, void (*kernel)(void **), void **arguments) {
     const unsigned *const grid = what.grid, *const block = what.block;
     stacks = static_cast<char *>(what.stacks);
-    n_stacks = n_idle_fibers = 0;  // another kernel's fibers have been there since
+    n_stacks = n_idle_fibers = 0;  // another kernel may have used the stacks
     gridDim = dim3(grid[0], grid[1], grid[2]);
     blockDim = dim3(block[0], block[1], block[2]);
     n_threads = block[0] * block[1] * block[2];
@@ -524,7 +525,7 @@ void call(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
     kernel(*static_cast<A *>(arguments[I])...);
 }
 
-// A kernel as Python sees it: its parameters' sizes, and how to call it.
+// A kernel as Python sees it: the sizes of its parameters, and the function that calls it.
 struct Kernel {
     const char *name;
     int32_t n_parameters;
@@ -545,7 +546,7 @@ template <class... A> const int32_t *sizes_of(void (*)(A...)) {
 
 }  // namespace cuda_on_host
 
-// The default argument is the line of the call, for messages.
+// The default argument is the line of the call; messages show it.
 inline void __syncthreads(int line = __builtin_LINE()) { cuda_on_host::barrier(line); }
 inline void __syncwarp(unsigned mask = 0xffffffff, int line = __builtin_LINE()) {
     cuda_on_host::in_warp(mask, 0, 0, line);

@@ -1,4 +1,4 @@
-"""The memory of emulated devices. Access outside it, or after it was freed, is a fault."""
+"""The memory of emulated devices. An access outside it, or after it was freed, is a fault."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 __all__ = ["HOST", "Allocation", "Memory"]
 
 HOST = -1
-"""In a device's place: page-locked memory of the host."""
+"""The device number that stands for page-locked memory of the host."""
 
 ALIGNMENT = 256
-"""Of what cudaMalloc gives, in bytes."""
+"""The alignment of cudaMalloc's addresses, in bytes."""
 
 NOTHING = 0xFF
-"""What fresh memory is filled with: NaN as a floating-point number, -1 as an integer."""
+"""The byte that fills fresh memory: NaN as a floating-point number, -1 as an integer."""
 
 GIVEN_BACK_KEPT = 4096
-"""How many pieces that were given back keep their addresses, so that using them faults."""
+"""How many freed pieces keep their addresses, so that an access to them is a fault."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -36,14 +36,14 @@ _PROTECT_NONE, _MADVISE_DONT_NEED, _PAGE = 0, 4, mmap.PAGESIZE
 
 
 class Allocation(NamedTuple):
-    """A piece of memory, whose end is the start of a page that nobody may touch.
+    """A piece of memory. It ends where a page begins that nobody may touch.
 
     Attributes
     ----------
     device : int
         The device's number, or HOST.
     base, mapped : int
-        Where its pages begin, and their size in bytes with the one that nobody may touch.
+        The address of its pages, and their size in bytes, including the page that nobody may touch.
     """
 
     address: int
@@ -54,12 +54,12 @@ class Allocation(NamedTuple):
 
     @property
     def contents(self) -> np.ndarray:
-        """Its bytes, as an array that writes to them."""
+        """The bytes of the piece, as a writable view."""
         return _bytes_at(self.address, self.size)
 
     @property
     def is_damaged(self) -> bool:
-        """Whether anything was written between its pages' edges and its own."""
+        """Whether anything was written to its pages outside the piece."""
         before = _bytes_at(self.base, self.address - self.base)
         end = self.address + self.size
         after = _bytes_at(end, self.base + self.mapped - _PAGE - end)
@@ -67,7 +67,7 @@ class Allocation(NamedTuple):
 
 
 class Memory:
-    """All devices' memory, and the host's page-locked.
+    """The memory of all devices, and the page-locked memory of the host.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Memory:
         self._given_back: deque[Allocation] = deque()
 
     def allocate(self, size: int, device: int) -> int | None:
-        """Where a new piece lies, or None if the device has no room."""
+        """Allocate a piece and return its address, or None if the device has too little memory left."""
         if device != HOST:
             if self.used[device] + size > self.sizes[device]:
                 return None
@@ -101,7 +101,7 @@ class Memory:
         return int(address)
 
     def free(self, address: int) -> bool:
-        """Give a piece back; whether there was one that begins there."""
+        """Free the piece that begins at this address; return whether there was one."""
         piece = self._pieces.pop(address, None)
         if piece is None:
             return False
@@ -117,7 +117,7 @@ class Memory:
         return True
 
     def find(self, address: int, size: int = 1) -> Allocation | None:
-        """The piece that holds all of these bytes."""
+        """Find the piece that holds all of these bytes."""
         k = bisect.bisect_right(self._starts, address) - 1
         if k < 0:
             return None

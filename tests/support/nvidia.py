@@ -1,4 +1,4 @@
-"""NVIDIA's compiler, NVRTC, which needs no device."""
+"""NVIDIA's compiler, NVRTC. It needs no device."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ __all__ = ["NvrtcError", "Resources", "nvrtc_compile", "nvrtc_version", "resourc
 
 
 class NvrtcError(RuntimeError):
-    """NVRTC rejected a text; this is its log."""
+    """NVRTC rejected a text; the message is its log."""
 
 
 class Resources(NamedTuple):
-    """What one kernel takes of a multiprocessor: registers of a thread, bytes of each thread's stack and of
-    registers that are stored there, bytes of a block's static shared memory."""
+    """What a kernel takes of a multiprocessor.
+
+    The fields are the registers of a thread, the bytes of its stack, the bytes of registers that it spills
+    to the stack, and the bytes of a block's static shared memory.
+    """
 
     registers: int
     stack: int
@@ -24,7 +27,7 @@ class Resources(NamedTuple):
 
 
 def nvrtc_version() -> tuple[int, int] | None:
-    """Version of the NVRTC that CuPy finds, or None if CuPy or NVRTC is not installed."""
+    """Return the version of the NVRTC that CuPy finds; None if CuPy or NVRTC is not installed."""
     try:
         from cupy.cuda import nvrtc
 
@@ -35,23 +38,23 @@ def nvrtc_version() -> tuple[int, int] | None:
 
 
 def nvrtc_compile(source: str, name: str, arch: str, options: Sequence[str] = ()) -> str:
-    """Compiles CUDA text as CuPy would and returns the PTX.
+    """Compile CUDA text as CuPy would, and return the PTX.
 
     Parameters
     ----------
     source : str
-        The whole text; it may include CuPy's headers, not those of CUDA or the host.
+        The whole text. It may include CuPy's headers, but not those of CUDA or of the host.
     name : str
         An `extern "C" __global__` function that the text must define.
     arch : str
         "compute_75", "compute_90", ...
     options : sequence of str
-        Further ones.
+        Further options.
 
     Raises
     ------
     NvrtcError
-        With NVRTC's log.
+        NVRTC rejects the text; the message is its log.
     """
     ptx, _ = _compile(source, name, (*options, f"-arch={arch}"), "getPTX")
     text = ptx.decode().rstrip("\0")
@@ -61,18 +64,18 @@ def nvrtc_compile(source: str, name: str, arch: str, options: Sequence[str] = ()
 
 
 def resources(source: str, arch: str, options: Sequence[str] = ()) -> dict[str, Resources]:
-    """What each kernel of a text takes when it is compiled for a device, "sm_90", as ptxas tells.
+    """Compile a text for a device, such as "sm_90", and return what ptxas reports for each kernel.
 
     Raises
     ------
     NvrtcError
-        With NVRTC's log.
+        NVRTC rejects the text; the message is its log.
     """
     _, log = _compile(source, "all", (*options, f"-arch={arch}", "--ptxas-options=-v"), "getCUBIN")
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
         name = part.partition("'")[0]
-        # Lines of functions that are called, not inlined, would follow under names of their own.
+        # Functions that were not inlined would have lines of their own, under their own names.
         properties = part.partition(f"Function properties for {name}\n")[2]
         stack, stores = re.findall(r"(\d+) bytes (?:stack frame|spill stores)", properties)[:2]
         registers = re.search(r"Used (\d+) registers", properties)
@@ -85,7 +88,7 @@ def resources(source: str, arch: str, options: Sequence[str] = ()) -> dict[str, 
 
 
 def _compile(source: str, name: str, options: Sequence[str], result: str) -> tuple[bytes, str]:
-    """What NVRTC makes of a text with the options that CuPy adds to every one, and its log."""
+    """Compile a text with the options that CuPy always adds; return the result and NVRTC's log."""
     from cupy._core import core
     from cupy.cuda import nvrtc
 

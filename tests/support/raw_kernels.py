@@ -1,4 +1,4 @@
-"""Kernels and faults of emulated devices, as tests ask for them."""
+"""What tests of emulated devices share: kernels, and the report of a fault."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def cupy() -> Any:
 
 
 def raw(code: str, options: tuple[str, ...] = ()) -> Any:
-    """The only kernel of the text."""
+    """Return the only kernel of the text."""
     (name,) = names_in(code)
     return cupy().RawKernel(code, name, options)
 
 
 def errors() -> tuple[type[Exception], type[Exception]]:
-    """What calls of the runtime and of the driver raise."""
+    """Return the exceptions that calls of the runtime and of the driver raise."""
     return cupy().cuda.runtime.CUDARuntimeError, cupy().cuda.driver.CUDADriverError
 
 
 def fault(cuda: CudaOnHost, work: Callable[[], object]) -> str:
-    """What is reported of work that a device does not survive."""
+    """Do work that must end in a fault of the device, and return the fault's report."""
     with pytest.raises(errors()):
         work()
         cupy().cuda.Device().synchronize()

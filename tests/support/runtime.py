@@ -1,7 +1,7 @@
-"""What a CUDA runtime does: devices, their memory, and the work that their streams are asked for.
+"""The emulated CUDA runtime: devices, their memory, and the work in their streams.
 
-Work is done as late as it may be: when the host waits for it, or waits for something that needs it. Faults
-come to light then; after a fault, a device refuses everything. What is forbidden during a capture ends it.
+Work is done as late as CUDA allows: when the host waits for it, or for something that needs it. Faults show
+then. After a fault, a device refuses all calls. A call that is forbidden during a capture ends the capture.
 Reference: NVIDIA, "CUDA Runtime API", and "CUDA C++ Programming Guide", section "Implicit Synchronization".
 """
 
@@ -22,7 +22,7 @@ __all__ = ["Runtime"]
 DEVICES = 2
 DEVICE_BYTES = 4 * 2**30
 MOST_ASKED = 1024
-"""Pieces of work in a stream's queue; the host waits when there are more, as it does for a GPU's."""
+"""The most pieces of work in a stream's queue. With more, the host waits, as it does for a GPU."""
 
 
 class Runtime:
@@ -31,18 +31,18 @@ class Runtime:
     Attributes
     ----------
     late : str
-        Which work is delayed: "steps" that of null streams, "copies" that of others, "both", or "".
+        Which work is delayed: "steps" (that of null streams), "copies" (that of others), "both" or "".
     exact : bool
-        Whether arithmetic is that of the text, and each launch is examined: for writes beside its arrays,
-        and for results that depend on the order of its threads.
+        Whether each operation of the text is one IEEE operation, and each launch is examined: for writes
+        outside its arrays, and for results that depend on the order of its threads.
     present : bool
         Whether CuPy finds the devices.
     noted : list of Kernel, or None
-        Where kernels are written down instead of being compiled and run, if anywhere.
+        If a list, kernels are noted here instead of being compiled and run.
     reports : list of str
-        More about each fault than CUDA tells.
+        A description of each fault, with more detail than CUDA gives.
     asked : list of str, or None
-        The names of what streams were asked for, where a test wants to know.
+        If a list, the names of all work that streams are asked for are noted here.
     """
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Runtime:
         self._events: Handles[Event] = Handles(handles)
         self._graphs: Handles[Graph] = Handles(handles)
         self._errors: dict[int, int] = {}
-        # Greater than zero while work is done. What Python's garbage collector gives back meanwhile comes
-        # later.
+        # Greater than zero while work is done. What Python's garbage collector frees meanwhile is freed
+        # afterwards.
         self._works = 0
         self._later: list[Work] = []
 
@@ -94,12 +94,12 @@ class Runtime:
             return reports
 
     def finish(self) -> None:
-        """Let all devices do what they were asked for; faults are reported."""
+        """Let all devices finish their work; faults go to `reports`."""
         with self.lock:
             self._finish([*self._null, *self._streams.values()])
 
     def synchronize(self) -> None:
-        """Wait for all that the current device was asked for."""
+        """Wait until the current device has finished its work."""
         streams = self._of_device()
         captures = {stream.capture for stream in streams if stream.capture is not None}
         for capture in captures:
@@ -116,7 +116,7 @@ class Runtime:
     # Memory.
 
     def allocate(self, size: int, device: int) -> int:
-        """On a device, or page-locked on the host."""
+        """Allocate memory on a device, or page-locked memory on the host."""
         self.check()
         self._refuse_in_captures()
         address = self.memory.allocate(size, device)
@@ -125,7 +125,7 @@ class Runtime:
         return address
 
     def free(self, address: int) -> None:
-        """Give memory back, when nothing that a stream was asked for before can use it any more."""
+        """Free memory, after all streams have finished the work that could use it."""
         if address == 0:
             return
         self._refuse_in_captures()
@@ -137,7 +137,7 @@ class Runtime:
             raise CudaError(Status.INVALID_VALUE)
 
     def _refuse_in_captures(self) -> None:
-        """End the captures during which memory may not be allocated or given back."""
+        """End the captures during which memory may not be allocated or freed."""
         for stream in list(self._streams.values()):
             capture = stream.capture
             if capture is not None and (
@@ -189,7 +189,7 @@ class Runtime:
     # Streams.
 
     def stream(self, handle: int) -> Stream:
-        """The stream of this handle; 0 and 1 are the current device's null stream."""
+        """Find the stream of this handle; 0 and 1 are the current device's null stream."""
         if handle in (0, 1):
             return self._null[self.device]
         return self._streams[handle]
@@ -209,7 +209,7 @@ class Runtime:
         del self._streams[handle]
 
     def ask(self, stream: Stream, work: Work) -> None:
-        """Do it after what the stream was asked for before."""
+        """Put work at the end of a stream's queue, or into its capture."""
         self.check()
         if self.asked is not None:
             self.asked.append(getattr(work, "__name__", "launch"))
@@ -237,7 +237,7 @@ class Runtime:
     def launch(
         self, stream: Stream, kernel: Kernel, shape: Sequence[int], parameters: bytes
     ) -> None:
-        """Run a kernel on (grid, block, bytes of dynamic shared memory)."""
+        """Ask a stream to run a kernel; `shape` is the grid, the block and the dynamic shared bytes."""
         if stream.device != self.device:
             raise CudaError(Status.INVALID_RESOURCE_HANDLE)
         *grid_and_block, shared_bytes = shape
@@ -245,7 +245,7 @@ class Runtime:
         self.ask(stream, Launch(self, stream.device, kernel, grid, block, shared_bytes, parameters))
 
     def query(self, stream: Stream, position: int) -> int:
-        """Whether the stream has got so far; if not, it goes one piece of work further meanwhile."""
+        """Return 0 if the stream has reached a position; else do one piece of work and return NOT_READY."""
         self.check()
         if stream.done >= position:
             return 0
@@ -253,7 +253,7 @@ class Runtime:
         return Status.NOT_READY
 
     def wait_for(self, stream: Stream) -> None:
-        """Return when the stream has done all it was asked for."""
+        """Wait until the stream has finished its work."""
         if stream.capture is not None:
             stream.capture.fail(Status.CAPTURE_UNSUPPORTED)
         self._finish([stream])
@@ -265,7 +265,7 @@ class Runtime:
                 self._until(stream, stream.asked)
 
     def _until(self, stream: Stream, position: int) -> None:
-        """Let the stream do what it has been asked for up to there, and what that waits for."""
+        """Let the stream do its work up to a position, and first the work that it waits for."""
         self._works += 1
         try:
             self._reach(stream, position)
@@ -284,7 +284,7 @@ class Runtime:
         return lambda: self._reach(stream, position)
 
     def _reach(self, stream: Stream, position: int) -> None:
-        """Do what the stream has been asked for up to there; nothing, once its device has met a fault."""
+        """Do the stream's work up to a position; after a fault of its device, drop the work instead."""
         while stream.done < position:
             work = stream.queue.popleft()
             stream.done += 1
@@ -316,7 +316,7 @@ class Runtime:
             event.stream, event.position = stream, stream.asked
 
     def _event(self, handle: int) -> Event:
-        """The event of this handle, which is in no capture."""
+        """Find the event of this handle; an event in a capture is an error."""
         event = self._events[handle]
         if event.capture is not None:
             event.capture.fail(Status.CAPTURED_EVENT)
@@ -338,7 +338,7 @@ class Runtime:
         return self.query(stream, stream.asked)
 
     def elapsed_time(self, start: int, end: int) -> float:
-        """Milliseconds between two events that have happened."""
+        """Return the milliseconds between two events that have happened."""
         events = [self._events[handle] for handle in (start, end)]
         for event in events:
             if event.stream is None:
@@ -348,11 +348,11 @@ class Runtime:
         return (events[1].time - events[0].time) * 1e3
 
     def make_wait(self, stream: Stream, handle: int) -> None:
-        """The stream's next work waits for the event."""
+        """Make the stream's next work wait for the event."""
         event = self._events[handle]
         stream.refuse_if_broken()
         if event.capture is not None:
-            if stream.handle == 0:  # which no capture can have
+            if stream.handle == 0:  # a null stream cannot be captured
                 event.capture.fail(Status.CAPTURE_IMPLICIT)
             if event.capture.ended or stream.capture not in (None, event.capture):
                 event.capture.fail(Status.CAPTURE_ISOLATION)

@@ -1,4 +1,4 @@
-"""Streams, events, captures and graphs: queues of work, and what is known of it.
+"""Streams, events, captures and graphs of emulated devices.
 
 Reference: NVIDIA, "CUDA Runtime API", and "CUDA C++ Programming Guide", sections "Streams" and "CUDA
 Graphs".
@@ -17,7 +17,7 @@ __all__ = ["Capture", "CudaError", "Event", "Fault", "Graph", "Handles", "Status
 
 
 class Status:
-    """Some of cudaError_t."""
+    """Some values of cudaError_t."""
 
     INVALID_VALUE = 1
     MEMORY_ALLOCATION = 2
@@ -38,7 +38,7 @@ class Status:
 
 
 class CudaError(Exception):
-    """What a function of the runtime returns in place of success; `status` is its number."""
+    """A function of the runtime fails; `status` is the cudaError_t that it would return."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -46,7 +46,7 @@ class CudaError(Exception):
 
 
 class Fault(Exception):
-    """What a device met while it worked: a status, and what CUDA would not tell."""
+    """A device fails while it works; the message says more than CUDA's `status`."""
 
     def __init__(self, status: int, report: str) -> None:
         super().__init__(report)
@@ -58,14 +58,14 @@ T = TypeVar("T")
 
 
 class Handles(dict[int, T]):
-    """Things by their handles; a handle that belongs to none is an error, as it is in CUDA."""
+    """Objects by their handles; an unknown handle is an error, as in CUDA."""
 
     def __init__(self, numbers: Iterator[int]) -> None:
         super().__init__()
         self._numbers = numbers
 
     def add(self, make: Callable[[int], T]) -> int:
-        """Keep what is made for a new handle, and return the handle."""
+        """Make an object for a new handle, keep it, and return the handle."""
         handle = next(self._numbers)
         self[handle] = make(handle)
         return handle
@@ -79,24 +79,24 @@ class Handles(dict[int, T]):
 
 
 class Stream:
-    """A queue of work; `blocking` ones wait for the device's null stream, and it for them."""
+    """A queue of work. A `blocking` stream and the device's null stream wait for each other."""
 
     def __init__(self, handle: int, device: int, blocking: bool) -> None:
         self.handle, self.device, self.blocking = handle, device, blocking
         self.queue: deque[Work] = deque()
         self.asked = self.done = 0
         self.capture: Capture | None = None
-        # In a capture: what the next piece of work waits for.
+        # During a capture, the numbers of the pieces for which the next piece waits.
         self.tails: frozenset[int] = frozenset()
 
     def refuse_if_broken(self) -> None:
-        """Nothing goes into a capture that was broken."""
+        """Raise an error if the stream's capture is broken: it takes no more work."""
         if self.capture is not None and self.capture.broken:
             raise CudaError(Status.CAPTURE_INVALIDATED)
 
 
 class Event:
-    """A place in a stream, or in a capture."""
+    """A position in a stream's queue, or in a capture."""
 
     def __init__(self, device: int) -> None:
         self.device = device
@@ -107,18 +107,20 @@ class Event:
         self.time = 0.0
 
     def stamp(self) -> None:
-        """It has happened."""
+        """Note the time: the event has happened."""
         self.time = time.perf_counter()
 
 
 class Capture:
-    """Work that streams were asked for while they captured: each piece, and the pieces it waits for.
+    """The work that streams were asked for during a capture: each piece, with the pieces it waits for.
 
     Parameters
     ----------
+    origin : Stream
+        The stream whose capture begins.
     mode : str
-        Whether memory may be allocated meanwhile ("relaxed"), not in the thread that captures ("thread
-        local"), or in no thread ("global").
+        Which threads may allocate memory meanwhile: all ("relaxed"), all but the one that captures ("thread
+        local"), or none ("global").
     """
 
     def __init__(self, origin: Stream, mode: str) -> None:
@@ -133,22 +135,22 @@ class Capture:
         stream.tails = frozenset({len(self.nodes) - 1})
 
     def join(self, stream: Stream, tails: frozenset[int]) -> None:
-        """The stream's next work waits for these too; the stream captures from now on."""
+        """Let the stream capture from now on; its next work also waits for `tails`."""
         self.members.add(stream)
         stream.capture, stream.tails = self, stream.tails | tails
 
     def fail(self, status: int) -> NoReturn:
-        """What is forbidden has happened: end the capture, and say so."""
+        """Break the capture after a forbidden call, and raise the call's error."""
         self.broken = True
         raise CudaError(status)
 
     def end(self) -> None:
-        """No stream captures any more.
+        """End the capture on all of its streams.
 
         Raises
         ------
         CudaError
-            It was broken, or a stream's work is not waited for.
+            The capture was broken, or its origin does not wait for all work of the other streams.
         """
         left = set().union(*(stream.tails for stream in self.members))
         reached = self._before(self.origin.tails)
@@ -172,8 +174,10 @@ class Capture:
 
 
 class Graph:
-    """Captured work in two orders that its edges allow: as it was captured, and what came last first.
-    Launches take them in turn, so that a branch runs before and after what it runs beside."""
+    """Captured work in two orders that its edges allow: as captured, and with the last pieces first.
+
+    Launches take the two orders in turn. So a branch runs before the work beside it, and then after it.
+    """
 
     def __init__(self, nodes: Sequence[tuple[Work, frozenset[int]]]) -> None:
         done: set[int] = set()

@@ -92,7 +92,7 @@ def test_the_null_stream_ends_the_capture_of_a_stream_that_waits_for_it(cuda: Cu
 def test_memory_may_be_allocated_while_a_relaxed_stream_captures(
     exact: CudaOnHost, mode: int | None, is_allowed: bool
 ) -> None:
-    """CuPy's captures are relaxed unless it is told otherwise."""
+    """Relaxed is the default mode of CuPy's captures."""
     stream = cupy().cuda.Stream(non_blocking=True)
     stream.begin_capture(mode)
     if is_allowed:

@@ -1,4 +1,4 @@
-"""Emulated kernels do what CUDA does, and tell what CUDA leaves undefined."""
+"""Emulated kernels do what CUDA does, and report what CUDA leaves undefined."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_two_dimensional_blocks_and_dynamic_shared_memory(cuda: CudaOnHost) -> N
 def test_races_are_told_beside_counting_but_not_beside_sums_of_floats(
     exact: CudaOnHost, kind: str, is_told: bool
 ) -> None:
-    """Such sums depend on the order of threads anyway."""
+    """Atomic sums of floats depend on the order of threads anyway."""
     code = f"""extern "C" __global__ void race({kind} *count, int *last) {{
         atomicAdd(count, ({kind})1);
         *last = threadIdx.x;
@@ -171,7 +171,7 @@ def test_a_memory_fault_is_reported_and_the_device_refuses_all_from_then_on(
 ) -> None:
     kernel = raw(f'extern "C" __global__ void fault(char *x) {{ {body} }}')
     x = cupy().zeros(1, np.int8)
-    kernel((1,), (2,), (x,))  # the host is not told yet
+    kernel((1,), (2,), (x,))  # the host does not know of the fault yet
     for use in (x.get, lambda: x + 1, x.copy, x.get):
         with pytest.raises(errors(), match=r"cudaErrorIllegalAddress|700"):
             use()
@@ -207,7 +207,7 @@ def test_what_is_not_aligned_is_a_fault(cuda: CudaOnHost) -> None:
 )
 def test_a_divergent_barrier_is_reported(cuda: CudaOnHost, body: str, text: str) -> None:
     code = f'extern "C" __global__ void split() {{ int t = threadIdx.x; {body} }}'
-    for _ in range(2):  # a failed launch leaves no fiber half-way
+    for _ in range(2):  # a failed launch must leave no suspended fiber
         assert re.search(text, fault(cuda, lambda: raw(code)((1,), (8,), ())))
 
 

@@ -1,4 +1,4 @@
-"""Memory of emulated devices: fresh, given back, full, of another device."""
+"""Memory of emulated devices: fresh, freed, used up, or of another device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_fresh_memory_holds_nothing_useful_in_other_threads_either(pooled: CudaO
     seen = []
 
     def look() -> None:
-        cupy().full(100, 5, np.float32)  # given back at once
+        cupy().full(100, 5, np.float32)  # freed at once
         seen.append(cupy().empty(100, np.float32).get())
 
     thread = threading.Thread(target=look)

@@ -17,7 +17,7 @@ pytestmark = needs_emulation
 
 
 def test_work_is_done_as_late_as_it_may_be(cuda: CudaOnHost) -> None:
-    """And what the host copies from memory that may be swapped out is read at once."""
+    """Copies from ordinary host memory are the exception: they read it at once."""
     first, second = (cupy().cuda.Stream(non_blocking=True) for _ in range(2))
     x, kernel, order = cupy().zeros(1, np.float32), raw(SLOW), []
     cupy().cuda.Device().synchronize()
@@ -47,7 +47,7 @@ def test_page_locked_memory_is_read_when_its_turn_comes(cuda: CudaOnHost) -> Non
     stream, x = cupy().cuda.Stream(non_blocking=True), cupy().zeros(1, np.float32)
     cupy().cuda.Device().synchronize()
     x.set(host, stream=stream)
-    host[0] = 2  # too early
+    host[0] = 2  # before the copy has read the 1
     stream.synchronize()
     assert x.item() == 2
 

@@ -29,7 +29,7 @@ def classifier(backend: Backend | str = "numpy", **options: Any) -> Network:
 
 
 def single_weight(backend: Backend | str = "numpy", weight: float = 0.0) -> Network:
-    """An output w x and a cost ½ (w x - y)²."""
+    """Make a network with the output w x and the cost ½ (w x - y)²."""
     network = Network((1, 1), biases=False, dtype="float64", backend=backend)
     network.parameters[...] = weight
     return network

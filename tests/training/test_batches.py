@@ -15,7 +15,7 @@ from gpubp.backends import Backend
 
 
 class RowsSeen(Callback):
-    """Which rows each step trained on: with x the identity, those whose weight moved."""
+    """Records which rows each step trained on: with x the identity, those whose weight moved."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.epochs = network, []  # type: ignore[var-annotated]
@@ -115,7 +115,7 @@ def test_accumulating_k_batches_equals_a_batch_k_times_larger(
 
 @pytest.fixture
 def heights(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The most rows of a block, of each plan that the backend makes."""
+    """Record the most rows of a block in each plan that the backend makes."""
     plan, found = backend.plan, []
 
     def watched(*arguments: Any) -> list[list[slice]]:

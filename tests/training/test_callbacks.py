@@ -58,7 +58,7 @@ def test_stop_ends_training_after_the_current_step(backend: Backend) -> None:
     y = np.array([[1.0], [1.0], [2.0], [2.0], [9.0], [9.0]])
     history = trainer.fit(x, y, epochs=5)
     assert (history.stopped, len(history)) == ("enough", 1)
-    assert history.cost == [0.25]  # of the two batches that ran
+    assert history.cost == [0.25]  # the mean over the two batches that ran
 
 
 def test_stop_at_the_end_of_an_epoch_ends_training_there_and_the_next_fit_starts_afresh() -> None:

@@ -14,7 +14,7 @@ from gpubp.backends import Backend, get_backend
 
 
 def philox_uniform(seed: int, step: int, layer: int, position: int) -> float:
-    """Philox4x64-10 as its paper (Salmon et al. 2011) writes it, in Python's own integers."""
+    """Draw a number by Philox4x64-10 as in its paper (Salmon et al. 2011), in Python's integers."""
     word = 2**64
     counter, key = [position // 8 + 1, step, layer, 0], [seed, 0]
     for _ in range(10):
@@ -102,7 +102,7 @@ def test_gradients_under_a_mask_are_those_of_finite_differences_under_the_same_m
     ]
     np.testing.assert_allclose(gradient[list(chosen)], differences, rtol=1e-6, atol=1e-9)
     plain = Network((2, 4, 3, 2), output="softmax", dtype="float64", seed=1, hidden=activation)
-    assert abs(plain.cost(x, y) - cost) > 1e-4  # the mask did something
+    assert abs(plain.cost(x, y) - cost) > 1e-4  # the mask changed the cost
 
 
 def test_each_step_draws_a_new_mask_and_prediction_none(backend: Backend) -> None:

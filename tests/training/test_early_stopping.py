@@ -13,7 +13,7 @@ from gpubp.backends import Backend
 
 
 def learn_past_the_best(backend: Backend | str, **options: Any) -> tuple[Network, Trainer, Any]:
-    """A weight on its way from 0 to 1 passes 0.6, where the validation cost is lowest."""
+    """Train a weight from 0 towards 1. It passes 0.6, where the validation cost is lowest."""
     network = single_weight(backend)
     trainer = Trainer(network, SGD(learning_rate=0.1, momentum=0.5), shuffle=False, **options)
     one = np.ones((1, 1))

@@ -23,7 +23,7 @@ class Raise(Callback):
         raise self.error
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """Overridden, so that the trainer looks for it."""
+        """Do nothing. The trainer looks for this hook on a step only if the class overrides it."""
 
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), KeyboardInterrupt("oh")])
@@ -99,7 +99,7 @@ def test_bad_input_changes_nothing(backend: Backend) -> None:
 
 
 class Starts(Callback):
-    """The parameters that each epoch began with."""
+    """Records the parameters at the beginning of each epoch."""
 
     def __init__(self) -> None:
         self.parameters: list[np.ndarray] = []
@@ -154,7 +154,7 @@ def test_divergence_after_good_epochs_keeps_what_they_learnt(backend: Backend) -
 def test_an_epoch_that_begins_with_an_overflowing_cost_goes_back_one_more(
     backend: Backend,
 ) -> None:
-    # Every step takes w to w - η w, and the cost ½ w² overflows from 1e155 on.
+    # Every step replaces w by w - η w. The cost ½ w² overflows from w = 1e155 on.
     for rate, epoch, weight in ((1e200, 2, 1.0), (1e100, 3, -1e100), (1e60, 4, 1e120)):
         network = single_weight(backend, 1.0)
         trainer = Trainer(network, SGD(learning_rate=rate))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import parameters
 
 from gpubp import Callback, History, Network, Trainer
 from gpubp.backends import Backend
@@ -27,7 +28,7 @@ def the_handler_is_pythons_own_before_and_after() -> Iterator[None]:
 
 
 class ControlC(Callback):
-    """So many Ctrl-C after a step, counted from 0 over all epochs."""
+    """Sends Ctrl-C `times` times after a step; steps are counted from 0 over all epochs."""
 
     def __init__(self, step: int, times: int = 1) -> None:
         self.step, self.times, self.taken = step, times, 0
@@ -45,10 +46,6 @@ class End(Callback):
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         self.histories.append(history)
-
-
-def parameters(network: Network) -> np.ndarray:
-    return np.array(network.backend.to_numpy(network.parameters))
 
 
 def trainer_for(backend: Backend | str, *callbacks: Any) -> Trainer:
@@ -117,13 +114,13 @@ def test_a_second_control_c_ends_training_at_once_and_leaves_the_network_as_it_w
 def test_the_handler_that_was_there_comes_back_and_gets_the_second_control_c() -> None:
     received: list[int] = []
 
-    def own(number: int, frame: Any) -> None:
+    def handler(number: int, frame: Any) -> None:
         received.append(number)
 
-    signal.signal(signal.SIGINT, own)
+    signal.signal(signal.SIGINT, handler)
     try:
         history = trainer_for("numpy", ControlC(step=0, times=2)).fit(X, Y, epochs=9)
-        assert signal.getsignal(signal.SIGINT) is own
+        assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert (history.stopped, received) == ("interrupted", [signal.SIGINT])

@@ -104,8 +104,8 @@ def test_a_warm_step_allocates_no_array(
             after = tracemalloc.take_snapshot()
         finally:
             tracemalloc.stop()
-    # A number for each row, or for each parameter, would be more than this; a ufunc that casts takes
-    # less than this, 8192 elements at a time.
+    # An array with a number for each row, or for each parameter, is larger than this limit. The buffer of
+    # a ufunc that casts, 8192 elements, is smaller.
     assert 4 * max(rows, network.layout.size) > 2**18
     assert peak - start < 2**18
     arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from small_networks import parameters
 
 from gpubp import Callback, Network, Trainer
 from gpubp.arrays import as_array
@@ -26,7 +27,7 @@ WEIGHTS = RNG.uniform(0.5, 2, ROWS)
 
 
 class Sliceable:
-    """What a file of rows offers at the least: a shape, and rows read on request, which it counts."""
+    """The least that a file of rows offers: a shape, and rows read on request. It counts the rows read."""
 
     def __init__(self, data: np.ndarray) -> None:
         self._data, self.shape = data, data.shape
@@ -46,7 +47,7 @@ class SlicesOnly(Sliceable):
 
 
 class RisingOnly(Sliceable):
-    """As h5py: an index array must rise."""
+    """Like an h5py dataset: the indices must increase."""
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if not isinstance(index, slice) and not (np.diff(index) > 0).all():
@@ -55,7 +56,7 @@ class RisingOnly(Sliceable):
 
 
 class Frame:
-    """As a pandas DataFrame: rows and a shape, but an array only when asked for one."""
+    """Like a pandas DataFrame: an index is a column's name, and `__array__` gives the rows."""
 
     def __init__(self, data: np.ndarray) -> None:
         self._data, self.shape = data, data.shape
@@ -71,10 +72,6 @@ def memmap(folder: Path, data: np.ndarray, name: str = "data") -> np.memmap:
     path = folder / f"{name}.bin"
     data.tofile(path)
     return np.memmap(path, data.dtype, mode="r", shape=data.shape)
-
-
-def parameters(network: Network) -> np.ndarray:
-    return np.array(network.backend.to_numpy(network.parameters))
 
 
 def network_for(backend: Backend | str, dtype: str = "float64", **options: Any) -> Network:

@@ -1,4 +1,4 @@
-"""What ends a fit or sends it back."""
+"""The monitor: what ends a fit, and what sends it back to earlier parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def monitored(stopping: EarlyStopping | None = None) -> tuple[gpubp.Network, Mon
 
 
 def epoch(monitor: Monitor, network: gpubp.Network, value: float, cost: float) -> None:
-    """An epoch that sets all parameters to a value and has this cost."""
+    """Show the monitor an epoch that sets all parameters to a value and has this cost."""
     monitor.begin_epoch()
     network.parameters = np.full(network.layout.size, value)
     monitor.check(np.array([cost]), cost, None)

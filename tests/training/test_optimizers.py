@@ -46,7 +46,7 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def linear_network(backend: Backend | str, dtype: str = "float64") -> Network:
-    """A layer with nonzero biases, whose gradient is easy to write down."""
+    """Make one linear layer with nonzero biases; its gradient is easy to write down."""
     network = Network((N_IN, N_OUT), cost="quadratic", dtype=dtype, backend=backend, seed=1)
     start = np.random.default_rng(5).normal(size=N_WEIGHTS + N_OUT)
     network.parameters[...] = network.backend.asarray(start, network.dtype)
@@ -54,14 +54,14 @@ def linear_network(backend: Backend | str, dtype: str = "float64") -> Network:
 
 
 def linear_gradient(theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of the mean of ½ |w x + b - y|²."""
+    """Compute the gradient of the mean of ½ |w x + b - y|²."""
     weights, biases = theta[:N_WEIGHTS].reshape(N_OUT, N_IN), theta[N_WEIGHTS:]
     delta = (x @ weights.T + biases - y) / len(x)
     return np.concatenate([(delta.T @ x).ravel(), delta.sum(0)])
 
 
 def textbook(optimizer: Optimizer) -> Direction:
-    """Given each step's gradient in turn: what the step subtracts from the parameters."""
+    """Return a function that takes each step's gradient and returns what the step subtracts."""
     o: Any = optimizer
     t, m, v = 0, 0.0, 0.0
 

@@ -1,4 +1,4 @@
-"""Where steps find their rows, and the order of these."""
+"""The order of the rows in an epoch, and the arrays in which steps find their rows."""
 
 from __future__ import annotations
 

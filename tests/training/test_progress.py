@@ -1,4 +1,4 @@
-"""Progress of a fit, with rich and without."""
+"""The progress display of a fit, with rich and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: their formulas, and that the trainer takes each step at their rate."""
+"""Learning-rate schedules: their formulas, and the rates of the trainer's steps."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_on_plateau_falls_after_more_than_patience_epochs_without_progress() -> 
 
 
 class Rates(Callback):
-    """The learning rate that each step really took, from how a single weight moved."""
+    """Finds the learning rate of each step from the movement of a single weight."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.rates = network, []  # type: ignore[var-annotated]
@@ -108,7 +108,7 @@ class Rates(Callback):
 def fitted_rates(
     backend: Backend, schedule: str | Schedule, epochs: int
 ) -> tuple[list[float], list[float]]:
-    """Each step's rate over 1e-3, as taken and, once an epoch, as the history tells it."""
+    """Train; return each step's rate and the history's rate of each epoch, both divided by 1e-3."""
     network = Network((1, 1), biases=False, dtype="float64", backend=backend, seed=0)
     rates = Rates(network)
     optimizer = SGD(learning_rate=1e-3)

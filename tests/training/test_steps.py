@@ -68,7 +68,7 @@ class Spoil(Callback):
 
 
 def mixed_training(backend: Backend) -> Iterator[Trainer]:
-    """A trainer after each part of a training of steps, fits, settings and failures."""
+    """Yield a trainer after each part of a training that mixes steps, fits, new settings and failures."""
     x, y = classes(11)
     network = classifier(backend, dropout=0.2)
     trainer = Trainer(network, Adam(learning_rate=0.1), batch_size=4, schedule="cosine", seed=0)

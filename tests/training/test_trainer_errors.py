@@ -158,7 +158,7 @@ def test_a_step_tells_shapes_and_types_that_are_wrong(
 
 
 class OwnArray(np.ndarray[Any, Any]):
-    """A subclass, as numpy.memmap is one."""
+    """A subclass of ndarray, like numpy.memmap."""
 
 
 def test_a_step_looks_at_every_batch_that_is_not_like_the_last_one(backend: Backend) -> None:

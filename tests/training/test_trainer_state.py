@@ -1,4 +1,4 @@
-"""What a trainer keeps: state, copies, pickles, and no hold of its data."""
+"""What a trainer keeps: its state, also in copies and pickles, and no reference to its data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_fit_or_a_step_keeps_no_hold_of_its_data(failing: bool) -> None:
         trainer.step(*arrays)
         trainer.fit(*arrays[:2], epochs=1, sample_weight=arrays[2])
     arrays.clear()
-    gc.collect()  # a caught error's traceback goes in circles
+    gc.collect()  # the traceback of a caught error is in a reference cycle
     assert [array() for array in alive] == [None] * 3
 
 

@@ -1,4 +1,4 @@
-"""A network's update by itself: captures of several, reductions between its halves, its state."""
+"""`TrainingStep` by itself: captures of several steps, reductions between its halves, its state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIMIZERS = {
 def step_on(
     network: Network, optimizer: Optimizer, x: Any = X, y: Any = Y, **options: Any
 ) -> TrainingStep:
-    """A step that is ready to run on all of x and y."""
+    """Make a training step that is ready to run on all of x and y."""
     step = TrainingStep(network, optimizer, dropout_seed=5, **options)
     backend = network.backend
     step.rows.set(backend.asarray(np.asarray(x, network.dtype)), backend.asarray(y))
@@ -41,7 +41,7 @@ def step_on(
 
 
 def by_trainer(network: Network, optimizer: Optimizer, steps: int) -> np.ndarray:
-    """The parameters after so many steps of a trainer on all of X and Y."""
+    """Make `steps` steps of a trainer on all of X and Y; return the parameters."""
     trainer = Trainer(network, optimizer, seed=0)
     for _ in range(steps):
         trainer.step(X, Y)
@@ -107,7 +107,7 @@ def test_one_capture_holds_the_steps_of_several_networks(backend: Backend) -> No
 
 
 def test_a_capture_of_several_steps_follows_the_rows(backend: Backend) -> None:
-    """Each network's step finds its batch where its own `Rows` says, and at its own time."""
+    """Each network's step takes its batch from its own `Rows`, by its own counters."""
     networks = [classifier(backend), classifier(backend, seed=1)]
     twins = [classifier(backend), classifier(backend, seed=1)]
     optimizer = SGD(learning_rate=0.1, momentum=0.9)
@@ -138,7 +138,7 @@ def test_a_capture_of_several_steps_follows_the_rows(backend: Backend) -> None:
 
 
 def follow(optimizer: Optimizer, theta: np.ndarray, gradients: Sequence[np.ndarray]) -> np.ndarray:
-    """The parameters after updates by these gradients, by the formulas alone."""
+    """Update `theta` by these gradients, one after another, with the published formulas."""
     theta, v, m = theta.copy(), np.zeros_like(theta), np.zeros_like(theta)
     rate = optimizer.learning_rate
     for t, given in enumerate(gradients, 1):
@@ -172,7 +172,7 @@ def test_a_reduction_may_change_the_gradient_in_place(backend: Backend, name: st
         for _ in range(5):
             expected.append(np.array(backend.to_numpy(network.backprop(X, Y).gradient)))
             step.run(FORM)
-    # What it is given is the gradient, and not the velocity.
+    # The reduction is given the gradient, not the velocity.
     np.testing.assert_allclose(seen, expected, rtol=1e-9, atol=1e-12)
     doubled = follow(OPTIMIZERS[name], start, [2 * gradient for gradient in expected])
     np.testing.assert_allclose(parameters(network), doubled, rtol=1e-9, atol=1e-12)
@@ -367,7 +367,7 @@ def test_a_pickled_step_goes_on_as_the_original(
 
 
 def test_what_lasts_of_a_step_is_what_the_optimizer_keeps(backend: Backend) -> None:
-    """Parameters and counters, and one array for each moving average or velocity."""
+    """A state holds the parameters, the counters, and an array for each moving average or velocity."""
     kept = {"sgd": 0, "momentum": 1, "nesterov": 1, "clipped momentum": 1, "adam": 2, "rmsprop": 1}
     for name, count in kept.items():
         for reduce in (None, halve):
