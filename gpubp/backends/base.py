@@ -172,7 +172,8 @@ class Steps(ABC):
         """Capture the verbs that `step` calls; return a function that replays them without `step`.
 
         `step` may contain several training steps, of one network or of several, and may call what was
-        captured before. The arrays' addresses must not change. Their contents and the fields of a `Rows` may change.
+        captured before. The arrays' addresses must not change. Their contents and the fields of a `Rows`
+        may change.
         """
 
 
