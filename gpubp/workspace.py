@@ -38,7 +38,7 @@ class Block:
     a : list of arrays of shape (rows, n)
         The input x, then each layer's activations after dropout.
     activated : list of arrays of shape (rows, n_out)
-        σ(z) of each layer before dropout; the array in `a` if the layer has no dropout.
+        σ(z) of each layer before dropout; the array in `a`, unless the layer has dropout and σ′ reads a.
     z : list of arrays of shape (rows, n_out)
         z of each layer; the array in `activated` if nothing reads z after a is computed.
     keeps_z : list of bool

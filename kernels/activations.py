@@ -178,7 +178,7 @@ def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array,
 
 
 def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
-    """Refuse a custom entry that has no name or a built-in entry's name."""
+    """Refuse a custom entry without a name, or with a built-in name, which would select its kernels."""
     if not isinstance(name, str) or not name or name in built_in:
         is_what = "a built-in one's" if name in built_in else "none"
         raise ValueError(

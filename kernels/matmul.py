@@ -34,8 +34,8 @@ __all__ = [
 
 SMALL_WORK, LEAST_WIDTH, MOST_INNER = 2**27, 4, 8192
 """Limits of a small product: the most multiply-adds, the fewest rows or columns, and the longest sums.
-cuBLAS is faster at thin products, and at large ones, whose time is that of the arithmetic. Longer sums are
-left to column_sums.cu, which loses fewer digits."""
+cuBLAS is faster at thin products, and at large ones, whose time is that of the arithmetic. Products with
+longer sums go to cuBLAS too: column_sums.cu then computes the biases' gradient and loses fewer digits."""
 
 
 class Tiling(NamedTuple):

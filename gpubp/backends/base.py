@@ -124,8 +124,8 @@ class Arrays(ABC):
     def feed(self) -> Callable[[str, Any], Array]:
         """Return a function (name, values) -> array that copies NumPy arrays to the backend.
 
-        It copies batch after batch and reuses its memory: an array is valid until the function is called a
-        second time with its name.
+        It copies batch after batch and reuses its memory: an array is valid until the second
+        later call with its name.
         """
         return lambda name, values: self.asarray(values)
 

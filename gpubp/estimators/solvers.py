@@ -238,7 +238,10 @@ def fit_batches(
 
 
 def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
-    """Split rows into training rows and held-out rows, as scikit-learn does."""
+    """Split rows into training rows and held-out rows, as scikit-learn does.
+
+    With two classes, both parts have the same proportion of the classes.
+    """
     two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
     train, held_out = train_test_split(
         np.arange(len(targets)),

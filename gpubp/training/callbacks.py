@@ -16,6 +16,7 @@ __all__ = ["Callback", "as_callbacks"]
 class Callback:
     """Base class of callbacks: a subclass overrides the methods that it needs.
 
+    Arguments: `trainer` is the trainer that runs the fit, and `history` is the record of the fit so far.
     `trainer.stop(reason)` ends training after the current step.
     """
 

@@ -4,10 +4,10 @@
 // grid and block: one thread for each counter. A thread makes the random bits of the eight positions that
 // share a counter, because these bits cost far more than the rest. If `first` is a multiple of eight and
 // the arrays are aligned, a load or store moves 16 bytes, VECTOR elements. Two neighbouring threads then
-// move the two halves of each sector of 32 bytes, first the sectors of the even thread's counter, then
-// those of the odd thread's. For that they exchange half of their bits. If each thread moved its eight
-// elements alone, every access would touch half sectors. (Eight elements of two bytes are 16 bytes: then a
-// thread moves its eight at once.) In all other cases VECTOR is one.
+// share the sectors of their two counters, 32 bytes each: each thread moves one half of every sector. For
+// that they exchange half of their bits. If each thread moved only its own eight elements, every access
+// would touch half sectors. (Eight elements of two bytes are 16 bytes: then a thread moves its eight at
+// once.) In all other cases VECTOR is one.
 __device__ __forceinline__ T dropped(T value, bool kept, double scale) {
     return kept ? T(compute(value) * decltype(compute(value))(scale)) : T(0);
 }

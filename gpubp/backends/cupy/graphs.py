@@ -156,7 +156,7 @@ class Recording(threading.local):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a step is being captured or recorded; an inner step is then part of it."""
+        """Whether a step is being noted, captured or recorded; an inner step is then part of it."""
         return not (self.sources is None and self.held is None and self.calls is None)
 
     def refuse(self, what: str) -> None:
