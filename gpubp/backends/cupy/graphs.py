@@ -301,7 +301,7 @@ class CapturedStep:
         if calls is None:
             try:
                 calls = self._write_down()
-            except (CannotCaptureError, MemoryError):  # scratch memory of all its launches at once
+            except (CannotCaptureError, MemoryError):  # temporary memory of all its launches
                 self._refused.add(key)
                 self._run()
                 return
@@ -320,7 +320,7 @@ class CapturedStep:
             recording.calls = None
 
     def _record(self) -> tuple[Any, list[Array]]:
-        """The step as a graph, and the scratch memory that it uses."""
+        """The step as a graph, and the temporary memory that it uses."""
         cupy, recording = self._cupy, self._recording
         self._prepare()
         if not self._memories:

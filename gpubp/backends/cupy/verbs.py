@@ -230,7 +230,7 @@ class CupyVerbs(CupySteps, Verbs):
         return wide
 
     def _store(self, values: Array, out: Array) -> None:
-        """What an own function gave, in `out`, which may be an operand of matmuls."""
+        """What a custom function gave, in `out`, which may be an operand of matmuls."""
         if out.dtype.kind == "f":
             out[...] = values
         else:
