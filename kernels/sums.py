@@ -42,8 +42,8 @@ TILES = 128
 """Fewer blocks than this leave an H100 idle: a block then takes fewer columns, at least 32 bytes."""
 
 CHUNK_ROWS, PART_ROWS = 4096, 256
-"""The most rows whose column sums one block adds up, where there are others to share them with; and about
-how many each takes of those that are shared. To share takes a microsecond or two."""
+"""The most rows whose column sums one block adds up alone, where other blocks are idle; and about how many
+rows each block takes of more. Sharing takes a microsecond or two."""
 
 SEGMENT, PART = 8192, 2048
 """The most terms of a weighted sum that one block adds up, and about how many each takes of more."""
