@@ -1,5 +1,5 @@
 // Sums that lose few digits: a few terms are added in T, and these sums are added in double.
-KERNEL(column_sums) {  // values, out, beta, rows, columns, partial (double, columns)
+KERNEL(column_sums) {  // values, out, beta, rows, columns, total (double, columns)
     const T* values = array<const T>(s[0]);
     T* out = array<T>(s[1]);
     const T beta = T(s[2].real);

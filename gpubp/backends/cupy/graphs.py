@@ -302,7 +302,7 @@ class CapturedStep:
         if calls is None:
             try:
                 calls = self._write_down()
-            except (CannotCaptureError, MemoryError):  # a list holds all launches' scratch memory
+            except (CannotCaptureError, MemoryError):  # a list holds all launches' temporary memory
                 self._refused.add(key)
                 self._run()
                 return
@@ -321,7 +321,7 @@ class CapturedStep:
             recording.calls = None
 
     def _record(self) -> tuple[Any, list[Array]]:
-        """Capture the step; return its graph and the scratch memory that the graph uses."""
+        """Capture the step; return its graph and the temporary memory that the graph uses."""
         cupy, recording = self._cupy, self._recording
         self._prepare()
         if not self._memories:

@@ -41,12 +41,14 @@ class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [
+            models = [
                 line.partition(":")[2].strip() for line in lines if line.startswith("model name")
             ]
     except OSError:
-        names = []
-    return (names or [platform.processor() or platform.machine()])[0] + f" ({os.cpu_count()} cores)"
+        models = []
+    return (models or [platform.processor() or platform.machine()])[
+        0
+    ] + f" ({os.cpu_count()} cores)"
 
 
 @cache
