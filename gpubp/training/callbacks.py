@@ -1,4 +1,4 @@
-"""Callbacks, which a fit calls while it runs, and early stopping."""
+"""Callbacks, which a fit calls while it runs."""
 
 from __future__ import annotations
 
