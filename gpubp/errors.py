@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["BackendUnavailableError", "DivergenceError", "unknown_name"]
 
@@ -32,6 +33,9 @@ class DivergenceError(ArithmeticError):
         super().__init__(message)
         self.epoch = epoch
         self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.epoch, self.history)
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:

@@ -186,14 +186,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         X, y = check_data(self, X, y, reset=not goes_on, dtype=dtype, **self._y_checks)
         task = self._task(y, goes_on, classes)
         weights = check_weights(sample_weight, X.shape[0])
-        sizes = (X.shape[1], *np.atleast_1d(self.hidden_layer_sizes).tolist(), task.n_outputs)
-        sizes = tuple(int(size) for size in sizes)
-        if goes_on and self.network_.sizes != sizes:
-            raise ValueError(
-                f"the layer widths are now {sizes}, but were {self.network_.sizes}; warm_start and"
-                " partial_fit go on with the same network"
-            )
-
+        sizes = self._sizes(X, task, goes_on)
         rng = check_random_state(self.random_state)
         if goes_on:
             network, record = self.network_, copy.deepcopy(self._record)
@@ -226,13 +219,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                     stacklevel=3,
                 )
             self._publish(record)
-        with network.backend.use():
-            finite = bool(network.backend.xp.isfinite(network.parameters).all())
-        if not finite:
-            raise ValueError(
-                "training gave parameters that are not finite; X may hold large values that want"
-                " scaling, or learning_rate_init is too high"
-            )
+        _check_that_training_went_well(network)
         self.network_, self.history_ = network, history
         self._record, self._trainer = record, trainer
         self.n_iter_, self.t_ = len(history), record.seen
@@ -240,6 +227,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if task.classes is not None:
             self.classes_ = task.classes
         return self
+
+    def _sizes(self, X: Any, task: Task, goes_on: bool) -> tuple[int, ...]:
+        """The layer widths, the input first."""
+        widths = (X.shape[1], *np.atleast_1d(self.hidden_layer_sizes).tolist(), task.n_outputs)
+        sizes = tuple(int(width) for width in widths)
+        if goes_on and self.network_.sizes != sizes:
+            raise ValueError(
+                f"the layer widths are now {sizes}, but were {self.network_.sizes}; warm_start and"
+                " partial_fit go on with the same network"
+            )
+        return sizes
 
     def _publish(self, record: Record) -> None:
         """Set scikit-learn's attributes from the record."""
@@ -312,6 +310,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def intercepts_(self) -> list[Array | None]:
         """The biases of each layer, (n_out,): the network's arrays."""
         return [layer.biases for layer in self.network_.layers]
+
+
+def _check_that_training_went_well(network: Network) -> None:
+    with network.backend.use():
+        finite = bool(network.backend.xp.isfinite(network.parameters).all())
+    if not finite:
+        raise ValueError(
+            "training gave parameters that are not finite; X may hold large values that want"
+            " scaling, or learning_rate_init is too high"
+        )
 
 
 def _draw_parameters(network: Network, rng: Any, activation: str | Activation) -> None:

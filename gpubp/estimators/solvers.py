@@ -202,17 +202,9 @@ def fit_batches(
     score = None
     if settings.early_stopping:
         train, held_out = _split(settings, targets, rng)
-        validation = [_rows_of(array, held_out) for array in (X, targets, weights)]
-        X, targets, weights = (_rows_of(array, train) for array in (X, targets, weights))
-        held_out_X, held_out_targets, held_out_weights = (
-            validation[0],
-            *map(to_host, validation[1:]),
-        )
-
-        def score() -> float:
-            outputs = to_host(outputs_of(network, held_out_X))
-            return float(settings._score(outputs, held_out_targets, held_out_weights))
-
+        data = X, targets, weights
+        score = _scorer(settings, network, *(_rows_of(array, held_out) for array in data))
+        X, targets, weights = (_rows_of(array, train) for array in data)
     rows = int(X.shape[0])
     batch_size = 200 if settings.batch_size == "auto" else int(settings.batch_size)
     if settings.batch_size != "auto" and batch_size > rows:
@@ -235,6 +227,18 @@ def fit_batches(
     if history.stopped == "interrupted":
         _warn("training was interrupted by the user")
     return trainer, history
+
+
+def _scorer(
+    settings: Any, network: Network, X: Any, targets: Array, weights: Array | None
+) -> Callable[[], float]:
+    """Give a function that scores the network, as it then is, on held-out rows."""
+    targets, weights = to_host(targets), to_host(weights)
+
+    def score() -> float:
+        return float(settings._score(to_host(outputs_of(network, X)), targets, weights))
+
+    return score
 
 
 def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:

@@ -84,6 +84,24 @@ def check_gradients(
     check_number("step", step, 0, 1, open_low=True)
     check_number("max_parameters", max_parameters, 1, math.inf, whole=True)
     check_number("seed", seed, 0, math.inf, whole=True)
+    twin = _twin_of(network)
+    size = twin.parameters.size
+    chosen = np.arange(size)
+    if size > max_parameters:
+        chosen = np.sort(np.random.default_rng(seed).choice(size, max_parameters, replace=False))
+    differences = _differences(twin, (x, y, sample_weight), chosen, step)
+    gradient = twin.backend.to_numpy(twin.backprop(x, y, sample_weight).gradient)[chosen]
+    apart = np.abs(gradient - differences)
+    norm = max(np.linalg.norm(gradient), np.linalg.norm(differences))
+    return GradientCheck(
+        relative_error=float(np.linalg.norm(apart) / norm) if norm else 0.0,
+        worst=int(chosen[apart.argmax()]),
+        checked=len(chosen),
+    )
+
+
+def _twin_of(network: Network) -> Network:
+    """The same network in float64, without dropout."""
     twin = Network(
         network.sizes,
         hidden=[layer.activation for layer in network.layers[:-1]],
@@ -95,13 +113,13 @@ def check_gradients(
         initializer="zeros",
     )
     twin.parameters = network.parameters
-    theta, backend = twin.parameters, twin.backend
+    return twin
+
+
+def _differences(network: Network, data: tuple[Any, ...], chosen: Any, step: float) -> Any:
+    """The derivatives of the cost by the chosen parameters, from differences."""
+    theta, backend = network.parameters, network.backend
     values = backend.to_numpy(theta).copy()
-    chosen = np.arange(theta.size)
-    if theta.size > max_parameters:
-        chosen = np.sort(
-            np.random.default_rng(seed).choice(theta.size, max_parameters, replace=False)
-        )
 
     def put(index: int, value: float) -> None:
         with backend.use():
@@ -114,15 +132,7 @@ def check_gradients(
         costs = []
         for multiple in (-2, -1, 1, 2):
             put(index, kept + multiple * h)
-            costs.append(twin.cost(x, y, sample_weight))
+            costs.append(network.cost(*data))
         put(index, kept)
         differences[k] = (costs[0] - 8 * costs[1] + 8 * costs[2] - costs[3]) / (12 * h)
-
-    gradient = backend.to_numpy(twin.backprop(x, y, sample_weight).gradient)[chosen]
-    apart = np.abs(gradient - differences)
-    size = max(np.linalg.norm(gradient), np.linalg.norm(differences))
-    return GradientCheck(
-        relative_error=float(np.linalg.norm(apart) / size) if size else 0.0,
-        worst=int(chosen[apart.argmax()]),
-        checked=len(chosen),
-    )
+    return differences

@@ -68,6 +68,7 @@ class Optimizer:
 
     @property
     def weight_decay_rate(self) -> float:
+        """λ of the decoupled decay; 0 for an optimizer without one."""
         return float(getattr(self, "weight_decay", 0.0))
 
     @property

@@ -40,7 +40,7 @@ class UpdatePlan:
 
     @property
     def state_of(self) -> str:
-        """The update whose state it is that steps keep, whichever buffers hold it."""
+        """The name of the update whose state a step keeps, whichever buffers hold it."""
         return "momentum" if self.beta else self.rule.update.name
 
     def shares_state_with(self, other: UpdatePlan) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from typing import Any
 
@@ -78,6 +79,19 @@ def test_the_end_of_a_fit_is_told_even_when_it_fails() -> None:
     with pytest.raises(RuntimeError, match="oh"):
         Trainer(classifier(), "sgd", callbacks=callbacks).fit(*classes(4), epochs=1)
     assert [entry[1] for entry in log] == ["fit begins", "fit ends"]
+
+
+def test_the_error_of_a_diverged_fit_survives_a_pickle() -> None:
+    """Processes hand their errors on as pickles."""
+
+    def spoil(trainer: Trainer, history: History) -> None:
+        trainer.network.parameters[...] = math.nan
+
+    with pytest.raises(DivergenceError) as caught:
+        Trainer(classifier(), "sgd", callbacks=[spoil]).fit(*classes(8), epochs=2)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert type(error) is DivergenceError and str(error) == str(caught.value)
+    assert (error.epoch, error.history) == (caught.value.epoch, caught.value.history)
 
 
 def test_bad_input_changes_nothing(backend: Backend) -> None:
