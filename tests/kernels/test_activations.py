@@ -88,16 +88,16 @@ def test_derivative_is_its_formula(cuda_backend: Backend, name: str, dtype: str)
 @pytest.mark.parametrize("name", [n for n in ELEMENTWISE if ACTIVATIONS[n].parameters])
 def test_parameters_reach_both_twins(cuda_backend: Backend, name: str) -> None:
     z = inputs(name, "float64")
-    own = ACTIVATIONS[name].with_parameters(**dict.fromkeys(ACTIVATIONS[name].parameters, 0.3))
+    changed = ACTIVATIONS[name].with_parameters(**dict.fromkeys(ACTIVATIONS[name].parameters, 0.3))
     below, slope = 0.3 * z, np.full_like(z, 0.3)
     if name != "leaky_relu":
         below, slope = 0.3 * np.expm1(np.minimum(z, 0)), 0.3 * exp(np.minimum(z, 0))
     factor = 0.3 if name == "selu" else 1
     for backend in both(cuda_backend):
         a, delta = on(backend, z), on(backend, np.ones_like(z))
-        backend.bias_activate(own, a, None, a)
+        backend.bias_activate(changed, a, None, a)
         close(backend.to_numpy(a), factor * np.where(z > 0, z, below), "float64")
-        backend.multiply_by_derivative(own, a, delta, delta)
+        backend.multiply_by_derivative(changed, a, delta, delta)
         close(backend.to_numpy(delta), factor * np.where(z > 0, 1, slope), "float64")
 
 

@@ -22,7 +22,7 @@ from gpubp.kernels.typing import Array
 L = math.log(3)
 
 
-def the_notes_network(backend: Backend) -> gpubp.Network:
+def worked_example(backend: Backend) -> gpubp.Network:
     net = gpubp.Network(
         (3, 4, 2),
         hidden="sigmoid",
@@ -39,7 +39,7 @@ def the_notes_network(backend: Backend) -> gpubp.Network:
 
 
 def test_the_notes_network_gives_the_numbers_computed_by_hand(backend: Backend) -> None:
-    bp = the_notes_network(backend).backprop([[1, 2, -1]], [[1, 0]])
+    bp = worked_example(backend).backprop([[1, 2, -1]], [[1, 0]])
     near = {"rtol": 1e-14, "atol": 1e-15}
 
     np.testing.assert_allclose(bp.z[0], [[0, L, -L, 0]], **near)
@@ -77,7 +77,7 @@ def test_the_notes_network_gives_the_numbers_computed_by_hand(backend: Backend) 
 
 
 def test_a_batch_averages_its_examples(backend: Backend) -> None:
-    net = the_notes_network(backend)
+    net = worked_example(backend)
     x, y = np.array([[1.0, 2, -1], [0.5, -1, 3]]), np.array([[1.0, 0], [0.25, 1]])
     first, second = net.backprop(x[:1], y[:1]), net.backprop(x[1:], y[1:])
     batch = net.backprop(x, y)

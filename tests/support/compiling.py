@@ -24,7 +24,7 @@ __all__ = [
 
 
 class HostCompileError(RuntimeError):
-    """The compiler rejected a text; this is its log."""
+    """The compiler rejected a text; the message is its log."""
 
 
 def host_compiler() -> str | None:

@@ -1,4 +1,4 @@
-"""NVRTC, as the tests call it."""
+"""The functions of the tests that call NVRTC."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ OPTIMIZERS = [
     RMSProp(learning_rate=0.02, decay=0.7, epsilon=1e-4),
     Lion(learning_rate=0.03, beta1=0.7, beta2=0.9, weight_decay=0.2),
 ]
-SHARED = [
+OPTIONS = [
     {},
     {"l1": 0.2},
     {"l2": 0.4},
@@ -116,12 +116,12 @@ def name_of(value: Any) -> str:
     return "+".join(value) or "plain"
 
 
-@pytest.mark.parametrize("shared", SHARED, ids=name_of)
+@pytest.mark.parametrize("options", OPTIONS, ids=name_of)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name_of)
 def test_several_steps_follow_the_formula(
-    backend: Backend, optimizer: Optimizer, shared: dict[str, float]
+    backend: Backend, optimizer: Optimizer, options: dict[str, float]
 ) -> None:
-    optimizer = get_optimizer(optimizer, **shared)
+    optimizer = get_optimizer(optimizer, **options)
     network = linear_network(backend)
     expected = trained_by_the_book(backend.to_numpy(network.parameters), optimizer)
     np.testing.assert_allclose(trained(network, optimizer), expected, rtol=1e-11, atol=1e-13)
@@ -140,9 +140,9 @@ def test_several_steps_follow_the_formula_in_float32(
 
 def test_the_clipped_cases_above_do_clip() -> None:
     start = linear_network("numpy").parameters.copy()
-    for shared in SHARED[3:5]:
+    for options in OPTIONS[3:5]:
         free = trained_by_the_book(start, SGD(learning_rate=0.1))
-        clipped = trained_by_the_book(start, SGD(learning_rate=0.1, **shared))
+        clipped = trained_by_the_book(start, SGD(learning_rate=0.1, **options))
         assert np.abs(free - clipped).max() > 0.01
 
 
