@@ -1,10 +1,11 @@
-"""Attributes that are set once, when an object is made, and are read-only afterwards."""
+"""Objects that stay what they were made with: attributes that are set once, and read-only afterwards."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-__all__ = ["Fixed"]
+__all__ = ["Fixed", "MadeOnce"]
 
 T = TypeVar("T")
 
@@ -49,11 +50,39 @@ class Fixed(Generic[T]):
         raise self._refusal()
 
     def _refusal(self) -> AttributeError:
-        instead = self._instead or f"make a new {self._owner} with it"
-        return AttributeError(
-            f"a {self._owner.lower()}'s {self._name} cannot be changed; {instead}"
-        )
+        return _refusal(self._owner, self._name, self._instead)
 
     if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> T: ...
+
+
+class MadeOnce:
+    """A base class that refuses to set what only the constructor takes.
+
+    Without it, Python would add a new attribute that nothing reads, or hide a method of the same name. A
+    user's subclass of that class may have attributes of these names.
+
+    Parameters
+    ----------
+    constructor_only : iterable of str
+        Arguments of the class's constructor that are no attributes.
+    """
+
+    _constructor_only: frozenset[str]
+    _made_as: type
+
+    def __init_subclass__(cls, *, constructor_only: Iterable[str] = (), **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if constructor_only:
+            cls._constructor_only, cls._made_as = frozenset(constructor_only), cls
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._constructor_only and type(self) is self._made_as:
+            raise _refusal(self._made_as.__name__, name)
+        super().__setattr__(name, value)
+
+
+def _refusal(owner: str, name: str, instead: str = "") -> AttributeError:
+    instead = instead or f"make a new {owner} with it"
+    return AttributeError(f"a {owner.lower()}'s {name} cannot be changed; {instead}")

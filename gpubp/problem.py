@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .backends import Array, Backend
 from .kernels import OutputHead, Precision
-from .layers import Layer
+from .layers import Layer, Layout
 
 __all__ = ["Problem", "Rounding"]
 
@@ -32,6 +32,15 @@ class Rounding:
     values: Array
     rounded: Array
     weights: Sequence[Array]
+
+    @classmethod
+    def of(
+        cls, backend: Backend, layout: Layout, parameters: Array, precision: Precision
+    ) -> Rounding:
+        """Make memory for the rounded weights of a network with these parameters."""
+        rounded, n_weights = backend.operands((layout.size,), precision), layout.n_weights
+        weights = [weights for weights, _ in layout.views(rounded)]
+        return cls(precision, parameters[:n_weights], rounded[:n_weights], weights)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
-from ..fixed import Fixed
+from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
 from ..problem import Problem, Rounding
 from ..validation import check_inputs, check_targets, check_weights
-from . import arguments, passes, storage
+from . import arguments, copying, passes, storage
 from .initializers import Initializer, initial_parameters
 from .predictor import Predictor
 from .results import Backprop, Forward
@@ -23,7 +23,7 @@ from .results import Backprop, Forward
 __all__ = ["Network"]
 
 
-class Network:
+class Network(MadeOnce, constructor_only=arguments.NAMES):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except
@@ -183,9 +183,7 @@ class Network:
 
     @on_device
     def problem(self, counters: Array | None = None, dropout_seed: int | None = None) -> Problem:
-        """Make a `Problem` for the functions of `gpubp.backprop`.
-
-        It has separate memory for rounded weights.
+        """Make a `Problem` for the functions of `gpubp.backprop`; rounded weights have separate memory.
 
         Parameters
         ----------
@@ -193,22 +191,12 @@ class Network:
             The step counters; by default zeros.
         dropout_seed : int, optional
             Seed of the dropout masks; by default nothing is dropped.
-
-        Returns
-        -------
-        Problem
-            Layers, output head, precision, counters and dropout.
         """
-        backend, layout, rounding = self.backend, self.layout, None
+        backend, rounding = self.backend, None
         counters = backend.zeros(2, np.int64) if counters is None else counters
         if self.precision is not None:
-            rounded = backend.operands((layout.size,), PRECISIONS[self.precision])
-            rounding = Rounding(
-                PRECISIONS[self.precision],
-                values=self._parameters[: layout.n_weights],
-                rounded=rounded[: layout.n_weights],
-                weights=[weights for weights, _ in layout.views(rounded)],
-            )
+            precision = PRECISIONS[self.precision]
+            rounding = Rounding.of(backend, self.layout, self._parameters, precision)
         return Problem(backend, self.layers, self.output_head, counters, rounding, dropout_seed)
 
     @on_device
@@ -387,21 +375,12 @@ class Network:
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        state = vars(self).copy()
-        state.pop("_predictor", None)
-        del state["output_head"]
-        state["backend"] = self.backend.name
-        state["parameters"] = self.backend.to_numpy(state.pop("_parameters"))
-        state["layers"] = [(layer.activation, layer.dropout) for layer in self.layers]
-        return state
+        return copying.state_of(vars(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {"precision": None} | state  # older pickles have no precision
-        parameters, layers = state.pop("parameters"), state.pop("layers")
-        vars(self).update(state | {"backend": get_backend(state["backend"])})
-        if not parameters.flags.writeable:  # e.g. in a file that joblib maps; training must write
-            parameters = parameters.copy()
-        self._adopt(parameters, [a for a, _ in layers], [rate for _, rate in layers])
+        attributes, parameters, activations, dropout = copying.taken_apart(state)
+        vars(self).update(attributes)
+        self._adopt(parameters, activations, dropout)
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
         """Check a batch; return x on its device, and the batch on the backend."""

@@ -1,10 +1,11 @@
 """Training: the `Trainer` and its step, optimizers, schedules and callbacks."""
 
 from .callbacks import Callback
+from .data import BatchForm
 from .early_stopping import EarlyStopping
 from .history import History
 from .optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSProp, get_optimizer
-from .step import BatchForm, TrainingStep
+from .step import TrainingStep
 from .trainer import Trainer
 
 __all__ = [

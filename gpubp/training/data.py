@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..network import Network
 from ..validation import check_inputs, check_shapes, check_targets, check_weights
 from .order import DataOrder
 
-__all__ = ["BatchCheck", "Dataset"]
+__all__ = ["BatchCheck", "BatchForm", "Dataset"]
 
 
 class Dataset:
@@ -187,6 +187,27 @@ class Dataset:
         if is_on_host(array):
             return self._feed(name, array)
         return move(array, self._network.backend)
+
+
+class BatchForm(NamedTuple):
+    """The properties of a batch that a captured step depends on.
+
+    Attributes
+    ----------
+    rows : int
+        The number of rows.
+    labels : bool
+        Whether targets are integer labels.
+    weighted : bool
+        Whether rows have sample weights.
+    block_limit : int or None
+        The most rows of a block; with None, the backend chooses it.
+    """
+
+    rows: int
+    labels: bool
+    weighted: bool
+    block_limit: int | None
 
 
 class BatchCheck:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,12 @@ from ..layers import Parameters, widths
 from ..network import Network
 from ..problem import Problem
 from ..workspace import Workspace
+from .data import BatchForm
 from .optimizers import Optimizer
 from .plan import UpdatePlan, plan_update
 from .state import State
 
-__all__ = ["BatchForm", "TrainingStep"]
+__all__ = ["TrainingStep"]
 
 STEPS_KEPT = 8
 """The most forms of batches with a captured step and its buffers."""
@@ -29,27 +30,6 @@ STEPS_KEPT = 8
 STEPS_AHEAD = 256
 """The number of single steps (outside a fit) that are prepared together: to prepare takes longer than a
 small step."""
-
-
-class BatchForm(NamedTuple):
-    """The properties of a batch that a captured step depends on.
-
-    Attributes
-    ----------
-    rows : int
-        The number of rows.
-    labels : bool
-        Whether targets are integer labels.
-    weighted : bool
-        Whether rows have sample weights.
-    block_limit : int or None
-        The most rows of a block; with None, the backend chooses it.
-    """
-
-    rows: int
-    labels: bool
-    weighted: bool
-    block_limit: int | None
 
 
 class TrainingStep:

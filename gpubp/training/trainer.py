@@ -17,7 +17,7 @@ from ..network import Network
 from ..validation import check_number
 from . import settings
 from .callbacks import Callback, as_callbacks
-from .data import BatchCheck, Dataset
+from .data import BatchCheck, BatchForm, Dataset
 from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
@@ -28,7 +28,7 @@ from .order import DataOrder
 from .progress import progress_callback
 from .schedules import Schedule, get_schedule
 from .settings import Setting
-from .step import BatchForm, TrainingStep
+from .step import TrainingStep
 
 __all__ = ["Trainer"]
 

@@ -24,6 +24,7 @@ OTHERS: dict[str, Callable[[Network], Any]] = {
     "dtype": lambda net: np.dtype(np.float64),
     "backend": lambda net: gpubp.get_backend("numpy"),
     "cost_function": lambda net: gpubp.get_cost("huber"),
+    "output_head": lambda net: Network((3, 4), backend="numpy").output_head,
     "precision": lambda net: "tf32",
     "layout": lambda net: Network((3, 16, 4), backend="numpy").layout,
     "layers": lambda net: Network((3, 16, 4), backend="numpy").layers,
@@ -31,6 +32,7 @@ OTHERS: dict[str, Callable[[Network], Any]] = {
 INSTEAD = {
     "sizes": "make a new Network with them",
     "layout": "make a new Network with other sizes or biases",
+    "output_head": "make a new Network with another output or cost",
     "layers": "assign to a layer's weights and biases, or make a new Network",
 }
 
@@ -51,6 +53,24 @@ def test_what_a_network_was_made_with_cannot_be_changed(backend: Backend, name: 
         delattr(net, name)
     assert str(deleted.value) == str(caught.value)
     assert getattr(net, name) is before
+
+
+@pytest.mark.parametrize("name", ["hidden", "output", "cost", "seed", "biases", "initializer"])
+def test_arguments_that_are_no_attributes_cannot_be_set(name: str) -> None:
+    net = network("numpy")
+    message = f"^a network's {name} cannot be changed; make a new Network with it$"
+    with pytest.raises(AttributeError, match=message):
+        setattr(net, name, "huber")
+    assert net.cost(X, Y) > 0  # the method is not hidden
+
+
+def test_a_subclass_may_have_attributes_of_its_own() -> None:
+    class Seeded(Network):
+        def __init__(self, seed: int) -> None:
+            super().__init__((3, 4), backend="numpy", seed=seed)
+            self.seed = seed
+
+    assert Seeded(5).seed == 5
 
 
 @pytest.mark.parametrize("name", ["activation", "dropout"])
