@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import gpu_check
 import pytest
 
 import gpubp
@@ -59,23 +57,6 @@ def test_demo_without_rich_prints_an_epoch_once(
     assert main(["demo", "--backend", "numpy", "--epochs", "1", "--output", picture]) == 0
     shown = capsys.readouterr()
     assert shown.out.count("\n    1 ") == 1 and shown.err == ""
-
-
-def test_gpu_check_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == "autograd" else name)
-    monkeypatch.setattr("support.nvidia.nvrtc_version", lambda: None)
-    assert gpu_check.missing_oracles() == ["autograd", "NVRTC"]
-
-
-def test_gpu_check_counts_the_reasons_of_tests_and_files_that_are_skipped() -> None:
-    counter = gpu_check.Counter()
-    skipped = {"outcome": "skipped", "longrepr": ("test.py", 1, "Skipped: no oracle")}
-    counter.pytest_runtest_logreport(
-        SimpleNamespace(when="setup", nodeid="test.py::test[cupy]", **skipped)
-    )
-    counter.pytest_collectreport(SimpleNamespace(nodeid="other.py", **skipped))
-    assert counter.skipped == {"no oracle": 2}
-    assert (counter.outcomes, counter.on_gpu) == ({"skipped": 1}, 0)
 
 
 def test_info_says_which_backend_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:
