@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 __all__ = ["Fixed", "MadeOnce"]
@@ -60,22 +60,20 @@ class Fixed(Generic[T]):
 class MadeOnce:
     """A base class that refuses to set what only the constructor takes.
 
-    Without it, Python would add a new attribute that nothing reads, or hide a method of the same name. A
-    user's subclass of that class may have attributes of these names.
-
-    Parameters
-    ----------
-    constructor_only : iterable of str
-        Arguments of the class's constructor that are no attributes.
+    These are the arguments of the constructor that the class has no settable attribute for. Without this
+    class, Python would add an attribute that nothing reads, or hide a method of the same name. A user's
+    subclass may have attributes of these names.
     """
 
     _constructor_only: frozenset[str]
     _made_as: type
 
-    def __init_subclass__(cls, *, constructor_only: Iterable[str] = (), **options: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if constructor_only:
-            cls._constructor_only, cls._made_as = frozenset(constructor_only), cls
+        if MadeOnce in cls.__bases__:
+            arguments = signature(cls).parameters
+            unsettable = (a for a in arguments if not hasattr(getattr(cls, a, None), "__set__"))
+            cls._constructor_only, cls._made_as = frozenset(unsettable), cls
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._constructor_only and type(self) is self._made_as:

@@ -16,7 +16,6 @@ from ..validation import check_number
 from .initializers import INITIALIZERS, Initializer, default_initializer
 
 __all__ = [
-    "NAMES",
     "activation_of_each",
     "bias_of_each",
     "check_dtype",
@@ -27,9 +26,6 @@ __all__ = [
     "initializer_of_each",
     "random_generator",
 ]
-
-NAMES = ("hidden", "output", "cost", "seed", "biases", "initializer", "dropout")
-"""Arguments of `Network` that are no attributes of it."""
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from .results import Backprop, Forward
 __all__ = ["Network"]
 
 
-class Network(MadeOnce, constructor_only=arguments.NAMES):
+class Network(MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except

@@ -100,9 +100,7 @@ class TrainingStep:
             self._optimizer_state = self._fresh_optimizer_state()
             self._squared_norm = zeros(1, np.float64)
             self._counters = zeros(2, np.int64)
-            self._costs: Array = self.backend.xp.full((1, STEPS_AHEAD), math.nan, np.float64)
-            self._rates: Array = zeros((STEPS_AHEAD, 3), np.float64)
-        self._room_for_steps = STEPS_AHEAD
+            self._allocate_steps(1, STEPS_AHEAD)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
@@ -174,11 +172,15 @@ class TrainingStep:
             self._views.append(network.layout.views(self._gradients[-1]))
         room = self._costs.shape
         if room[0] < shards or room[1] < steps:
-            shape = max(shards, room[0]), max(steps, room[1])
-            self._costs = backend.xp.full(shape, math.nan, np.float64)
-            self._rates = backend.zeros((shape[1], 3), np.float64)
-            self._room_for_steps = shape[1]
+            self._allocate_steps(max(shards, room[0]), max(steps, room[1]))
             self.captured, self.steps_prepared = {}, 0
+
+    def _allocate_steps(self, shards: int, steps: int) -> None:
+        """Allocate costs, NaN until `prepare` clears them, and rates."""
+        self._costs: Array = self.backend.empty((shards, steps), np.float64)
+        self._costs.fill(math.nan)
+        self._rates: Array = self.backend.zeros((steps, 3), np.float64)
+        self._room_for_steps = steps  # a number: a replay looks at no array
 
     def prepare(self, steps: int | None = None, factors: Any = 1.0) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends import Backend, on_device
 from ..errors import DivergenceError
-from ..fixed import Fixed
+from ..fixed import Fixed, MadeOnce
 from ..network import Network
 from ..validation import check_number
 from . import settings
@@ -33,7 +33,7 @@ from .step import TrainingStep
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(MadeOnce):
     """Trains a network. The optimizer's state is kept from one fit to the next.
 
     A pickle or a copy contains the network, the optimizer's state and the random generator, but neither

@@ -55,7 +55,10 @@ def test_what_a_network_was_made_with_cannot_be_changed(backend: Backend, name: 
     assert getattr(net, name) is before
 
 
-@pytest.mark.parametrize("name", ["hidden", "output", "cost", "seed", "biases", "initializer"])
+ARGUMENTS = ["hidden", "output", "cost", "seed", "biases", "initializer", "dropout"]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_arguments_that_are_no_attributes_cannot_be_set(name: str) -> None:
     net = network("numpy")
     message = f"^a network's {name} cannot be changed; make a new Network with it$"

@@ -206,6 +206,15 @@ def test_batches_like_the_last_one_are_not_checked_again(
         trainer.step(x, y)
 
 
+def test_the_seed_of_a_trainer_cannot_be_changed() -> None:
+    trainer = Trainer(classifier(), "sgd", seed=1)
+    message = r"^a trainer's seed cannot be changed; make a new Trainer with it$"
+    with pytest.raises(AttributeError, match=message):
+        trainer.seed = 2
+    trainer.batch_size, trainer.optimizer = 16, "adam"  # the settings can
+    assert (trainer.batch_size, type(trainer.optimizer).__name__) == (16, "Adam")
+
+
 def test_the_network_of_a_trainer_cannot_be_changed() -> None:
     x, y = classes(9)
     network, other = classifier(), classifier(seed=1)

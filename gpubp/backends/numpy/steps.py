@@ -100,7 +100,7 @@ class NumpySteps(Steps):
             finally:
                 self._recorder.in_shard = outer
         native = together(tapes) if self.compiles else None
-        self._do(native or partial(run_together, [_quiet(tape) for tape in tapes]))
+        self._do(native or partial(run_together, [_quiet(_run(tape)) for tape in tapes]))
 
     def capture(self, step: Bound) -> Bound:
         outer, self._recorder.sources = self._recorder.sources, {}
@@ -185,13 +185,12 @@ def block_rows(widths: Sequence[int]) -> int:
     return max(WHOLE_ROWS, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
 
 
-def _quiet(calls: tuple[Bound, ...]) -> Bound:
-    """Join calls for another thread, without floating-point warnings, which a user could not place."""
+def _quiet(call: Bound) -> Bound:
+    """Run a call for another thread, without floating-point warnings, which a user could not place."""
 
     def run() -> None:
         with np.errstate(all="ignore"):
-            for call in calls:
-                call()
+            call()
 
     return run
 
