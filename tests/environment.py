@@ -13,6 +13,7 @@ ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
 if ONLY not in ("", "cupy", "cupy-on-host"):
     raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
 EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
+LONG = os.environ.get("GPUBP_TEST_LONG", "") == "1"
 
 GPUS, NO_GPU_BECAUSE = cupy_on_host.gpus()
 CUDA_BACKENDS = [ONLY] if ONLY else ["cupy" if GPUS else "cupy-on-host"]
@@ -27,3 +28,8 @@ def forget_cupy() -> None:
     """Clear gpubp's caches, so that it looks for CuPy and its devices again."""
     cupy.device_count.cache_clear()
     cupy.on_device_number.cache_clear()
+
+
+def rounds(short: int, long: int) -> int:
+    """Return how often a test repeats its trial: `short`, or `long` with GPUBP_TEST_LONG=1."""
+    return long if LONG else short

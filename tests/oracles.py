@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from environment import LONG
 
 __all__ = ["EXAMPLES_MISS", "given", "st"]
 
@@ -29,7 +29,7 @@ else:
     _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
     settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
     settings.register_profile("long", max_examples=1000, **_SHARED)
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+    settings.load_profile("long" if LONG else "ci")
 
 EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
 """The packages that the documents' examples import and that are not installed."""
