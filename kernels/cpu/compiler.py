@@ -166,11 +166,9 @@ def _unblock(held: set[int]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the compiler, if it still runs, and all processes that it started."""
-    if process.returncode is not None:
-        return
+    """End the compiler, if it still runs, with all processes that it started; close its pipes."""
     with process, suppress(OSError):  # the error: it has just ended
-        if hasattr(os, "killpg"):
+        if process.returncode is None and hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
 
