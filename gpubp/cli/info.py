@@ -10,6 +10,7 @@ import gpubp
 
 from ..backends import available_backends, explain_auto, get_backend
 from ..backends.cupy import device_count as cupy_devices
+from ..errors import BackendUnavailableError
 from ..kernels.cpu.build import explain as explain_kernels
 
 __all__ = ["add_arguments", "run"]
@@ -27,13 +28,20 @@ def run(options: argparse.Namespace) -> int:
     print(f"gpubp {gpubp.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f'backend "auto" is {backend.name}: {reason}')
     for name in available_backends():
-        print(f"  {name:8} {get_backend(name).device}")
+        print(f"  {name:8} {_device(name)}")
     devices, why = cupy_devices()
     if not devices:
         print(f"  {'cupy':8} not available: {why}")
     print(f"  {'kernels':8} {explain_kernels()}")
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     return 0
+
+
+def _device(name: str) -> str:
+    try:
+        return get_backend(name).device
+    except BackendUnavailableError as error:
+        return f"not available: {error}"
 
 
 def _version(name: str) -> str:
