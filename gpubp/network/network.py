@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
@@ -312,6 +313,10 @@ class Network(MadeOnce):
         IsADirectoryError
             If `path` is a folder.
         """
+        write_tensors(path, *self.file_content())
+
+    def file_content(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the tensors, as NumPy arrays, and the metadata of the network's file."""
         *hidden, last = self.layers
         made_with = {
             "sizes": self.sizes,
@@ -323,7 +328,7 @@ class Network(MadeOnce):
             "dropout": [layer.dropout for layer in hidden],
         }
         layers = self.layout.views(self.backend.to_numpy(self._parameters))
-        storage.save(path, made_with, layers)
+        return storage.content(made_with, layers)
 
     @classmethod
     def load(

@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
 from ..layers import Parameters
 from ..registry import get_activation, get_cost
 from .arguments import check_sizes
 
-__all__ = ["as_content_errors", "load", "save"]
+__all__ = ["as_content_errors", "content", "load"]
 
 FORMAT = "1"
 
 
-def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) -> None:
+def content(
+    arguments: Mapping[str, Any], layers: Sequence[Parameters]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Write a network.
 
     Parameters
@@ -48,11 +49,6 @@ def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) 
     IsADirectoryError
         If `path` is a folder.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, expected the name of a file")
     tensors = {
         f"layers.{k}.{name}": array
         for k, layer in enumerate(layers)
@@ -69,7 +65,7 @@ def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) 
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
     metadata = {"gpubp": FORMAT, "network": json.dumps(description)}
-    write_whole(path, to_bytes(tensors, metadata))
+    return tensors, metadata
 
 
 def _describe(entry: Activation | Cost) -> dict[str, Any]:
