@@ -39,12 +39,16 @@ def write_tensors(path: Any, tensors: Mapping[str, Any], metadata: Mapping[str, 
     Raises
     ------
     TypeError
-        If `path` is no path, or a tensor has another dtype.
+        If `path` is no path, a tensor has another dtype, or metadata are not str.
     ValueError
         If names and metadata need more than 4 MiB.
     OSError
         If the file cannot be written, as in `write_whole`.
     """
+    path = file_name(path)
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"metadata has {key!r}: {value!r}, expected str: str")
     arrays = {name: _little_endian(name, tensors[name]) for name in sorted(tensors)}
     header: dict[str, Any] = {"__metadata__": {**metadata, "checksum": _checksum(metadata, arrays)}}
     ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # aligns the data
@@ -148,14 +152,14 @@ class TensorFile:
         self._file.close()
 
     def _header(self, size: int) -> tuple[dict[str, str], dict[str, Entry]]:
-        length = int.from_bytes(self._bytes(min(8, size)), "little")
-        most = min(size - 8, LARGEST_HEADER)
-        if size < 8 or length > most:
-            raise self._not_whole(
-                f"its header needs {length} bytes, expected at most {max(most, 0)}"
-            )
+        if size < 8:
+            raise self._not_whole(f"it has {size} bytes, expected at least 8")
+        length, most = int.from_bytes(self._bytes(8), "little"), min(size - 8, LARGEST_HEADER)
+        if length > most:
+            raise self._not_whole(f"its header needs {length} bytes, expected at most {most}")
+        content, self._data_start = self._bytes(length), 8 + length
         try:
-            return parse_header(self._bytes(length).decode("utf-8"), size - 8 - length)
+            return parse_header(content.decode("utf-8"), size - self._data_start)
         except ValueError as error:
             raise self._not_whole(str(error)) from None
 
@@ -191,8 +195,9 @@ class TensorFile:
         """
         arrays: dict[str, Any] = {}
         with naming(self.path):
-            for name, entry in sorted(self.tensors.items(), key=lambda item: item[1].start):
+            for name, entry in self.tensors.items():
                 arrays[name] = np.empty(entry.shape, entry.dtype.newbyteorder("<"))
+                self._file.seek(self._data_start + entry.start)
                 self._read_into(memoryview(arrays[name].reshape(-1).view(np.uint8)))
         expected = self.metadata.get("checksum")
         if expected is not None and expected != _checksum(self.metadata, arrays):
