@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
@@ -314,18 +315,11 @@ class Network(MadeOnce):
         OSError
             If the file cannot be written; `filename` is the path.
         """
-        *hidden, last = self.layers
-        made_with = {
-            "sizes": self.sizes,
-            "hidden": [layer.activation for layer in hidden],
-            "output": last.activation,
-            "cost": self.cost_function,
-            "dtype": self.dtype,
-            "biases": self.layout.biases,
-            "dropout": [layer.dropout for layer in hidden],
-        }
-        layers = self.layout.views(self.backend.to_numpy(self._parameters))
-        storage.save(path, made_with, layers)
+        write_tensors(path, *self.file_content())
+
+    def file_content(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the tensors, as NumPy arrays, and the metadata of the network's file."""
+        return storage.content(self)
 
     @classmethod
     def load(

@@ -10,42 +10,44 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..files import Entry, TensorFile, about_file, corrupt, parse_json, write_tensors
+from ..files import TensorFile, about_file, corrupt, parse_json
 from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
 from ..layers import Parameters
 from ..registry import get_activation, get_cost
 from ..validation import check_finite
 from . import arguments as check
 
-__all__ = ["load", "save"]
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["content", "load"]
 
 FORMAT = "1"
 
 
-def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) -> None:
-    """Write a network.
+def content(network: Network) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the file of a network contains.
 
     Parameters
     ----------
-    path : path-like
-        The file to write.
-    arguments : mapping of str
-        The arguments of `Network`: sizes, hidden (a list of `Activation`), output (an `Activation`), cost
-        (a `Cost`), dtype, biases and dropout (one for each hidden layer).
-    layers : sequence of Parameters
-        The weights and biases of each layer except the input, as NumPy arrays.
+    network : Network
+        The network.
+
+    Returns
+    -------
+    tensors : dict of str to numpy.ndarray
+        The weights and biases by their names.
+    metadata : dict of str to str
+        The format and the description of the network.
 
     Raises
     ------
-    TypeError
-        If `path` is no path.
     ValueError
-        If a parameter is not finite.
-    OSError
-        If the file cannot be written.
+        If a parameter is not finite: `load` would refuse it.
     """
+    layers = network.layout.views(network.backend.to_numpy(network.parameters))
     tensors = {
         f"layers.{k}.{name}": array
         for k, layer in enumerate(layers)
@@ -54,17 +56,16 @@ def save(path: Any, arguments: Mapping[str, Any], layers: Sequence[Parameters]) 
     }
     for name, array in tensors.items():
         check_finite(name, array)
-    cost = arguments["cost"]
+    cost = network.cost_function
     description = {
-        "sizes": arguments["sizes"],
-        "dtype": str(arguments["dtype"]),
-        "biases": arguments["biases"],
-        "dropout": arguments["dropout"],
-        "activations": [_describe(a) for a in (*arguments["hidden"], arguments["output"])],
+        "sizes": network.sizes,
+        "dtype": str(network.dtype),
+        "biases": network.layout.biases,
+        "dropout": [layer.dropout for layer in network.layers[:-1]],
+        "activations": [_describe(layer.activation) for layer in network.layers],
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
-    metadata = {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
-    write_tensors(path, tensors, metadata)
+    return tensors, {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
 
 
 def _describe(entry: Activation | Cost) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any]
     Returns
     -------
     arguments : dict
-        The checked arguments of `Network`, as in `save`.
+        The checked arguments of `Network`: sizes, hidden, output, cost, dtype, biases and dropout.
     layers : list of Parameters
         The weights and biases of each layer, as NumPy arrays.
 
@@ -107,8 +108,8 @@ def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any]
         cost = _find(file.path, COSTS, description["cost"], custom)
         with _naming(file.path):
             arguments = _arguments(description, activations, cost)
-            _check_tensors(file.tensors, arguments)
-        tensors = file.read()
+            names = _check_tensors(file, arguments)
+        tensors = file.read(names)
     with _naming(file.path):
         for name, array in tensors.items():
             check_finite(name, array)
@@ -131,10 +132,10 @@ def _check_custom(custom: Any) -> list[Activation | Cost]:
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Give the errors of checks the name of the file."""
+    """Give the errors of checks the name of the file; to show deeply nested JSON is a RecursionError."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise corrupt(path, f"is not a gpubp network: {error}") from None
 
 
@@ -151,7 +152,8 @@ _PARTS = {
 
 def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Parse the description, and check its names and types."""
-    _check_names("its metadata", {"checksum": "", **metadata}, "checksum", "gpubp", "network")
+    optional = {"checksum", "training"}
+    _check_names("its metadata", dict.fromkeys(metadata.keys() - optional), "gpubp", "network")
     if metadata["gpubp"] != FORMAT:
         raise ValueError(f"it has format {metadata['gpubp']!r}, expected {FORMAT!r}")
     description: dict[str, Any] = parse_json(metadata["network"])
@@ -175,9 +177,9 @@ def _check_names(what: str, value: Any, *names: str) -> None:
     for name in names:
         if name not in value:
             raise ValueError(f"{what} has no {name!r}")
-    for name in value:
-        if name not in names:
-            raise ValueError(f"{what} has the unknown entry {name!r}")
+    unknown = value.keys() - set(names)
+    if unknown:
+        raise ValueError(f"{what} has the unknown entry {min(unknown)!r}")
 
 
 def _find(
@@ -207,6 +209,8 @@ def _arguments(
         for activation, described in zip(activations, description["activations"], strict=True)
     )
     check.activation_of_each(hidden, output, depth)
+    if description["dtype"] not in ("float32", "float64"):
+        raise ValueError(f"dtype is {description['dtype']!r}, expected 'float32' or 'float64'")
     options = _parameters(cost, description["cost"])
     if cost.targets == "class":
         options["label_smoothing"] = description["cost"]["label_smoothing"]
@@ -230,18 +234,20 @@ def _parameters(entry: Activation | Cost, described: Mapping[str, Any]) -> dict[
     return dict(parameters)
 
 
-def _check_tensors(tensors: Mapping[str, Entry], arguments: Mapping[str, Any]) -> None:
-    """Check that the file has the tensors of these arguments, and no others."""
+def _check_tensors(file: TensorFile, arguments: Mapping[str, Any]) -> list[str]:
+    """Check that the file has the tensors of these arguments, and no others; return their names."""
     expected: dict[str, tuple[int, ...]] = {}
     for k, (n_in, n_out) in enumerate(pairwise(arguments["sizes"])):
         expected[f"layers.{k}.weights"] = (n_out, n_in)
         if arguments["biases"][k]:
             expected[f"layers.{k}.biases"] = (n_out,)
-    _check_names("it", tensors, *expected)
+    found = file.tensors
+    if "training" in file.metadata:  # a checkpoint
+        found = {name: found[name] for name in found if not name.startswith("training.")}
+    _check_names("it", found, *expected)
     for name, shape in expected.items():
-        if tensors[name].shape != shape:
-            raise ValueError(f"{name} has shape {tensors[name].shape}, expected {shape}")
-        if tensors[name].dtype != arguments["dtype"]:
-            raise ValueError(
-                f"{name} has dtype {tensors[name].dtype}, expected {arguments['dtype']}"
-            )
+        if found[name].shape != shape:
+            raise ValueError(f"{name} has shape {found[name].shape}, expected {shape}")
+        if found[name].dtype != arguments["dtype"]:
+            raise ValueError(f"{name} has dtype {found[name].dtype}, expected {arguments['dtype']}")
+    return list(expected)

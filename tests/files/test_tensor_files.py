@@ -58,6 +58,7 @@ def test_the_header_tells_dtypes_and_shapes_and_tensors_can_be_read_twice(tmp_pa
     with TensorFile(tmp_path / "f") as file:
         found = {name: (entry.dtype, entry.shape) for name, entry in file.tensors.items()}
         assert_same(file.read(), file.read())
+        assert_same(file.read(["scalar"]), {"scalar": TENSORS["scalar"]})
     assert found == {name: (a.dtype.newbyteorder("="), a.shape) for name, a in TENSORS.items()}
 
 
@@ -101,6 +102,21 @@ def test_a_change_of_any_byte_of_content_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(CorruptFileError, match=re.escape(str(path))):
             read(path)
+
+
+def test_tensors_that_change_while_they_are_written_give_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, write = np.zeros(1000), os.write
+
+    def train(descriptor: int, part: Any) -> int:
+        array[:] += 1
+        return write(descriptor, part)
+
+    monkeypatch.setattr(os, "write", train)
+    write_tensors(tmp_path / "f", {"a": array}, {})
+    assert array[0] > 0
+    assert_same(read(tmp_path / "f")[1], {"a": np.zeros(1000)})
 
 
 @pytest.mark.parametrize(
@@ -219,6 +235,23 @@ def test_what_is_no_whole_safetensors_file_is_refused(
 def test_json_with_two_meanings_or_none_is_refused(text: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=re.escape(wrong) if "nan" not in wrong else "(?i)nan"):
         parse_json(text)
+
+
+def test_damage_of_a_tensor_that_is_not_read_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    write_tensors(path, {"a": np.zeros(2), "b": np.ones(2)}, {})
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with TensorFile(path) as file:
+        assert_same(file.read(["a"]), {"a": np.zeros(2)})
+        with pytest.raises(CorruptFileError, match="the data of 'b' do not match their checksum"):
+            file.read()
+
+
+@pytest.mark.parametrize("checksum", ["", "abc", "{}", "[]", '{"data": {}, "header": ""}'])
+def test_a_checksum_that_is_none_is_refused(tmp_path: Path, checksum: str) -> None:
+    save_file({"a": np.zeros(1, "f4")}, tmp_path / "f", {"checksum": checksum})
+    with pytest.raises(CorruptFileError, match=r"its checksum is damaged|Expecting value"):
+        TensorFile(tmp_path / "f")
 
 
 def test_json_is_parsed_as_the_standard_library_does() -> None:
