@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CODES", "DTYPES", "LARGEST_HEADER", "Entry", "parse_header", "parse_json"]
+__all__ = [
+    "CODES",
+    "DTYPES",
+    "LARGEST_HEADER",
+    "Entry",
+    "header_text",
+    "parse_header",
+    "parse_json",
+]
 
 LARGEST_HEADER = 4 * 2**20
 """A header of this many bytes describes about 20,000 layers, and is parsed in a fraction of a second."""
@@ -45,6 +54,21 @@ class Entry:
     shape: tuple[int, ...]
     start: int
     stop: int
+
+
+def header_text(metadata: Mapping[str, str], entries: Mapping[str, Entry]) -> bytes:
+    """Make a header; its length is a multiple of 8 bytes, which aligns the data."""
+    tensors = {
+        name: {
+            "dtype": CODES[entry.dtype],
+            "shape": entry.shape,
+            "data_offsets": [entry.start, entry.stop],
+        }
+        for name, entry in entries.items()
+    }
+    header = {"__metadata__": metadata, **tensors}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
 
 
 def parse_header(text: str, size: int) -> tuple[dict[str, str], dict[str, Entry]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CorruptFileError
 
-__all__ = ["check_regular", "corrupt", "file_name", "naming"]
+__all__ = ["about_file", "check_regular", "corrupt", "file_name", "naming"]
 
 LONGEST_MESSAGE = 300
 
@@ -27,13 +27,17 @@ def file_name(path: Any) -> str:
     return name
 
 
-def corrupt(path: str, what: str) -> CorruptFileError:
-    """Make the error that says what is wrong with a file, in one line of bounded length."""
-    shown = path if len(path) <= LONGEST_MESSAGE // 2 else f"...{path[-LONGEST_MESSAGE // 2 :]}"
+def about_file(path: str, what: str) -> str:
+    """Make a message of bounded length: the path, then `what`, which may quote the file's content."""
+    half = LONGEST_MESSAGE // 2
+    shown = path if len(path) <= half else f"...{path[3 - half :]}"
     text = f"{shown} {' '.join(what.split())}"
-    return CorruptFileError(
-        text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
-    )
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
+
+
+def corrupt(path: str, what: str) -> CorruptFileError:
+    """Make the error that says what is wrong with a file, as `about_file` does."""
+    return CorruptFileError(about_file(path, what))
 
 
 @contextmanager

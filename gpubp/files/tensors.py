@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from ..errors import CorruptFileError
-from .header import CODES, LARGEST_HEADER, Entry, parse_header
+from .header import CODES, LARGEST_HEADER, Entry, header_text, parse_header, parse_json
 from .names import check_regular, corrupt, file_name, naming
 from .whole import write_whole
 
@@ -34,44 +34,46 @@ def write_tensors(path: Any, tensors: Mapping[str, Any], metadata: Mapping[str, 
     tensors : mapping of str to numpy.ndarray
         The tensors; floats, or integers with or without sign.
     metadata : mapping of str to str
-        Further text; "checksum" is added: the SHA-256 of all names, values and other metadata.
+        Further text; "checksum" is added, with the SHA-256 of each tensor and of all else.
 
     Raises
     ------
     TypeError
-        If `path` is no path, or a tensor has another dtype.
+        If `path` is no path, a tensor has another dtype, or metadata are not str.
     ValueError
         If names and metadata need more than 4 MiB.
     OSError
         If the file cannot be written, as in `write_whole`.
     """
-    arrays = {name: _little_endian(name, tensors[name]) for name in sorted(tensors)}
-    header: dict[str, Any] = {"__metadata__": {**metadata, "checksum": _checksum(metadata, arrays)}}
-    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # aligns the data
-    start = 0
-    for name in ordered:
-        array = arrays[name]
-        header[name] = {
-            "dtype": CODES[_native(array)],
-            "shape": array.shape,
-            "data_offsets": [start, start + array.nbytes],
-        }
-        start += array.nbytes
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    if len(text) > LARGEST_HEADER:
+    path = file_name(path)
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"metadata has {key!r}: {value!r}, expected str: str")
+    arrays = {name: _copied(name, array) for name, array in tensors.items()}
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # aligns the data
+    start, entries = 0, {}
+    for name in names:
+        stop = start + arrays[name].nbytes
+        entries[name] = Entry(_native(arrays[name]), arrays[name].shape, start, stop)
+        start = stop
+    data = {name: _sha256(array) for name, array in arrays.items()}
+    checksum = {"data": data, "header": _header_checksum(metadata, entries, data)}
+    header = header_text({**metadata, "checksum": json.dumps(checksum, sort_keys=True)}, entries)
+    if len(header) > LARGEST_HEADER:
         raise ValueError(
-            f"names and metadata need {len(text)} bytes, expected at most {LARGEST_HEADER}"
+            f"names and metadata need {len(header)} bytes, expected at most {LARGEST_HEADER}"
         )
-    write_whole(path, [len(text).to_bytes(8, "little"), text, *(arrays[name] for name in ordered)])
+    write_whole(
+        path, [len(header).to_bytes(8, "little"), header, *(arrays[name] for name in names)]
+    )
 
 
-def _little_endian(name: str, array: Any) -> Any:
+def _copied(name: str, array: Any) -> Any:
+    """Copy a tensor, as little-endian: another thread may change it after its checksum."""
     if _native(array) not in CODES:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}, expected one of {', '.join(map(str, CODES))}"
-        )
-    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        known = ", ".join(map(str, CODES))
+        raise TypeError(f"{name} has dtype {array.dtype}, expected one of {known}")
+    return np.array(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _native(array: Any) -> np.dtype[Any]:
@@ -79,15 +81,37 @@ def _native(array: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _checksum(metadata: Mapping[str, str], arrays: Mapping[str, Any]) -> str:
-    """Compute the SHA-256 of little-endian arrays and metadata; their places in the file do not matter."""
-    others = {key: value for key, value in metadata.items() if key != "checksum"}
-    digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(json.dumps([name, CODES[_native(array)], array.shape]).encode())
-        digest.update(array.reshape(-1).view(np.uint8))
-    return digest.hexdigest()
+def _sha256(array: Any) -> str:
+    return hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()
+
+
+def _header_checksum(
+    metadata: Mapping[str, str], entries: Mapping[str, Entry], data: Mapping[str, str]
+) -> str:
+    """Compute the SHA-256 of metadata, names, dtypes, shapes and the tensors' checksums.
+
+    The places of the tensors in the file do not matter: another program may have laid it out anew.
+    """
+    others = sorted((key, value) for key, value in metadata.items() if key != "checksum")
+    tensors = sorted((name, str(e.dtype), e.shape, data[name]) for name, e in entries.items())
+    return hashlib.sha256(json.dumps([others, tensors]).encode()).hexdigest()
+
+
+def _data_checksums(
+    metadata: Mapping[str, str], entries: Mapping[str, Entry]
+) -> dict[str, str] | None:
+    """Check the header's checksum; return the tensors' checksums, or None if the file has none."""
+    if "checksum" not in metadata:
+        return None
+    checksum = parse_json(metadata["checksum"])
+    if not isinstance(checksum, dict) or checksum.keys() != {"data", "header"}:
+        raise ValueError("its checksum is damaged")
+    data: Any = checksum["data"]
+    if not isinstance(data, dict) or data.keys() != entries.keys():
+        raise ValueError("its checksum is damaged")
+    if checksum["header"] != _header_checksum(metadata, entries, data):
+        raise ValueError("its header does not match its checksum")
+    return data
 
 
 class TensorFile:
@@ -148,16 +172,18 @@ class TensorFile:
         self._file.close()
 
     def _header(self, size: int) -> tuple[dict[str, str], dict[str, Entry]]:
-        length = int.from_bytes(self._bytes(min(8, size)), "little")
-        most = min(size - 8, LARGEST_HEADER)
-        if size < 8 or length > most:
-            raise self._not_whole(
-                f"its header needs {length} bytes, expected at most {max(most, 0)}"
-            )
+        if size < 8:
+            raise self._not_whole(f"it has {size} bytes, expected at least 8")
+        length, most = int.from_bytes(self._bytes(8), "little"), min(size - 8, LARGEST_HEADER)
+        if length > most:
+            raise self._not_whole(f"its header needs {length} bytes, expected at most {most}")
+        content, self._data_start = self._bytes(length), 8 + length
         try:
-            return parse_header(self._bytes(length).decode("utf-8"), size - 8 - length)
-        except ValueError as error:
+            metadata, entries = parse_header(content.decode("utf-8"), size - self._data_start)
+            self._checksums = _data_checksums(metadata, entries)
+        except (ValueError, RecursionError) as error:
             raise self._not_whole(str(error)) from None
+        return metadata, entries
 
     def _bytes(self, count: int) -> bytearray:
         content = bytearray(count)
@@ -174,8 +200,13 @@ class TensorFile:
     def _not_whole(self, reason: str) -> CorruptFileError:
         return corrupt(self.path, f"is not a whole safetensors file: {reason}")
 
-    def read(self) -> dict[str, Any]:
-        """Read all tensors, and check the checksum if the metadata has one.
+    def read(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Read tensors, and check their checksums if the metadata has some.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            The names of the tensors; by default all.
 
         Returns
         -------
@@ -185,19 +216,21 @@ class TensorFile:
         Raises
         ------
         CorruptFileError
-            If the file has become shorter, or its content does not match the checksum.
+            If the file has become shorter, or a tensor does not match its checksum.
         OSError
             If the file cannot be read.
         """
-        arrays: dict[str, Any] = {}
         with naming(self.path):
-            for name, entry in sorted(self.tensors.items(), key=lambda item: item[1].start):
-                arrays[name] = np.empty(entry.shape, entry.dtype.newbyteorder("<"))
-                self._read_into(memoryview(arrays[name].reshape(-1).view(np.uint8)))
-        expected = self.metadata.get("checksum")
-        if expected is not None and expected != _checksum(self.metadata, arrays):
-            raise corrupt(self.path, "is damaged: its content does not match its checksum")
-        return {name: array.astype(_native(array), copy=False) for name, array in arrays.items()}
+            return {name: self._read(name) for name in (self.tensors if names is None else names)}
+
+    def _read(self, name: str) -> Any:
+        entry = self.tensors[name]
+        array: Any = np.empty(entry.shape, entry.dtype.newbyteorder("<"))
+        self._file.seek(self._data_start + entry.start)
+        self._read_into(memoryview(array.reshape(-1).view(np.uint8)))
+        if self._checksums is not None and self._checksums[name] != _sha256(array):
+            raise self._not_whole(f"the data of {name!r} do not match their checksum")
+        return array.astype(entry.dtype, copy=False)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -42,7 +43,7 @@ def write_whole(path: Any, content: Any) -> None:
         refused.
     """
     name = file_name(path)
-    parts = content if isinstance(content, Iterable) and not _is_buffer(content) else [content]
+    parts = [content] if _is_buffer(content) else content
     with naming(name):
         target, mode = _destination(name)
         _remove_leftovers(target)
@@ -84,9 +85,7 @@ def _destination(path: str) -> tuple[str, int | None]:
 def _stem(target: str) -> str:
     """Return what the names of the temporary files of `target` begin with."""
     folder, name = os.path.split(target)
-    return os.path.join(
-        folder, os.fsdecode(os.fsencode(name)[:200])
-    )  # names have at most 255 bytes
+    return os.path.join(folder, name[:50])  # the system's names have at most 255 bytes
 
 
 def _write_and_rename(temporary: str, target: str, mode: int | None, parts: Iterable[Any]) -> None:
@@ -110,7 +109,7 @@ def _create(temporary: str, mode: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         descriptor = os.open(temporary, flags, mode)
-        if _lock(descriptor, wait=True) is False or os.fstat(descriptor).st_nlink:
+        if not _lock(descriptor, wait=True) or os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)  # another process removed it as a leftover before it was locked
 
@@ -137,17 +136,20 @@ def _remove_leftovers(target: str) -> None:
     """Remove temporary files of `target` that nobody has locked: their writers are dead."""
     folder, stem = os.path.split(_stem(target))
     leftover = re.compile(re.escape(stem) + r"\.[0-9a-f]{16}\.part")
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if leftover.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):  # another process has removed it, or it is another user's
-                    _remove_unlocked(entry.path)
+    names: list[str] = []
+    with suppress(OSError):  # a folder may be writable but not readable
+        names = os.listdir(folder)
+    for name in filter(leftover.fullmatch, names):
+        with suppress(OSError):  # another process has removed it, or it is another user's
+            _remove_unlocked(os.path.join(folder, name))
 
 
 def _remove_unlocked(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_WRONLY | flags)
     try:
-        if _lock(descriptor, wait=False) and os.fstat(descriptor).st_nlink:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if regular and _lock(descriptor, wait=False) and os.fstat(descriptor).st_nlink:
             os.unlink(path)
     finally:
         os.close(descriptor)
