@@ -14,6 +14,7 @@ from ..backprop import backpropagate
 from ..kernels import PRECISIONS, UPDATES, ParameterArrays, StepVariables
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
+from ..memory import allocated
 from ..network import Network
 from ..problem import Problem
 from ..workspace import Workspace
@@ -92,14 +93,13 @@ class TrainingStep:
         self.steps_taken = self.steps_done = self.steps_prepared = 0
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
         with self.backend.use():
-            zeros = self.backend.zeros
-            self._gradients: list[Array] = [zeros(network.layout.size, network.dtype)]
+            self._gradients: list[Array] = self._zeros_for_parameters("the gradient", 1)
             self._views: list[list[Parameters]] = [network.layout.views(self._gradients[0])]
             self._loss_scale = self.backend.asarray(fresh_loss_scale()) if scaled else None
             self._plan = self._plan_for(optimizer)
             self._optimizer_state = self._fresh_optimizer_state()
-            self._squared_norm = zeros(1, np.float64)
-            self._counters = zeros(2, np.int64)
+            self._squared_norm = self.backend.zeros(1, np.float64)
+            self._counters = self.backend.zeros(2, np.int64)
             self._allocate_steps(1, STEPS_AHEAD)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -164,8 +164,18 @@ class TrainingStep:
         return plan_update(optimizer, gradient_apart=apart, scaled=scaled)
 
     def _fresh_optimizer_state(self) -> tuple[Array, ...]:
-        size, dtype = self.network.layout.size, self.network.dtype
-        return tuple(self.backend.zeros(size, dtype) for _ in self._plan.rule.update.state)
+        count = len(self._plan.rule.update.state)
+        return tuple(self._zeros_for_parameters("the optimizer's state", count))
+
+    def _zeros_for_parameters(self, what: str, count: int) -> list[Array]:
+        """Make flat arrays with a number for each parameter, or say that `what` has no room."""
+        size, dtype, zeros = self.network.layout.size, self.network.dtype, self.backend.zeros
+        return allocated(
+            lambda: [zeros(size, dtype) for _ in range(count)],
+            f"{what} of a network of sizes {self.network.sizes}",
+            count * size * dtype.itemsize,
+            self.backend,
+        )
 
     # Before steps: memory, learning rates, costs.
 
@@ -177,9 +187,9 @@ class TrainingStep:
         """
         backend, network, sizes = self.backend, self.network, widths(self.network.layers)
         shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
-        for _ in range(len(self._gradients), shards):
-            self._gradients.append(backend.empty(network.layout.size, network.dtype))
-            self._views.append(network.layout.views(self._gradients[-1]))
+        more = self._zeros_for_parameters("the shards' gradients", shards - len(self._gradients))
+        self._gradients += more
+        self._views += map(network.layout.views, more)
         room = self._costs.shape
         if room[0] < shards or room[1] < steps:
             self._allocate_steps(max(shards, room[0]), max(steps, room[1]))
