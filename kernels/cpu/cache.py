@@ -16,6 +16,7 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -59,11 +60,14 @@ def folder() -> tuple[Path | None, str]:
 
 
 def find(key: str) -> Iterator[Path]:
-    """Yield the undamaged libraries with this key."""
+    """Yield the libraries with this key that may be loaded; remove all others with it."""
     place, _ = folder()
     for path in sorted(place.glob(f"{key}*.so")) if place else ():
         if path.name.split(".")[-2] == _hash(_content(path)):
             yield path
+        else:
+            with suppress(OSError):  # the folder may be read-only
+                path.unlink()
 
 
 def store(key: str, flag: str, library: Path) -> Path | None:

@@ -110,6 +110,7 @@ def call_kernels(count: int) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_never_loaded_and_is_compiled_again(
     fake: FakeCompiler, place: Path, tmp_path: Path
 ) -> None:
@@ -233,10 +234,17 @@ def test_a_library_that_others_can_write_is_compiled_again_with_a_warning(
     assert answer() == 42
 
 
-def test_a_library_of_another_user_is_compiled_again_with_a_warning(
+def test_a_library_of_another_user_is_removed_and_compiled_again_with_a_warning(
     fake: FakeCompiler, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its hash may be right: whoever can write a file can choose its name."""
     answer()
+    for path in stored(place):
+        content = path.read_bytes() + b" with other code"
+        key_and_flag = path.name.split(".")[0]
+        path.with_name(f"{key_and_flag}.{cache._hash(content)}.so").write_bytes(content)
+        path.unlink()
+    theirs = stored(place)
     me, fstat = os.geteuid(), os.fstat
 
     def of_another(descriptor: int) -> Any:
@@ -248,6 +256,7 @@ def test_a_library_of_another_user_is_compiled_again_with_a_warning(
     with pytest.warns(RuntimeWarning, match="^a kernel is compiled again: .* another user"):
         assert answer() == 42
     assert fake.compilations == 2
+    assert not set(theirs) & set(stored(place))
 
 
 # Folders and disks.
