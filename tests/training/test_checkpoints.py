@@ -220,7 +220,7 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     newest.write_bytes(content)
     again = trainer(checkpoint=tmp_path)
     with pytest.warns(
-        RuntimeWarning, match=r"000003.* damaged.*; checkpoint-000002\.safetensors is"
+        RuntimeWarning, match=r"000003.* checksum; checkpoint-000002\.safetensors is"
     ):
         assert len(again.resume(tmp_path)) == 2
     assert_same((again, again.fit(X, Y, epochs=3)), (first, expected))
@@ -340,6 +340,18 @@ def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 # Signals
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler_of_control_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def heed_control_c() -> None:
+    """Undo what a shell does to its background jobs, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Send(Callback):
     def __init__(self, number: int, step: int, times: int = 1) -> None:
         self.number, self.step, self.times = number, step, times
@@ -410,11 +422,11 @@ SCRIPT = """
     network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
                             backend="numpy", seed=0)
     trainer = gpubp.Trainer(network, "adam", batch_size=8, schedule="cosine", seed=1,
-                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"))
+                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"),
+                            callbacks=[lambda trainer, history: print("training", flush=True)])
     if trainer.checkpoint.newest is not None:
         trainer.resume(sys.argv[1])
-    print("training", flush=True)
-    history = trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
+    trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
     network.save(sys.argv[1] + ".model")
 """
 
@@ -430,7 +442,11 @@ def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
         return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "400"]
 
     process = subprocess.Popen(
-        command("run"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command("run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_control_c,
     )
     assert process.stdout is not None and process.stdout.readline() == "training\n"
     process.send_signal(number)
