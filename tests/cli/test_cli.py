@@ -89,12 +89,15 @@ def test_demo_that_a_signal_ends_has_the_status_that_shells_expect(
     tmp_path: Path, number: int, status: int
 ) -> None:
     pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
-    command = [sys.executable, "-m", "gpubp", "demo", "--backend", "numpy", "--epochs", "1000000"]
+    heeding = (  # a background job ignores Ctrl-C
+        "import signal, sys; from gpubp.cli import main;"
+        " signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+    )
+    options = ["--backend", "numpy", "--epochs", "1000000", "--output", str(tmp_path / "p.png")]
     process = subprocess.Popen(
-        [*command, "--output", str(tmp_path / "p.png")],
+        [sys.executable, "-c", heeding, "demo", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:

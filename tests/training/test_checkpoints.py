@@ -347,11 +347,6 @@ def pythons_own_handler_of_control_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def heed_control_c() -> None:
-    """Undo what a shell does to its background jobs, which ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Send(Callback):
     def __init__(self, number: int, step: int, times: int = 1) -> None:
         self.number, self.step, self.times = number, step, times
@@ -413,10 +408,12 @@ def test_a_second_control_c_ends_at_once_and_what_is_on_disk_is_whole(tmp_path: 
 
 
 SCRIPT = """
+    import signal
     import sys
     import numpy as np
     import gpubp
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
     network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
@@ -439,14 +436,13 @@ def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
     script.write_text(textwrap.dedent(SCRIPT))
 
     def command(folder: str) -> list[str]:
-        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "400"]
+        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "100"]
 
     process = subprocess.Popen(
         command("run"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heed_control_c,
     )
     assert process.stdout is not None and process.stdout.readline() == "training\n"
     process.send_signal(number)
