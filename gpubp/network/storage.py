@@ -22,7 +22,7 @@ from . import arguments as check
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["content", "load"]
+__all__ = ["content", "load", "metadata_of", "tensors_of"]
 
 FORMAT = "1"
 
@@ -47,15 +47,25 @@ def content(network: Network) -> tuple[dict[str, Any], dict[str, str]]:
     ValueError
         If a parameter is not finite: `load` would refuse it.
     """
+    tensors = tensors_of(network)
+    for name, array in tensors.items():
+        check_finite(name, array)
+    return tensors, metadata_of(network)
+
+
+def tensors_of(network: Network) -> dict[str, Any]:
+    """Return the weights and biases by their names, as NumPy arrays."""
     layers = network.layout.views(network.backend.to_numpy(network.parameters))
-    tensors = {
+    return {
         f"layers.{k}.{name}": array
         for k, layer in enumerate(layers)
         for name, array in layer._asdict().items()
         if array is not None
     }
-    for name, array in tensors.items():
-        check_finite(name, array)
+
+
+def metadata_of(network: Network) -> dict[str, str]:
+    """Return the format and the description of the network."""
     cost = network.cost_function
     description = {
         "sizes": network.sizes,
@@ -65,7 +75,7 @@ def content(network: Network) -> tuple[dict[str, Any], dict[str, str]]:
         "activations": [_describe(layer.activation) for layer in network.layers],
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
-    return tensors, {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
+    return {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
 
 
 def _describe(entry: Activation | Cost) -> dict[str, Any]:

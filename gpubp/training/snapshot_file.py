@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import CorruptFileError
-from ..files import TensorFile, corrupt, parse_json, write_tensors
+from ..files import TensorFile, about_file, corrupt, parse_json, write_tensors
 from ..kernels import UPDATES
-from ..network import Network
+from ..network import Network, storage
 from ..validation import check_number
 from .history import History
 from .snapshot import Snapshot, generator_with
@@ -69,7 +69,7 @@ def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
         If the file cannot be written; an earlier file is unchanged.
     """
     to_numpy = network.backend.to_numpy
-    tensors, metadata = network.file_content()
+    tensors, metadata = storage.content(network)
     described: dict[str, Any] = {"format": FORMAT, "versions": _versions(network), "states": {}}
     for name in (*_LIMITS, "settings", "generator", "optimizer", "schedule"):
         described[name] = getattr(snapshot, name)
@@ -223,17 +223,16 @@ def _check_network(file: TensorFile, network: Network) -> None:
     """Check that the file is a checkpoint of a network of this form."""
     before = parse_json(file.metadata["network"])
     _check_type("network", before, dict)
-    for name, value in parse_json(network.file_content()[1]["network"]).items():
+    for name, value in parse_json(storage.metadata_of(network)["network"]).items():
         if before.get(name) != value:
-            raise _OtherNetworkError(
-                f"{file.path} is of a network with {name} {before.get(name)!r}, expected {value!r}"
-            )
+            what = f"is of a network with {name} {before.get(name)!r}, expected {value!r}"
+            raise _OtherNetworkError(about_file(file.path, what))
 
 
 def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: TrainingStep) -> None:
     """Check the names, dtypes and shapes of all tensors."""
     kinds = {
-        name: (array.dtype, array.shape) for name, array in step.network.file_content()[0].items()
+        name: (array.dtype, array.shape) for name, array in storage.tensors_of(step.network).items()
     }
     for name, state in described["states"].items():
         for key, kind in step.state_kinds(state["state_of"]).items():

@@ -220,7 +220,7 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     newest.write_bytes(content)
     again = trainer(checkpoint=tmp_path)
     with pytest.warns(
-        RuntimeWarning, match=r"000003.* damaged.*; checkpoint-000002\.safetensors is"
+        RuntimeWarning, match=r"000003.* checksum; checkpoint-000002\.safetensors is"
     ):
         assert len(again.resume(tmp_path)) == 2
     assert_same((again, again.fit(X, Y, epochs=3)), (first, expected))
@@ -340,6 +340,13 @@ def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 # Signals
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler_of_control_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Send(Callback):
     def __init__(self, number: int, step: int, times: int = 1) -> None:
         self.number, self.step, self.times = number, step, times
@@ -401,20 +408,22 @@ def test_a_second_control_c_ends_at_once_and_what_is_on_disk_is_whole(tmp_path: 
 
 
 SCRIPT = """
+    import signal
     import sys
     import numpy as np
     import gpubp
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
     network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
                             backend="numpy", seed=0)
     trainer = gpubp.Trainer(network, "adam", batch_size=8, schedule="cosine", seed=1,
-                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"))
+                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"),
+                            callbacks=[lambda trainer, history: print("training", flush=True)])
     if trainer.checkpoint.newest is not None:
         trainer.resume(sys.argv[1])
-    print("training", flush=True)
-    history = trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
+    trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
     network.save(sys.argv[1] + ".model")
 """
 
@@ -427,10 +436,13 @@ def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
     script.write_text(textwrap.dedent(SCRIPT))
 
     def command(folder: str) -> list[str]:
-        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "400"]
+        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "100"]
 
     process = subprocess.Popen(
-        command("run"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command("run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "training\n"
     process.send_signal(number)
