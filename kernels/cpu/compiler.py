@@ -64,7 +64,8 @@ def native_flag() -> str:
             _run(*_command(), flag, "-E", "-x", "c++", os.devnull)
             return flag
         except CompileError as error:
-            if not any(part in str(error) for part in flag.split("=")):
+            name = flag.partition("=")[0]
+            if name not in str(error) and "'native'" not in str(error):
                 raise
     return ""
 
@@ -103,7 +104,7 @@ def _command() -> tuple[str, ...]:
 
 @cache
 def _version() -> str:
-    return _run(*_command(), "--version") or "unknown"
+    return _run(*_command(), "--version").strip() or "unknown"
 
 
 @cache

@@ -27,7 +27,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCompiler]:
     """Make a fake compiler the compiler, and an empty folder the cache's home."""
-    fake = FakeCompiler(tmp_path / "compiler")
+    fake = FakeCompiler(tmp_path / "native")  # a word of the flags must not be looked for in a path
     monkeypatch.setenv("CXX", str(fake.program))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(build, "BASE", ("arithmetic.cpp",))

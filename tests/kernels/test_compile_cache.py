@@ -292,7 +292,7 @@ def test_without_a_home_kernels_are_compiled_for_the_process(
     assert answer() == 42
     assert "for this process alone (" in build.explain()
     assert not stored(scratch)
-    assert stored(tmp_path) == [tmp_path / "compiler", scratch]
+    assert stored(tmp_path) == [tmp_path / "native", scratch]
 
 
 def test_a_full_cache_disk_costs_only_the_copy(
