@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
-import warnings
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,14 +134,27 @@ def test_a_cupy_that_fails_to_import_means_numpy_and_the_reason_is_told(
         get_backend("cupy")
 
 
-def test_estimators_fit_without_a_cupy_that_imports(broken_cupy: Any) -> None:
+FIT = """
+import gpubp
+model = gpubp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=1, random_state=0)
+print(model.fit([[0.0], [1.0]], [0.0, 1.0]).predict([[0.5]]).shape)
+"""
+
+
+def test_estimators_fit_without_a_cupy_that_imports(tmp_path: Path) -> None:
+    """In a new process: scikit-learn, too, looks for CuPy when it is imported."""
     pytest.importorskip("sklearn", reason="the estimators' base, scikit-learn, is not installed")
-    broken_cupy("raise PermissionError(13, 'Permission denied')")
-    model = gpubp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=1, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one iteration does not converge
-        model.fit([[0.0], [1.0]], [0.0, 1.0])
-    assert model.predict([[0.5]]).shape == (1,)
+    (tmp_path / "cupy").mkdir()
+    (tmp_path / "cupy/__init__.py").write_text("raise PermissionError(13, 'Permission denied')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        (sys.executable, "-W", "ignore", "-c", FIT),
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("(1,)\n", "")
 
 
 def test_an_array_on_a_device_needs_a_cupy_that_imports(broken_cupy: Any) -> None:

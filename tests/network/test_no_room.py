@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -141,6 +142,7 @@ def test_a_small_device(monkeypatch: pytest.MonkeyPatch, cuda_backend: Backend) 
     assert ON_HOST is not None
     memory = ON_HOST.runtime.memory
     network = Network((30, 200, 10), backend=cuda_backend, seed=0)
+    gc.collect()
     cuda_backend.xp.get_default_memory_pool().free_all_blocks()
     monkeypatch.setattr(memory, "sizes", [memory.used[0] + 2**20, *memory.sizes[1:]])
     free = cuda_backend.free_memory()
