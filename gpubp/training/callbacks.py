@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..kernels.messages import shown
 from .history import History
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def as_callbacks(
 ) -> list[Callback]:
     """Convert functions (trainer, history) to callbacks that run them after each epoch."""
     if not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callbacks or functions")
+        raise TypeError(
+            f"callbacks is {shown(callbacks)}, expected a list of Callbacks or functions"
+        )
     made: list[Callback] = []
     for callback in callbacks:
         if isinstance(callback, Callback):
@@ -61,5 +64,5 @@ def as_callbacks(
         elif callable(callback):
             made.append(_AtEpochEnd(callback))
         else:
-            raise TypeError(f"callbacks holds {callback!r}, expected a Callback or a function")
+            raise TypeError(f"callbacks holds {shown(callback)}, expected a Callback or a function")
     return made

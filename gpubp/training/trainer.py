@@ -13,8 +13,9 @@ import numpy as np
 from ..backends import Backend, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
+from ..kernels.messages import shown
 from ..network import Network
-from ..validation import check_number
+from ..validation import check_flag, check_number, check_seed
 from . import settings
 from .callbacks import Callback, as_callbacks
 from .data import BatchCheck, BatchForm, Dataset
@@ -111,12 +112,12 @@ class Trainer(MadeOnce):
     ) -> None:
         optimizer = get_optimizer(optimizer)
         if not isinstance(network, Network):
-            raise TypeError(f"network is {network!r}, expected a gpubp.Network")
+            raise TypeError(f"network is {shown(network)}, expected a gpubp.Network")
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
         if seed is not None and not isinstance(seed, np.random.Generator):
-            check_number("seed", seed, 0, math.inf, whole=True)
+            check_seed(seed)
         rng = np.random.default_rng(seed)
         dropout_seed = int(rng.integers(2**63))
         self._order = DataOrder(rng)
@@ -176,7 +177,14 @@ class Trainer(MadeOnce):
         ----------
         reason : str
             The value of `History.stopped`.
+
+        Raises
+        ------
+        ValueError
+            If `reason` is not a text, or is empty.
         """
+        if not isinstance(reason, str) or not reason:
+            raise ValueError(f"reason is {shown(reason)}, expected a text that says why")
         self._stop_reason = reason
 
     @on_device
@@ -264,6 +272,7 @@ class Trainer(MadeOnce):
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
+        check_flag("progress", progress)
         data = Dataset(self.network, x, y, sample_weight)
         evaluation = None
         if validation_data is not None:
@@ -313,11 +322,11 @@ class Trainer(MadeOnce):
             in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
             factors = self.schedule.factors(in_fit, epochs * batches, batches)
             rates = step.prepare(batches, factors)
-            self._run_batches(data, forms, callbacks)
+            self._run_batches(data, forms, callbacks, epoch)
             costs = step.costs()
             cost = data.mean_cost(costs, order)
             with np.errstate(all="ignore"):
-                validation = evaluation() if evaluation and math.isfinite(cost) else None
+                validation = evaluation(epoch) if evaluation and math.isfinite(cost) else None
             monitor.check(costs, cost, validation)
             seconds = time.perf_counter() - began
             monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
@@ -331,12 +340,12 @@ class Trainer(MadeOnce):
         monitor.finish(self._stop_reason or "epochs")
 
     def _run_batches(
-        self, data: Dataset, forms: dict[int, BatchForm], callbacks: list[Callback]
+        self, data: Dataset, forms: dict[int, BatchForm], callbacks: list[Callback], epoch: int
     ) -> None:
         """Run the batches of an epoch, until all are run or a stop is requested."""
         step = self._training_step
         watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
-        for chosen in data.batches(step.rows, self._order):
+        for chosen in data.batches(step.rows, self._order, epoch):
             step.run(forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(self, step.steps_done - 1)
