@@ -340,14 +340,15 @@ def check_weights(
 def _in_range(name: str, weights: Array, dtype: np.dtype[Any]) -> Array:
     """Scale weights that do not fit `dtype` by a power of two, which changes no weighted mean.
 
-    The largest weight is then near the largest number of `dtype`, so that small weights keep their digits.
-    Weights that still become 0 in `dtype` are below 1e-75 of the largest.
+    The scale leaves room above the largest weight for sums, which are float64, and below it for small
+    weights. Weights that still become 0 in float32 are below 1e-63 of the largest.
     """
-    if weights.dtype.kind != "f" or weights.dtype.itemsize <= dtype.itemsize:
+    if weights.dtype.kind != "f":
         return weights
     check_fits(name, weights, np.dtype(np.float64))
     limits, largest = np.finfo(dtype), float(weights.max())
-    least = float(weights[weights > 0].min())
-    if limits.smallest_normal <= least and largest <= limits.max:
+    least, total = float(weights[weights > 0].min()), largest * len(weights)
+    fit = least >= float(limits.smallest_normal) and largest <= float(limits.max)
+    if fit and math.isfinite(total):
         return weights
-    return namespace(weights).ldexp(weights, limits.maxexp - 1 - math.frexp(largest)[1])
+    return namespace(weights).ldexp(weights, limits.maxexp // 2 - math.frexp(largest)[1])

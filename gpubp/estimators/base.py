@@ -330,7 +330,7 @@ def _unchanged_by_errors(estimator: BaseMLP) -> Iterator[None]:
     except BaseException:
         for name in vars(estimator).keys() - before.keys():
             delattr(estimator, name)
-        vars(estimator).update(before)
+        estimator.__dict__.update(before)
         if network is not None:
             network.parameters = kept
         raise

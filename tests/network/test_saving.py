@@ -157,7 +157,7 @@ def test_missing_and_misshapen_tensors_are_refused(tmp_path: Path, wrong: Array 
             "alpha is -1, expected a number above 0",
         ),
         ({"activations": [{"name": "relu"}] * 3}, "it has no 'parameters'"),
-        ({"cost": {"name": "quadratic", "parameters": {"a": 1}}}, "unknown parameter of cost"),
+        ({"cost": {"name": "quadratic", "parameters": {"a": 1}}}, "unknown parameter 'a' of cost"),
     ],
 )
 def test_a_description_that_is_none_is_refused(
