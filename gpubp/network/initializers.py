@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import as_array
+from ..data_validation import check_finite, check_fits
 from ..kernels import Activation
 from ..layers import Layout
-from ..validation import check_finite, check_fits
 
 __all__ = ["INITIALIZERS", "Initializer", "default_initializer", "initial_parameters"]
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
 from ..problem import Problem, Rounding
-from ..validation import check_inputs, check_targets, check_weights
 from . import arguments, copying, passes, storage
 from .initializers import Initializer, initial_parameters
 from .predictor import Predictor

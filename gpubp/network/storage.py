@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ..data_validation import check_finite
 from ..files import TensorFile, about_file, corrupt, parse_json
 from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
 from ..layers import Parameters
 from ..registry import get_activation, get_cost
-from ..validation import check_finite
 from . import arguments as check
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import numpy as np
 from ..backends import Backend, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
+from ..kernels.messages import shown
 from ..network import Network
-from ..validation import check_number
+from ..validation import check_flag, check_number, check_seed
 from . import settings
 from .callbacks import Callback, as_callbacks
 from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
@@ -118,13 +119,13 @@ class Trainer(MadeOnce):
     ) -> None:
         optimizer = get_optimizer(optimizer)
         if not isinstance(network, Network):
-            raise TypeError(f"network is {network!r}, expected a gpubp.Network")
+            raise TypeError(f"network is {shown(network)}, expected a gpubp.Network")
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
         self.checkpoint = checkpoint
         if seed is not None and not isinstance(seed, np.random.Generator):
-            check_number("seed", seed, 0, math.inf, whole=True)
+            check_seed(seed)
         rng = np.random.default_rng(seed)
         dropout_seed = int(rng.integers(2**63))
         self._order = DataOrder(rng)
@@ -185,7 +186,14 @@ class Trainer(MadeOnce):
         ----------
         reason : str
             The value of `History.stopped`.
+
+        Raises
+        ------
+        ValueError
+            If `reason` is not a text, or is empty.
         """
+        if not isinstance(reason, str) or not reason:
+            raise ValueError(f"reason is {shown(reason)}, expected a text that says why")
         self._stop_reason = reason
 
     @on_device
@@ -278,6 +286,7 @@ class Trainer(MadeOnce):
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
+        check_flag("progress", progress)
         data = Dataset(self.network, x, y, sample_weight)
         evaluation = None
         if validation_data is not None:
