@@ -190,7 +190,6 @@ W1 = "layers.1.weights"
         ({W1: np.zeros((5, 4), "i4")}, "layers.1.weights has dtype int32, expected float32"),
         ({W1: np.zeros((5, 4), "f2")}, "layers.1.weights has dtype float16, expected float32"),
         ({W1: np.zeros((5, 4), "?")}, "'layers.1.weights' has dtype 'BOOL', expected one of F64"),
-        ({W1: np.zeros((5, 4), "c8")}, "'layers.1.weights' has dtype 'C64', expected one of F64"),
         ({"layers.1.biases": np.zeros(5, "f4")}, "it has the unknown entry 'layers.1.biases'"),
         ({"layers.3.weights": np.zeros(5, "f4")}, "it has the unknown entry 'layers.3.weights'"),
         ({W1: np.full((5, 4), np.nan, "f4")}, "layers.1.weights holds nan at [0, 0], expected fin"),
