@@ -173,7 +173,7 @@ def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
 def _check_names(what: str, value: Any, *names: str) -> None:
     """Check that this is an object with exactly these names."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {value!r}, expected an object with {', '.join(names)}")
+        raise ValueError(f"{what} is {value!r}, expected an object")
     for name in names:
         if name not in value:
             raise ValueError(f"{what} has no {name!r}")
@@ -230,7 +230,7 @@ def _arguments(
 def _parameters(entry: Activation | Cost, described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the described parameters of an activation or cost; no parameter takes its default value."""
     parameters = described["parameters"]
-    _check_names(repr(entry.name), parameters, *entry.parameters)
+    _check_names(f"parameters of {entry.name!r}", parameters, *entry.parameters)
     return dict(parameters)
 
 

@@ -157,11 +157,11 @@ def test_to_open_a_damaged_file_executes_and_writes_nothing(tmp_path: Path) -> N
     a_network("float32").save(tmp_path / "f")
     tests = Path(__file__).resolve().parents[1]
     found = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(tmp_path), str(rounds(200, 2000))],
+        [sys.executable, "-W", "ignore", "-c", WATCHED, str(tmp_path), str(rounds(200, 2000))],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=600,
     )
-    assert found.stdout == "[]\n"
+    assert found.stdout == "[]\n", found.stderr
