@@ -25,6 +25,7 @@ import gpubp
 from gpubp import CorruptFileError, Network
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.files import TensorFile, write_tensors
+from gpubp.files.header import LARGEST_HEADER
 
 BACKEND = NumpyBackend(compile=False)
 MOST_MEMORY = 32 * 2**20
@@ -116,6 +117,43 @@ def test_a_damaged_safetensors_file_is_a_clear_error_or_tensors(tmp_path: Path) 
         }
 
     try_damage(tmp_path, (tmp_path / "f").read_bytes(), rounds(200, 10_000), 3, load)
+
+
+def full_header(start: str, piece: str, end: str) -> bytes:
+    """Make a file whose header repeats a piece, with its number, until it is as long as one may be."""
+    text, k = [start], 0
+    length = len(start) + len(end)
+    while length < LARGEST_HEADER - 100:
+        text.append(piece.replace("#", str(k)))
+        length += len(text[-1])
+        k += 1
+    header = "".join([*text, end]).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize(
+    ("start", "piece", "end"),
+    [
+        ('{"a":[', "[],", "1]}"),
+        ('{"a":[', "{},", "1]}"),
+        ('{"a":[', '"#",', "1]}"),
+        ("{", '"#":0,', '"end":0}'),
+        ("{", '"#":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},', '"end":0}'),
+        ('{"a":{"dtype":"U8","data_offsets":[0,0],"shape":[', "9,", "9]}}"),
+        ('{"__metadata__":{"gpubp":"1","network":"{\\"sizes\\":[', "1,", '1]}"}}'),
+    ],
+)
+def test_the_longest_headers_need_little_memory(
+    tmp_path: Path, start: str, piece: str, end: str
+) -> None:
+    (tmp_path / "f").write_bytes(full_header(start, piece, end))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptFileError):
+            Network.load(tmp_path / "f", backend=BACKEND)
+        assert tracemalloc.get_traced_memory()[1] < 2 * MOST_MEMORY
+    finally:
+        tracemalloc.stop()
 
 
 WATCHED = """
