@@ -315,11 +315,7 @@ class Network(MadeOnce):
         OSError
             If the file cannot be written; `filename` is the path.
         """
-        write_tensors(path, *self.file_content())
-
-    def file_content(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the tensors, as NumPy arrays, and the metadata of the network's file."""
-        return storage.content(self)
+        write_tensors(path, *storage.content(self))
 
     @classmethod
     def load(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
 from ..files import TensorFile, about_file, corrupt, parse_json
@@ -22,7 +23,7 @@ from . import arguments as check
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["content", "load"]
+__all__ = ["content", "load", "metadata_of", "tensors_of"]
 
 FORMAT = "1"
 
@@ -47,15 +48,25 @@ def content(network: Network) -> tuple[dict[str, Any], dict[str, str]]:
     ValueError
         If a parameter is not finite: `load` would refuse it.
     """
+    tensors = tensors_of(network)
+    for name, array in tensors.items():
+        check_finite(name, array)
+    return tensors, metadata_of(network)
+
+
+def tensors_of(network: Network) -> dict[str, Any]:
+    """Return the weights and biases by their names, as NumPy arrays."""
     layers = network.layout.views(network.backend.to_numpy(network.parameters))
-    tensors = {
+    return {
         f"layers.{k}.{name}": array
         for k, layer in enumerate(layers)
         for name, array in layer._asdict().items()
         if array is not None
     }
-    for name, array in tensors.items():
-        check_finite(name, array)
+
+
+def metadata_of(network: Network) -> dict[str, str]:
+    """Return the format and the description of the network."""
     cost = network.cost_function
     description = {
         "sizes": network.sizes,
@@ -65,7 +76,7 @@ def content(network: Network) -> tuple[dict[str, Any], dict[str, str]]:
         "activations": [_describe(layer.activation) for layer in network.layers],
         "cost": _describe(cost) | {"label_smoothing": cost.label_smoothing},
     }
-    return tensors, {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
+    return {"gpubp": FORMAT, "network": json.dumps(description, sort_keys=True)}
 
 
 def _describe(entry: Activation | Cost) -> dict[str, Any]:
@@ -155,25 +166,25 @@ def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
     optional = {"checksum", "training"}
     _check_names("its metadata", dict.fromkeys(metadata.keys() - optional), "gpubp", "network")
     if metadata["gpubp"] != FORMAT:
-        raise ValueError(f"it has format {metadata['gpubp']!r}, expected {FORMAT!r}")
+        raise ValueError(f"it has format {brief(metadata['gpubp'])}, expected {FORMAT!r}")
     description: dict[str, Any] = parse_json(metadata["network"])
     _check_names("it", description, *_PARTS)
     for name, kind in _PARTS.items():
         if not isinstance(description[name], kind):
-            raise ValueError(f"{name} is {description[name]!r}, expected a {kind.__name__}")
+            raise ValueError(f"{name} is {brief(description[name])}, expected a {kind.__name__}")
     for activation in description["activations"]:
         _check_names("an activation", activation, "name", "parameters")
     _check_names("the cost", description["cost"], "name", "parameters", "label_smoothing")
     for entry in (*description["activations"], description["cost"]):
         if not isinstance(entry["name"], str):
-            raise ValueError(f"a name is {entry['name']!r}, expected a str")
+            raise ValueError(f"a name is {brief(entry['name'])}, expected a str")
     return description
 
 
 def _check_names(what: str, value: Any, *names: str) -> None:
     """Check that this is an object with exactly these names."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {value!r}, expected an object")
+        raise ValueError(f"{what} is {brief(value)}, expected an object")
     for name in names:
         if name not in value:
             raise ValueError(f"{what} has no {name!r}")
@@ -210,7 +221,7 @@ def _arguments(
     )
     check.activation_of_each(hidden, output, depth)
     if description["dtype"] not in ("float32", "float64"):
-        raise ValueError(f"dtype is {description['dtype']!r}, expected 'float32' or 'float64'")
+        raise ValueError(f"dtype is {brief(description['dtype'])}, expected 'float32' or 'float64'")
     options = _parameters(cost, description["cost"])
     if cost.targets == "class":
         options["label_smoothing"] = description["cost"]["label_smoothing"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from operator import is_
@@ -17,6 +18,9 @@ from ..validation import check_inputs, check_shapes, check_targets, check_weight
 from .order import DataOrder
 
 __all__ = ["BatchCheck", "BatchForm", "Dataset"]
+
+CHECKED_ROWS = 32
+"""The most rows of a data set whose checksum a checkpoint contains."""
 
 
 class Dataset:
@@ -100,7 +104,7 @@ class Dataset:
     def __len__(self) -> int:
         return self._rows
 
-    def batches(self, rows: Rows, order: DataOrder) -> Iterator[Any]:
+    def batches(self, rows: Rows, order: DataOrder, first: int = 0) -> Iterator[Any]:
         """Set `rows` to an epoch's batches, one after another.
 
         If all data are on the device, `rows` is set to all of them once, and captured steps find their
@@ -112,6 +116,8 @@ class Dataset:
             The rows that a training step reads.
         order : DataOrder
             The order of this epoch.
+        first : int, default 0
+            The number of the first batch, counted from 0.
 
         Yields
         ------
@@ -121,7 +127,7 @@ class Dataset:
         if not self.streamed:
             on_device = order.on_device(self._network.backend)
             rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
-        for chosen in order:
+        for chosen in islice(order, first, None):
             if self.streamed:
                 self._read(rows, chosen)
             yield chosen
@@ -142,6 +148,24 @@ class Dataset:
                 cut, weights = slice(start, start + size), self._weights_on_device
                 rows.set(self.x[cut], self.y[cut], None if weights is None else weights[cut])
             yield chosen
+
+    def described(self) -> dict[str, Any]:
+        """Describe the data for a checkpoint: the number of rows, and a checksum of some of them.
+
+        Returns
+        -------
+        dict
+            The same for the same rows, also on another backend. Other data have another description, unless
+            they differ only in other rows.
+        """
+        chosen = np.unique(np.linspace(0, len(self) - 1, CHECKED_ROWS).astype(np.int64))
+        parts = [_slice("x", self.x, chosen), _slice("y", self.y, chosen)]
+        if self.weights is not None:
+            parts.append(self.weights[chosen])
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(to_host(part).astype(np.float64).tobytes(), checksum)
+        return {"number of rows": len(self), "checksum of rows": checksum}
 
     def total_weight(self, chosen: Any) -> float:
         """Return a batch's weight in a mean over all rows: its row count, or its sum of sample weights."""

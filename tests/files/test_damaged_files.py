@@ -26,6 +26,7 @@ from gpubp import CorruptFileError, Network
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.files import TensorFile, write_tensors
 from gpubp.files.header import LARGEST_HEADER
+from gpubp.network import storage
 
 BACKEND = NumpyBackend(compile=False)
 MOST_MEMORY = 32 * 2**20
@@ -87,7 +88,7 @@ def load_and_use(path: Path) -> None:
     assert np.isfinite(net.parameters).all()
     with np.errstate(all="ignore"):
         assert net.predict(np.ones((2, net.sizes[0]))).shape == (2, net.sizes[-1])
-    net.file_content()
+    storage.content(net)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -131,6 +132,7 @@ def full_header(start: str, piece: str, end: str) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "piece", "end"),
     [

@@ -21,6 +21,7 @@ from gpubp.backends import Backend
 from gpubp.files import write_tensors
 from gpubp.kernels import Activation, Cost
 from gpubp.kernels.typing import Array
+from gpubp.network import storage
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -336,7 +337,7 @@ def test_the_network_of_a_checkpoint_loads_and_its_other_tensors_are_not_read(
     tmp_path: Path,
 ) -> None:
     net, path = everything("numpy"), tmp_path / "f"
-    tensors, metadata = net.file_content()
+    tensors, metadata = storage.content(net)
     state = {"training.now.velocity": np.zeros(10_000_000, "u1")}
     write_tensors(path, tensors | state, metadata | {"training": "{}"})
     tracemalloc.start()
