@@ -14,6 +14,7 @@ from ..backends import Backend, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..network import Network
+from ..signals import uninterrupted
 from ..validation import check_number
 from . import settings
 from .callbacks import Callback, as_callbacks
@@ -23,6 +24,7 @@ from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
 from .monitor import Monitor
+from .one_thread import in_one_thread
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
@@ -179,9 +181,11 @@ class Trainer(MadeOnce):
         """
         self._stop_reason = reason
 
+    @uninterrupted
+    @in_one_thread
     @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Update the network once, on one batch.
+        """Update the network once, on one batch. Ctrl-C waits for the end of the step.
 
         The method does not wait for the device; `step_cost` reads the result. Shapes and types are checked,
         values are not. The learning rate is the optimizer's, without the schedule, which needs the number
@@ -201,7 +205,7 @@ class Trainer(MadeOnce):
         ValueError
             If the shape or type of x, y or sample_weight does not fit the network.
         RuntimeError
-            If an epoch of a fit is running.
+            If an epoch of a fit is running, or another thread uses the trainer.
         """
         self._check_that_no_epoch_runs()
         x, y, weights = self._check_batch(x, y, sample_weight)
@@ -216,6 +220,7 @@ class Trainer(MadeOnce):
         finally:
             step.rows.clear()
 
+    @in_one_thread
     @on_device
     def fit(
         self,
@@ -260,7 +265,7 @@ class Trainer(MadeOnce):
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
-            If an epoch of another fit is running.
+            If an epoch of another fit is running, or another thread uses the trainer.
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
