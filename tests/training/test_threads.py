@@ -119,6 +119,29 @@ def test_sixteen_threads_predict_while_one_trains() -> None:
     np.testing.assert_array_equal(parameters(trainer.network), parameters(alone.network))
 
 
+NO_THREADS = """
+import resource, sys
+import numpy as np
+from gpubp import Activation, Network, Trainer
+x, y = np.ones((512, 64), "f"), np.zeros(512, int)
+
+def train(rows):
+    network = Network((64, 128, 10), output="softmax", backend="numpy", seed=0, hidden={hidden})
+    trainer = Trainer(network, "adam", seed=0)
+    for _ in range(3):
+        trainer.step(x[:rows], y[:rows])
+    return network.parameters
+
+train(3)  # in one thread; it compiles the kernels
+with open("/proc/self/statm") as sizes:
+    now = int(sizes.read().split()[0]) * resource.getpagesize()
+# A thread's stack has 512 MiB, which is more than is left.
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (now + 256 * 2**20, before[1]))
+without = train(512)
+resource.setrlimit(resource.RLIMIT_AS, before)
+print((without == train(512)).all())
+"""
 PROGRAM = """
 import threading
 import numpy as np
@@ -152,3 +175,24 @@ def test_a_process_that_trained_with_threads_ends_without_errors(kind: str) -> N
         timeout=120,
     )
     assert (said.returncode, said.stdout, said.stderr) == (0, "ended\n", "")
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems count memory otherwise"
+)
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_without_new_threads_a_step_runs_in_its_own_with_the_same_bits(kind: str) -> None:
+    import resource  # other systems do not have it
+
+    hard_limit = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    if hard_limit not in (resource.RLIM_INFINITY, max(hard_limit, 2**29)):
+        pytest.skip(f"the system limits stacks to {hard_limit} bytes, below the test's 512 MiB")
+    code = NO_THREADS.format(hidden=HIDDEN[kind])
+    said = subprocess.run(
+        ["sh", "-c", 'ulimit -s 524288 && exec "$0" -c "$1"', sys.executable, code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "True\n", "")
