@@ -34,6 +34,9 @@ LISTS = ("cost", "validation_cost", "validation_accuracy", "learning_rate", "sec
 
 STATES = ("now", "good", "earlier", "best")
 
+ALWAYS = ("parameters", "counters", "loss_scale")
+"""The arrays of a state that no optimizer keeps."""
+
 _LIMITS: Mapping[str, tuple[type, float, float]] = {
     "epoch": (int, 0, 2**62),
     "epochs_waited": (int, 0, 2**62),
@@ -236,8 +239,12 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
         name: (array.dtype, array.shape) for name, array in storage.tensors_of(step.network).items()
     }
     for name, state in described["states"].items():
-        for key, kind in step.state_kinds(state["state_of"]).items():
-            kinds[f"training.{name}.{key}"] = kind
+        arrays: dict[str, Any] = dict.fromkeys(
+            UPDATES[state["state_of"]].state, step.network.parameters
+        )
+        arrays |= {key: a for key, a in step.state_arrays.items() if key in ALWAYS}
+        for key, array in arrays.items():
+            kinds[f"training.{name}.{key}"] = array.dtype, array.shape
     del kinds["training.now.parameters"]
     free = {"training.costs": np.float64} | {
         f"training.history.{name}": np.float64 for name in LISTS
