@@ -9,6 +9,7 @@ import numpy as np
 from .backends import Array, Backend, backend_of, get_backend
 from .errors import BackendUnavailableError
 from .kernels.messages import shortened
+from .memory import allocated
 
 __all__ = [
     "as_array",
@@ -118,7 +119,12 @@ def move(array: Array, backend: Backend) -> Array:
     if backend.owns(array):
         return array if array.flags.c_contiguous else backend.asarray(array)
     home = home_of(array)
-    return backend.asarray(array if home is backend else home.to_numpy(array))
+    return allocated(
+        lambda: backend.asarray(array if home is backend else home.to_numpy(array)),
+        f"an array of shape {np.shape(array)}",
+        getattr(array, "nbytes", 0),
+        backend,
+    )
 
 
 def to_host(values: Any) -> Any:

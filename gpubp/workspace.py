@@ -16,6 +16,7 @@ import numpy as np
 
 from .backends import Array
 from .layers import widths
+from .memory import Tally, no_room
 from .problem import Problem
 
 __all__ = ["Block", "Mode", "Workspace"]
@@ -101,8 +102,7 @@ class Block:
 class Workspace:
     """All buffers of a step on `batch_size` rows.
 
-    If memory is too small, the blocks are made smaller, with a warning; with `keep_all`, a MemoryError is
-    raised.
+    If memory is too small, the blocks are made smaller, with a warning.
 
     Parameters
     ----------
@@ -137,6 +137,11 @@ class Workspace:
         The loss scale.
     delta_scale : array of shape (batch_size,)
         The weight of each row in the output delta: `scale`, times the loss scale if there is one.
+
+    Raises
+    ------
+    MemoryError
+        If memory is too small for one row or, with `keep_all`, for the batch.
     """
 
     def __init__(
@@ -153,6 +158,7 @@ class Workspace:
         loss_scale: Array | None = None,
     ) -> None:
         self._problem, self._mode = problem, mode
+        self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
         reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
@@ -166,12 +172,11 @@ class Workspace:
         plan = [[slice(0, batch_size)]]
         if not keep_all:
             plan = problem.backend.plan(batch_size, self._widths, limit)
-        try:
+        with contextlib.suppress(MemoryError):
             self.shards = [self._shard(blocks, outputs) for blocks in plan]
-        except MemoryError:
-            if keep_all:
-                raise
         # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
+        if not self.shards and keep_all:
+            raise self._no_room(f"a pass over {batch_size} rows that keeps every result", plan)
         if not self.shards:
             self._split(batch_size, plan, outputs)
 
@@ -181,7 +186,7 @@ class Workspace:
         rows = max(block.stop - block.start for shard in plan for block in shard)
         while not self.shards:
             if rows == 1:
-                raise MemoryError("a step on a single row has no room in memory")
+                raise self._no_room("a pass over a single row", plan)
             rows = -(-rows // 2)
             plan = backend.plan(batch_size, self._widths, rows)
             with contextlib.suppress(MemoryError):
@@ -192,6 +197,14 @@ class Workspace:
             RuntimeWarning,
             stacklevel=2,
         )
+
+    def _no_room(self, what: str, plan: list[list[slice]]) -> MemoryError:
+        """Make the error that says what the buffers of this plan need."""
+        backend = self._problem.backend
+        self._arrays = tally = Tally(backend)
+        for blocks in plan:
+            self._allocate(max(rows.stop - rows.start for rows in blocks))
+        return no_room(f"{what}, of a network of sizes {self._widths},", tally.size, backend)
 
     def _shard(self, plan: list[slice], outputs: Array | None) -> list[Block]:
         """Make a shard's blocks, which share one set of buffers."""
@@ -243,20 +256,20 @@ class Workspace:
             delta_scale=None,
             y=self._empty(rows, n_out) if targets else None,
             costs=self._empty(rows) if targets else None,
-            labels=backend.empty(rows, np.int64) if targets and self._labels else None,
+            labels=self._arrays.empty(rows, np.int64) if targets and self._labels else None,
             apart=apart,
             outputs_read=self._reads_outputs,
         )
 
     def _empty(self, *shape: int) -> Array:
-        return self._problem.backend.empty(shape, self._dtype)
+        return self._arrays.empty(shape, self._dtype)
 
     def _operand(self, *shape: int) -> Array:
         """Allocate an operand of matmuls."""
         precision = self._problem.precision
         if precision is None:
             return self._empty(*shape)
-        return self._problem.backend.operands(shape, precision)
+        return self._arrays.operands(shape, precision)
 
     def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
         """Allocate a (rows, n) array for each layer; with `sharing`, every second one shares memory."""

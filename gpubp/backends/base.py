@@ -121,6 +121,10 @@ class Arrays(ABC):
     def owns(self, array: Any) -> bool:
         """Whether `array` is an array of this backend, on its device."""
 
+    @abstractmethod
+    def free_memory(self) -> int | None:
+        """Return the bytes of memory that new arrays may take; None if the system does not say."""
+
     def feed(self) -> Callable[[str, Any], Array]:
         """Return a function (name, values) -> array that copies NumPy arrays to the backend.
 

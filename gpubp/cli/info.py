@@ -1,4 +1,4 @@
-"""List this machine's backends, the one that "auto" chooses, and the reason."""
+"""List this machine's backends, the one that "auto" chooses, which kernels run, and the reasons."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import gpubp
 
 from ..backends import available_backends, explain_auto, get_backend
 from ..backends.cupy import device_count as cupy_devices
+from ..errors import BackendUnavailableError
+from ..kernels.cpu.build import explain as explain_kernels
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,17 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print versions, backends, devices and packages."""
+    """Print versions, backends, devices, the CPU's kernels and packages."""
     backend, reason = explain_auto()
     print(f"gpubp {gpubp.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f'backend "auto" is {backend.name}: {reason}')
     for name in available_backends():
-        print(f"  {name:8} {get_backend(name).device}")
+        print(f"  {name:8} {_device(name)}")
     devices, why = cupy_devices()
     if not devices:
         print(f"  {'cupy':8} not available: {why}")
+    print(f"  {'kernels':8} {explain_kernels()}")
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     return 0
+
+
+def _device(name: str) -> str:
+    try:
+        return get_backend(name).device
+    except BackendUnavailableError as error:
+        return f"not available: {error}"
 
 
 def _version(name: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..arrays import as_array
+from ..backends import get_backend
 from ..data_validation import check_finite, check_fits
 from ..kernels import Activation
 from ..layers import Layout
+from ..memory import allocated
 
 __all__ = ["INITIALIZERS", "Initializer", "default_initializer", "initial_parameters"]
 
@@ -112,7 +115,24 @@ def initial_parameters(
     ------
     ValueError
         If an initializer returns a wrong shape, or numbers that are not finite or too large for `dtype`.
+    MemoryError
+        If the parameters have no room in memory.
     """
+    largest = max(n * m for n, m in pairwise(layout.sizes))
+    return allocated(
+        lambda: _drawn(layout, initializers, rng, dtype),
+        f"a network of sizes {layout.sizes}",
+        layout.size * dtype.itemsize + largest * np.dtype(np.float64).itemsize,
+        get_backend("numpy"),
+    )
+
+
+def _drawn(
+    layout: Layout,
+    initializers: Sequence[Initializer],
+    rng: np.random.Generator,
+    dtype: np.dtype[Any],
+) -> Any:
     values = np.zeros(layout.size, dtype)
     for (weights, _), initialize in zip(layout.views(values), initializers, strict=True):
         drawn = as_array("what initializer gave", initialize(rng, weights.shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
+from ..memory import allocated
 from ..problem import Problem, Rounding
 from . import arguments, copying, passes, storage
 from .initializers import Initializer, initial_parameters
@@ -87,6 +88,8 @@ class Network(MadeOnce):
     ------
     ValueError, TypeError
         If an argument is not valid; the message names it.
+    MemoryError
+        If the parameters have no room in memory; the message says how much they need.
     BackendUnavailableError
         If the backend cannot run here.
 
@@ -150,7 +153,9 @@ class Network(MadeOnce):
         self, values: Array, activations: Sequence[Activation], dropout: Sequence[float]
     ) -> None:
         """Use this flat array of parameters, and make the layers, which hold views of it."""
-        self._parameters: Array = self.backend.asarray(values)
+        what = f"a network of sizes {self.sizes}"
+        make = partial(self.backend.asarray, values)
+        self._parameters: Array = allocated(make, what, values.nbytes, self.backend)
         views = self.layout.views(self._parameters)
         self.layers = tuple(
             Layer(*view, activation, rate)

@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 from ..backends import Array, Rows
 from ..backprop import predict
+from ..layers import widths
+from ..memory import allocated
 from ..problem import Problem
 from ..signals import uninterrupted
 from ..workspace import Workspace
@@ -96,8 +98,14 @@ class Predictor:
         return self.captured[count]
 
     def _outputs(self, count: int) -> Array:
-        last = self._problem.layers[-1]
-        return self._problem.backend.empty((count, last.n_out), last.weights.dtype)
+        backend, sizes = self._problem.backend, widths(self._problem.layers)
+        dtype = self._problem.layers[-1].weights.dtype
+        return allocated(
+            lambda: backend.empty((count, sizes[-1]), dtype),
+            f"the output of {count} rows, of a network of sizes {sizes},",
+            count * sizes[-1] * dtype.itemsize,
+            backend,
+        )
 
 
 _predictors: WeakSet[Predictor] = WeakSet()

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array
+from ..memory import allocated
 from ..network import Network
 from .optimizers import Optimizer
 from .plan import UpdatePlan, plan_update
 
-__all__ = ["OptimizerState"]
+__all__ = ["OptimizerState", "zeros_for"]
 
 
 class OptimizerState:
@@ -68,12 +69,8 @@ class OptimizerState:
         return plan_update(optimizer, gradient_apart=self._gradient_apart, scaled=self._scaled)
 
     def _zeros(self) -> tuple[Array, ...]:
-        zeros, size, dtype = (
-            self._network.backend.zeros,
-            self._network.layout.size,
-            self._network.dtype,
-        )
-        return tuple(zeros(size, dtype) for _ in self.plan.rule.update.state)
+        count = len(self.plan.rule.update.state)
+        return tuple(zeros_for(self._network, "the optimizer's state", count))
 
     def rates(self, factors: Any, before: int, steps: int) -> Any:
         """Compute the learning rate and the update's two factors for each of the next steps.
@@ -104,3 +101,14 @@ class OptimizerState:
         if self.plan.beta:
             return {"velocity": self._gradient}
         return dict(zip(self.plan.rule.update.state, self.arrays, strict=True))
+
+
+def zeros_for(network: Network, what: str, count: int) -> list[Array]:
+    """Make flat arrays with a number for each parameter, or say that `what` has no room in memory."""
+    size, dtype, zeros = network.layout.size, network.dtype, network.backend.zeros
+    return allocated(
+        lambda: [zeros(size, dtype) for _ in range(count)],
+        f"{what} of a network of sizes {network.sizes}",
+        count * size * dtype.itemsize,
+        network.backend,
+    )

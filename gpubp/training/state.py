@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..arrays import to_host
+from ..arrays import home_of, to_host
 from ..backends import Array
+from ..memory import allocated
 
 __all__ = ["State"]
 
@@ -39,7 +40,12 @@ class State:
             for name, array in arrays.items():
                 self.arrays[name][...] = array
         else:
-            self.arrays = {name: array.copy() for name, array in arrays.items()}
+            self.arrays = allocated(
+                lambda: {name: array.copy() for name, array in arrays.items()},
+                "a copy of the parameters and the optimizer's state",
+                sum(array.nbytes for array in arrays.values()),
+                home_of(next(iter(arrays.values()))),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         on_host = {name: to_host(array) for name, array in self.arrays.items()}

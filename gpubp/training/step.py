@@ -20,7 +20,7 @@ from ..problem import Problem
 from ..signals import uninterrupted
 from ..workspace import Workspace
 from .data import BatchForm
-from .optimizer_state import OptimizerState
+from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
 from .state import State
 
@@ -94,8 +94,7 @@ class TrainingStep:
         self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
         with self.backend.use():
-            zeros = self.backend.zeros
-            self._gradients: list[Array] = [zeros(network.layout.size, network.dtype)]
+            self._gradients: list[Array] = zeros_for(network, "the gradient", 1)
             self._views: list[list[Parameters]] = [network.layout.views(self._gradients[0])]
             self._loss_scale = self.backend.asarray(fresh_loss_scale()) if scaled else None
             self._optimizer_state = OptimizerState(
@@ -103,8 +102,8 @@ class TrainingStep:
                 gradient_apart=reduce is not None,
                 scaled=scaled,
             )
-            self._squared_norm = zeros(1, np.float64)
-            self._counters = zeros(2, np.int64)
+            self._squared_norm = self.backend.zeros(1, np.float64)
+            self._counters = self.backend.zeros(2, np.int64)
             self._allocate_steps(1, STEPS_AHEAD)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -172,9 +171,9 @@ class TrainingStep:
         """
         backend, network, sizes = self.backend, self.network, widths(self.network.layers)
         shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
-        for _ in range(len(self._gradients), shards):
-            self._gradients.append(backend.empty(network.layout.size, network.dtype))
-            self._views.append(network.layout.views(self._gradients[-1]))
+        more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
+        self._gradients += more
+        self._views += map(network.layout.views, more)
         room = self._costs.shape
         if room[0] < shards or room[1] < steps:
             self._allocate_steps(max(shards, room[0]), max(steps, room[1]))

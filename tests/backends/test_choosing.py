@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import gpubp
 from gpubp import BackendUnavailableError, Network, backends, get_backend
 from gpubp.backends import Backend, cupy
 from gpubp.backends.numpy import NumpyBackend
+from gpubp.cli import main
 
 
 class Runtime:
@@ -24,16 +26,18 @@ class Runtime:
     class CUDARuntimeError(RuntimeError):
         pass
 
-    def __init__(self, count: int | None) -> None:
+    def __init__(self, count: int | Exception | None) -> None:
         self.count = count
 
     def getDeviceCount(self) -> int:
         if self.count is None:
             raise self.CUDARuntimeError("cudaErrorInsufficientDriver: the driver is old\nmore")
+        if isinstance(self.count, Exception):
+            raise self.count
         return self.count
 
 
-def cupy_with(count: int | None) -> dict[str, Any]:
+def cupy_with(count: int | Exception | None) -> dict[str, Any]:
     runtime = Runtime(count)
     cuda = type("cuda", (), {"runtime": runtime})
     return {"cupy": type("cupy", (), {"cuda": cuda})}
@@ -49,6 +53,11 @@ NOT_HERE: dict[str, tuple[dict[str, Any], str]] = {
         cupy_with(None),
         "CuPy finds no usable GPU (cudaErrorInsufficientDriver: the driver is old)",
     ),
+    "odd driver": (
+        cupy_with(OSError(5, "Input/output error")),
+        "CuPy finds no usable GPU (OSError: [Errno 5] Input/output error)",
+    ),
+    "no words": (cupy_with(MemoryError()), "CuPy finds no usable GPU (MemoryError)"),
 }
 
 
@@ -80,6 +89,96 @@ def test_a_backend_that_cannot_run_says_what_is_missing(
     monkeypatch.setenv("GPUBP_BACKEND", "cupy")
     with pytest.raises(BackendUnavailableError, match=f"^GPUBP_BACKEND=cupy: {message}"):
         Network((3, 2))
+
+
+IMPORTS = {
+    "raise PermissionError(13, 'Permission denied', '/srv/.cupy')": (
+        "PermissionError: [Errno 13] Permission denied: '/srv/.cupy'"
+    ),
+    "import numpy\nnumpy.no_such_name": (
+        "AttributeError: module 'numpy' has no attribute 'no_such_name'"
+    ),
+    "raise ImportError('libcuda.so.1:\\ncannot open')": "libcuda.so.1:",
+    "1 +": "SyntaxError: invalid syntax (__init__.py, line 1)",
+}
+"""A package that does not import, and how its error is told."""
+
+
+@pytest.fixture
+def broken_cupy(without_cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Return a function that installs a CuPy of this text."""
+
+    def install(text: str) -> None:
+        (tmp_path / "cupy").mkdir()
+        (tmp_path / "cupy/__init__.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        without_cupy({})
+
+    return install
+
+
+@pytest.mark.parametrize("text", IMPORTS)
+def test_a_cupy_that_fails_to_import_means_numpy_and_the_reason_is_told(
+    text: str, broken_cupy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken_cupy(text)
+    reason = f"CuPy does not import ({IMPORTS[text]})"
+    network = Network((3, 2))
+    assert network.backend.name == "numpy" and network.predict([[1, 2, 3]]).shape == (1, 2)
+    assert backends.explain_auto(10**9)[1] == reason
+    assert gpubp.available_backends() == ["numpy"]
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out.count(reason) == 2
+    with pytest.raises(BackendUnavailableError, match=re.escape(reason)):
+        get_backend("cupy")
+
+
+def test_estimators_fit_without_a_cupy_that_imports(broken_cupy: Any) -> None:
+    pytest.importorskip("sklearn", reason="the estimators' base, scikit-learn, is not installed")
+    broken_cupy("raise PermissionError(13, 'Permission denied')")
+    model = gpubp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one iteration does not converge
+        model.fit([[0.0], [1.0]], [0.0, 1.0])
+    assert model.predict([[0.5]]).shape == (1,)
+
+
+def test_an_array_on_a_device_needs_a_cupy_that_imports(broken_cupy: Any) -> None:
+    broken_cupy("raise PermissionError(13, 'Permission denied')")
+    array = SimpleNamespace(__cuda_array_interface__={"shape": (1, 3)})
+    message = (
+        "an array is on a CUDA device, where only CuPy can read it: backend 'cupy' cannot run here:"
+        " CuPy does not import (PermissionError: [Errno 13] Permission denied); pip"
+    )
+    with pytest.raises(BackendUnavailableError, match=re.escape(message)):
+        Network((3, 2)).predict(array)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_import_of_cupy_can_be_interrupted(error: type[BaseException], broken_cupy: Any) -> None:
+    broken_cupy(f"raise {error.__name__}")
+    with pytest.raises(error):
+        Network((3, 2))
+
+
+def test_a_device_that_does_not_start_says_so(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def open_cupy(device: int, graphs: bool) -> None:
+        raise RuntimeError("cudaErrorDevicesUnavailable: busy")
+
+    monkeypatch.setattr("gpubp.backends.cupy.devices.open_cupy", open_cupy)
+    cupy.on_device_number.cache_clear()
+    message = (
+        "backend 'cupy' cannot run here: CuPy does not start (cudaErrorDevicesUnavailable: busy)"
+    )
+    with pytest.raises(BackendUnavailableError, match=re.escape(message)):
+        get_backend("cupy")
+    chosen, reason = backends.explain_auto()
+    assert chosen.name == "numpy" and message in reason
+    assert main(["info"]) == 0
+    assert f"  cupy     not available: {message}" in capsys.readouterr().out
+    cupy.on_device_number.cache_clear()
 
 
 def test_a_cupy_without_cublas_says_so(

@@ -14,6 +14,7 @@ import pytest
 
 import gpubp
 from gpubp.cli import demo, main
+from gpubp.kernels.cpu.build import explain as explain_kernels
 
 
 @pytest.mark.slow
@@ -69,6 +70,7 @@ def test_info_says_which_backend_runs_and_why(capsys: pytest.CaptureFixture[str]
     backend, reason = gpubp.backends.explain_auto()
     assert f'backend "auto" is {backend.name}: {reason}' in shown
     assert backend.device in shown
+    assert f"  kernels  {explain_kernels()}\n" in shown
 
 
 def test_an_error_is_one_sentence_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,21 +257,3 @@ def test_a_derivatives_text_is_compiled_only_beside_that_of_its_function() -> No
     )
     net = Network((2, 3, 1), hidden=own, output=own, backend="numpy")
     net.backprop([[1, 2]], [[0.5]])  # a warning would say that the text does not compile
-
-
-def test_without_a_home_kernels_are_kept_for_the_process(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build._cache_folder.cache_clear()
-    try:
-        folder = build._cache_folder()
-        assert folder.parent == tmp_path
-        assert build._cache_folder() == folder
-    finally:
-        build._cache_folder.cache_clear()

@@ -163,7 +163,7 @@ def test_other_data_are_refused_and_the_right_ones_then_go_on(tmp_path: Path, na
         ({"shuffle": False}, "whose shuffle is True, but here it is False"),
         ({"accumulate": 2}, "whose accumulate is 1, but here it is 2"),
         ({"optimizer": "sgd"}, "whose optimizer's class is 'Adam', but here it is 'SGD'"),
-        ({"optimizer": Adam(learning_rate=0.1)}, "whose optimizer's learning_rate is 0.001, but here it is"),
+        ({"optimizer": Adam(learning_rate=0.1)}, "whose optimizer's learning_rate is 0.001, but here it"),
         ({"schedule": "cosine"}, "whose schedule's class is 'Constant', but here it is 'Cosine'"),
         ({"early_stopping": 3}, "whose early_stopping's class is 'NoneType', but here it is"),
         ({"network": Network((3, 5, 3), hidden="tanh", output="softmax", dtype="float64")}, "sizes "),

@@ -347,20 +347,6 @@ def test_a_batch_without_room_in_memory_is_done_in_parts_with_the_same_result(
     np.testing.assert_allclose(backend.to_numpy(predicted), backend.to_numpy(whole), rtol=1e-5)
 
 
-def test_no_room_for_a_single_row_is_told(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nothing(self: Workspace, *shape: int) -> Any:
-        if len(shape) == 2:
-            raise MemoryError
-        return np.empty(shape)
-
-    network = network_for(backend)
-    monkeypatch.setattr(Workspace, "_empty", nothing)
-    with pytest.raises(MemoryError, match="a step on a single row has no room in memory"):
-        network.predict(X)
-
-
 def test_data_without_room_on_the_device_are_brought_a_batch_at_a_time(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,13 @@ class CupyArrays(Arrays):
     def owns(self, array: Any) -> bool:
         return isinstance(array, self.xp.ndarray) and array.device == self._device
 
+    def free_memory(self) -> int:
+        with self.use():
+            pool = self.xp.get_default_memory_pool()
+            free = self.xp.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
+            limit = pool.get_limit()
+            return int(min(free, limit - pool.used_bytes()) if limit else free)
+
     def feed(self) -> Callable[[str, Any], Array]:
         with self.use():
             return PinnedFeed(self.xp)

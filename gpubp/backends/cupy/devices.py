@@ -40,6 +40,11 @@ def owner(array: Any) -> CupyBackend | None:
     """Find the backend of the array's device; None if the array is not on a CUDA device.
 
     CuPy is imported only for an array on a device.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If the array is on a CUDA device, but the backend cannot run here.
     """
     try:
         on_device = hasattr(array, "__cuda_array_interface__")
@@ -51,7 +56,12 @@ def owner(array: Any) -> CupyBackend | None:
         return None
     device = getattr(array, "device", None)
     number = getattr(device, "id", getattr(device, "index", 0))  # CuPy's and JAX's; PyTorch's
-    return on_device_number(number if isinstance(number, int) else 0)
+    try:
+        return on_device_number(number if isinstance(number, int) else 0)
+    except BackendUnavailableError as error:
+        raise BackendUnavailableError(
+            f"an array is on a CUDA device, where only CuPy can read it: {error}"
+        ) from None
 
 
 @cache
@@ -74,10 +84,10 @@ def on_device_number(device: int) -> CupyBackend:
     graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "1") != "0"
     try:
         return open_cupy(device, graphs)
-    except ImportError as error:
+    except Exception as error:
+        what = "cuBLAS does not load" if isinstance(error, ImportError) else "CuPy does not start"
         raise BackendUnavailableError(
-            f"backend 'cupy' cannot run here: cuBLAS does not load ({str(error).splitlines()[0]});"
-            f" {_EXTRAS}"
+            f"backend 'cupy' cannot run here: {what} ({_cause(error)}); {_EXTRAS}"
         ) from None
 
 
@@ -109,10 +119,20 @@ def device_count() -> tuple[int, str]:
     """Return the number of devices that CuPy finds and, if there is none, the reason."""
     try:
         cupy = importlib.import_module("cupy")
-    except ImportError as error:
-        return 0, f"CuPy does not import ({str(error).splitlines()[0]})"
+    # A CuPy that is installed badly fails with any error: PermissionError if it cannot make its folder in
+    # the home directory, AttributeError if NumPy has another version than it expects.
+    except Exception as error:
+        return 0, f"CuPy does not import ({_cause(error)})"
     try:
         count = int(cupy.cuda.runtime.getDeviceCount())
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return 0, f"CuPy finds no usable GPU ({str(error).splitlines()[0]})"
+    except Exception as error:
+        return 0, f"CuPy finds no usable GPU ({_cause(error)})"
     return count, "" if count else "CuPy finds no GPU"
+
+
+def _cause(error: Exception) -> str:
+    """Return the first line of an error, with its type unless the line says enough without it."""
+    said = str(error).partition("\n")[0]
+    if said and isinstance(error, ImportError | RuntimeError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
