@@ -12,7 +12,7 @@ if find_spec(f"{__name__}.kernels") is None:
     )
 
 from .backends import available_backends, get_backend
-from .errors import BackendUnavailableError, DivergenceError
+from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
 from .kernels import Activation, Cost
 from .network import Backprop, Forward, GradientCheck, Network, check_gradients
 from .registry import get_activation, get_cost
@@ -21,6 +21,7 @@ from .training import (
     Adam,
     AdamW,
     Callback,
+    Checkpoint,
     EarlyStopping,
     History,
     Lion,
@@ -43,6 +44,8 @@ __all__ = [
     "BackendUnavailableError",
     "Backprop",
     "Callback",
+    "Checkpoint",
+    "CorruptFileError",
     "Cost",
     "DivergenceError",
     "EarlyStopping",

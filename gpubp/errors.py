@@ -11,11 +11,15 @@ from typing import Any
 
 from .kernels.messages import shown
 
-__all__ = ["BackendUnavailableError", "DivergenceError", "unknown_name"]
+__all__ = ["BackendUnavailableError", "CorruptFileError", "DivergenceError", "unknown_name"]
 
 
 class BackendUnavailableError(RuntimeError):
     """A backend that was named cannot run here; the message says what is missing."""
+
+
+class CorruptFileError(ValueError):
+    """A file is damaged, or is not what it should be; the message names it and says what is wrong."""
 
 
 class DivergenceError(ArithmeticError):

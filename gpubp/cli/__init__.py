@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from . import bench, demo, info
+from .status import INTERRUPTED
 
 __all__ = ["main"]
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 after an error, which is printed in one sentence.
+        The exit status: 0; 1 after an error, which is printed in one sentence; 2 for wrong arguments; 130
+        after Ctrl-C. SIGTERM ends a command with 143.
     """
     parser = argparse.ArgumentParser(
         prog="gpubp", description="A backpropagation engine with explicit kernels."
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)
+    except KeyboardInterrupt:
+        print(f"gpubp {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         print(f"gpubp {options.command}: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ import numpy as np
 import gpubp
 
 from ..backends import Backend, explain_auto, get_backend
+from .status import INTERRUPTED
 
 __all__ = ["add_arguments", "run"]
 
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"picture   {options.output.resolve()}")
     except ImportError as error:
         print(f"picture   absent: {error}")
-    return 0
+    return INTERRUPTED if history.stopped == "interrupted" else 0
 
 
 def _check_gradient(backend: Backend, x: Any, y: Any) -> None:

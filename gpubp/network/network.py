@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
 from ..data_validation import check_inputs, check_targets, check_weights
+from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
@@ -303,27 +304,18 @@ class Network(MadeOnce):
         Parameters
         ----------
         path : path-like
-            The file to write.
+            The file to write. The same network gives the same bytes. A file that exists keeps its mode.
 
         Raises
         ------
-        FileNotFoundError
-            If the folder of `path` does not exist.
-        IsADirectoryError
-            If `path` is a folder.
+        TypeError
+            If `path` is no path.
+        ValueError
+            If a parameter is NaN or infinite: `load` would refuse the file.
+        OSError
+            If the file cannot be written; `filename` is the path.
         """
-        *hidden, last = self.layers
-        made_with = {
-            "sizes": self.sizes,
-            "hidden": [layer.activation for layer in hidden],
-            "output": last.activation,
-            "cost": self.cost_function,
-            "dtype": self.dtype,
-            "biases": self.layout.biases,
-            "dropout": [layer.dropout for layer in hidden],
-        }
-        layers = self.layout.views(self.backend.to_numpy(self._parameters))
-        storage.save(path, made_with, layers)
+        write_tensors(path, *storage.content(self))
 
     @classmethod
     def load(
@@ -334,7 +326,7 @@ class Network(MadeOnce):
         precision: str | None = None,
         custom: Sequence[Activation | Cost] = (),
     ) -> Network:
-        """Read a network that `save` has written. Nothing in the file is executed.
+        """Read a network that `save` has written. Nothing in it is executed, and all of it is checked.
 
         Parameters
         ----------
@@ -354,11 +346,14 @@ class Network(MadeOnce):
 
         Raises
         ------
-        FileNotFoundError
-            If the file does not exist.
+        TypeError
+            If `path` is no path, or `custom` does not contain activations and costs alone.
+        CorruptFileError
+            If the file is damaged, or is not a gpubp network.
         ValueError
-            If the file is not a gpubp network, or if it needs an activation or a cost that is not in
-            `custom`.
+            If the file needs an activation or a cost that is not in `custom`.
+        OSError
+            If the file cannot be read; FileNotFoundError, for example.
         BackendUnavailableError
             If the backend cannot run here.
         """
@@ -366,8 +361,7 @@ class Network(MadeOnce):
             get_backend(backend)  # raises before anything is read if it cannot run
         made_with, layers = storage.load(path, custom)
         arguments.check_precision(precision, made_with["dtype"])
-        with storage.as_content_errors(path):
-            network = cls(**made_with, backend=backend, precision=precision, initializer="zeros")
+        network = cls(**made_with, backend=backend, precision=precision, initializer="zeros")
         for layer, (weights, biases) in zip(network.layers, layers, strict=True):
             layer.weights = weights
             if biases is not None:

@@ -1,6 +1,7 @@
 """Training: the `Trainer` and its step, optimizers, schedules and callbacks."""
 
 from .callbacks import Callback
+from .checkpoint import Checkpoint
 from .data import BatchForm
 from .early_stopping import EarlyStopping
 from .history import History
@@ -14,6 +15,7 @@ __all__ = [
     "AdamW",
     "BatchForm",
     "Callback",
+    "Checkpoint",
     "EarlyStopping",
     "History",
     "Lion",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..kernels.messages import shown
 from .history import History
@@ -39,6 +39,25 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Called at the end of training, for whatever reason it ended."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what the callback needs to go on from a checkpoint; by default nothing.
+
+        Returns
+        -------
+        dict
+            NumPy arrays, numbers, text, and lists and dicts of numbers and text, by name.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with the state of a checkpoint; called after `on_fit_begin`.
+
+        Parameters
+        ----------
+        state : dict
+            What `state` has returned.
+        """
 
 
 class _AtEpochEnd(Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from operator import is_
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import is_on_host, move, to_host
+from ..arrays import is_on_host, move, take, to_host
 from ..backends import Array, Backend, Rows
 from ..data_validation import (
     check_inputs,
@@ -24,6 +25,9 @@ from .order import DataOrder
 from .source import Source, is_source
 
 __all__ = ["BatchCheck", "BatchForm", "Dataset"]
+
+CHECKED_ROWS = 32
+"""The most rows of a data set whose checksum a checkpoint contains."""
 
 
 class Dataset:
@@ -107,7 +111,7 @@ class Dataset:
     def __len__(self) -> int:
         return self._rows
 
-    def batches(self, rows: Rows, order: DataOrder, epoch: int) -> Iterator[Any]:
+    def batches(self, rows: Rows, order: DataOrder, epoch: int, first: int = 0) -> Iterator[Any]:
         """Set `rows` to an epoch's batches, one after another.
 
         If all data are on the device, `rows` is set to all of them once, and captured steps find their
@@ -121,6 +125,8 @@ class Dataset:
             The order of this epoch.
         epoch : int
             The number of the epoch, counted from 0, for error messages.
+        first : int, default 0
+            The number of the first batch, counted from 0.
 
         Yields
         ------
@@ -136,7 +142,7 @@ class Dataset:
         if not self.streamed:
             on_device = order.on_device(self._network.backend)
             rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
-        for batch, chosen in enumerate(order):
+        for batch, chosen in enumerate(islice(order, first, None), first):
             if self.streamed:
                 self._read(rows, chosen, f"in epoch {epoch + 1}, batch {batch + 1}")
             yield chosen
@@ -162,6 +168,27 @@ class Dataset:
                 cut, weights = slice(start, start + size), self._weights_on_device
                 rows.set(self.x[cut], self.y[cut], None if weights is None else weights[cut])
             yield chosen
+
+    def described(self) -> dict[str, Any]:
+        """Describe the data for a checkpoint: the number of rows, and a checksum of some of them.
+
+        Returns
+        -------
+        dict
+            The same for the same rows, also on another backend. Other data have another description, unless
+            they differ only in other rows.
+        """
+        chosen = np.unique(np.linspace(0, len(self) - 1, CHECKED_ROWS).astype(np.int64))
+        parts = [
+            data.read(chosen) if isinstance(data, Source) else take(data, chosen)
+            for data in (self.x, self.y)
+        ]
+        if self.weights is not None:
+            parts.append(self.weights[chosen])
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(to_host(part).astype(np.float64).tobytes(), checksum)
+        return {"number of rows": len(self), "checksum of rows": checksum}
 
     def total_weight(self, chosen: Any) -> float:
         """Return a batch's weight in a mean over all rows: its row count, or its sum of sample weights."""

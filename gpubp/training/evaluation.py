@@ -52,6 +52,11 @@ class Evaluation:
     batch_size : int
         The rows of a training batch. At least this many rows are evaluated at a time.
 
+    Attributes
+    ----------
+    data : Dataset
+        The data.
+
     Raises
     ------
     ValueError
@@ -60,7 +65,7 @@ class Evaluation:
 
     def __init__(self, network: Network, data: Any, batch_size: int) -> None:
         self._network = network
-        self._data = Dataset(network, *_triple(data), "validation ")
+        self.data = Dataset(network, *_triple(data), "validation ")
         self._chunk_rows = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
         self._counters = network.backend.zeros(2, np.int64)
@@ -68,7 +73,7 @@ class Evaluation:
 
     def __call__(self, epoch: int) -> Score:
         """Evaluate the network with its current parameters, after this epoch, counted from 0."""
-        data, rows = self._data, self._rows
+        data, rows = self.data, self._rows
         cost = right = total = 0.0
         for chosen in data.chunks(rows, self._chunk_rows, epoch):
             replay, costs, outputs = self._captured_for(len(chosen))
@@ -87,7 +92,7 @@ class Evaluation:
             network = self._network
             problem = network.problem(self._counters)
             outputs = network.backend.empty((count, network.sizes[-1]), network.dtype)
-            workspace = Workspace(problem, count, "cost", labels=self._data.labels, outputs=outputs)
+            workspace = Workspace(problem, count, "cost", labels=self.data.labels, outputs=outputs)
             costs = network.backend.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
                 lambda: evaluate(problem, workspace, self._rows, costs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from ..errors import DivergenceError
@@ -117,6 +119,20 @@ class Monitor:
                 self._step.take(self.best)
         else:
             self.epochs_waited += 1
+
+    def states(self, *, within: bool) -> dict[str, State]:
+        """Return the states that a checkpoint needs, `within` an epoch or between two."""
+        states = {"good": self.good, "best": self.best}
+        if within:
+            states["earlier"] = self.earlier
+        return {name: state for name, state in states.items() if state.arrays}
+
+    def restore(self, states: Mapping[str, State], epochs_waited: int) -> None:
+        """Go on with the states of a checkpoint."""
+        self.good, self.earlier, self.best = (
+            copy(states.get(name, State())) for name in ("good", "earlier", "best")
+        )
+        self.epochs_waited = epochs_waited
 
     @property
     def says_stop(self) -> bool:

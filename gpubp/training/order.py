@@ -15,7 +15,9 @@ __all__ = ["DataOrder"]
 class DataOrder:
     """The order of the rows in an epoch. Iteration gives the indices of each batch's rows.
 
-    The state between two epochs is the random generator alone. A pickle stores only the generator.
+    The state between two epochs is the random generator alone. Within an epoch it is the generator's state
+    before the epoch's order was drawn: the same order is then drawn again. A pickle stores only the
+    generator.
 
     Parameters
     ----------
@@ -28,20 +30,28 @@ class DataOrder:
         The indices of the rows in this epoch's order.
     stride : int
         The number of rows from the start of one batch to the start of the next.
+    drawn_from : dict
+        The state of the generator before the order of this epoch was drawn.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.rows: Any = np.arange(0)
         self.stride = 1
+        self.drawn_from = self.state
         self._buffer: Array = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state of the generator."""
+        return dict(self.rng.bit_generator.state)
 
     def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
         """Draw the order of an epoch.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
         """
-        self.stride = stride
+        self.stride, self.drawn_from = stride, self.state
         if not shuffle:
             self.rows = np.arange(rows)
             return

@@ -69,6 +69,36 @@ class Schedule:
     def observe(self, cost: float) -> None:
         """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
 
+    def state(self) -> dict[str, Any]:
+        """Return what a fit changes, for a checkpoint: numbers, text and lists of them, by name.
+
+        Returns
+        -------
+        dict
+            By default all attributes that are not arguments of the class.
+        """
+        arguments = {item.name for item in fields(self) if item.init}
+        return {name: value for name, value in vars(self).items() if name not in arguments}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the state of a checkpoint.
+
+        Parameters
+        ----------
+        state : mapping of str
+            What `state` has returned.
+
+        Raises
+        ------
+        ValueError
+            If this is not the state of such a schedule.
+        """
+        now = self.state()
+        kinds = {name: isinstance(value, int | float) for name, value in now.items()}
+        if {name: isinstance(value, int | float) for name, value in state.items()} != kinds:
+            raise ValueError(f"the state {dict(state)!r} is not that of a {type(self).__name__}")
+        vars(self).update(state)
+
 
 # For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
 # whole.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,22 +24,27 @@ class State:
         The number of steps since the optimizer's state began.
     state_of : str
         The name of the update that the optimizer's state belongs to.
-    arrays : list of arrays
-        The parameters, the counters, the loss scale if there is one, and the optimizer's state.
+    arrays : dict of arrays
+        The arrays by name: "parameters", "counters", "loss_scale" if there is one, and the optimizer's
+        state.
     """
 
     steps_taken: int = 0
     state_of: str = ""
-    arrays: list[Array] = field(default_factory=list)
+    arrays: dict[str, Array] = field(default_factory=dict)
 
-    def copy_from(self, arrays: Sequence[Array]) -> None:
+    def copy_from(self, arrays: Mapping[str, Array]) -> None:
         """Copy the arrays, into the memory of an earlier copy if there is one."""
-        kinds = [(type(array), array.shape) for array in arrays]
-        if kinds == [(type(copy), copy.shape) for copy in self.arrays]:
-            for copy, array in zip(self.arrays, arrays, strict=True):
-                copy[...] = array
+        if _kinds(arrays) == _kinds(self.arrays):
+            for name, array in arrays.items():
+                self.arrays[name][...] = array
         else:
-            self.arrays = [array.copy() for array in arrays]
+            self.arrays = {name: array.copy() for name, array in arrays.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"arrays": [to_host(array) for array in self.arrays]}
+        on_host = {name: to_host(array) for name, array in self.arrays.items()}
+        return vars(self) | {"arrays": on_host}
+
+
+def _kinds(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    return {name: (type(array), array.shape) for name, array in arrays.items()}

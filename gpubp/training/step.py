@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends import Array, Backend, Rows
 from ..backprop import backpropagate
-from ..kernels import PRECISIONS, ParameterArrays, StepVariables
+from ..kernels import PRECISIONS, UPDATES, ParameterArrays, StepVariables
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
@@ -104,19 +104,29 @@ class TrainingStep:
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
-        lasting = [self.backend.to_numpy(array) for array in self._lasting]
+        lasting = {name: self.backend.to_numpy(array) for name, array in self._lasting.items()}
         return make, (self.network, self._optimizer), (self.steps_taken, lasting)
 
-    def __setstate__(self, state: tuple[int, list[Any]]) -> None:
+    def __setstate__(self, state: tuple[int, dict[str, Any]]) -> None:
         self.steps_taken, lasting = state
         with self.backend.use():
-            for array, values in zip(self._lasting, lasting, strict=True):
-                array[...] = self.backend.asarray(values)
+            for name, array in self._lasting.items():
+                array[...] = self.backend.asarray(lasting[name])
 
     @property
     def backend(self) -> Backend:
         """The network's backend."""
         return self.network.backend
+
+    @property
+    def dropout_seed(self) -> int:
+        """The seed of the dropout masks; captured steps are dropped if another is set."""
+        return self._dropout_seed
+
+    @dropout_seed.setter
+    def dropout_seed(self, dropout_seed: int) -> None:
+        if dropout_seed != self._dropout_seed:
+            self._dropout_seed, self.captured = dropout_seed, {}
 
     @property
     def loss_scale(self) -> float:
@@ -182,7 +192,7 @@ class TrainingStep:
         self._rates: Array = self.backend.zeros((steps, 3), np.float64)
         self._room_for_steps = steps  # a number: a replay looks at no array
 
-    def prepare(self, steps: int | None = None, factors: Any = 1.0) -> Any:
+    def prepare(self, steps: int | None = None, factors: Any = 1.0, costs: Any = ()) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.
 
         Parameters
@@ -191,21 +201,26 @@ class TrainingStep:
             The number of steps, no more than `make_room` was asked for. By default `STEPS_AHEAD`.
         factors : float or array of shape (steps,)
             The factor of the optimizer's learning rate, in all steps or in each.
+        costs : array of shape (steps_done,), optional
+            The costs of the steps that have been done already, as `costs` returned them: the next step is
+            the one after them. By default none has been done.
 
         Returns
         -------
         float64 array of shape (steps,), on the host
             The learning rates.
         """
-        steps = STEPS_AHEAD if steps is None else steps
+        steps, done = STEPS_AHEAD if steps is None else steps, len(costs)
         rates = np.empty((steps, 3))
         rates[:, 0] = self._optimizer.learning_rate * factors
-        counted_from_1 = np.arange(self.steps_taken, self.steps_taken + steps) + 1.0
+        counted_from_1 = np.arange(steps) + (self.steps_taken - done + 1.0)
         rates[:, 1], rates[:, 2] = self._plan.factors(rates[:, 0], counted_from_1)
         self._rates[:steps] = self.backend.asarray(rates)
-        self._counters[1] = 0
+        self._counters[1] = done
         self._costs.fill(0)
-        self.steps_done, self.steps_prepared = 0, steps
+        if done:
+            self._costs[0, :done] = self.backend.asarray(np.asarray(costs, np.float64))
+        self.steps_done, self.steps_prepared = done, steps
         return rates[:, 0]
 
     def costs(self) -> Any:
@@ -341,15 +356,34 @@ class TrainingStep:
     # States.
 
     @property
-    def _kept_by_optimizer(self) -> list[Array]:
-        velocity = self._gradients[:1] if self._plan.beta else []
-        return [*velocity, *self._optimizer_state]
+    def state_of(self) -> str:
+        """The name of the update that the optimizer's state belongs to."""
+        return self._plan.state_of
 
     @property
-    def _lasting(self) -> list[Array]:
+    def _kept_by_optimizer(self) -> dict[str, Array]:
+        if self._plan.beta:
+            return {"velocity": self._gradients[0]}
+        return dict(zip(self._plan.rule.update.state, self._optimizer_state, strict=True))
+
+    @property
+    def _lasting(self) -> dict[str, Array]:
         """The arrays that one step passes to the next, except the parameters."""
-        loss_scale = [] if self._loss_scale is None else [self._loss_scale]
-        return [self._counters, *loss_scale, *self._kept_by_optimizer]
+        loss_scale = {} if self._loss_scale is None else {"loss_scale": self._loss_scale}
+        return {"counters": self._counters, **loss_scale, **self._kept_by_optimizer}
+
+    @property
+    def state_arrays(self) -> dict[str, Array]:
+        """The parameters and everything else that one step passes to the next: not copies."""
+        return {"parameters": self.network.parameters, **self._lasting}
+
+    def state_kinds(self, state_of: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """Return the dtype and shape of each array of a state, if the update `state_of` kept it."""
+        arrays = {"parameters": self.network.parameters, "counters": self._counters}
+        if self._loss_scale is not None:
+            arrays["loss_scale"] = self._loss_scale
+        arrays |= dict.fromkeys(UPDATES[state_of].state, self.network.parameters)
+        return {name: (array.dtype, array.shape) for name, array in arrays.items()}
 
     def take(self, state: State | None = None) -> State:
         """Copy the parameters and everything else that one step passes to the next.
@@ -365,8 +399,8 @@ class TrainingStep:
             The copies.
         """
         state = State() if state is None else state
-        state.copy_from([self.network.parameters, *self._lasting])
-        state.steps_taken, state.state_of = self.steps_taken, self._plan.state_of
+        state.copy_from(self.state_arrays)
+        state.steps_taken, state.state_of = self.steps_taken, self.state_of
         return state
 
     def restore(self, state: State) -> None:
@@ -374,14 +408,13 @@ class TrainingStep:
 
         If another update kept the optimizer's state, the state of this step's optimizer begins anew.
         """
-        goes_on = state.state_of == self._plan.state_of
-        kept = [] if goes_on else self._kept_by_optimizer
-        arrays = [self.network.parameters, *self._lasting]
-        del arrays[len(arrays) - len(kept) :]
-        for array, copy in zip(arrays, state.arrays, strict=goes_on):
-            array[...] = self.backend.asarray(copy)
-        for array in kept:
-            array.fill(0)
+        goes_on = state.state_of == self.state_of
+        begins_anew = {} if goes_on else self._kept_by_optimizer
+        for name, array in self.state_arrays.items():
+            if name in begins_anew:
+                array.fill(0)
+            else:
+                array[...] = self.backend.asarray(state.arrays[name])
         self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
 
 

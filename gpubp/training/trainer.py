@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
+import os
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,19 @@ from ..network import Network
 from ..validation import check_flag, check_number, check_seed
 from . import settings
 from .callbacks import Callback, as_callbacks
+from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
 from .data import BatchCheck, BatchForm, Dataset
 from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
-from .monitor import Monitor
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
+from .run import Run
 from .schedules import Schedule, get_schedule
 from .settings import Setting
+from .snapshot import Snapshot, described
 from .step import TrainingStep
 
 __all__ = ["Trainer"]
@@ -64,6 +66,9 @@ class Trainer(MadeOnce):
         False, all epochs are run.
     callbacks : sequence of Callback or callable, default ()
         Callbacks, or functions (trainer, history) that are called after each epoch.
+    checkpoint : Checkpoint or path-like, optional
+        Where a fit writes checkpoints, and how often. The name of a folder means one every 5 minutes. By
+        default none are written.
     seed : int, numpy.random.Generator or None, default None
         Seed or generator of the batch order and the dropout masks.
 
@@ -71,7 +76,7 @@ class Trainer(MadeOnce):
     ----------
     network : Network
         The network; read-only.
-    optimizer, batch_size, schedule, shuffle, accumulate, early_stopping, callbacks
+    optimizer, batch_size, schedule, shuffle, accumulate, early_stopping, callbacks, checkpoint
         The settings. They may be changed between fits.
 
     Raises
@@ -96,6 +101,7 @@ class Trainer(MadeOnce):
     schedule = Setting(get_schedule)
     early_stopping = Setting(as_early_stopping)
     callbacks = Setting(as_callbacks)
+    checkpoint = Setting(as_checkpoint)
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Trainer(MadeOnce):
         accumulate: int = 1,
         early_stopping: EarlyStopping | int | bool | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> None:
         optimizer = get_optimizer(optimizer)
@@ -116,6 +123,7 @@ class Trainer(MadeOnce):
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
+        self.checkpoint = checkpoint
         if seed is not None and not isinstance(seed, np.random.Generator):
             check_seed(seed)
         rng = np.random.default_rng(seed)
@@ -124,6 +132,7 @@ class Trainer(MadeOnce):
         self._training_step = TrainingStep(network, optimizer, dropout_seed=dropout_seed)
         self._check_batch = BatchCheck(network)
         self._stop_reason = ""
+        self._snapshot: Snapshot | None = None
 
     def __copy__(self) -> Trainer:
         other = object.__new__(type(self))
@@ -213,7 +222,7 @@ class Trainer(MadeOnce):
         """
         self._check_that_no_epoch_runs()
         x, y, weights = self._check_batch(x, y, sample_weight)
-        step, form = self._training_step, self._form(len(x), y.ndim == 1, weights is not None)
+        step, form = self._training_step, self.batch_form(len(x), y.ndim == 1, weights is not None)
         try:
             step.rows.set(x, y, weights)
             if form not in step.captured:
@@ -237,7 +246,9 @@ class Trainer(MadeOnce):
     ) -> History:
         """Train for `epochs` passes over the data.
 
-        Ctrl-C ends training after the current step; `fit` then returns the history so far.
+        Ctrl-C ends training after the current step; `fit` then returns the history so far. SIGTERM does
+        the same, then raises SystemExit(143), unless the process has its own handler. With `checkpoint`, a
+        checkpoint is written before. After `resume`, the epochs before it count.
 
         Parameters
         ----------
@@ -247,7 +258,7 @@ class Trainer(MadeOnce):
         y : array of shape (rows,) or (rows, n_out)
             Targets; for cross_entropy integer labels or rows of probabilities.
         epochs : int
-            The number of passes over the data.
+            The number of passes over the data; after `resume`, with those before it.
         sample_weight : array of shape (rows,), optional
             Sample weights; the cost of each batch is then the weighted mean.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
@@ -263,12 +274,15 @@ class Trainer(MadeOnce):
         Raises
         ------
         ValueError
-            If the data do not fit the network, or a setting is not valid; nothing has changed then.
+            If the data do not fit the network, a setting is not valid, or after `resume` the data are not
+            those of the checkpoint; nothing has changed then.
         DivergenceError
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
             If an epoch of another fit is running.
+        OSError
+            If a checkpoint cannot be written and its `on_error` is "raise".
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
@@ -278,80 +292,87 @@ class Trainer(MadeOnce):
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
-        before = self._training_step.take()
-        history, self._stop_reason = History(), ""
-        try:
+        step, snapshot = self._training_step, self._snapshot
+        run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
+        before, optimizer = step.take(), self.optimizer
+        self._stop_reason, self._snapshot = "", None
+        with interruptible(self.stop):
             try:
-                with interruptible(self.stop):
-                    self._train(data, evaluation, epochs, callbacks, history)
-            finally:
-                self._training_step.release()
-                for callback in callbacks:
-                    callback.on_fit_end(self, history)
-        except BaseException as error:
-            diverged = isinstance(error, DivergenceError) and error.history is history
-            if not diverged:
-                self._training_step.restore(before)
-            raise
-        return history
+                try:
+                    run.train()
+                finally:
+                    step.release()
+                    for callback in callbacks:
+                        callback.on_fit_end(self, run.history)
+            except BaseException as error:
+                diverged = isinstance(error, DivergenceError) and error.history is run.history
+                if not diverged:
+                    step.optimizer = optimizer
+                    step.restore(before)
+                raise
+        if run.failure is not None:
+            raise run.failure
+        return run.history
 
-    def _train(
-        self,
-        data: Dataset,
-        evaluation: Evaluation | None,
-        epochs: int,
-        callbacks: list[Callback],
-        history: History,
-    ) -> None:
-        """Train epoch by epoch, until all epochs are run or a stop is requested."""
-        step, order, stride = self._training_step, self._order, self.batch_size * self.accumulate
-        batches = -(-len(data) // stride)
-        counts = min(stride, len(data)), len(data) % stride or stride
-        forms = {n: self._form(n, data.labels, data.weights is not None) for n in counts}
-        step.make_room(forms.values(), batches)
-        self.schedule.begin()
-        for callback in callbacks:
-            callback.on_fit_begin(self, epochs, batches)
-        monitor = Monitor(step, self.early_stopping, history)
-        for epoch in range(epochs):
-            began = time.perf_counter()
-            monitor.begin_epoch()
-            for callback in callbacks:
-                callback.on_epoch_begin(self, epoch)
-            order.draw(len(data), stride, shuffle=self.shuffle)
-            in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-            factors = self.schedule.factors(in_fit, epochs * batches, batches)
-            rates = step.prepare(batches, factors)
-            self._run_batches(data, forms, callbacks, epoch)
-            costs = step.costs()
-            cost = data.mean_cost(costs, order)
-            with np.errstate(all="ignore"):
-                validation = evaluation(epoch) if evaluation and math.isfinite(cost) else None
-            monitor.check(costs, cost, validation)
-            seconds = time.perf_counter() - began
-            monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
-            self.schedule.observe(history.monitored[-1])
-            for callback in callbacks:
-                callback.on_epoch_end(self, history)
-            if monitor.says_stop:
-                self._stop_reason = self._stop_reason or "early stopping"
-            if self._stop_reason:
-                break
-        monitor.finish(self._stop_reason or "epochs")
+    @on_device
+    def resume(self, path: Any) -> History:
+        """Go back to a checkpoint, from which the next `fit` goes on.
 
-    def _run_batches(
-        self, data: Dataset, forms: dict[int, BatchForm], callbacks: list[Callback], epoch: int
-    ) -> None:
-        """Run the batches of an epoch, until all are run or a stop is requested."""
-        step = self._training_step
-        watching = [c for c in callbacks if type(c).on_step_end is not Callback.on_step_end]
-        for chosen in data.batches(step.rows, self._order, epoch):
-            step.run(forms[len(chosen)])
-            for callback in watching:
-                callback.on_step_end(self, step.steps_done - 1)
-            if self._stop_reason:
-                break
-        step.release()
+        That `fit` needs the same data, and its number of epochs includes those before the checkpoint.
+
+        The network, the optimizer's state and the random generator get the state that they had. The next
+        `fit` ends with the same bits as if training had not been stopped, on the same machine; on another
+        backend, or with another number of threads, it does to rounding.
+
+        Parameters
+        ----------
+        path : path-like
+            A folder, of which the newest whole checkpoint is taken, or one of its files.
+
+        Returns
+        -------
+        History
+            The record of the epochs that have ended.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no checkpoint.
+        CorruptFileError
+            If no checkpoint is whole.
+        ValueError
+            If the checkpoint is of another network or of other settings. Nothing has changed then.
+        RuntimeError
+            If an epoch of a fit is running.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the newest checkpoint in the folder is not whole, so that an earlier one is taken.
+        """
+        self._check_that_no_epoch_runs()
+        snapshot = newest_snapshot(path, self._training_step)
+        snapshot.check_settings(self.described())
+        snapshot.restore(self._training_step, self._order)
+        self._snapshot = snapshot
+        return deepcopy(snapshot.history)
+
+    @property
+    def stop_reason(self) -> str:
+        """The argument of `stop` in this fit; "" if it has not been called."""
+        return self._stop_reason
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings that a fit can go on with only if they are the same, for JSON."""
+        return {
+            "optimizer": described(self.optimizer),
+            "schedule": described(self.schedule),
+            "early_stopping": described(self.early_stopping),
+            "batch_size": self.batch_size,
+            "accumulate": self.accumulate,
+            "shuffle": self.shuffle,
+            "precision": self.network.precision,
+        }
 
     def _check_that_no_epoch_runs(self) -> None:
         """Check that no rows are in use: another step would leave a fit without them."""
@@ -361,6 +382,6 @@ class Trainer(MadeOnce):
                 " on_epoch_end can call them"
             )
 
-    def _form(self, rows: int, labels: bool, weighted: bool) -> BatchForm:
+    def batch_form(self, rows: int, labels: bool, weighted: bool) -> BatchForm:
         """Describe a batch; with `accumulate`, a block has at most `batch_size` rows."""
         return BatchForm(rows, labels, weighted, self.batch_size if self.accumulate > 1 else None)

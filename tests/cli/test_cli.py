@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +82,40 @@ def test_demo_without_scikit_learn_names_the_extra(
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert main(["demo"]) == 1
     assert "pip install 'gpubp[sklearn]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_demo_that_a_signal_ends_has_the_status_that_shells_expect(
+    tmp_path: Path, number: int, status: int
+) -> None:
+    pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
+    heeding = (  # a background job ignores Ctrl-C
+        "import signal, sys; from gpubp.cli import main;"
+        " signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+    )
+    options = ["--backend", "numpy", "--epochs", "1000000", "--output", str(tmp_path / "p.png")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", heeding, "demo", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[:1] == ["1"]:  # the first epoch
+            break
+    process.send_signal(number)
+    out, said = process.communicate(timeout=100)
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    assert ("(interrupted)" in out) == (number == signal.SIGINT)
+
+
+def test_control_c_outside_a_fit_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(options: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr() == ("", "gpubp demo: interrupted\n")

@@ -16,6 +16,7 @@ from gpubp import (
     Adam,
     AdamW,
     Callback,
+    Checkpoint,
     EarlyStopping,
     Lion,
     MLPClassifier,
@@ -252,6 +253,16 @@ OTHERS: list[Row] = [
     Row("clip_norm 0", of(SGD, clip_norm=0), ValueError, "clip_norm is 0, expected a number above"),
     Row("clip_value inf", of(SGD, clip_value=np.inf), ValueError, "clip_value is inf, expected a"),
     Row("an unknown option", of(SGD, beta1=0.9), TypeError, "unexpected keyword argument 'beta1'"),
+    # Checkpoints.
+    Row(
+        "checkpoint 5", training(checkpoint=5), TypeError, "checkpoint is 5, expected a Checkpoint"
+    ),
+    Row("folder 5", of(Checkpoint, folder=5), TypeError, "folder is 5, expected the name of a fol"),
+    Row("every", of(Checkpoint, folder="a", every="soon"), ValueError, "every is 'soon', expected"),
+    Row("every long", of(Checkpoint, folder="a", every=HUGE), ValueError, "every is 'aaaaaaaaaaa"),
+    Row("keep", of(Checkpoint, folder="a", keep=0), ValueError, "keep is 0, expected a whole num"),
+    Row("on_error", of(Checkpoint, folder="a", on_error=X), ValueError, "on_error is array([["),
+    Row("resume None", lambda net, trainer: trainer.resume(None), TypeError, "path is None, expec"),
     # Gradient checks, activations and costs.
     Row("no network", of(check_gradients, network=None, x=X, y=Y), TypeError, "network is None"),
     Row(

@@ -1,0 +1,264 @@
+"""Checkpoints: the setting that says where and when a fit writes them, and their writer."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import CorruptFileError
+from ..files import file_name
+from ..kernels.messages import shown
+from ..network import Network
+from ..validation import check_number
+from .callbacks import Callback
+from .schedules import Schedule
+from .snapshot import Snapshot, callback_states
+from .snapshot_file import check_values, read_snapshot, write_snapshot
+from .step import TrainingStep
+
+__all__ = ["Checkpoint", "CheckpointWriter", "as_checkpoint", "newest_snapshot"]
+
+SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+_FILE = re.compile(r"checkpoint-(\d{6,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a fit writes checkpoints.
+
+    A checkpoint is one safetensors file with everything that training needs to go on: the network, the
+    optimizer's state, the position in the data, early stopping and the history. `Trainer.resume` reads it.
+    It is also a network's file: `Network.load` reads the network as it was at that moment.
+
+    Besides the checkpoints at `every`, a fit writes one when it ends or is stopped, also by Ctrl-C or
+    SIGTERM. A file is written beside the others and then renamed, so that a file with the name of a
+    checkpoint is whole.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder of the files ``checkpoint-<number>.safetensors``; it is made if there is none.
+    every : str, default "5 minutes"
+        The time or the number of steps or epochs from one checkpoint to the next, such as "30 seconds",
+        "2 hours", "1000 steps" or "1 epoch".
+    keep : int, default 3
+        The number of files to keep; older ones are removed after a new one has been written.
+    on_error : {"warn", "raise"}, default "warn"
+        What happens if a checkpoint cannot be written, for example because the disk is full. With "warn"
+        training goes on, and each failure is a RuntimeWarning. With "raise" training ends after the step,
+        the network keeps its parameters, and `fit` raises the OSError.
+
+    Attributes
+    ----------
+    newest : pathlib.Path or None
+        The newest checkpoint in the folder; None if there is none.
+    interval : tuple (float or int, str)
+        The number in `every` and its unit: "second", "step" or "epoch".
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not valid; the message names it.
+
+    Examples
+    --------
+    >>> Checkpoint("runs/first", every="1 epoch").newest is None
+    True
+    """
+
+    folder: Path
+    every: str = "5 minutes"
+    keep: int = 3
+    on_error: str = "warn"
+    interval: tuple[float, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "folder", Path(os.fsdecode(self.folder)))
+        except TypeError:
+            came = shown(self.folder)
+            raise TypeError(f"folder is {came}, expected the name of a folder") from None
+        object.__setattr__(self, "interval", _interval(self.every))
+        check_number("keep", self.keep, 1, math.inf, whole=True)
+        if not isinstance(self.on_error, str) or self.on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error is {shown(self.on_error)}, expected 'warn' or 'raise'")
+
+    @property
+    def newest(self) -> Path | None:
+        """The newest checkpoint in the folder; None if there is none."""
+        files = checkpoint_files(self.folder)
+        return files[-1] if files else None
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """List the checkpoints in a folder, the newest last; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted((file for file in folder.iterdir() if _FILE.fullmatch(file.name)), key=_number)
+
+
+def as_checkpoint(checkpoint: Any) -> Checkpoint | None:
+    """Convert the setting: the name of a folder means a Checkpoint with the defaults."""
+    if checkpoint is None or isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if isinstance(checkpoint, str | os.PathLike):
+        return Checkpoint(Path(checkpoint))
+    raise TypeError(
+        f"checkpoint is {shown(checkpoint)}, expected a Checkpoint, the name of a folder, or None"
+    )
+
+
+def newest_snapshot(path: Any, step: TrainingStep) -> Snapshot:
+    """Read a checkpoint, or the newest whole one in a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no checkpoint.
+    CorruptFileError
+        If no checkpoint is whole.
+    ValueError
+        If it is the checkpoint of another network.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the newest checkpoint in the folder is not whole.
+    """
+    folder = Path(file_name(path))
+    if not folder.is_dir():
+        return read_snapshot(folder, step)
+    files = checkpoint_files(folder)
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "this folder has no checkpoint", str(folder))
+    damage: list[CorruptFileError] = []
+    for file in reversed(files):
+        try:
+            snapshot = read_snapshot(file, step)
+        except CorruptFileError as error:
+            damage.append(error)
+            continue
+        if damage:
+            warnings.warn(
+                f"{damage[0]}; {file.name} is taken instead", RuntimeWarning, stacklevel=4
+            )
+        return snapshot
+    raise damage[0]
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one fit.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Where, how often, and how many.
+    schedule : Schedule
+        The schedule of the fit.
+    callbacks : sequence of Callback
+        The callbacks of the fit.
+    resumed : bool
+        Whether the fit goes on from a checkpoint. Its folder may then have checkpoints.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written to.
+    ValueError
+        If the folder has checkpoints of another fit.
+    TypeError
+        If the state of the schedule or of a callback cannot be written.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        schedule: Schedule,
+        callbacks: Sequence[Callback],
+        *,
+        resumed: bool,
+    ) -> None:
+        check_values(type(schedule).__name__, schedule.state())
+        for callback in callback_states(callbacks):
+            check_values(callback["class"], callback["state"])
+        folder = checkpoint.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        if checkpoint.newest is not None and not resumed:
+            raise ValueError(
+                f"checkpoint is the folder {folder}, which has checkpoints of an earlier fit;"
+                " Trainer.resume goes on from them, and a new fit needs a new folder"
+            )
+        with tempfile.TemporaryFile(dir=folder):  # it can be written to
+            pass
+        self._checkpoint, self._written = checkpoint, time.monotonic()
+
+    def is_due(self, steps: int, steps_per_epoch: int) -> bool:
+        """Whether to write a checkpoint after so many steps of the fit."""
+        count, unit = self._checkpoint.interval
+        if unit == "second":
+            return time.monotonic() - self._written >= count
+        return steps % (count * (steps_per_epoch if unit == "epoch" else 1)) == 0
+
+    def write(self, snapshot: Snapshot, network: Network) -> Path | None:
+        """Write the next checkpoint, and remove the oldest.
+
+        Returns
+        -------
+        path or None
+            The file; None after an error that was a warning.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written and `on_error` is "raise". Earlier checkpoints are unchanged.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the file cannot be written and `on_error` is "warn".
+        """
+        checkpoint, self._written = self._checkpoint, time.monotonic()
+        newest = checkpoint.newest
+        number = 1 if newest is None else _number(newest) + 1
+        file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
+        try:
+            write_snapshot(file, snapshot, network)
+            for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            if checkpoint.on_error == "raise":
+                raise
+            warnings.warn(
+                f"no checkpoint could be written, and training goes on: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
+        return file
+
+
+def _number(file: Path) -> int:
+    match = _FILE.fullmatch(file.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _interval(every: Any) -> tuple[float, str]:
+    """Split "5 minutes" into a count and a unit; the unit is "second", "step" or "epoch"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) (second|minute|hour|step|epoch)s?", str(every))
+    count, unit = (float(match[1]), match[2]) if match else (0.0, "")
+    if count <= 0 or (unit in ("step", "epoch") and count % 1):
+        raise ValueError(
+            f"every is {shown(every)}, expected for example '5 minutes', '1000 steps' or '1 epoch'"
+        )
+    return (count * SECONDS[unit], "second") if unit in SECONDS else (int(count), unit)

@@ -1,0 +1,216 @@
+"""One fit of a trainer: its epochs, batches and checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import zlib
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .callbacks import Callback
+from .checkpoint import CheckpointWriter
+from .data import Dataset
+from .evaluation import Evaluation
+from .history import History
+from .monitor import Monitor
+from .order import DataOrder
+from .snapshot import Snapshot, callback_states, described, restore_callbacks
+from .state import State
+from .step import TrainingStep
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+__all__ = ["Run"]
+
+logger = logging.getLogger("gpubp")
+
+
+class Run:
+    """One fit: epochs, batches and checkpoints, from the first epoch or from a snapshot on.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The trainer, whose settings count.
+    step : TrainingStep
+        The trainer's step.
+    order : DataOrder
+        The trainer's order of the rows.
+    data : Dataset
+        The rows to train on.
+    evaluation : Evaluation or None
+        What is computed after each epoch.
+    epochs : int
+        The number of epochs, including those before the snapshot.
+    callbacks : sequence of Callback
+        The callbacks.
+    snapshot : Snapshot or None
+        Where to go on. The step and the order have been restored.
+
+    Attributes
+    ----------
+    history : History
+        The record of the epochs that have ended.
+    failure : OSError or None
+        The failure to write a checkpoint, if it has ended training.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        If the fit cannot go on from the snapshot, or cannot write checkpoints. Nothing has changed then.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        step: TrainingStep,
+        order: DataOrder,
+        data: Dataset,
+        evaluation: Evaluation | None,
+        epochs: int,
+        callbacks: Sequence[Callback],
+        snapshot: Snapshot | None,
+    ) -> None:
+        self._trainer, self._step, self._order = trainer, step, order
+        self._data, self._evaluation = data, evaluation
+        self._epochs, self._callbacks, self._snapshot = epochs, callbacks, snapshot
+        stride = trainer.batch_size * trainer.accumulate
+        counts = min(stride, len(data)), len(data) % stride or stride
+        self._forms = {
+            n: trainer.batch_form(n, data.labels, data.weights is not None) for n in counts
+        }
+        self._stride, self._batches = stride, -(-len(data) // stride)
+        self.history = History() if snapshot is None else deepcopy(snapshot.history)
+        self.failure: OSError | None = None
+        self._settings: dict[str, Any] = {}
+        self._writer: CheckpointWriter | None = None
+        if snapshot is not None or trainer.checkpoint is not None:
+            self._settings = trainer.described() | {
+                "data": data.described(),
+                "validation_data": None if evaluation is None else evaluation.data.described(),
+            }
+        if snapshot is not None:
+            snapshot.check_fit(self._settings, epochs)
+            self._settings = snapshot.settings
+        if trainer.checkpoint is not None:
+            self._writer = CheckpointWriter(
+                trainer.checkpoint, trainer.schedule, callbacks, resumed=snapshot is not None
+            )
+
+    def train(self) -> None:
+        """Train epoch by epoch, until all epochs are run or a stop is requested."""
+        trainer, snapshot = self._trainer, self._snapshot
+        self._step.make_room(self._forms.values(), self._batches)
+        trainer.schedule.begin()
+        for callback in self._callbacks:
+            callback.on_fit_begin(trainer, self._epochs, self._batches)
+        monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
+        costs: Any = ()
+        if snapshot is not None:
+            trainer.schedule.restore(snapshot.schedule)
+            restore_callbacks(self._callbacks, snapshot.callbacks)
+            monitor.restore(snapshot.states, snapshot.epochs_waited)
+            costs = snapshot.costs
+        while len(self.history) < self._epochs and not monitor.says_stop:
+            self._run_epoch(costs)
+            costs = ()
+            if trainer.stop_reason:
+                break
+        monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
+
+    def _run_epoch(self, costs: Any) -> None:
+        """Run an epoch, or what is left of it after steps with these costs."""
+        trainer, monitor, history = self._trainer, self._monitor, self.history
+        data, batches, epoch = self._data, self._batches, len(history)
+        began = time.perf_counter()
+        if len(costs):
+            assert self._snapshot is not None
+            began -= self._snapshot.seconds
+        else:
+            monitor.begin_epoch()
+        for callback in self._callbacks:
+            callback.on_epoch_begin(trainer, epoch)
+        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
+        if len(costs) and self._snapshot is not None:
+            self._snapshot.check_order(self._order)
+        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
+        rates = self._step.prepare(batches, factors, costs)
+        ended = self._run_batches(began)
+        costs = self._step.costs()
+        cost = data.mean_cost(costs, self._order)
+        validation = None
+        if self._evaluation is not None and math.isfinite(cost):
+            with np.errstate(all="ignore"):
+                validation = self._evaluation(epoch)
+        monitor.check(costs, cost, validation)
+        seconds = time.perf_counter() - began
+        monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
+        trainer.schedule.observe(history.monitored[-1])
+        for callback in self._callbacks:
+            callback.on_epoch_end(trainer, history)
+        if ended and self._writer is not None:
+            over = len(history) == self._epochs or monitor.says_stop or trainer.stop_reason
+            if over or self._writer.is_due(len(history) * batches, batches):
+                self._write()
+
+    def _run_batches(self, began: float) -> bool:
+        """Run the batches of an epoch; return whether all were run or a stop was requested before."""
+        trainer, step, batches = self._trainer, self._step, self._batches
+        epoch, writer = len(self.history), self._writer
+        before = epoch * batches
+        watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
+        for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+            step.run(self._forms[len(chosen)])
+            for callback in watching:
+                callback.on_step_end(trainer, step.steps_done - 1)
+            if writer is not None and step.steps_done < batches:
+                due = writer.is_due(before + step.steps_done, batches)
+                if due or trainer.stop_reason:
+                    self._write(step.costs(), time.perf_counter() - began)
+            if trainer.stop_reason:
+                break
+        step.release()
+        return step.steps_done == batches
+
+    def _write(self, costs: Any = (), seconds: float = 0.0) -> None:
+        """Write a checkpoint: after steps with these costs, or between two epochs."""
+        assert self._writer is not None
+        trainer, step, order, within = self._trainer, self._step, self._order, len(costs) > 0
+        if not step.backend.xp.isfinite(step.network.parameters).all():
+            return  # the end of the epoch will report divergence
+        snapshot = Snapshot(
+            settings=self._settings,
+            epoch=len(self.history),
+            costs=costs,
+            seconds=seconds,
+            states={
+                "now": State(step.steps_taken, step.state_of, step.state_arrays),
+                **self._monitor.states(within=within),
+            },
+            epochs_waited=self._monitor.epochs_waited,
+            history=self.history,
+            generator=order.drawn_from if within else order.state,
+            order=zlib.crc32(order.rows) if within else 0,
+            dropout_seed=step.dropout_seed,
+            optimizer=described(step.optimizer),
+            schedule=trainer.schedule.state(),
+            callbacks=callback_states(self._callbacks),
+        )
+        try:
+            file = self._writer.write(snapshot, step.network)
+        except OSError as error:
+            self.failure = error
+            trainer.stop("the checkpoint could not be written")
+            return
+        if file is not None and trainer.stop_reason in ("interrupted", "terminated"):
+            logger.warning(
+                "training was %s after %d epochs and %d steps; Trainer.resume(%r) goes on from there",
+                *(trainer.stop_reason, len(self.history), len(costs), str(file.parent)),
+            )

@@ -1,0 +1,193 @@
+"""The state of a fit between two steps: everything that it needs to go on later."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .callbacks import Callback
+from .history import History
+from .optimizers import OPTIMIZERS, Optimizer
+from .order import DataOrder
+from .state import State
+from .step import TrainingStep
+
+__all__ = ["Snapshot", "callback_states", "described", "generator_with", "restore_callbacks"]
+
+
+@dataclass
+class Snapshot:
+    """The state of a fit between two steps.
+
+    Attributes
+    ----------
+    settings : dict
+        The settings that the fit began with, and what is known of its data. A fit goes on only with the
+        same.
+    epoch : int
+        The number of epochs that have ended.
+    costs : float64 array of shape (steps_done,)
+        The costs of the steps that the running epoch has done; empty between two epochs.
+    seconds : float
+        The time that the running epoch has taken, in seconds.
+    states : dict of State
+        "now", and the monitor's "good", "earlier" and "best" if there are such.
+    epochs_waited : int
+        The number of epochs since the best one.
+    history : History
+        The record of the epochs that have ended.
+    generator : dict
+        The state of the random generator before the running epoch's order was drawn.
+    order : int
+        A checksum of the running epoch's order; 0 between two epochs.
+    dropout_seed : int
+        The seed of the dropout masks.
+    optimizer : dict
+        The optimizer at this moment. It is not the one in `settings` if a callback has set another.
+    schedule : dict
+        The state of the schedule.
+    callbacks : list of dict
+        The class and the state of each callback that has a state.
+    """
+
+    settings: dict[str, Any]
+    epoch: int
+    costs: Any
+    seconds: float
+    states: dict[str, State]
+    epochs_waited: int
+    history: History
+    generator: dict[str, Any]
+    order: int
+    dropout_seed: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    callbacks: list[dict[str, Any]]
+
+    def restore(self, step: TrainingStep, order: DataOrder) -> None:
+        """Give the step and the order the state that they had."""
+        generator = generator_with(self.generator)
+        step.optimizer = _optimizer(self.optimizer, step.optimizer)
+        step.dropout_seed = self.dropout_seed
+        step.restore(self.states["now"])
+        order.rng = np.random.Generator(generator)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Check that these settings, or some of them, are those that the fit began with.
+
+        Raises
+        ------
+        ValueError
+            If one of them is another; the message names it.
+        """
+        for name, value in settings.items():
+            what, now, before = _difference(name, value, self.settings.get(name))
+            if now != before:
+                raise ValueError(
+                    f"{what} is {now!r}, expected {before!r}, as when the checkpoint was written"
+                )
+
+    def check_fit(self, settings: Mapping[str, Any], epochs: int) -> None:
+        """Check that a fit with these settings and this number of epochs can go on from here.
+
+        Raises
+        ------
+        ValueError
+            If a setting is another, or there are fewer epochs than the checkpoint has.
+        """
+        replace(self, settings=self.settings | {"optimizer": self.optimizer}).check_settings(
+            settings
+        )
+        least = self.epoch + (len(self.costs) > 0)
+        if epochs < least:
+            raise ValueError(
+                f"epochs is {epochs}, expected at least {least}: the checkpoint's epochs count"
+            )
+
+    def check_order(self, order: DataOrder) -> None:
+        """Check that the epoch's order has been drawn as it was before, else raise a RuntimeError."""
+        if zlib.crc32(order.rows) != self.order:
+            raise RuntimeError(
+                f"NumPy {np.__version__} draws another order of the rows than the NumPy that the"
+                " checkpoint was written with"
+            )
+
+
+def described(thing: Any) -> dict[str, Any]:
+    """Describe an optimizer, a schedule or early stopping: its class and the arguments of its class."""
+    arguments = {}
+    if is_dataclass(thing):
+        arguments = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+    return {"class": type(thing).__name__, **arguments}
+
+
+def _difference(name: str, now: Any, before: Any) -> tuple[str, Any, Any]:
+    """Find the first entry in which two values differ: its name, and both values."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in (*now, *before):
+            if now.get(key) != before.get(key):
+                return _difference(f"{name}'s {key}", now.get(key), before.get(key))
+    return name, now, before
+
+
+def generator_with(state: Mapping[str, Any]) -> np.random.BitGenerator:
+    """Make a bit generator with this state.
+
+    Raises
+    ------
+    ValueError
+        If it is not the state of one of NumPy's bit generators.
+    """
+    names = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+    name = state.get("bit_generator")
+    if name not in names:
+        raise ValueError(f"the bit generator is {name!r}, expected one of {', '.join(names)}")
+    generator: np.random.BitGenerator = getattr(np.random, name)()
+    try:
+        generator.state = dict(state)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"the state of the random generator is not {name}'s: {error}") from None
+    return generator
+
+
+def callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
+    """Return the class and the state of each callback that has a state."""
+    states = [
+        {"class": type(callback).__name__, "state": callback.state()} for callback in callbacks
+    ]
+    return [state for state in states if state["state"]]
+
+
+def restore_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) -> None:
+    """Give each state to the first callback of its class that has not got one.
+
+    Raises
+    ------
+    ValueError
+        If there is no callback for a state.
+    """
+    left = list(callbacks)
+    for state in states:
+        found = [callback for callback in left if type(callback).__name__ == state["class"]]
+        if not found:
+            raise ValueError(f"callbacks has no {state['class']}, whose state is in the checkpoint")
+        left.remove(found[0])
+        found[0].restore(state["state"])
+
+
+def _optimizer(description: Mapping[str, Any], current: Optimizer) -> Optimizer:
+    """Return the optimizer with this description: the current one, if it has it."""
+    if description == described(current):
+        return current
+    arguments = {name: value for name, value in description.items() if name != "class"}
+    kind = description.get("class")
+    if kind == type(current).__name__:
+        return replace(current, **arguments)
+    classes = {made.__name__: made for made in OPTIMIZERS.values()}
+    if kind not in classes:
+        raise ValueError(f"the checkpoint's optimizer is a {kind}, which gpubp does not have")
+    return classes[kind](**arguments)

@@ -1,0 +1,298 @@
+"""Snapshots as files: a network's file with more tensors and one more entry of metadata.
+
+Reading a file executes nothing. Names, dtypes and shapes are checked before a tensor is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import CorruptFileError
+from ..files import TensorFile, about_file, corrupt, parse_json, write_tensors
+from ..kernels import UPDATES
+from ..network import Network, storage
+from ..validation import check_number
+from .history import History
+from .snapshot import Snapshot, generator_with
+from .state import State
+from .step import TrainingStep
+
+__all__ = ["check_values", "read_snapshot", "write_snapshot"]
+
+FORMAT = 1
+
+LISTS = ("cost", "validation_cost", "validation_accuracy", "learning_rate", "seconds")
+"""The lists of a history."""
+
+STATES = ("now", "good", "earlier", "best")
+
+_LIMITS: Mapping[str, tuple[type, float, float]] = {
+    "epoch": (int, 0, 2**62),
+    "epochs_waited": (int, 0, 2**62),
+    "seconds": (float, 0, math.inf),
+    "order": (int, 0, 2**32),
+    "dropout_seed": (int, 0, 2**63),
+}
+_TYPES: Mapping[str, type] = {
+    "settings": dict,
+    "history": dict,
+    "states": dict,
+    "generator": dict,
+    "optimizer": dict,
+    "schedule": dict,
+    "callbacks": list,
+}
+
+
+def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
+    """Write a snapshot and its network, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    snapshot : Snapshot
+        The snapshot; its state "now" has the network's parameters.
+    network : Network
+        The network.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an earlier file is unchanged.
+    """
+    to_numpy = network.backend.to_numpy
+    tensors, metadata = storage.content(network)
+    described: dict[str, Any] = {"format": FORMAT, "versions": _versions(network), "states": {}}
+    for name in (*_LIMITS, "settings", "generator", "optimizer", "schedule"):
+        described[name] = getattr(snapshot, name)
+    history, arrays = snapshot.history, {"costs": np.asarray(snapshot.costs, np.float64)}
+    described["history"] = {"best_epoch": history.best_epoch, "stopped": history.stopped}
+    arrays |= {f"history.{name}": np.array(getattr(history, name), np.float64) for name in LISTS}
+    for name, state in snapshot.states.items():
+        described["states"][name] = {"steps_taken": state.steps_taken, "state_of": state.state_of}
+        arrays |= {f"{name}.{key}": to_numpy(array) for key, array in state.arrays.items()}
+    del arrays["now.parameters"]  # the network's tensors contain them
+    described["callbacks"] = [
+        {
+            "class": callback["class"],
+            "state": _taken_out(f"callbacks.{k}", callback["state"], arrays),
+        }
+        for k, callback in enumerate(snapshot.callbacks)
+    ]
+    tensors |= {f"training.{name}": array for name, array in arrays.items()}
+    write_tensors(path, tensors, metadata | {"training": json.dumps(_plain(described))})
+
+
+def check_values(owner: str, state: Mapping[str, Any]) -> None:
+    """Check that a file can hold the state of a schedule or callback, else raise a TypeError."""
+    try:
+        json.dumps(_plain(_taken_out("", state, {})))
+    except TypeError:
+        raise TypeError(
+            f"the state of {owner} is {dict(state)!r}, expected numbers, text and arrays"
+        ) from None
+
+
+def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
+    """Read and check a snapshot of training a network of this form.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to read.
+    step : TrainingStep
+        A step of a network with the same layers.
+
+    Returns
+    -------
+    Snapshot
+        The snapshot, with NumPy arrays.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is not a whole checkpoint.
+    ValueError
+        If it is the checkpoint of another network.
+    OSError
+        If the file cannot be read.
+    """
+    with TensorFile(path) as file:
+        try:
+            described = _description(file)
+            _check_network(file, step.network)
+            _check_tensors(file, described, step)
+            return _assembled(described, file.read(), step)
+        except CorruptFileError:
+            raise
+        except _OtherNetworkError as error:
+            raise ValueError(str(error)) from None
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise corrupt(file.path, f"is not a whole checkpoint: {error}") from None
+
+
+class _OtherNetworkError(ValueError):
+    """The file is the checkpoint of another network."""
+
+
+def _versions(network: Network) -> dict[str, str]:
+    """Describe what computed the numbers; for people to read."""
+    python = platform.python_version()
+    return {"python": python, "numpy": np.__version__, "backend": network.backend.name}
+
+
+# JSON has no infinity and no NaN, which the lowest cost so far may be.
+
+
+def _plain(value: Any) -> Any:
+    """Convert to what JSON has."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    """Undo `_plain`; tuples stay lists."""
+    if isinstance(value, dict):
+        if set(value) == {"float"}:
+            return float(value["float"])
+        return {name: _restored(entry) for name, entry in value.items()}
+    return [_restored(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _taken_out(prefix: str, state: Mapping[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """Move a callback's arrays to `arrays`; return the rest of its state."""
+    taken = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    arrays |= {f"{prefix}.{name}": array for name, array in taken.items()}
+    return {name: value for name, value in state.items() if name not in taken}
+
+
+# Reading
+
+
+def _description(file: TensorFile) -> dict[str, Any]:
+    """Parse and check the JSON of the checkpoint."""
+    if "training" not in file.metadata:
+        raise ValueError("its metadata has no entry 'training'")
+    described = _restored(parse_json(file.metadata["training"]))
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    for name, (kind, low, high) in _LIMITS.items():
+        check_number(name, described[name], low, high, whole=kind is int)
+    for name, kind in _TYPES.items():
+        _check_type(name, described[name], kind)
+    generator_with(described["generator"])
+    check_number(
+        "best_epoch", described["history"]["best_epoch"], -1, described["epoch"], whole=True
+    )
+    _check_type("stopped", described["history"]["stopped"], str)
+    if "now" not in described["states"] or not set(STATES).issuperset(described["states"]):
+        raise ValueError(f"its states are {list(described['states'])}")
+    for name, state in described["states"].items():
+        _check_type(name, state, dict)
+        check_number("steps_taken", state["steps_taken"], 0, 2**62, whole=True)
+        if state["state_of"] not in UPDATES:
+            raise ValueError(f"state_of is {state['state_of']!r}")
+    for callback in described["callbacks"]:
+        _check_type("each of callbacks", callback, dict)
+        _check_type("class", callback["class"], str)
+        _check_type("state", callback["state"], dict)
+    return described
+
+
+def _check_type(name: str, value: Any, kind: type) -> None:
+    if type(value) is not kind:
+        raise ValueError(f"{name} is {value!r}, expected a {kind.__name__}")
+
+
+def _check_network(file: TensorFile, network: Network) -> None:
+    """Check that the file is a checkpoint of a network of this form."""
+    before = parse_json(file.metadata["network"])
+    _check_type("network", before, dict)
+    for name, value in parse_json(storage.metadata_of(network)["network"]).items():
+        if before.get(name) != value:
+            what = f"is of a network with {name} {before.get(name)!r}, expected {value!r}"
+            raise _OtherNetworkError(about_file(file.path, what))
+
+
+def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: TrainingStep) -> None:
+    """Check the names, dtypes and shapes of all tensors."""
+    kinds = {
+        name: (array.dtype, array.shape) for name, array in storage.tensors_of(step.network).items()
+    }
+    for name, state in described["states"].items():
+        for key, kind in step.state_kinds(state["state_of"]).items():
+            kinds[f"training.{name}.{key}"] = kind
+    del kinds["training.now.parameters"]
+    free = {"training.costs": np.float64} | {
+        f"training.history.{name}": np.float64 for name in LISTS
+    }
+    for name, entry in file.tensors.items():
+        if name in free:
+            fits = entry.dtype == free.pop(name) and len(entry.shape) == 1
+        elif name in kinds:
+            fits = (entry.dtype, entry.shape) == kinds.pop(name)
+        else:
+            fits = name.startswith("training.callbacks.")
+        if not fits:
+            raise ValueError(f"it has a tensor {name!r} of {entry.dtype} and shape {entry.shape}")
+    for name in (*kinds, *free):
+        raise ValueError(f"it has no tensor {name!r}")
+
+
+def _assembled(
+    described: dict[str, Any], tensors: Mapping[str, Any], step: TrainingStep
+) -> Snapshot:
+    layout, dtype = step.network.layout, step.network.dtype
+    parameters = np.empty(layout.size, dtype)
+    for k, views in enumerate(layout.views(parameters)):
+        for name, view in views._asdict().items():
+            if view is not None:
+                view[...] = tensors[f"layers.{k}.{name}"]
+    if not np.isfinite(parameters).all():
+        raise ValueError("its parameters are not finite")
+
+    def below(prefix: str) -> dict[str, Any]:
+        prefix = f"training.{prefix}."
+        return {
+            name.removeprefix(prefix): a for name, a in tensors.items() if name.startswith(prefix)
+        }
+
+    states = {
+        name: State(state["steps_taken"], state["state_of"], below(name))
+        for name, state in described["states"].items()
+    }
+    states["now"].arrays["parameters"] = parameters
+    history = History(
+        **described["history"], **{n: v.tolist() for n, v in below("history").items()}
+    )
+    if len(history) != described["epoch"]:
+        raise ValueError(f"its history has {len(history)} epochs, expected {described['epoch']}")
+    callbacks = [
+        {"class": callback["class"], "state": callback["state"] | below(f"callbacks.{k}")}
+        for k, callback in enumerate(described["callbacks"])
+    ]
+    given = {item.name: described[item.name] for item in fields(Snapshot) if item.name in described}
+    return Snapshot(
+        **given
+        | {
+            "costs": tensors["training.costs"],
+            "states": states,
+            "history": history,
+            "callbacks": callbacks,
+        }
+    )

@@ -1,0 +1,484 @@
+"""Checkpoints: when they are written, how many are kept, what is refused, and what happens to signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from resuming import StopAfter, assert_same, without_seconds
+from small_networks import classes, classifier, parameters
+
+import gpubp
+from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
+from gpubp.backends import Backend
+
+X, Y = classes(22, seed=3)
+
+
+def trainer(network: Network | None = None, **options: Any) -> Trainer:
+    return Trainer(
+        network or classifier("numpy"),
+        **{"optimizer": Adam(), "batch_size": 4, "seed": 7, **options},
+    )
+
+
+def numbers(folder: Path) -> list[int]:
+    assert all(file.name.startswith("checkpoint-") for file in folder.iterdir())
+    return sorted(int(file.stem.removeprefix("checkpoint-")) for file in folder.iterdir())
+
+
+class Folder(Callback):
+    """Notes after each step, or each epoch, how many checkpoints there are."""
+
+    def __init__(self, folder: Path, each: str) -> None:
+        self.folder, self.each, self.counts = folder, each, []
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        if self.each == "step":
+            self.counts.append(len(numbers(self.folder)))
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        if self.each == "epoch":
+            self.counts.append(len(numbers(self.folder)))
+
+
+@pytest.mark.parametrize(
+    ("every", "each", "expected", "last"),
+    [
+        ("1 epoch", "epoch", [0, 1, 2, 3], 4),
+        ("2 epochs", "epoch", [0, 0, 1, 1], 2),
+        ("3 steps", "step", [0, 0, 0, 1, 1, 1, 2, 2, 2, 3], 8),  # 6 steps an epoch
+        ("4 steps", "step", [0, 0, 0, 0, 1, 1, 1, 1, 2, 2], 6),
+        ("0.000001 seconds", "step", [0, 1, 2, 3, 4, 5, 6, 7], 24),
+        ("2 hours", "epoch", [0, 0, 0, 0], 1),
+    ],
+)
+def test_a_checkpoint_is_written_when_it_is_due_and_at_the_end(
+    tmp_path: Path, every: str, each: str, expected: list[int], last: int
+) -> None:
+    folder = tmp_path / "new" / "run"
+    seen = Folder(folder, each)
+    checkpoint = Checkpoint(folder, every=every, keep=100)
+    trainer(checkpoint=checkpoint, callbacks=[seen]).fit(X, Y, epochs=4)
+    assert seen.counts[: len(expected)] == expected
+    assert numbers(folder) == list(range(1, last + 1))
+
+
+def test_the_newest_files_are_kept(tmp_path: Path) -> None:
+    trainer(checkpoint=Checkpoint(tmp_path, every="1 epoch", keep=2)).fit(X, Y, epochs=5)
+    assert numbers(tmp_path) == [4, 5]
+    again = trainer(checkpoint=Checkpoint(tmp_path, every="1 epoch", keep=3))
+    again.resume(tmp_path)
+    again.fit(X, Y, epochs=6)
+    assert numbers(tmp_path) == [4, 5, 6]
+
+
+def test_a_checkpoint_changes_no_bit_of_training(backend: Backend, tmp_path: Path) -> None:
+    results = []
+    for checkpoint in (None, Checkpoint(tmp_path, every="1 step")):
+        each = trainer(classifier(backend, dropout=0.2), checkpoint=checkpoint)
+        results.append((each, each.fit(X, Y, epochs=3)))
+    assert_same(*results)
+
+
+def test_an_earlier_file_of_the_folder_can_be_named(tmp_path: Path) -> None:
+    """What it goes on with is newer than all that is there."""
+    first = trainer(checkpoint=Checkpoint(tmp_path, every="1 epoch"))
+    expected = first.fit(X, Y, epochs=3)
+    again = trainer(checkpoint=tmp_path)
+    assert len(again.resume(tmp_path / "checkpoint-000001.safetensors")) == 1
+    assert_same((again, again.fit(X, Y, epochs=3)), (first, expected))
+    assert numbers(tmp_path) == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"folder": 5}, TypeError, "folder is 5, expected the name of a folder"),
+        ({"every": "5"}, ValueError, "every is '5', expected for example '5 minutes', '1000 steps' or"),
+        ({"every": "0 epochs"}, ValueError, "every is '0 epochs', expected"),
+        ({"every": "1.5 steps"}, ValueError, "every is '1.5 steps', expected"),
+        ({"every": None}, ValueError, "every is None, expected"),
+        ({"every": "-1 steps"}, ValueError, "every is '-1 steps', expected"),
+        ({"keep": 0}, ValueError, "keep is 0, expected a whole number at least 1"),
+        ({"keep": 1.5}, ValueError, "keep is 1.5, expected a whole number at least 1"),
+        ({"on_error": "ignore"}, ValueError, "on_error is 'ignore', expected 'warn' or 'raise'"),
+    ],
+)  # fmt: skip
+def test_arguments_are_checked(arguments: dict[str, Any], error: Any, text: str) -> None:
+    with pytest.raises(error) as caught:
+        Checkpoint(**{"folder": "run", **arguments})
+    assert str(caught.value).startswith(text)
+
+
+def test_the_setting_is_a_checkpoint_a_folder_or_none(tmp_path: Path) -> None:
+    assert trainer(checkpoint=str(tmp_path)).checkpoint == Checkpoint(tmp_path)
+    assert trainer(checkpoint=tmp_path).checkpoint == Checkpoint(tmp_path, "5 minutes", 3, "warn")
+    with pytest.raises(
+        TypeError, match=r"^checkpoint is 5, expected a Checkpoint, the name of a folder,"
+    ):
+        trainer(checkpoint=5)
+
+
+OTHERS = {
+    "rows": ({}, {"x": X[:21], "y": Y[:21]}, "data's number of rows is 21, expected 22, as when the"),
+    "values": ({}, {"x": X + 1}, "data's checksum of rows is "),
+    "weights": ({}, {"sample_weight": np.ones(22)}, "data's checksum of rows is "),
+    "validation": ({}, {"validation_data": (X, Y)}, "validation_data is "),
+    "epochs": ({}, {"epochs": 1}, "epochs is 1, expected at least 2: the checkpoint's epochs count"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_data_are_refused_and_the_right_ones_then_go_on(tmp_path: Path, name: str) -> None:
+    made_with, given, text = OTHERS[name]
+    first = trainer(checkpoint=tmp_path, callbacks=[StopAfter(8)])
+    first.fit(X, Y, epochs=4)
+    again = trainer(**made_with)
+    again.resume(tmp_path)
+    before = parameters(again.network)
+    with pytest.raises(ValueError) as error:
+        again.fit(**{"x": X, "y": Y, "epochs": 4, **given})
+    assert str(error.value).startswith(text)
+    np.testing.assert_array_equal(parameters(again.network), before)
+    whole = trainer()
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"batch_size": 5}, "batch_size is 5, expected 4, as when the checkpoint was written"),
+        ({"shuffle": False}, "shuffle is False, expected True, as when"),
+        ({"accumulate": 2}, "accumulate is 2, expected 1, as when"),
+        ({"optimizer": "sgd"}, "optimizer's class is 'SGD', expected 'Adam', as when"),
+        ({"optimizer": Adam(learning_rate=0.1)}, "optimizer's learning_rate is 0.1, expected 0.001"),
+        ({"schedule": "cosine"}, "schedule's class is 'Cosine', expected 'Constant', as when"),
+        ({"early_stopping": 3}, "early_stopping's class is 'EarlyStopping', expected 'NoneType'"),
+        ({"network": Network((3, 5, 3), hidden="tanh", output="softmax", dtype="float64")}, "sizes "),
+        ({"network": classifier("numpy", hidden="relu")}, "activations "),
+        ({"network": classifier("numpy", dropout=0.5)}, "dropout "),
+        ({"network": classifier("numpy", dtype="float32")}, "dtype "),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_settings_are_refused_and_nothing_changes(
+    tmp_path: Path, options: dict[str, Any], text: str
+) -> None:
+    trainer(checkpoint=tmp_path).fit(X, Y, epochs=2)
+    again = trainer(**options)
+    before = parameters(again.network)
+    with pytest.raises(ValueError) as error:
+        again.resume(tmp_path)
+    assert text in str(error.value) and len(str(error.value)) <= 300
+    assert not isinstance(error.value, CorruptFileError)
+    np.testing.assert_array_equal(parameters(again.network), before)
+
+
+def test_a_folder_without_checkpoints_and_one_with_anothers_are_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(FileNotFoundError) as error:
+            trainer().resume(folder)
+        assert error.value.filename == str(folder)
+    trainer(checkpoint=tmp_path).fit(X, Y, epochs=1)
+    fresh = trainer(checkpoint=tmp_path)
+    before = parameters(fresh.network)
+    with pytest.raises(
+        ValueError, match=r"has checkpoints of an earlier fit; Trainer\.resume goes on"
+    ):
+        fresh.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(parameters(fresh.network), before)
+    with pytest.raises(TypeError, match="path is None, expected the name of a file"):
+        fresh.resume(None)
+
+
+def test_a_network_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    classifier("numpy").save(tmp_path / "checkpoint-000001.safetensors")
+    with pytest.raises(
+        CorruptFileError, match="is not a whole checkpoint: its metadata has no entry"
+    ):
+        trainer().resume(tmp_path)
+
+
+def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
+    first = trainer(checkpoint=Checkpoint(tmp_path, every="1 epoch"))
+    expected = first.fit(X, Y, epochs=3)
+    newest = tmp_path / "checkpoint-000003.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 1
+    newest.write_bytes(content)
+    again = trainer(checkpoint=tmp_path)
+    with pytest.warns(
+        RuntimeWarning, match=r"000003.* checksum; checkpoint-000002\.safetensors is"
+    ):
+        assert len(again.resume(tmp_path)) == 2
+    assert_same((again, again.fit(X, Y, epochs=3)), (first, expected))
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CorruptFileError, match="000004"):
+        trainer().resume(tmp_path)
+
+
+# What cannot be written
+
+
+class AfterEpoch(Callback):
+    def __init__(self, epoch: int, action: Any) -> None:
+        self.epoch, self.action = epoch, action
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        if len(history) == self.epoch:
+            self.action()
+
+
+@pytest.fixture
+def files_of_at_most_1_kib() -> Iterator[Any]:
+    """Yield a function that lets the system refuse to write more than 1 KiB to a file."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_is_full_is_told_and_training_goes_on(
+    tmp_path: Path, files_of_at_most_1_kib: Any
+) -> None:
+    checkpoint = Checkpoint(tmp_path, every="1 epoch")
+    full = trainer(checkpoint=checkpoint, callbacks=[AfterEpoch(2, files_of_at_most_1_kib)])
+    with pytest.warns(RuntimeWarning) as warned:
+        history = full.fit(X, Y, epochs=4)
+    assert [str(each.message).count("checkpoint-000002.safetensors") for each in warned] == [
+        1,
+        1,
+        1,
+    ]
+    assert numbers(tmp_path) == [1]
+    whole = trainer()
+    assert_same((full, history), (whole, whole.fit(X, Y, epochs=4)))
+    assert len(trainer().resume(tmp_path)) == 1
+
+
+def test_a_disk_that_is_full_ends_training_if_it_is_asked_to(
+    tmp_path: Path, files_of_at_most_1_kib: Any
+) -> None:
+    checkpoint = Checkpoint(tmp_path, every="1 epoch", on_error="raise")
+    full = trainer(checkpoint=checkpoint, callbacks=[AfterEpoch(2, files_of_at_most_1_kib)])
+    with pytest.raises(OSError) as error:
+        full.fit(X, Y, epochs=4)
+    assert error.value.filename == str(tmp_path / "checkpoint-000002.safetensors")
+    assert numbers(tmp_path) == [1]
+    two_epochs = trainer()
+    two_epochs.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(parameters(full.network), parameters(two_epochs.network))
+
+
+def test_a_folder_that_disappears_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def remove() -> None:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+    gone = trainer(checkpoint=Checkpoint(folder, "1 epoch"), callbacks=[AfterEpoch(2, remove)])
+    with pytest.warns(
+        RuntimeWarning, match="no checkpoint could be written, and training goes on: .*run"
+    ):
+        assert len(gone.fit(X, Y, epochs=3)) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = trainer(checkpoint=tmp_path / "file")
+    before = parameters(refused.network)
+    with pytest.raises(OSError, match="file"):
+        refused.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(parameters(refused.network), before)
+
+
+def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path) -> None:
+    class Odd(Callback):
+        def state(self) -> dict[str, Any]:
+            return {"lock": threading.Lock()}
+
+    with pytest.raises(
+        TypeError, match=r"^the state of Odd is .*, expected numbers, text and arrays"
+    ):
+        trainer(checkpoint=tmp_path, callbacks=[Odd()]).fit(X, Y, epochs=1)
+
+
+def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    """They are found at the end of the epoch; until then the earlier checkpoints stay."""
+
+    class Break(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            if step == 2:
+                trainer.network.parameters[...] = np.nan
+
+    broken = trainer(checkpoint=Checkpoint(tmp_path, every="1 step"), callbacks=[Break()])
+    with pytest.raises(gpubp.DivergenceError):
+        broken.fit(X, Y, epochs=2)
+    assert numbers(tmp_path) == [1, 2]
+
+
+# Signals
+
+
+@pytest.fixture(autouse=True)
+def pythons_own_handler_of_control_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Send(Callback):
+    def __init__(self, number: int, step: int, times: int = 1) -> None:
+        self.number, self.step, self.times = number, step, times
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        self.step -= 1
+        if self.step == 0:
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+
+def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = trainer(checkpoint=tmp_path, callbacks=[Send(signal.SIGINT, 8)])
+    with caplog.at_level(logging.WARNING, "gpubp"):
+        assert first.fit(X, Y, epochs=4).stopped == "interrupted"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"training was interrupted after 1 epochs and 2 steps; Trainer.resume({str(tmp_path)!r}) goes on"
+        " from there"
+    ]
+    again, whole = trainer(), trainer()
+    again.resume(tmp_path)
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
+
+
+def test_sigterm_writes_a_checkpoint_and_ends_the_process_with_143(tmp_path: Path) -> None:
+    first = trainer(checkpoint=tmp_path, callbacks=[Send(signal.SIGTERM, 8)])
+    with pytest.raises(SystemExit) as end:
+        first.fit(X, Y, epochs=4)
+    assert end.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    again, whole = trainer(), trainer()
+    again.resume(tmp_path)
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
+
+
+def test_a_processs_own_handler_of_sigterm_stays(tmp_path: Path) -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        history = trainer(callbacks=[Send(signal.SIGTERM, 8)]).fit(X, Y, epochs=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM] and history.stopped == "epochs"
+
+
+def test_a_second_control_c_ends_at_once_and_what_is_on_disk_is_whole(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, every="1 step")
+    first = trainer(checkpoint=checkpoint, callbacks=[Send(signal.SIGINT, 8, times=2)])
+    before = parameters(first.network)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(X, Y, epochs=4)
+    np.testing.assert_array_equal(parameters(first.network), before)
+    assert numbers(tmp_path) == [5, 6, 7]
+    again, whole = trainer(), trainer()
+    again.resume(tmp_path)
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
+
+
+SCRIPT = """
+    import signal
+    import sys
+    import numpy as np
+    import gpubp
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
+    network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
+                            backend="numpy", seed=0)
+    trainer = gpubp.Trainer(network, "adam", batch_size=8, schedule="cosine", seed=1,
+                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"),
+                            callbacks=[lambda trainer, history: print("training", flush=True)])
+    if trainer.checkpoint.newest is not None:
+        trainer.resume(sys.argv[1])
+    trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
+    network.save(sys.argv[1] + ".model")
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+
+    def command(folder: str) -> list[str]:
+        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "100"]
+
+    process = subprocess.Popen(
+        command("run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "training\n"
+    process.send_signal(number)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == code, said
+    assert said.startswith("training was ") and "goes on from there" in said
+    assert len(said.splitlines()) == 1
+    for folder in ("run", "whole"):
+        subprocess.run(command(folder), check=True, timeout=100, capture_output=True)
+    first, whole = (tmp_path / f"{folder}.model" for folder in ("run", "whole"))
+    assert first.read_bytes() == whole.read_bytes()
+
+
+def test_a_trainer_in_the_middle_of_an_epoch_is_not_resumed(tmp_path: Path) -> None:
+    trainer(checkpoint=tmp_path).fit(X, Y, epochs=1)
+
+    class Resume(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            trainer.resume(tmp_path)
+
+    with pytest.raises(RuntimeError, match="in the middle of an epoch"):
+        trainer(callbacks=[Resume()]).fit(X, Y, epochs=1)
+
+
+def test_a_callbacks_error_gives_back_the_optimizer_and_its_state(tmp_path: Path) -> None:
+    def change(trainer: Trainer, history: History) -> None:
+        trainer.optimizer = "sgd"
+        raise RuntimeError("no")
+
+    failed, whole = trainer(), trainer()
+    for each in (failed, whole):
+        each.fit(X, Y, epochs=1)
+    failed.callbacks = [change]  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="no"):
+        failed.fit(X, Y, epochs=3)
+    assert failed.optimizer == Adam()
+    failed.callbacks = []
+    failed._order.rng, whole._order.rng = (np.random.default_rng(0) for _ in range(2))
+    assert without_seconds(failed.fit(X, Y, epochs=2)) == without_seconds(whole.fit(X, Y, epochs=2))
