@@ -62,10 +62,10 @@ def assign(name: str, held: Array | None, values: Any) -> None:
         return
     if _is_the_same(values, held):  # for example after `parameters -= step`
         return
-    array = as_array(name, values)
-    if array.shape != held.shape:
-        raise ValueError(f"{name} is given shape {array.shape}, expected shape {held.shape}")
-    with home_of(array).use():
+    with home_of(values).use():
+        array = as_array(name, values)
+        if array.shape != held.shape:
+            raise ValueError(f"{name} is given shape {array.shape}, expected shape {held.shape}")
         check_finite(name, array)
         check_fits(name, array, held.dtype)
     home = home_of(held)

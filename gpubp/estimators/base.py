@@ -23,6 +23,7 @@ from ..network import Network
 from ..network.arguments import check_dtype, is_sequence
 from ..registry import check_name
 from ..training import Trainer
+from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
 from ..validation import check_flag, check_number
 from .data import check_data
@@ -117,6 +118,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         backend: str | Backend = "auto",
         dtype: Any = "float32",
         dropout: float = 0.0,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -144,6 +146,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.backend = backend
         self.dtype = dtype
         self.dropout = dropout
+        self.checkpoint = checkpoint
 
     _y_checks: Mapping[str, Any] = {}
 
@@ -218,6 +221,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 record=record,
                 trainer=trainer,
                 epochs=epochs,
+                checkpoint=None if incremental else as_checkpoint(self.checkpoint),
             )
             if history.stopped == "epochs" and not incremental:
                 warnings.warn(
@@ -291,6 +295,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         check_dtype(self.dtype)
         if self.solver == "lbfgs" and self.dropout:
             raise ValueError(f"dropout is {shown(self.dropout)}, expected 0 with solver 'lbfgs'")
+        if as_checkpoint(self.checkpoint) is not None and self.solver == "lbfgs":
+            raise ValueError(
+                f"checkpoint is {shown(self.checkpoint)}, expected None with solver 'lbfgs'"
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

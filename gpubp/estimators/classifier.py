@@ -86,6 +86,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The dtype of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
     dropout : float, default 0
         Probability with which training drops a hidden activation; not available with lbfgs.
+    checkpoint : Checkpoint or path-like, optional
+        Where `fit` writes checkpoints, and how often, as in `gpubp.Trainer`. With warm_start, `fit` goes on
+        from the newest one, and max_iter includes its epochs; that needs the same data and an int as
+        random_state. Not available with lbfgs, and unused by partial_fit.
 
     Attributes
     ----------

@@ -84,6 +84,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         backend: str | Backend = "auto",
         dtype: Any = "float32",
         dropout: float = 0.0,
+        checkpoint: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,
@@ -112,6 +113,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
             backend=backend,
             dtype=dtype,
             dropout=dropout,
+            checkpoint=checkpoint,
         )
         self.loss = loss
 

@@ -179,10 +179,11 @@ class Dataset:
             they differ only in other rows.
         """
         chosen = np.unique(np.linspace(0, len(self) - 1, CHECKED_ROWS).astype(np.int64))
-        parts = [
-            data.read(chosen) if isinstance(data, Source) else take(data, chosen)
-            for data in (self.x, self.y)
-        ]
+        parts = (
+            [self.x.read(chosen), self.y.read(chosen)]
+            if self.streamed
+            else [take(self.x, chosen), take(self.y, chosen)]
+        )
         if self.weights is not None:
             parts.append(self.weights[chosen])
         checksum = 0

@@ -117,7 +117,9 @@ class Run:
             restore_callbacks(self._callbacks, snapshot.callbacks)
             monitor.restore(snapshot.states, snapshot.epochs_waited)
             costs = snapshot.costs
-        while len(self.history) < self._epochs and not monitor.says_stop:
+        # A callback that has got its state may know that training was over.
+        over = snapshot is not None and bool(trainer.stop_reason)
+        while len(self.history) < self._epochs and not (over or monitor.says_stop):
             self._run_epoch(costs)
             costs = ()
             if trainer.stop_reason:
@@ -163,15 +165,14 @@ class Run:
     def _run_batches(self, began: float) -> bool:
         """Run the batches of an epoch; return whether all were run or a stop was requested before."""
         trainer, step, batches = self._trainer, self._step, self._batches
-        epoch, writer = len(self.history), self._writer
-        before = epoch * batches
+        writer, epoch = self._writer, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
         for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
             if writer is not None and step.steps_done < batches:
-                due = writer.is_due(before + step.steps_done, batches)
+                due = writer.is_due(epoch * batches + step.steps_done, batches)
                 if due or trainer.stop_reason:
                     self._write(step.costs(), time.perf_counter() - began)
             if trainer.stop_reason:

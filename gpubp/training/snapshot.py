@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.messages import shown
 from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
@@ -88,7 +89,7 @@ class Snapshot:
             what, now, before = _difference(name, value, self.settings.get(name))
             if now != before:
                 raise ValueError(
-                    f"{what} is {now!r}, expected {before!r}, as when the checkpoint was written"
+                    f"{what} is {shown(now)}, expected {shown(before)}, as when the checkpoint was written"
                 )
 
     def check_fit(self, settings: Mapping[str, Any], epochs: int) -> None:
@@ -145,7 +146,7 @@ def generator_with(state: Mapping[str, Any]) -> np.random.BitGenerator:
     names = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
     name = state.get("bit_generator")
     if name not in names:
-        raise ValueError(f"the bit generator is {name!r}, expected one of {', '.join(names)}")
+        raise ValueError(f"the bit generator is {shown(name)}, expected one of {', '.join(names)}")
     generator: np.random.BitGenerator = getattr(np.random, name)()
     try:
         generator.state = dict(state)

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import CorruptFileError
 from ..files import TensorFile, about_file, corrupt, parse_json, write_tensors
 from ..kernels import UPDATES
+from ..kernels.messages import shown
 from ..network import Network, storage
 from ..validation import check_number
 from .history import History
@@ -97,7 +98,7 @@ def check_values(owner: str, state: Mapping[str, Any]) -> None:
         json.dumps(_plain(_taken_out("", state, {})))
     except TypeError:
         raise TypeError(
-            f"the state of {owner} is {dict(state)!r}, expected numbers, text and arrays"
+            f"the state of {owner} is {shown(dict(state))}, expected numbers, text and arrays"
         ) from None
 
 
@@ -206,7 +207,7 @@ def _description(file: TensorFile) -> dict[str, Any]:
         _check_type(name, state, dict)
         check_number("steps_taken", state["steps_taken"], 0, 2**62, whole=True)
         if state["state_of"] not in UPDATES:
-            raise ValueError(f"state_of is {state['state_of']!r}")
+            raise ValueError(f"state_of is {shown(state['state_of'])}")
     for callback in described["callbacks"]:
         _check_type("each of callbacks", callback, dict)
         _check_type("class", callback["class"], str)
@@ -216,7 +217,7 @@ def _description(file: TensorFile) -> dict[str, Any]:
 
 def _check_type(name: str, value: Any, kind: type) -> None:
     if type(value) is not kind:
-        raise ValueError(f"{name} is {value!r}, expected a {kind.__name__}")
+        raise ValueError(f"{name} is {shown(value)}, expected a {kind.__name__}")
 
 
 def _check_network(file: TensorFile, network: Network) -> None:
@@ -225,7 +226,7 @@ def _check_network(file: TensorFile, network: Network) -> None:
     _check_type("network", before, dict)
     for name, value in parse_json(storage.metadata_of(network)["network"]).items():
         if before.get(name) != value:
-            what = f"is of a network with {name} {before.get(name)!r}, expected {value!r}"
+            what = f"is of a network with {name} {shown(before.get(name))}, expected {shown(value)}"
             raise _OtherNetworkError(about_file(file.path, what))
 
 
@@ -249,9 +250,11 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
         else:
             fits = name.startswith("training.callbacks.")
         if not fits:
-            raise ValueError(f"it has a tensor {name!r} of {entry.dtype} and shape {entry.shape}")
+            raise ValueError(
+                f"it has a tensor {shown(name)} of {entry.dtype} and shape {entry.shape}"
+            )
     for name in (*kinds, *free):
-        raise ValueError(f"it has no tensor {name!r}")
+        raise ValueError(f"it has no tensor {shown(name)}")
 
 
 def _assembled(

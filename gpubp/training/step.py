@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
 from ..problem import Problem
+from ..signals import uninterrupted
 from ..workspace import Workspace
 from .data import BatchForm
 from .optimizers import Optimizer
@@ -76,6 +78,8 @@ class TrainingStep:
         The number of steps since `prepare`.
     steps_prepared : int
         The number of steps that `prepare` has written rates for; 0 when these are out of date.
+    in_use : threading.RLock
+        A lock for the one thread that uses the step. The step itself does not take it.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class TrainingStep:
         self._optimizer, self._reduce, self._dropout_seed = optimizer, reduce, dropout_seed
         self.captured: dict[BatchForm, Callable[[], None]] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
+        self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
         with self.backend.use():
             zeros = self.backend.zeros
@@ -169,6 +174,7 @@ class TrainingStep:
 
     # Before steps: memory, learning rates, costs.
 
+    @uninterrupted
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
@@ -192,6 +198,7 @@ class TrainingStep:
         self._rates: Array = self.backend.zeros((steps, 3), np.float64)
         self._room_for_steps = steps  # a number: a replay looks at no array
 
+    @uninterrupted
     def prepare(self, steps: int | None = None, factors: Any = 1.0, costs: Any = ()) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.
 
@@ -245,6 +252,8 @@ class TrainingStep:
     def run(self, form: BatchForm) -> None:
         """Run one step on the batch in `rows`.
 
+        Ctrl-C waits for the end of the step, which is then counted.
+
         Raises
         ------
         RuntimeError
@@ -255,7 +264,11 @@ class TrainingStep:
             raise RuntimeError("a training step has no rows to run on")
         if self.steps_done >= self._room_for_steps:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
-        replay = self.captured.get(form) or self._capture(form)
+        self._replay(self.captured.get(form) or self._capture(form))
+
+    @uninterrupted
+    def _replay(self, replay: Callable[[], None]) -> None:
+        """Run a captured step, and count it."""
         # If this step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
         with np.errstate(all="ignore"):  # an overflow is reported as divergence

@@ -15,6 +15,7 @@ from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
 from ..network import Network
+from ..signals import uninterrupted
 from ..validation import check_flag, check_number, check_seed
 from . import settings
 from .callbacks import Callback, as_callbacks
@@ -24,6 +25,7 @@ from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
+from .one_thread import in_one_thread
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
@@ -196,9 +198,11 @@ class Trainer(MadeOnce):
             raise ValueError(f"reason is {shown(reason)}, expected a text that says why")
         self._stop_reason = reason
 
+    @uninterrupted
+    @in_one_thread
     @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Update the network once, on one batch.
+        """Update the network once, on one batch. Ctrl-C waits for the end of the step.
 
         The method does not wait for the device; `step_cost` reads the result. Shapes and types are checked,
         values are not. The learning rate is the optimizer's, without the schedule, which needs the number
@@ -218,7 +222,7 @@ class Trainer(MadeOnce):
         ValueError
             If the shape or type of x, y or sample_weight does not fit the network.
         RuntimeError
-            If an epoch of a fit is running.
+            If an epoch of a fit is running, or another thread uses the trainer.
         """
         self._check_that_no_epoch_runs()
         x, y, weights = self._check_batch(x, y, sample_weight)
@@ -233,6 +237,7 @@ class Trainer(MadeOnce):
         finally:
             step.rows.clear()
 
+    @in_one_thread
     @on_device
     def fit(
         self,
@@ -280,7 +285,7 @@ class Trainer(MadeOnce):
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
-            If an epoch of another fit is running.
+            If an epoch of another fit is running, or another thread uses the trainer.
         OSError
             If a checkpoint cannot be written and its `on_error` is "raise".
         """
@@ -314,6 +319,7 @@ class Trainer(MadeOnce):
             raise run.failure
         return run.history
 
+    @in_one_thread
     @on_device
     def resume(self, path: Any) -> History:
         """Go back to a checkpoint, from which the next `fit` goes on.
@@ -343,7 +349,7 @@ class Trainer(MadeOnce):
         ValueError
             If the checkpoint is of another network or of other settings. Nothing has changed then.
         RuntimeError
-            If an epoch of a fit is running.
+            If an epoch of a fit is running, or another thread uses the trainer.
 
         Warns
         -----

@@ -275,19 +275,3 @@ def test_without_a_home_kernels_are_kept_for_the_process(
         assert build._cache_folder() == folder
     finally:
         build._cache_folder.cache_clear()
-
-
-@needs_fork
-def test_a_child_forked_during_a_step_has_all_of_its_threads() -> None:
-    code = (
-        "import os, sys\n"
-        "from gpubp.backends.numpy import blas\n"
-        "before = blas.get_threads()\n"
-        "with blas.single_threaded:\n"
-        "    child = os.fork()\n"
-        "    if not child:\n"
-        "        with blas.single_threaded: pass\n"
-        "        os._exit(blas._get() != before)\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
