@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,10 @@ import numpy as np
 
 Rng = np.random.Generator
 Mutator = Callable[[bytes, Rng], bytes]
+
+
+MOST_MEMORY = 32 * 2**20
+"""The most bytes that a trial of a small file may need."""
 
 
 @dataclass(frozen=True)
@@ -319,3 +327,38 @@ MUTATORS: list[Mutator] = [
     repeat_key,
 ]
 """All mutators. Those with the most possible results are drawn more often."""
+
+
+# A trial
+
+
+def try_damage(
+    folder: Path, content: bytes, count: int, seed: int, load: Callable[[Path], None]
+) -> None:
+    """Load damaged files; check the errors, the memory, and that the folder is unchanged."""
+    path, results, slowest, most = folder / "f", Counter[str](), 0.0, 0
+    tracemalloc.start()
+    try:
+        for damaged in islice(mutations(content, np.random.default_rng(seed)), count):
+            damaged.write(path)
+            before = path.stat()
+            tracemalloc.reset_peak()
+            start, held = time.perf_counter(), tracemalloc.get_traced_memory()[0]
+            try:
+                load(path)
+                results["loaded"] += 1
+            except ValueError as error:
+                results[type(error).__name__] += 1
+                assert str(path) in str(error), damaged.kind
+                assert len(str(error)) <= 300, damaged.kind
+                assert "\n" not in str(error), damaged.kind
+            slowest = max(slowest, time.perf_counter() - start)
+            most = max(most, tracemalloc.get_traced_memory()[1] - held)
+            assert most < MOST_MEMORY, damaged.kind
+            after = path.stat()
+            assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+            assert os.listdir(folder) == ["f"]
+    finally:
+        tracemalloc.stop()
+    print(f"{count} files: {dict(results)}; slowest {slowest:.2f} s, memory {most / 2**20:.1f} MiB")
+    assert results["CorruptFileError"] > count / 2

@@ -96,7 +96,7 @@ class Run:
                 "validation_data": None if evaluation is None else evaluation.data.described(),
             }
         if snapshot is not None:
-            snapshot.check_fit(self._settings, epochs)
+            snapshot.check_fit(self._settings, epochs, self._batches)
             self._settings = snapshot.settings
         if trainer.checkpoint is not None:
             self._writer = CheckpointWriter(

@@ -8,17 +8,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 import warnings
-from collections import Counter
-from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import mutations
+from damage import MOST_MEMORY, try_damage
 from environment import rounds
 
 import gpubp
@@ -29,7 +26,6 @@ from gpubp.files.header import LARGEST_HEADER
 from gpubp.network import storage
 
 BACKEND = NumpyBackend(compile=False)
-MOST_MEMORY = 32 * 2**20
 
 
 def a_network(dtype: str) -> Network:
@@ -43,38 +39,6 @@ def a_network(dtype: str) -> Network:
         backend=BACKEND,
         seed=0,
     )
-
-
-def try_damage(
-    folder: Path, content: bytes, count: int, seed: int, load: Callable[[Path], None]
-) -> None:
-    """Load damaged files; check the errors, the memory, and that the folder is unchanged."""
-    path, results, slowest, most = folder / "f", Counter[str](), 0.0, 0
-    tracemalloc.start()
-    try:
-        for damaged in islice(mutations(content, np.random.default_rng(seed)), count):
-            damaged.write(path)
-            before = path.stat()
-            tracemalloc.reset_peak()
-            start, held = time.perf_counter(), tracemalloc.get_traced_memory()[0]
-            try:
-                load(path)
-                results["loaded"] += 1
-            except ValueError as error:
-                results[type(error).__name__] += 1
-                assert str(path) in str(error), damaged.kind
-                assert len(str(error)) <= 300, damaged.kind
-                assert "\n" not in str(error), damaged.kind
-            slowest = max(slowest, time.perf_counter() - start)
-            most = max(most, tracemalloc.get_traced_memory()[1] - held)
-            assert most < MOST_MEMORY, damaged.kind
-            after = path.stat()
-            assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-            assert os.listdir(folder) == ["f"]
-    finally:
-        tracemalloc.stop()
-    print(f"{count} files: {dict(results)}; slowest {slowest:.2f} s, memory {most / 2**20:.1f} MiB")
-    assert results["CorruptFileError"] > count / 2
 
 
 def load_and_use(path: Path) -> None:
