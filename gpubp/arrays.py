@@ -78,7 +78,8 @@ def as_array(name: str, values: Any) -> Array:
     else:
         home = home_of(values)
         try:
-            array = _converted(values, home)
+            with home.use():
+                array = _converted(values, home)
         except (MemoryError, BackendUnavailableError):
             raise
         except Exception as error:  # each library has other errors, for bfloat16 for example

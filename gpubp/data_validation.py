@@ -244,7 +244,7 @@ def check_target_shape(
         raise ValueError(f"{name} has {shape[0]} rows, expected {count}, as x has")
     if len(shape) == 1 and cost.targets != "class" and n_out > 1:
         raise ValueError(
-            f"{name} has shape {shape}, as labels have, but cost {cost.name!r} takes {takes};"
+            f"{name} has shape {shape}, as labels have, expected {takes} for cost {cost.name!r};"
             " one-hot encode it, or take cost 'cross_entropy'"
         )
     if len(shape) == 2 and shape[1] != n_out:

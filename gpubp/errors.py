@@ -51,8 +51,7 @@ def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") ->
     activation 'leaky_relu'; did you mean 'slope'?".
     """
     known = sorted(known)
-    is_name = isinstance(name, str) and len(name) <= 2 * max(map(len, known), default=0)
-    near = difflib.get_close_matches(str(name), known, n=1) if is_name else []
+    near = difflib.get_close_matches(shown(name).strip("'"), known, n=1)
     hint = f"known: {', '.join(known)}" if known else "there are none"
     hint = f"did you mean {near[0]!r}?" if near else hint
     return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}; {hint}")

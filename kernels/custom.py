@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .messages import shown
+from .messages import shortened, shown
 from .typing import Array
 
 __all__ = ["CustomFunction", "check_choice", "check_custom_name", "check_interval", "check_texts"]
@@ -46,7 +46,7 @@ class CustomFunction:
         try:
             signature.bind(*arguments.split(", "))
         except TypeError:
-            raise TypeError(f"{role} of {owner} takes {shown(signature)}, {expected}") from None
+            raise TypeError(f"{role} of {owner} takes {shortened(signature)}, {expected}") from None
         return cls(owner, role, function)
 
     def __call__(self, xp: Any, *arrays: Array) -> Array:

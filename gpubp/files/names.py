@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import CorruptFileError
+from ..kernels.messages import shown
 
 __all__ = ["about_file", "check_regular", "corrupt", "file_name", "naming"]
 
@@ -21,9 +22,9 @@ def file_name(path: Any) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError:
-        raise TypeError(f"path is {path!r}, expected the name of a file") from None
+        raise TypeError(f"path is {shown(path)}, expected the name of a file") from None
     if "\0" in name:
-        raise ValueError(f"path is {path!r}, expected the name of a file")
+        raise ValueError(f"path is {shown(path)}, expected the name of a file")
     return name
 
 

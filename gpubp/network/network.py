@@ -166,7 +166,7 @@ class Network(MadeOnce):
     @property
     def parameters(self) -> Array:
         """All weights, then all biases: an array of shape (size,)."""
-        return self._parameters
+        return self._parameters.view()  # its shape may be set, the network's may not
 
     @parameters.setter
     def parameters(self, values: Any) -> None:

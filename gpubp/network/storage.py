@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..data_validation import check_finite
 from ..files import TensorFile, about_file, corrupt, parse_json
 from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
+from ..kernels.messages import shown
 from ..layers import Parameters
 from ..registry import get_activation, get_cost
 from . import arguments as check
@@ -131,7 +132,7 @@ def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any]
 
 
 def _check_custom(custom: Any) -> list[Activation | Cost]:
-    wrong = f"custom is {custom!r}, expected a sequence of Activation and Cost"
+    wrong = f"custom is {shown(custom)}, expected a sequence of Activation and Cost"
     try:
         entries = list(custom)
     except TypeError:

@@ -80,7 +80,7 @@ def as_callbacks(
     for callback in callbacks:
         if isinstance(callback, Callback):
             made.append(callback)
-        elif callable(callback):
+        elif callable(callback) and not isinstance(callback, type):
             made.append(_AtEpochEnd(callback))
         else:
             raise TypeError(f"callbacks holds {shown(callback)}, expected a Callback or a function")

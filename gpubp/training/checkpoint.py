@@ -86,12 +86,11 @@ class Checkpoint:
         try:
             object.__setattr__(self, "folder", Path(os.fsdecode(self.folder)))
         except TypeError:
-            raise TypeError(
-                f"folder is {shown(self.folder)}, expected the name of a folder"
-            ) from None
+            came = shown(self.folder)
+            raise TypeError(f"folder is {came}, expected the name of a folder") from None
         object.__setattr__(self, "interval", _interval(self.every))
         check_number("keep", self.keep, 1, math.inf, whole=True)
-        if self.on_error not in ("warn", "raise"):
+        if not isinstance(self.on_error, str) or self.on_error not in ("warn", "raise"):
             raise ValueError(f"on_error is {shown(self.on_error)}, expected 'warn' or 'raise'")
 
     @property

@@ -76,7 +76,7 @@ Y_ERRORS: dict[str, tuple[Any, str]] = {
     "columns": (np.ones((4, 3)), "y has 3 columns, expected shape (4, 2)"),
     "labels": (
         [0, 1, 0, 1],
-        "y has shape (4,), as labels have, but cost 'quadratic' takes shape (4, 2);"
+        "y has shape (4,), as labels have, expected shape (4, 2) for cost 'quadratic';"
         " one-hot encode it, or take cost 'cross_entropy'",
     ),
     "nan": (with_value(X[:, :2], (1, 1), np.nan), "y holds nan at [1, 1], expected finite"),

@@ -170,19 +170,20 @@ def test_the_shape_of_streamed_targets_is_checked_before_anything_is_read(
 
 
 @pytest.mark.parametrize(
-    ("raised", "error"),
+    ("make", "error"),
     [
-        (OSError(5, "Input/output error"), OSError),
-        (ValueError("bad block"), RuntimeError),
-        (ZeroDivisionError("no reason"), RuntimeError),
-        (KeyError("rows"), RuntimeError),
+        (lambda: OSError(5, "Input/output error"), OSError),
+        (lambda: ValueError("bad block"), RuntimeError),
+        (lambda: ZeroDivisionError("no reason"), RuntimeError),
+        (lambda: KeyError("rows"), RuntimeError),
     ],
-    ids=repr,
 )
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_a_source_that_fails_is_named_with_the_place_and_the_cause(
-    backend: Backend, part: str, raised: Exception, error: type[Exception]
+    backend: Backend, part: str, make: Callable[[], Exception], error: type[Exception]
 ) -> None:
+    raised = make()
+
     def fail_late(rows: Any, index: Any) -> Any:
         if index.stop == ROWS:
             raise raised

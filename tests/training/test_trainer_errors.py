@@ -208,6 +208,54 @@ def test_batches_like_the_last_one_are_not_checked_again(
         trainer.step(x, y)
 
 
+class Switch(gpubp.Callback):
+    """Sets another optimizer after two steps, then fails."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        if step == 1:
+            trainer.optimizer = self.optimizer
+            raise KeyError("the callback's own error")
+
+
+OPTIMIZERS = [
+    "adam",
+    "lion",
+    gpubp.SGD(),
+    gpubp.SGD(momentum=0.9),
+    gpubp.SGD(momentum=0.9, nesterov=True),
+    gpubp.SGD(momentum=0.9, clip_norm=1.0),
+]
+
+
+@pytest.mark.parametrize("precision", [None, "float16"])
+@pytest.mark.parametrize("before", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("after", OPTIMIZERS, ids=str)
+def test_the_error_of_a_callback_that_set_another_optimizer_is_told_and_the_network_is_restored(
+    before: Any, after: Any, precision: str | None
+) -> None:
+    network = classifier(dtype="float32", precision=precision)
+    trainer = Trainer(network, before, batch_size=1, callbacks=[Switch(after)])
+    trainer.step(X, Y)
+    expected = parameters(network)
+    with pytest.raises(KeyError, match="the callback's own error"):
+        trainer.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(parameters(network), expected)
+
+
+@pytest.mark.parametrize("reason", ["", None, 0, True, b"why"])
+def test_to_stop_needs_a_reason(reason: Any) -> None:
+    def stop(trainer: Trainer, history: gpubp.History) -> None:
+        trainer.stop(reason)
+
+    trainer = Trainer(classifier(), callbacks=[stop])
+    text = f"reason is {reason!r}, expected a text that says why"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        trainer.fit(X, Y, epochs=2)
+
+
 def test_the_seed_of_a_trainer_cannot_be_changed() -> None:
     trainer = Trainer(classifier(), "sgd", seed=1)
     message = r"^a trainer's seed cannot be changed; make a new Trainer with it$"
