@@ -69,7 +69,10 @@ def _compiler() -> str | None:
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # A terminal sends Ctrl-C to the whole session; a kernel would seem not to compile.
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, start_new_session=True
+    ).stdout
 
 
 @cache

@@ -275,3 +275,9 @@ def test_without_a_home_kernels_are_kept_for_the_process(
         assert build._cache_folder() == folder
     finally:
         build._cache_folder.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="this system has no sessions")
+def test_control_c_in_a_terminal_does_not_reach_the_compiler() -> None:
+    code = "import os; print(os.getsid(0))"
+    assert int(build._run(sys.executable, "-c", code)) != os.getsid(0)
