@@ -37,15 +37,32 @@ def make_trainer(kind: str) -> Trainer:
     return Trainer(network, "adam", seed=0)
 
 
-def outcome(call: Callable[[], Any], delay: float) -> Any:
-    """Return the call's result, or KeyboardInterrupt if Ctrl-C arrived `delay` seconds after it began."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, delay)
-        result = call()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return result
-    except KeyboardInterrupt:
-        return KeyboardInterrupt
+class Timer:
+    """Sends Ctrl-C while a call runs.
+
+    Python runs the handler of the timer's signal where it would run that of Ctrl-C, but the timer chooses
+    the moment. If another thread receives the signal, it may arrive after the call, and is then ignored.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+        signal.signal(signal.SIGALRM, self.handle)
+
+    def handle(self, number: int, frame: Any) -> None:
+        if self.armed:
+            signal.raise_signal(signal.SIGINT)
+
+    def outcome(self, call: Callable[[], Any], delay: float) -> Any:
+        """Return the call's result, or KeyboardInterrupt if Ctrl-C came `delay` seconds after it began."""
+        try:
+            self.armed = True
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            result = call()
+            self.armed = False
+            return result
+        except KeyboardInterrupt:
+            self.armed = False
+            return KeyboardInterrupt
 
 
 def bits(result: Any) -> bytes:
@@ -101,7 +118,7 @@ class Steps:
         )
 
 
-def trial(method: str, kind: str, count: int) -> dict[str, Any]:
+def trial(method: str, kind: str, count: int, timer: Timer) -> dict[str, Any]:
     calls = Steps(kind) if method == "step" else Calls(method, kind)
     times = []
     for _ in range(20):
@@ -115,7 +132,7 @@ def trial(method: str, kind: str, count: int) -> dict[str, Any]:
     interrupts = 0
     for _ in range(count):
         faulthandler.dump_traceback_later(LONGEST_HANG, exit=True)
-        result = outcome(calls.call, rng.uniform(1e-6, longest))
+        result = timer.outcome(calls.call, rng.uniform(1e-6, longest))
         interrupts += result is KeyboardInterrupt
         found.update(["BLAS has other threads"] * (blas_threads() != threads))
         found.update(["a thread ended"] * (not alive <= set(threading.enumerate())))
@@ -125,8 +142,7 @@ def trial(method: str, kind: str, count: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # Python runs the timer's handler where it would run that of Ctrl-C, but the timer chooses the moment.
-    signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    kind, count, timer = sys.argv[1], int(sys.argv[2]), Timer()
     methods = "predict", "forward", "backprop", "cost", "step"
-    print(json.dumps({method: trial(method, sys.argv[1], int(sys.argv[2])) for method in methods}))
+    print(json.dumps({method: trial(method, kind, count, timer) for method in methods}))
