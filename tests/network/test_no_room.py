@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from environment import ON_HOST
+from environment import EXACT, ON_HOST
 
 from gpubp import Network, Trainer, get_backend
 from gpubp.backends import Backend
@@ -132,7 +132,10 @@ def test_the_state_of_training(backend: Backend, monkeypatch: pytest.MonkeyPatch
         Trainer(network, "adam")
 
 
-@pytest.mark.skipif(ON_HOST is None, reason="only emulated devices can be made small")
+@pytest.mark.skipif(
+    ON_HOST is None or EXACT,
+    reason="needs emulated devices, whose size can be set, and CuPy's pool",
+)
 def test_a_small_device(monkeypatch: pytest.MonkeyPatch, cuda_backend: Backend) -> None:
     """CuPy raises its own error here; nothing is replaced but the size of the device."""
     assert ON_HOST is not None
