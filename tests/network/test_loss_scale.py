@@ -76,7 +76,7 @@ def test_a_gradient_that_overflows_changes_nothing_but_the_scale(
     trainer.step(x, y)
     before = [
         backend.to_numpy(array).copy()
-        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state)
+        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state.arrays)
     ]
     set_loss_scale(trainer, 2.0**24)
     trainer.step(x, y)
@@ -84,7 +84,7 @@ def test_a_gradient_that_overflows_changes_nothing_but_the_scale(
     assert math.isfinite(trainer.step_cost)
     after = [
         backend.to_numpy(array)
-        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state)
+        for array in (trainer.network.parameters, *trainer._training_step._optimizer_state.arrays)
     ]
     for array, earlier in zip(after, before, strict=True):
         np.testing.assert_array_equal(array, earlier)
