@@ -19,7 +19,7 @@ import gpubp
 
 from ..backends import Backend
 from ..backends.cupy import open_cupy
-from ..backends.numpy import blas
+from ..backends.numpy import blas, blas_threads
 from ..kernels.typing import Array
 from .contenders import require_cupy
 from .tasks import Architecture
@@ -46,7 +46,7 @@ class Floor:
 
     def open(self) -> str:
         """Say in words what the matmuls run on."""
-        return f"bare matmuls, {blas.get_threads()} BLAS threads"
+        return f"bare matmuls, {blas_threads.get_threads()} BLAS threads"
 
     def load(self, architecture: Architecture, batch_size: int) -> None:
         """Make the arrays of a network and a batch, and bind the matmuls to them."""
@@ -108,7 +108,7 @@ class FloorOneThread(Floor):
         return "bare matmuls, 1 BLAS thread"
 
     def threading(self) -> AbstractContextManager[None]:
-        return blas.single_threaded
+        return blas_threads.single_threaded
 
 
 class FloorGpu(Floor):

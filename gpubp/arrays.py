@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from .backends import Array, Backend, backend_of, get_backend
+from .errors import BackendUnavailableError
+from .kernels.messages import shortened
 from .memory import allocated
 
 __all__ = [
@@ -62,7 +64,8 @@ def as_array(name: str, values: Any) -> Array:
     Raises
     ------
     ValueError
-        If the values are masked, sparse or ragged, or are not real numbers.
+        If the values are masked, sparse or ragged, are not real numbers, or their library does not give
+        them away.
     """
     if isinstance(values, np.ndarray):
         if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
@@ -70,25 +73,33 @@ def as_array(name: str, values: Any) -> Array:
                 f"{name} is a masked array, expected a number everywhere, as its .filled(value) has"
             )
         array = values
-    elif not is_on_host(values):
-        array = namespace(values).asarray(values)
     elif is_sparse(values):
         raise ValueError(f"{name} is sparse, expected a dense array, as its .toarray() gives")
-    elif hasattr(values, "__dlpack_device__") and not hasattr(values, "__array__"):
-        array = _from_dlpack(values)
     else:
+        home = home_of(values)
         try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"{name} is not an array of numbers: {error}") from None
+            with home.use():
+                array = _converted(values, home)
+        except (MemoryError, BackendUnavailableError):
+            raise
+        except Exception as error:  # each library has other errors, for bfloat16 for example
+            came = f"{type(error).__name__}: {shortened(error)}"
+            expected = "expected an array of real numbers"
+            raise ValueError(f"{name} cannot be converted ({came}), {expected}") from error
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} has dtype {array.dtype}, expected real numbers")
+        dtype = shortened(array.dtype)
+        raise ValueError(f"{name} has dtype {dtype}, expected real numbers")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _from_dlpack(values: Any) -> Array:
-    on_cpu = values.__dlpack_device__()[0] == 1
-    return np.from_dlpack(values) if on_cpu else get_backend("cupy").xp.from_dlpack(values)
+def _converted(values: Any, home: Backend) -> Array:
+    """Convert values that are neither a NumPy array nor sparse."""
+    if home.xp is not np:
+        return home.xp.asarray(values)
+    if hasattr(values, "__dlpack_device__") and not hasattr(values, "__array__"):
+        on_cpu = values.__dlpack_device__()[0] == 1
+        return np.from_dlpack(values) if on_cpu else get_backend("cupy").xp.from_dlpack(values)
+    return np.asarray(values)
 
 
 def move(array: Array, backend: Backend) -> Array:

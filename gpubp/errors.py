@@ -1,6 +1,6 @@
 """gpubp's exceptions, and the error for an unknown name.
 
-This module imports no other module of gpubp.
+This module imports nothing of gpubp but `kernels.messages`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from .kernels.messages import shown
 
 __all__ = ["BackendUnavailableError", "CorruptFileError", "DivergenceError", "unknown_name"]
 
@@ -42,13 +44,14 @@ class DivergenceError(ArithmeticError):
         return type(self), (str(self), self.epoch, self.history)
 
 
-def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
+def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") -> ValueError:
     """Make an error that suggests the nearest known name, or lists all names if none is near.
 
-    For example: "unknown activation 'rellu'; did you mean 'relu'?".
+    For example: "unknown activation 'rellu'; did you mean 'relu'?"; with `of`, "unknown parameter 'slop' of
+    activation 'leaky_relu'; did you mean 'slope'?".
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
+    near = difflib.get_close_matches(shown(name).strip("'"), known, n=1)
     hint = f"known: {', '.join(known)}" if known else "there are none"
     hint = f"did you mean {near[0]!r}?" if near else hint
-    return ValueError(f"unknown {what} {name!r}; {hint}")
+    return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}; {hint}")

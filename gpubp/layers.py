@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import home_of, move
+from .arrays import as_array, home_of, move
 from .backends import Array
+from .data_validation import check_finite, check_fits
 from .fixed import Fixed
 from .kernels import Activation
+from .kernels.messages import shown
 
 __all__ = ["Layer", "Layout", "Parameters"]
 
@@ -37,7 +39,7 @@ class Parameters(NamedTuple):
 
 
 def assign(name: str, held: Array | None, values: Any) -> None:
-    """Copy `values` into parameters, whose address does not change, because captured steps read them there.
+    """Copy `values` into parameters, whose address does not change: captured steps read them there.
 
     Parameters
     ----------
@@ -51,23 +53,46 @@ def assign(name: str, held: Array | None, values: Any) -> None:
     Raises
     ------
     ValueError
-        If the values have another shape.
+        If the values are not numbers of this shape, finite and within the parameters' dtype.
     """
-    if values is held:  # for example after `parameters -= step`
+    if held is None:
+        if values is not None:
+            came = shown(values)
+            raise ValueError(f"{name} is {came}, expected None, for this layer has none")
         return
-    if held is None or np.shape(values) != held.shape:
-        expected = "None: this layer has none" if held is None else f"shape {held.shape}"
-        raise ValueError(f"{name} is given shape {np.shape(values)}, expected {expected}")
+    if _is_the_same(values, held):  # for example after `parameters -= step`
+        return
+    with home_of(values).use():
+        array = as_array(name, values)
+        if array.shape != held.shape:
+            raise ValueError(f"{name} is given shape {array.shape}, expected shape {held.shape}")
+        check_finite(name, array)
+        check_fits(name, array, held.dtype)
     home = home_of(held)
     with home.use():
-        held[...] = move(values, home)
+        held[...] = move(array, home)
+
+
+def _is_the_same(values: Any, held: Array) -> bool:
+    """Whether both are the same part of memory, in the same shape and dtype."""
+    about = "__array_interface__" if isinstance(held, np.ndarray) else "__cuda_array_interface__"
+    return bool(getattr(values, about, None) == getattr(held, about))
 
 
 class _Assigned:
-    """A layer's parameters: a view that is set once. Later assignments copy their values into it."""
+    """A layer's parameters: an array that is set once. Later assignments copy their values into it.
+
+    Each access gives a new view: its shape and dtype may be set, those of the array that kernels use not.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+
+    def __get__(self, instance: Layer | None, owner: type) -> Array:
+        if instance is None:
+            return self
+        held = vars(instance)[self._name]
+        return None if held is None else held.view()
 
     def __set__(self, instance: Layer, values: Any) -> None:
         held = vars(instance)
@@ -75,10 +100,6 @@ class _Assigned:
             assign(self._name, held[self._name], values)
         else:
             held[self._name] = values
-
-    if TYPE_CHECKING:  # At run time Python finds the value in the instance.
-
-        def __get__(self, instance: object, owner: type) -> Array: ...
 
 
 class Layer:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from .errors import unknown_name
 from .kernels import ACTIVATIONS, COSTS, Activation, Cost
+from .kernels.messages import shown
 from .validation import check_number
 
-__all__ = ["get_activation", "get_cost", "look_up"]
+__all__ = ["check_name", "get_activation", "get_cost", "look_up"]
 
 T = TypeVar("T")
 
@@ -37,9 +38,14 @@ def look_up(what: str, name: Any, known: Mapping[str, T]) -> T:
     ValueError
         If there is no such entry; the message suggests the nearest name, or lists all names.
     """
+    check_name(what, name, known)
+    return known[name]
+
+
+def check_name(what: str, name: Any, known: Collection[str]) -> None:
+    """Check that `name` is a str in `known`, else raise the ValueError of `look_up`."""
     if not isinstance(name, str) or name not in known:
         raise unknown_name(what, name, known)
-    return known[name]
 
 
 def get_activation(activation: str | Activation, **parameters: float) -> Activation:
@@ -72,7 +78,7 @@ def get_activation(activation: str | Activation, **parameters: float) -> Activat
     if isinstance(activation, str):
         activation = look_up("activation", activation, ACTIVATIONS)
     elif not isinstance(activation, Activation):
-        raise TypeError(f"activation is {activation!r}, expected a name or an Activation")
+        raise TypeError(f"activation is {shown(activation)}, expected a name or an Activation")
     owner = f"activation {activation.name!r}"
     return activation.with_parameters(**_checked(owner, parameters, activation.parameters))
 
@@ -107,7 +113,7 @@ def get_cost(cost: str | Cost, **parameters: float) -> Cost:
     if isinstance(cost, str):
         cost = look_up("cost", cost, COSTS)
     elif not isinstance(cost, Cost):
-        raise TypeError(f"cost is {cost!r}, expected a name or a Cost")
+        raise TypeError(f"cost is {shown(cost)}, expected a name or a Cost")
     smoothing = ("label_smoothing",) if cost.targets == "class" else ()
     known = (*cost.parameters, *smoothing)
     return cost.with_parameters(**_checked(f"cost {cost.name!r}", parameters, known))
@@ -125,13 +131,11 @@ _RANGES: Mapping[str, tuple[float, float, bool]] = {
 }
 
 
-def _checked(owner: str, given: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
-    """Check that `owner` has these parameters, finite and in range; return them as Python floats."""
+def _checked(owner: str, given: Mapping[str, float], known: Collection[str]) -> dict[str, float]:
+    """Check that `owner` has these parameters, in range; return them as Python floats."""
     for name, value in given.items():
         if name not in known:
-            raise unknown_name(f"parameter of {owner}", name, known)
+            raise unknown_name("parameter", name, known, owner)
         low, high, open_low = _RANGES.get(name, (-math.inf, math.inf, False))
         check_number(name, value, low, high, open_low=open_low)
-        if not abs(value) < math.inf:
-            raise ValueError(f"{name} is {value!r}, expected a finite number")
     return {name: float(value) for name, value in given.items()}

@@ -26,13 +26,13 @@ import numpy as np
 from scipy import special
 
 from .cuda.text import device_function
+from .custom import CustomFunction, check_choice, check_custom_name, check_interval, check_texts
 from .typing import Array
 
 __all__ = [
     "ACTIVATIONS",
     "SOFTMAX",
     "Activation",
-    "check_custom_name",
     "exponential_limit",
     "softplus",
 ]
@@ -134,7 +134,7 @@ class Activation:
         name : str
             The activation's name, also in files. It must not be a built-in activation's name.
         function : callable
-            (xp, z) -> a, elementwise; xp is the array namespace, numpy or cupy.
+            (xp, z) -> a, elementwise, of z's shape; xp is the array namespace, numpy or cupy.
         derivative : callable
             (xp, v) -> σ′, where v is z, or a if `reads="a"`.
         reads : {"z", "a"}, default "z"
@@ -153,11 +153,18 @@ class Activation:
         Raises
         ------
         ValueError
-            If the name is empty or a built-in activation's, or if `reads` is neither "a" nor "z".
+            If the name is empty or a built-in activation's, `reads` is neither "a" nor "z", or
+            `output_range` is no interval. A function that returns something else than real numbers shaped
+            like its argument is an error when the network calls it.
+        TypeError
+            If `function` or `derivative` does not take two arguments, or a CUDA text is not a str.
         """
         check_custom_name("activation", name, ACTIVATIONS)
-        if reads not in ("a", "z"):
-            raise ValueError(f"reads is {reads!r}, expected 'a' or 'z'")
+        check_choice("reads", reads, ("a", "z"))
+        check_texts(cuda=cuda, cuda_derivative=cuda_derivative)
+        owner = f"activation {name!r}"
+        function = CustomFunction.of(owner, "function", function, "xp, z")
+        derivative = CustomFunction.of(owner, "derivative", derivative, f"xp, {reads}")
         return cls(
             name=name,
             formula=f"{name}(z), user-defined",
@@ -166,7 +173,7 @@ class Activation:
             cuda_derivative=cuda_derivative,
             numpy=partial(_write, function),
             numpy_derivative=partial(_write, derivative),
-            output_range=output_range,
+            output_range=check_interval("output_range", output_range),
             function=function,
             function_derivative=derivative,
         )
@@ -175,15 +182,6 @@ class Activation:
 def _write(function: Callable[..., Array], v: Array, out: Array, s: tuple[Array, ...]) -> None:
     """Write a custom function's result to `out`. At module level, because pickles need that."""
     out[...] = function(np, v)
-
-
-def check_custom_name(kind: str, name: str, built_in: Mapping[str, Any]) -> None:
-    """Refuse a custom entry without a name, or with a built-in name, which would select its kernels."""
-    if not isinstance(name, str) or not name or name in built_in:
-        is_what = "a built-in one's" if name in built_in else "none"
-        raise ValueError(
-            f"name is {name!r}, which is {is_what}, expected a new one for your {kind}"
-        )
 
 
 def exponential_limit(array: Array) -> float:

@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .activations import check_custom_name, softplus
+from .activations import softplus
+from .custom import CustomFunction, check_choice, check_custom_name, check_interval, check_texts
 from .typing import Array
 
 __all__ = ["COSTS", "Cost"]
@@ -135,9 +136,18 @@ class Cost:
         Raises
         ------
         ValueError
-            If the name is empty or a built-in cost's.
+            If the name is empty or a built-in cost's, `domain` is no interval, or `targets` is not one of
+            the words above. A function that returns something else than real numbers shaped like a is an
+            error when the network calls it.
+        TypeError
+            If `function` or `derivative` does not take three arguments, or a CUDA text is not a str.
         """
         check_custom_name("cost", name, COSTS)
+        check_choice("targets", targets, ("real", "class", "unit", "nonnegative"))
+        check_texts(cuda=cuda, cuda_derivative=cuda_derivative)
+        owner = f"cost {name!r}"
+        function = CustomFunction.of(owner, "function", function, "xp, a, y")
+        derivative = CustomFunction.of(owner, "derivative", derivative, "xp, a, y")
         return cls(
             name=name,
             formula=f"Σ {name}(a, y), user-defined",
@@ -145,7 +155,7 @@ class Cost:
             cuda_derivative=cuda_derivative,
             numpy=partial(_write, function),
             numpy_derivative=partial(_write_derivative, derivative),
-            domain=domain,
+            domain=check_interval("domain", domain),
             targets=targets,
             function=function,
             function_derivative=derivative,

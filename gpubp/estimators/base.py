@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ..backends import Array, Backend
-from ..errors import unknown_name
+from ..data_validation import check_weights
 from ..kernels import ACTIVATIONS, Activation, Cost
+from ..kernels.messages import shown
 from ..network import Network
+from ..network.arguments import check_dtype, is_sequence
+from ..registry import check_name
 from ..training import Trainer
+from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
-from ..validation import check_number, check_weights
+from ..validation import check_flag, check_number
 from .data import check_data
 from .solvers import Record, fit_batches, fit_lbfgs
 
@@ -113,6 +118,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         backend: str | Backend = "auto",
         dtype: Any = "float32",
         dropout: float = 0.0,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -140,6 +146,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.backend = backend
         self.dtype = dtype
         self.dropout = dropout
+        self.checkpoint = checkpoint
 
     _y_checks: Mapping[str, Any] = {}
 
@@ -152,6 +159,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train on X and y, starting with new weights unless warm_start.
+
+        After an error the estimator is as it was before.
 
         Parameters
         ----------
@@ -175,7 +184,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         DivergenceError
             If the loss is no longer finite. A lower learning_rate_init may help.
         """
-        return self._fit(X, y, sample_weight)
+        with _unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
@@ -211,6 +221,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 record=record,
                 trainer=trainer,
                 epochs=epochs,
+                checkpoint=None if incremental else as_checkpoint(self.checkpoint),
             )
             if history.stopped == "epochs" and not incremental:
                 warnings.warn(
@@ -264,29 +275,30 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         for name, (low, high, open_low, whole) in _NUMBERS.items():
             check_number(name, getattr(self, name), low, high, open_low=open_low, whole=whole)
         for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected True or False")
+            check_flag(name, getattr(self, name))
         for name, choices in _CHOICES.items():
-            if str(getattr(self, name)) not in choices:
-                raise unknown_name(name, getattr(self, name), choices)
-        if not isinstance(self.activation, Activation) and str(self.activation) not in _HIDDEN:
-            raise unknown_name("activation", self.activation, _HIDDEN)
+            check_name(name, getattr(self, name), choices)
+        if not isinstance(self.activation, Activation):
+            check_name("activation", self.activation, _HIDDEN)
         widths = self.hidden_layer_sizes
-        if isinstance(widths, str) or np.ndim(widths) > 1:
-            raise ValueError(f"hidden_layer_sizes is {widths!r}, expected widths such as (100,)")
-        for width in [widths] if np.ndim(widths) == 0 else widths:
+        if isinstance(widths, str):
+            raise ValueError(
+                f"hidden_layer_sizes is {shown(widths)}, expected widths such as (100,)"
+            )
+        for width in widths if is_sequence(widths) else [widths]:
             check_number("each of hidden_layer_sizes", width, 1, math.inf, whole=True)
-        if self.n_iter_no_change != math.inf:
-            check_number("n_iter_no_change", self.n_iter_no_change, 1, math.inf, whole=True)
-        if self.batch_size != "auto":
-            check_number("batch_size", self.batch_size, 1, math.inf, whole=True)
-        if str(self.dtype) not in ("float32", "float64") and self.dtype not in (
-            np.float32,
-            np.float64,
-        ):
-            raise ValueError(f"dtype is {self.dtype!r}, expected 'float32' or 'float64'")
+        patience, batch_size = self.n_iter_no_change, self.batch_size
+        if not (isinstance(patience, float) and patience == math.inf):
+            check_number("n_iter_no_change", patience, 1, math.inf, whole=True)
+        if not (isinstance(batch_size, str) and batch_size == "auto"):
+            check_number("batch_size", batch_size, 1, math.inf, whole=True)
+        check_dtype(self.dtype)
         if self.solver == "lbfgs" and self.dropout:
-            raise ValueError(f"dropout is {self.dropout!r}, expected 0 with solver 'lbfgs'")
+            raise ValueError(f"dropout is {shown(self.dropout)}, expected 0 with solver 'lbfgs'")
+        if as_checkpoint(self.checkpoint) is not None and self.solver == "lbfgs":
+            raise ValueError(
+                f"checkpoint is {shown(self.checkpoint)}, expected None with solver 'lbfgs'"
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -299,7 +311,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        with _unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     @property
     def coefs_(self) -> list[Array]:
@@ -310,6 +323,25 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def intercepts_(self) -> list[Array | None]:
         """The biases of each layer, (n_out,): the network's arrays."""
         return [layer.biases for layer in self.network_.layers]
+
+
+@contextmanager
+def _unchanged_by_errors(estimator: BaseMLP) -> Iterator[None]:
+    """After an error, restore the estimator's attributes and the parameters of its network."""
+    before = dict(vars(estimator))
+    network = before.get("network_")
+    if network is not None:
+        with network.backend.use():
+            kept = network.parameters.copy()
+    try:
+        yield
+    except BaseException:
+        for name in vars(estimator).keys() - before.keys():
+            delattr(estimator, name)
+        estimator.__dict__.update(before)
+        if network is not None:
+            network.parameters = kept
+        raise
 
 
 def _check_that_training_went_well(network: Network) -> None:

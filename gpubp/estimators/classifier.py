@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import dense, home_of, move, namespace, to_host
 from ..backends import Array
+from ..kernels.messages import shown
 from .base import BaseMLP, Task
 from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
 
@@ -85,6 +86,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The dtype of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
     dropout : float, default 0
         Probability with which training drops a hidden activation; not available with lbfgs.
+    checkpoint : Checkpoint or path-like, optional
+        Where `fit` writes checkpoints, and how often, as in `gpubp.Trainer`. With warm_start, `fit` goes on
+        from the newest one, and max_iter includes its epochs; that needs the same data and an int as
+        random_state. Not available with lbfgs, and unused by partial_fit.
 
     Attributes
     ----------
@@ -152,7 +157,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return present
         known = self.classes_ if goes_on else np.unique(np.asarray(classes))
         if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
-            raise ValueError(f"classes is {classes!r}, expected those of the first call, {known}")
+            raise ValueError(
+                f"classes is {shown(classes)}, expected those of the first call, {known}"
+            )
         unknown = sorted(set(present.tolist()) - set(known.tolist()))
         if unknown:
             raise ValueError(f"y holds the classes {unknown}, which are not in classes_, {known}")

@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_array
 
 from ..arrays import as_array, is_on_host, is_sparse, to_host
 from ..backends import Array
+from ..data_validation import check_inputs
 from ..network import Network
 from ..training.evaluation import CHUNK_ROWS
-from ..validation import check_inputs
 
 try:
     from sklearn.utils.validation import validate_data

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import dense, to_host
 from ..backends import Array, Backend
-from ..errors import unknown_name
 from ..kernels import COSTS, Activation, Cost
+from ..registry import check_name
 from .base import BaseMLP, Task
 from .data import check_inputs_like_fit, outputs_of
 
@@ -84,6 +84,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         backend: str | Backend = "auto",
         dtype: Any = "float32",
         dropout: float = 0.0,
+        checkpoint: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,
@@ -112,6 +113,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
             backend=backend,
             dtype=dtype,
             dropout=dropout,
+            checkpoint=checkpoint,
         )
         self.loss = loss
 
@@ -119,8 +121,8 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if not isinstance(self.loss, Cost) and str(self.loss) not in _LOSSES:
-            raise unknown_name("loss", self.loss, _LOSSES)
+        if not isinstance(self.loss, Cost):
+            check_name("loss", self.loss, _LOSSES)
 
     def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
         y = dense(y)

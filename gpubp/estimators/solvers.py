@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from ..arrays import dense, move, take, to_host
+from ..arrays import dense, home_of, move, take, to_host
 from ..backends import Array
 from ..network import Network
-from ..training import Callback, History, Optimizer, Trainer, get_optimizer
+from ..training import Callback, Checkpoint, History, Optimizer, Trainer, get_optimizer
 from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import Schedule
 from .data import batches_of, outputs_of
@@ -68,7 +68,7 @@ class Record:
 class _Rate(Schedule):
     """The same factor for all steps of an epoch; `_Progress` changes it between epochs."""
 
-    current: float = 1.0
+    current: float = field(default=1.0, init=False)
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
         return np.full(len(steps), self.current)
@@ -89,8 +89,10 @@ class _Progress(Callback):
         self.rows, self.score = rows, score
         self.best_parameters: Array | None = None
         self._penalty, self._share = 0.0, 0.0
+        self._converged = False
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        self._stop = trainer.stop
         self._penalty = _penalty(trainer.network, self.optimizer.l2)
         self._share = (steps_per_epoch - 1) / (2 * steps_per_epoch)
         if self.score is not None:
@@ -120,6 +122,24 @@ class _Progress(Callback):
             print(f"epoch {len(history)}, loss {loss:.8f}{shown}")
         self._change_rate(trainer)
 
+    def state(self) -> dict[str, Any]:
+        record = asdict(self.record)
+        lists = {name: np.array(record[name], np.float64) for name in ("loss_curve", "scores")}
+        best = {} if self.best_parameters is None else {"best": to_host(self.best_parameters)}
+        return record | lists | best | {"penalty": self._penalty, "converged": self._converged}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for item in fields(Record):
+            value = state[item.name]
+            setattr(
+                self.record, item.name, value.tolist() if isinstance(value, np.ndarray) else value
+            )
+        self._penalty = state["penalty"]
+        if self.best_parameters is not None:
+            self.best_parameters[...] = move(state["best"], home_of(self.best_parameters))
+        if state["converged"]:
+            self._stop("converged")
+
     def _change_rate(self, trainer: Trainer) -> None:
         settings, record, rate = self.settings, self.record, trainer.schedule
         assert isinstance(rate, _Rate)
@@ -132,6 +152,7 @@ class _Progress(Callback):
             rate.current /= 5
             record.waited = 0
         else:
+            self._converged = True
             trainer.stop("converged")
 
 
@@ -167,6 +188,7 @@ def fit_batches(
     record: Record,
     trainer: Trainer | None,
     epochs: int,
+    checkpoint: Checkpoint | None,
 ) -> tuple[Trainer, History]:
     """Train by batches, with the estimator's parameters.
 
@@ -191,6 +213,8 @@ def fit_batches(
         state.
     epochs : int
         The number of passes over the data.
+    checkpoint : Checkpoint or None
+        Where checkpoints are written. With warm_start, training goes on from the newest.
 
     Returns
     -------
@@ -217,7 +241,9 @@ def fit_batches(
     trainer.optimizer = optimizer
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
     progress = _Progress(settings, record, optimizer, rows, score)
-    trainer.callbacks = [progress]
+    trainer.callbacks, trainer.checkpoint = [progress], checkpoint
+    if checkpoint is not None and settings.warm_start and checkpoint.newest is not None:
+        trainer.resume(checkpoint.folder)
     try:
         history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
     finally:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ __all__ = [
     "parse_json",
 ]
 
-LARGEST_HEADER = 4 * 2**20
-"""A header of this many bytes describes about 20,000 layers, and is parsed in a fraction of a second."""
+LARGEST_HEADER = 2**20
+"""A header of this many bytes describes 2,000 layers, and is parsed in a fraction of a second."""
 
 DTYPES = {
     code: np.dtype(name)
@@ -95,11 +96,11 @@ def _parse_entry(name: str, entry: Any) -> Entry:
         raise ValueError(f"{name!r} does not have exactly dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"{name!r} has dtype {code!r}, expected one of {', '.join(DTYPES)}")
-    if not _are_sizes(shape) or len(shape) > 32:
-        raise ValueError(f"{name!r} has shape {shape!r}, expected at most 32 sizes")
-    if not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"{name!r} has data_offsets {offsets!r}, expected two places")
+        raise ValueError(f"{name!r} has dtype {brief(code)}, expected one of {', '.join(DTYPES)}")
+    if not _are_sizes(shape, 32):
+        raise ValueError(f"{name!r} has shape {brief(shape)}, expected at most 32 sizes")
+    if not _are_sizes(offsets, 2) or len(offsets) < 2:
+        raise ValueError(f"{name!r} has data_offsets {brief(offsets)}, expected two places")
     dtype = DTYPES[code]
     start, stop = offsets
     if math.prod(filter(None, shape)) * dtype.itemsize >= 2**63:  # more than NumPy can address
@@ -111,9 +112,11 @@ def _parse_entry(name: str, entry: Any) -> Entry:
     return Entry(dtype, tuple(shape), start, stop)
 
 
-def _are_sizes(values: Any) -> bool:
-    """Tell whether these are whole numbers, 0 or more."""
-    return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values)
+def _are_sizes(values: Any, most: int) -> bool:
+    """Tell whether this is a list of at most so many whole numbers, 0 or more."""
+    if not isinstance(values, list) or len(values) > most:
+        return False
+    return all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def parse_json(text: str) -> Any:

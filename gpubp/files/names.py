@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import CorruptFileError
+from ..kernels.messages import shown
 
 __all__ = ["about_file", "check_regular", "corrupt", "file_name", "naming"]
 
@@ -21,9 +22,9 @@ def file_name(path: Any) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError:
-        raise TypeError(f"path is {path!r}, expected the name of a file") from None
+        raise TypeError(f"path is {shown(path)}, expected the name of a file") from None
     if "\0" in name:
-        raise ValueError(f"path is {path!r}, expected the name of a file")
+        raise ValueError(f"path is {shown(path)}, expected the name of a file")
     return name
 
 
@@ -31,7 +32,7 @@ def about_file(path: str, what: str) -> str:
     """Make a message of bounded length: the path, then `what`, which may quote the file's content."""
     half = LONGEST_MESSAGE // 2
     shown = path if len(path) <= half else f"...{path[3 - half :]}"
-    text = f"{shown} {' '.join(what.split())}"
+    text = f"{shown} {' '.join(what[:LONGEST_MESSAGE].split())}"
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
 
 

@@ -41,7 +41,7 @@ def write_tensors(path: Any, tensors: Mapping[str, Any], metadata: Mapping[str, 
     TypeError
         If `path` is no path, a tensor has another dtype, or metadata are not str.
     ValueError
-        If names and metadata need more than 4 MiB.
+        If names and metadata need more than 1 MiB.
     OSError
         If the file cannot be written, as in `write_whole`.
     """

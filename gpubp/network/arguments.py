@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..kernels import COSTS, PRECISIONS, Activation, Cost
+from ..kernels.messages import shown
 from ..registry import get_activation, get_cost, look_up
-from ..validation import check_number
+from ..validation import check_number, check_seed
 from .initializers import INITIALIZERS, Initializer, default_initializer
 
 __all__ = [
@@ -24,27 +26,39 @@ __all__ = [
     "choose_cost",
     "dropout_of_each",
     "initializer_of_each",
+    "is_sequence",
     "random_generator",
 ]
+
+MOST_PARAMETERS = 2**60
+"""The addresses of more float64 parameters do not fit an int64."""
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:
     """Check the layer widths: two or more positive whole numbers."""
-    if not isinstance(sizes, Sequence) and not isinstance(sizes, np.ndarray):
-        raise TypeError(f"sizes is {sizes!r}, expected layer widths such as (784, 256, 10)")
+    if not is_sequence(sizes):
+        raise TypeError(f"sizes is {shown(sizes)}, expected layer widths such as (784, 256, 10)")
     if len(sizes) < 2:
-        raise ValueError(f"sizes is {tuple(sizes)!r}, expected an input and at least one layer")
+        raise ValueError(f"sizes is {shown(sizes)}, expected an input and at least one layer")
     for size in sizes:
         check_number("each of sizes", size, 1, math.inf, whole=True)
-    return tuple(int(size) for size in sizes)
+    widths = tuple(int(size) for size in sizes)
+    parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+    if parameters >= MOST_PARAMETERS:
+        raise ValueError(
+            f"sizes is {shown(widths)}, which makes {parameters} parameters, expected fewer than"
+            f" {MOST_PARAMETERS}"
+        )
+    return widths
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
     """Convert a name, type or dtype to the dtype float32 or float64."""
-    for known in (np.dtype(np.float32), np.dtype(np.float64)):
-        if dtype in (known, known.name, known.type):
-            return known
-    raise ValueError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+    if isinstance(dtype, str | type | np.dtype):
+        for known in (np.dtype(np.float32), np.dtype(np.float64)):
+            if dtype in (known, known.name, known.type):
+                return known
+    raise ValueError(f"dtype is {shown(dtype)}, expected 'float32' or 'float64'")
 
 
 def check_precision(precision: Any, dtype: Any) -> str | None:
@@ -53,7 +67,7 @@ def check_precision(precision: Any, dtype: Any) -> str | None:
         return None
     name = look_up("precision", precision, PRECISIONS).name
     if str(dtype) != "float32":
-        raise ValueError(f"precision is {precision!r}, expected None for dtype {str(dtype)!r}")
+        raise ValueError(f"precision is {shown(precision)}, expected None for dtype {str(dtype)!r}")
     return name
 
 
@@ -61,13 +75,14 @@ def random_generator(seed: Any) -> np.random.Generator:
     """Return the generator itself, or a new one from this seed; None makes an unpredictable one."""
     if seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
-    check_number("seed", seed, 0, math.inf, whole=True)
+    check_seed(seed)
     return np.random.default_rng(int(seed))
 
 
 def activation_of_each(hidden: Any, output: Any, depth: int) -> list[Activation]:
     """Return the activations of `depth` layers; the output layer's is the last."""
-    given = _for_each("hidden", hidden, depth - 1, (str, Activation))
+    kinds = str, Activation
+    given = _for_each("hidden", hidden, depth - 1, "a name or an Activation", kinds)
     activations = [_activation("hidden", activation) for activation in given]
     if isinstance(hidden, str):
         _activation("hidden", hidden)  # check it even without a hidden layer
@@ -79,7 +94,7 @@ def activation_of_each(hidden: Any, output: Any, depth: int) -> list[Activation]
 
 def dropout_of_each(dropout: Any, depth: int) -> list[float]:
     """Return the dropout rates of `depth` layers; the output layer's is 0."""
-    rates = _for_each("dropout", dropout, depth - 1, (numbers.Real,))
+    rates = _for_each("dropout", dropout, depth - 1, "a number", (numbers.Real,))
     for rate in [dropout] if isinstance(dropout, numbers.Real) else rates:
         check_number("dropout", rate, 0, 1)
     return [*map(float, rates), 0.0]
@@ -87,15 +102,20 @@ def dropout_of_each(dropout: Any, depth: int) -> list[float]:
 
 def bias_of_each(biases: Any, depth: int) -> tuple[bool, ...]:
     """Return, for each of `depth` layers, whether it has biases."""
-    given = _for_each("biases", biases, depth, (bool, np.bool_))
-    if not all(isinstance(entry, bool | np.bool_) for entry in given):
-        raise TypeError(f"biases is {biases!r}, expected True or False, or one for each layer")
+    kinds = bool, np.bool_
+    given = _for_each("biases", biases, depth, "True or False", kinds)
+    for entry in given:
+        if not isinstance(entry, kinds):
+            raise TypeError(f"biases holds {shown(entry)}, expected True or False")
     return tuple(bool(entry) for entry in given)
 
 
 def initializer_of_each(initializer: Any, activations: Sequence[Activation]) -> list[Initializer]:
     """Return the initializer of each layer; None stands for the default of its activation."""
-    given = _for_each("initializer", initializer, len(activations), (str, type(None)), callable)
+    if callable(initializer):
+        initializer = [initializer] * len(activations)
+    kinds = str, type(None)
+    given = _for_each("initializer", initializer, len(activations), "a name or a function", kinds)
     return [_initializer(*pair) for pair in zip(given, activations, strict=True)]
 
 
@@ -126,22 +146,24 @@ def choose_cost(cost: str | Cost | None, output: Activation) -> Cost:
 
 
 def _for_each(
-    name: str,
-    value: Any,
-    count: int,
-    single: tuple[type, ...],
-    also: Callable[[Any], bool] = lambda value: False,
-) -> list[Any]:
+    name: str, value: Any, count: int, what: str, single: tuple[type, ...]
+) -> Sequence[Any]:
     """Return one value for each of `count` layers: a single value is repeated, a sequence gives each."""
-    if isinstance(value, single) or also(value):
+    if isinstance(value, single):
         return [value] * count
-    try:
-        values = list(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}, expected one, or a sequence of {count}") from None
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries, expected one, or {count}")
-    return values
+    if not is_sequence(value):
+        expected = f"{what}, or a sequence of {count}"
+        raise TypeError(f"{name} is {shown(value)}, expected {expected}")
+    if len(value) != count:
+        raise ValueError(f"{name} has {len(value)} entries, expected one, or {count}")
+    return list(value)
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether `value` has entries in an order: neither text nor a mapping or a set."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
 def _activation(argument: str, activation: Any) -> Activation:
@@ -157,5 +179,5 @@ def _initializer(initializer: str | Initializer | None, activation: Activation) 
     if isinstance(initializer, str):
         return look_up("initializer", initializer, INITIALIZERS)
     if not callable(initializer):
-        raise TypeError(f"initializer is {initializer!r}, expected a name or a callable")
+        raise TypeError(f"initializer is {shown(initializer)}, expected a name or a callable")
     return initializer

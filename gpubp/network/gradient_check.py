@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import check_number
+from ..kernels.messages import shown
+from ..validation import check_number, check_seed
 from .network import Network
 
 __all__ = ["GradientCheck", "check_gradients"]
@@ -74,6 +75,8 @@ def check_gradients(
     ValueError
         If x, y or sample_weight does not fit the network, or if step, max_parameters or seed is out of its
         range. The message names it.
+    TypeError
+        If `network` is not a `Network`.
 
     Examples
     --------
@@ -81,9 +84,11 @@ def check_gradients(
     >>> check_gradients(network, [[0.5, -1.0]], [[0.2]]).relative_error < 1e-7
     True
     """
+    if not isinstance(network, Network):
+        raise TypeError(f"network is {shown(network)}, expected a gpubp.Network")
     check_number("step", step, 0, 1, open_low=True)
     check_number("max_parameters", max_parameters, 1, math.inf, whole=True)
-    check_number("seed", seed, 0, math.inf, whole=True)
+    check_seed(seed)
     twin = _twin_of(network)
     size = twin.parameters.size
     chosen = np.arange(size)

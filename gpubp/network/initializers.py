@@ -10,10 +10,10 @@ import numpy as np
 
 from ..arrays import as_array
 from ..backends import get_backend
+from ..data_validation import check_finite, check_fits
 from ..kernels import Activation
 from ..layers import Layout
 from ..memory import allocated
-from ..validation import check_finite, check_fits
 
 __all__ = ["INITIALIZERS", "Initializer", "default_initializer", "initial_parameters"]
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
 from ..memory import allocated
 from ..problem import Problem, Rounding
-from ..validation import check_inputs, check_targets, check_weights
 from . import arguments, copying, passes, storage
 from .initializers import Initializer, initial_parameters
 from .predictor import Predictor
@@ -166,7 +166,7 @@ class Network(MadeOnce):
     @property
     def parameters(self) -> Array:
         """All weights, then all biases: an array of shape (size,)."""
-        return self._parameters
+        return self._parameters.view()  # its shape may be set, the network's may not
 
     @parameters.setter
     def parameters(self, values: Any) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from ..backends import Array, Rows
 from ..backprop import predict
 from ..layers import widths
 from ..memory import allocated
 from ..problem import Problem
+from ..signals import uninterrupted
 from ..workspace import Workspace
 
 __all__ = ["Predictor"]
@@ -58,6 +61,7 @@ class Predictor:
     def __init__(self, problem: Problem) -> None:
         self.captured: dict[int, Captured] = {}
         self._problem, self._lock = problem, threading.Lock()
+        _predictors.add(self)
 
     def __call__(self, x: Array) -> Array:
         """Return a new array of outputs, (rows, n_out); x has been checked and is on the backend."""
@@ -72,13 +76,17 @@ class Predictor:
 
     def _predict(self, x: Array) -> Array:
         with self._lock:
-            captured = self.captured.get(len(x)) or self._capture(len(x))
-            captured.rows.x = x
-            try:
-                captured.replay()
-            finally:
-                captured.rows.x = None
-            return captured.outputs.copy()
+            return self._replay(self.captured.get(len(x)) or self._capture(len(x)), x)
+
+    @staticmethod
+    @uninterrupted
+    def _replay(captured: Captured, x: Array) -> Array:
+        captured.rows.x = x
+        try:
+            captured.replay()
+        finally:
+            captured.rows.x = None
+        return captured.outputs.copy()
 
     def _capture(self, count: int) -> Captured:
         while len(self.captured) >= SIZES_KEPT:
@@ -98,3 +106,16 @@ class Predictor:
             count * sizes[-1] * dtype.itemsize,
             backend,
         )
+
+
+_predictors: WeakSet[Predictor] = WeakSet()
+
+
+def _reset_locks() -> None:
+    """Give predictors new locks in a forked child: a thread that the child does not have may hold one."""
+    for predictor in _predictors:
+        predictor._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_locks)

@@ -10,13 +10,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
+from ..data_validation import check_finite
 from ..files import TensorFile, about_file, corrupt, parse_json
 from ..kernels import ACTIVATIONS, COSTS, Activation, Cost
+from ..kernels.messages import shown
 from ..layers import Parameters
 from ..registry import get_activation, get_cost
-from ..validation import check_finite
 from . import arguments as check
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def load(path: Any, custom: Sequence[Activation | Cost]) -> tuple[dict[str, Any]
 
 
 def _check_custom(custom: Any) -> list[Activation | Cost]:
-    wrong = f"custom is {custom!r}, expected a sequence of Activation and Cost"
+    wrong = f"custom is {shown(custom)}, expected a sequence of Activation and Cost"
     try:
         entries = list(custom)
     except TypeError:
@@ -165,25 +167,25 @@ def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
     optional = {"checksum", "training"}
     _check_names("its metadata", dict.fromkeys(metadata.keys() - optional), "gpubp", "network")
     if metadata["gpubp"] != FORMAT:
-        raise ValueError(f"it has format {metadata['gpubp']!r}, expected {FORMAT!r}")
+        raise ValueError(f"it has format {brief(metadata['gpubp'])}, expected {FORMAT!r}")
     description: dict[str, Any] = parse_json(metadata["network"])
     _check_names("it", description, *_PARTS)
     for name, kind in _PARTS.items():
         if not isinstance(description[name], kind):
-            raise ValueError(f"{name} is {description[name]!r}, expected a {kind.__name__}")
+            raise ValueError(f"{name} is {brief(description[name])}, expected a {kind.__name__}")
     for activation in description["activations"]:
         _check_names("an activation", activation, "name", "parameters")
     _check_names("the cost", description["cost"], "name", "parameters", "label_smoothing")
     for entry in (*description["activations"], description["cost"]):
         if not isinstance(entry["name"], str):
-            raise ValueError(f"a name is {entry['name']!r}, expected a str")
+            raise ValueError(f"a name is {brief(entry['name'])}, expected a str")
     return description
 
 
 def _check_names(what: str, value: Any, *names: str) -> None:
     """Check that this is an object with exactly these names."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {value!r}, expected an object with {', '.join(names)}")
+        raise ValueError(f"{what} is {brief(value)}, expected an object")
     for name in names:
         if name not in value:
             raise ValueError(f"{what} has no {name!r}")
@@ -220,7 +222,7 @@ def _arguments(
     )
     check.activation_of_each(hidden, output, depth)
     if description["dtype"] not in ("float32", "float64"):
-        raise ValueError(f"dtype is {description['dtype']!r}, expected 'float32' or 'float64'")
+        raise ValueError(f"dtype is {brief(description['dtype'])}, expected 'float32' or 'float64'")
     options = _parameters(cost, description["cost"])
     if cost.targets == "class":
         options["label_smoothing"] = description["cost"]["label_smoothing"]
@@ -240,7 +242,7 @@ def _arguments(
 def _parameters(entry: Activation | Cost, described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the described parameters of an activation or cost; no parameter takes its default value."""
     parameters = described["parameters"]
-    _check_names(repr(entry.name), parameters, *entry.parameters)
+    _check_names(f"parameters of {entry.name!r}", parameters, *entry.parameters)
     return dict(parameters)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..kernels.messages import shown
 from .history import History
 
 if TYPE_CHECKING:
@@ -72,13 +73,15 @@ def as_callbacks(
 ) -> list[Callback]:
     """Convert functions (trainer, history) to callbacks that run them after each epoch."""
     if not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks is {callbacks!r}, expected a list of Callbacks or functions")
+        raise TypeError(
+            f"callbacks is {shown(callbacks)}, expected a list of Callbacks or functions"
+        )
     made: list[Callback] = []
     for callback in callbacks:
         if isinstance(callback, Callback):
             made.append(callback)
-        elif callable(callback):
+        elif callable(callback) and not isinstance(callback, type):
             made.append(_AtEpochEnd(callback))
         else:
-            raise TypeError(f"callbacks holds {callback!r}, expected a Callback or a function")
+            raise TypeError(f"callbacks holds {shown(callback)}, expected a Callback or a function")
     return made

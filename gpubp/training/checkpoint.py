@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import CorruptFileError
 from ..files import file_name
+from ..kernels.messages import shown
 from ..network import Network
 from ..validation import check_number
 from .callbacks import Callback
@@ -85,11 +86,12 @@ class Checkpoint:
         try:
             object.__setattr__(self, "folder", Path(os.fsdecode(self.folder)))
         except TypeError:
-            raise TypeError(f"folder is {self.folder!r}, expected the name of a folder") from None
+            came = shown(self.folder)
+            raise TypeError(f"folder is {came}, expected the name of a folder") from None
         object.__setattr__(self, "interval", _interval(self.every))
         check_number("keep", self.keep, 1, math.inf, whole=True)
-        if self.on_error not in ("warn", "raise"):
-            raise ValueError(f"on_error is {self.on_error!r}, expected 'warn' or 'raise'")
+        if not isinstance(self.on_error, str) or self.on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error is {shown(self.on_error)}, expected 'warn' or 'raise'")
 
     @property
     def newest(self) -> Path | None:
@@ -112,7 +114,7 @@ def as_checkpoint(checkpoint: Any) -> Checkpoint | None:
     if isinstance(checkpoint, str | os.PathLike):
         return Checkpoint(Path(checkpoint))
     raise TypeError(
-        f"checkpoint is {checkpoint!r}, expected a Checkpoint, the name of a folder, or None"
+        f"checkpoint is {shown(checkpoint)}, expected a Checkpoint, the name of a folder, or None"
     )
 
 
@@ -257,6 +259,6 @@ def _interval(every: Any) -> tuple[float, str]:
     count, unit = (float(match[1]), match[2]) if match else (0.0, "")
     if count <= 0 or (unit in ("step", "epoch") and count % 1):
         raise ValueError(
-            f"every is {every!r}, expected for example '5 minutes', '1000 steps' or '1 epoch'"
+            f"every is {shown(every)}, expected for example '5 minutes', '1000 steps' or '1 epoch'"
         )
     return (count * SECONDS[unit], "second") if unit in SECONDS else (int(count), unit)

@@ -11,11 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import as_array, is_on_host, is_sparse, move, to_host
-from ..backends import Array, Backend, Rows, backend_of
+from ..arrays import is_on_host, move, take, to_host
+from ..backends import Array, Backend, Rows
+from ..data_validation import (
+    check_inputs,
+    check_shapes,
+    check_target_shape,
+    check_targets,
+    check_weights,
+)
 from ..network import Network
-from ..validation import check_inputs, check_shapes, check_targets, check_weights
 from .order import DataOrder
+from .source import Source, is_source
 
 __all__ = ["BatchCheck", "BatchForm", "Dataset"]
 
@@ -28,8 +35,7 @@ class Dataset:
 
     Arrays in memory are checked completely and moved to the device once. Other data are streamed: a
     numpy.memmap, or any object with a shape that can be sliced, such as an h5py data set. They are read and
-    checked batch by batch. The rows of a batch are read in rising order: by one slice if they are
-    neighbours, else by an index array or, if that fails, one by one.
+    checked batch by batch. The rows of a batch are read in rising order.
 
     Parameters
     ----------
@@ -50,7 +56,7 @@ class Dataset:
         Whether rows are read batch by batch.
     labels : bool
         Whether y holds integer labels.
-    x, y : arrays
+    x, y : arrays or Source
         The data; on the device unless they are streamed.
     weights : array of shape (rows,), on the host, or None
         The sample weights.
@@ -67,22 +73,21 @@ class Dataset:
         self._network, self._name = network, name
         backend, cost, dtype = network.backend, network.cost_function, network.dtype
         n_in, n_out = network.sizes[0], network.sizes[-1]
-        self.streamed = _is_sliceable(x)
-        if self.streamed:
+        self.streamed = is_source(x) or is_source(y)
+        if is_source(x):
+            x = Source(f"{name}x", x)
             if len(x.shape) != 2 or x.shape[1] != n_in:
-                raise ValueError(f"{name}x has shape {tuple(x.shape)}, expected (rows, {n_in})")
+                raise ValueError(f"{name}x has shape {x.shape}, expected (rows, {n_in})")
             if not x.shape[0]:
                 raise ValueError(f"{name}x has no rows, expected at least one")
-            self._rows = int(x.shape[0])
         else:
             x = check_inputs(x, n_in, f"{name}x", dtype=network.input_dtype)
-            self._rows = len(x)
-        y_is_sliceable = _is_sliceable(y)
-        if y_is_sliceable and y.shape[0] != len(self):
-            raise ValueError(f"{name}y has {y.shape[0]} rows, expected {len(self)}, as x has")
-        if not y_is_sliceable:
+        self._rows = int(x.shape[0])
+        if is_source(y):
+            y = Source(f"{name}y", y)
+            check_target_shape(f"{name}y", y.shape, cost, len(self), n_out)
+        else:
             y = check_targets(y, cost, len(self), n_out, f"{name}y", dtype=dtype)
-        self.streamed = self.streamed or y_is_sliceable
         self.labels = len(y.shape) == 1 and cost.targets == "class"
         weights = check_weights(sample_weight, len(self), f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else to_host(weights)
@@ -100,11 +105,13 @@ class Dataset:
                 self.streamed = True
         if self.streamed:
             self._feed = backend.feed()
+            self.x = x if isinstance(x, Source) else Source(f"{name}x", x)
+            self.y = y if isinstance(y, Source) else Source(f"{name}y", y)
 
     def __len__(self) -> int:
         return self._rows
 
-    def batches(self, rows: Rows, order: DataOrder, first: int = 0) -> Iterator[Any]:
+    def batches(self, rows: Rows, order: DataOrder, epoch: int, first: int = 0) -> Iterator[Any]:
         """Set `rows` to an epoch's batches, one after another.
 
         If all data are on the device, `rows` is set to all of them once, and captured steps find their
@@ -116,6 +123,8 @@ class Dataset:
             The rows that a training step reads.
         order : DataOrder
             The order of this epoch.
+        epoch : int
+            The number of the epoch, counted from 0, for error messages.
         first : int, default 0
             The number of the first batch, counted from 0.
 
@@ -123,27 +132,38 @@ class Dataset:
         ------
         int64 array
             The indices of the batch's rows, when `rows` is ready for it.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            If a batch that is streamed cannot be read or does not fit the network. The message names epoch
+            and batch, counted from 1, and the row, counted from 0.
         """
         if not self.streamed:
             on_device = order.on_device(self._network.backend)
             rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
-        for chosen in islice(order, first, None):
+        for batch, chosen in enumerate(islice(order, first, None), first):
             if self.streamed:
-                self._read(rows, chosen)
+                self._read(rows, chosen, f"in epoch {epoch + 1}, batch {batch + 1}")
             yield chosen
 
-    def chunks(self, rows: Rows, size: int) -> Iterator[Any]:
-        """Set `rows` to the data, at most `size` neighbouring rows at a time.
+    def chunks(self, rows: Rows, size: int, epoch: int) -> Iterator[Any]:
+        """Set `rows` to the data, at most `size` neighbouring rows at a time, after this epoch.
 
         Yields
         ------
         int64 array
             The indices of the rows.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            As in `batches`.
         """
         for start in range(0, len(self), size):
             chosen = np.arange(start, min(start + size, len(self)))
             if self.streamed:
-                self._read(rows, chosen)
+                self._read(rows, chosen, f"after epoch {epoch + 1}")
             else:
                 cut, weights = slice(start, start + size), self._weights_on_device
                 rows.set(self.x[cut], self.y[cut], None if weights is None else weights[cut])
@@ -159,7 +179,11 @@ class Dataset:
             they differ only in other rows.
         """
         chosen = np.unique(np.linspace(0, len(self) - 1, CHECKED_ROWS).astype(np.int64))
-        parts = [_slice("x", self.x, chosen), _slice("y", self.y, chosen)]
+        parts = (
+            [self.x.read(chosen), self.y.read(chosen)]
+            if self.streamed
+            else [take(self.x, chosen), take(self.y, chosen)]
+        )
         if self.weights is not None:
             parts.append(self.weights[chosen])
         checksum = 0
@@ -189,22 +213,32 @@ class Dataset:
             None if weights is None else move(weights, backend),
         )
 
-    def _read(self, rows: Rows, chosen: Any) -> None:
+    def _read(self, rows: Rows, chosen: Any, when: str) -> None:
         """Read and check the rows with these rising indices, and set `rows` to them."""
-        network = self._network
+        try:
+            x, y = self._checked(chosen)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise type(error)(f"{error} ({when})") from error.__cause__
+        weights = None if self.weights is None else self._bring("weights", self.weights[chosen])
+        rows.set(self._bring("x", x), self._bring("y", y), weights)
+
+    def _checked(self, chosen: Any) -> tuple[Array, Array]:
+        """Read and check x and y of these rows."""
+        network, name = self._network, self._name
         n_in, n_out = network.sizes[0], network.sizes[-1]
-        x_name, y_name = f"a batch of {self._name}x", f"a batch of {self._name}y"
-        x = check_inputs(_slice(x_name, self.x, chosen), n_in, x_name, dtype=network.input_dtype)
+        x = check_inputs(
+            self.x.read(chosen), n_in, f"{name}x", dtype=network.input_dtype, rows=chosen
+        )
         y = check_targets(
-            _slice(y_name, self.y, chosen),
+            self.y.read(chosen),
             network.cost_function,
             len(chosen),
             n_out,
-            y_name,
+            f"{name}y",
             dtype=network.dtype,
+            rows=chosen,
         )
-        weights = None if self.weights is None else self._bring("weights", self.weights[chosen])
-        rows.set(self._bring("x", x), self._bring("y", y), weights)
+        return x, y
 
     def _bring(self, name: str, array: Array) -> Array:
         """Move one batch's rows to the device."""
@@ -278,25 +312,3 @@ def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
     if type(array) is backend.xp.ndarray and array.flags.c_contiguous and backend.owns(array):
         return array.shape, array.dtype
     return None
-
-
-def _is_sliceable(data: Any) -> bool:
-    """Whether the data are to be read batch by batch."""
-    if isinstance(data, np.memmap):
-        return True
-    array_like = (
-        backend_of(data) is not None or hasattr(data, "__array__") or hasattr(data, "__dlpack__")
-    )
-    has_rows = hasattr(data, "shape") and hasattr(data, "__getitem__") and not is_sparse(data)
-    return has_rows and (not array_like or type(data).__module__.partition(".")[0] == "h5py")
-
-
-def _slice(name: str, data: Any, chosen: Any) -> Any:
-    """Read the rows with these rising indices as an array."""
-    first, last = int(chosen[0]), int(chosen[-1])
-    if last - first == len(chosen) - 1:
-        return as_array(name, data[first : last + 1])
-    try:
-        return as_array(name, data[chosen])
-    except (TypeError, IndexError, KeyError):
-        return np.concatenate([as_array(name, data[int(k) : int(k) + 1]) for k in chosen])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.messages import shown
 from ..validation import check_number
 
 __all__ = ["EarlyStopping", "as_early_stopping"]
@@ -50,6 +51,6 @@ def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:
     if early_stopping is None or isinstance(early_stopping, EarlyStopping):
         return early_stopping
     raise TypeError(
-        f"early_stopping is {early_stopping!r}, expected an EarlyStopping, a number of epochs, True,"
+        f"early_stopping is {shown(early_stopping)}, expected an EarlyStopping, a number of epochs, True,"
         " False or None"
     )

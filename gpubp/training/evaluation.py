@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backends import Array, Rows
 from ..backprop import evaluate
+from ..kernels.messages import shown
 from ..network import Network
 from ..workspace import Workspace
 from .data import Dataset
@@ -70,11 +71,11 @@ class Evaluation:
         self._counters = network.backend.zeros(2, np.int64)
         self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
 
-    def __call__(self) -> Score:
-        """Evaluate the network with its current parameters."""
+    def __call__(self, epoch: int) -> Score:
+        """Evaluate the network with its current parameters, after this epoch, counted from 0."""
         data, rows = self.data, self._rows
         cost = right = total = 0.0
-        for chosen in data.chunks(rows, self._chunk_rows):
+        for chosen in data.chunks(rows, self._chunk_rows, epoch):
             replay, costs, outputs = self._captured_for(len(chosen))
             costs.fill(0)
             replay()
@@ -118,6 +119,7 @@ class Evaluation:
 
 def _triple(data: Any) -> tuple[Any, Any, Any]:
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise ValueError("validation_data is not (x, y) or (x, y, sample_weight)")
+        came = f"has {len(data)} entries" if isinstance(data, tuple | list) else f"is {shown(data)}"
+        raise ValueError(f"validation_data {came}, expected (x, y) or (x, y, sample_weight)")
     x, y, *rest = data
     return x, y, rest[0] if rest else None

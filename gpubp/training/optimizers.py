@@ -53,8 +53,6 @@ class Optimizer:
             fraction = name in ("momentum", "beta1", "beta2", "decay")
             positive = name in ("learning_rate", "epsilon", "clip_norm", "clip_value")
             check_number(name, value, 0, 1 if fraction else math.inf, open_low=positive)
-            if not math.isfinite(value):
-                raise ValueError(f"{name} is {value!r}, expected a finite number")
 
     @property
     def update(self) -> Update:

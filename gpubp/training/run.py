@@ -96,7 +96,7 @@ class Run:
                 "validation_data": None if evaluation is None else evaluation.data.described(),
             }
         if snapshot is not None:
-            snapshot.check_fit(self._settings, epochs)
+            snapshot.check_fit(self._settings, epochs, self._batches)
             self._settings = snapshot.settings
         if trainer.checkpoint is not None:
             self._writer = CheckpointWriter(
@@ -117,7 +117,9 @@ class Run:
             restore_callbacks(self._callbacks, snapshot.callbacks)
             monitor.restore(snapshot.states, snapshot.epochs_waited)
             costs = snapshot.costs
-        while len(self.history) < self._epochs and not monitor.says_stop:
+        # A callback that has got its state may know that training was over.
+        over = snapshot is not None and bool(trainer.stop_reason)
+        while len(self.history) < self._epochs and not (over or monitor.says_stop):
             self._run_epoch(costs)
             costs = ()
             if trainer.stop_reason:
@@ -148,7 +150,7 @@ class Run:
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
             with np.errstate(all="ignore"):
-                validation = self._evaluation()
+                validation = self._evaluation(epoch)
         monitor.check(costs, cost, validation)
         seconds = time.perf_counter() - began
         monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
@@ -163,14 +165,14 @@ class Run:
     def _run_batches(self, began: float) -> bool:
         """Run the batches of an epoch; return whether all were run or a stop was requested before."""
         trainer, step, batches = self._trainer, self._step, self._batches
-        writer, before = self._writer, len(self.history) * batches
+        writer, epoch = self._writer, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        for chosen in self._data.batches(step.rows, self._order, step.steps_done):
+        for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
             if writer is not None and step.steps_done < batches:
-                due = writer.is_due(before + step.steps_done, batches)
+                due = writer.is_due(epoch * batches + step.steps_done, batches)
                 if due or trainer.stop_reason:
                     self._write(step.costs(), time.perf_counter() - began)
             if trainer.stop_reason:

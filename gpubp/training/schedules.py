@@ -78,7 +78,8 @@ class Schedule:
             By default all attributes that are not arguments of the class.
         """
         arguments = {item.name for item in fields(self) if item.init}
-        return {name: value for name, value in vars(self).items() if name not in arguments}
+        defaults = {item.name: getattr(self, item.name) for item in fields(self) if not item.init}
+        return defaults | {n: value for n, value in vars(self).items() if n not in arguments}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on with the state of a checkpoint.

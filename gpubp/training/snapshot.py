@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import about_file, corrupt
+from ..kernels.messages import shown
 from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
@@ -16,7 +18,14 @@ from .order import DataOrder
 from .state import State
 from .step import TrainingStep
 
-__all__ = ["Snapshot", "callback_states", "described", "generator_with", "restore_callbacks"]
+__all__ = [
+    "Snapshot",
+    "callback_states",
+    "described",
+    "generator_with",
+    "optimizer_with",
+    "restore_callbacks",
+]
 
 
 @dataclass
@@ -52,6 +61,8 @@ class Snapshot:
         The state of the schedule.
     callbacks : list of dict
         The class and the state of each callback that has a state.
+    file : str
+        The file that the snapshot was read from.
     """
 
     settings: dict[str, Any]
@@ -67,11 +78,12 @@ class Snapshot:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     callbacks: list[dict[str, Any]]
+    file: str = ""
 
     def restore(self, step: TrainingStep, order: DataOrder) -> None:
         """Give the step and the order the state that they had."""
         generator = generator_with(self.generator)
-        step.optimizer = _optimizer(self.optimizer, step.optimizer)
+        step.optimizer = optimizer_with(self.optimizer, step.optimizer)
         step.dropout_seed = self.dropout_seed
         step.restore(self.states["now"])
         order.rng = np.random.Generator(generator)
@@ -88,11 +100,14 @@ class Snapshot:
             what, now, before = _difference(name, value, self.settings.get(name))
             if now != before:
                 raise ValueError(
-                    f"{what} is {now!r}, expected {before!r}, as when the checkpoint was written"
+                    about_file(
+                        self.file,
+                        f"is of a fit whose {what} is {shown(before)}, but here it is {shown(now)}",
+                    )
                 )
 
-    def check_fit(self, settings: Mapping[str, Any], epochs: int) -> None:
-        """Check that a fit with these settings and this number of epochs can go on from here.
+    def check_fit(self, settings: Mapping[str, Any], epochs: int, steps_per_epoch: int) -> None:
+        """Check that a fit with these settings and these numbers can go on from here.
 
         Raises
         ------
@@ -105,15 +120,21 @@ class Snapshot:
         least = self.epoch + (len(self.costs) > 0)
         if epochs < least:
             raise ValueError(
-                f"epochs is {epochs}, expected at least {least}: the checkpoint's epochs count"
+                f"epochs is {epochs}, expected at least {least}: those before the checkpoint count"
+            )
+        if len(self.costs) >= steps_per_epoch:
+            raise corrupt(
+                self.file,
+                f"has an epoch of {len(self.costs)} steps that has not ended, expected fewer than"
+                f" {steps_per_epoch}",
             )
 
     def check_order(self, order: DataOrder) -> None:
         """Check that the epoch's order has been drawn as it was before, else raise a RuntimeError."""
         if zlib.crc32(order.rows) != self.order:
             raise RuntimeError(
-                f"NumPy {np.__version__} draws another order of the rows than the NumPy that the"
-                " checkpoint was written with"
+                f"NumPy {np.__version__} draws another order of the rows than the version that wrote"
+                f" {self.file}"
             )
 
 
@@ -145,7 +166,7 @@ def generator_with(state: Mapping[str, Any]) -> np.random.BitGenerator:
     names = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
     name = state.get("bit_generator")
     if name not in names:
-        raise ValueError(f"the bit generator is {name!r}, expected one of {', '.join(names)}")
+        raise ValueError(f"the bit generator is {shown(name)}, expected one of {', '.join(names)}")
     generator: np.random.BitGenerator = getattr(np.random, name)()
     try:
         generator.state = dict(state)
@@ -179,8 +200,14 @@ def restore_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, 
         found[0].restore(state["state"])
 
 
-def _optimizer(description: Mapping[str, Any], current: Optimizer) -> Optimizer:
-    """Return the optimizer with this description: the current one, if it has it."""
+def optimizer_with(description: Mapping[str, Any], current: Optimizer) -> Optimizer:
+    """Return the optimizer with this description: the current one, if it has it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such optimizer.
+    """
     if description == described(current):
         return current
     arguments = {name: value for name, value in description.items() if name != "class"}
@@ -189,5 +216,5 @@ def _optimizer(description: Mapping[str, Any], current: Optimizer) -> Optimizer:
         return replace(current, **arguments)
     classes = {made.__name__: made for made in OPTIMIZERS.values()}
     if kind not in classes:
-        raise ValueError(f"the checkpoint's optimizer is a {kind}, which gpubp does not have")
+        raise ValueError(f"its optimizer is {shown(kind)}, which gpubp does not have")
     return classes[kind](**arguments)

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from ..data_validation import check_finite
 from ..errors import CorruptFileError
 from ..files import TensorFile, about_file, corrupt, parse_json, write_tensors
 from ..kernels import UPDATES
+from ..kernels.messages import shown
 from ..network import Network, storage
 from ..validation import check_number
 from .history import History
-from .snapshot import Snapshot, generator_with
+from .snapshot import Snapshot, generator_with, optimizer_with
 from .state import State
 from .step import TrainingStep
 
@@ -32,6 +34,12 @@ LISTS = ("cost", "validation_cost", "validation_accuracy", "learning_rate", "sec
 """The lists of a history."""
 
 STATES = ("now", "good", "earlier", "best")
+
+ALWAYS = ("parameters", "counters", "loss_scale")
+"""The arrays of a state that no optimizer keeps."""
+
+MOST_OTHER_BYTES = 2**28
+"""The most bytes of the history, the costs and the state of callbacks, besides 8 for each parameter."""
 
 _LIMITS: Mapping[str, tuple[type, float, float]] = {
     "epoch": (int, 0, 2**62),
@@ -97,7 +105,7 @@ def check_values(owner: str, state: Mapping[str, Any]) -> None:
         json.dumps(_plain(_taken_out("", state, {})))
     except TypeError:
         raise TypeError(
-            f"the state of {owner} is {dict(state)!r}, expected numbers, text and arrays"
+            f"the state of {owner} is {shown(dict(state))}, expected numbers, text and arrays"
         ) from None
 
 
@@ -127,10 +135,10 @@ def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
     """
     with TensorFile(path) as file:
         try:
-            described = _description(file)
+            described = _description(file, step)
             _check_network(file, step.network)
             _check_tensors(file, described, step)
-            return _assembled(described, file.read(), step)
+            return _assembled(file.path, described, file.read(), step)
         except CorruptFileError:
             raise
         except _OtherNetworkError as error:
@@ -184,7 +192,7 @@ def _taken_out(prefix: str, state: Mapping[str, Any], arrays: dict[str, Any]) ->
 # Reading
 
 
-def _description(file: TensorFile) -> dict[str, Any]:
+def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
     """Parse and check the JSON of the checkpoint."""
     if "training" not in file.metadata:
         raise ValueError("its metadata has no entry 'training'")
@@ -196,6 +204,7 @@ def _description(file: TensorFile) -> dict[str, Any]:
     for name, kind in _TYPES.items():
         _check_type(name, described[name], kind)
     generator_with(described["generator"])
+    optimizer_with(described["optimizer"], step.optimizer)
     check_number(
         "best_epoch", described["history"]["best_epoch"], -1, described["epoch"], whole=True
     )
@@ -206,7 +215,7 @@ def _description(file: TensorFile) -> dict[str, Any]:
         _check_type(name, state, dict)
         check_number("steps_taken", state["steps_taken"], 0, 2**62, whole=True)
         if state["state_of"] not in UPDATES:
-            raise ValueError(f"state_of is {state['state_of']!r}")
+            raise ValueError(f"state_of is {shown(state['state_of'])}")
     for callback in described["callbacks"]:
         _check_type("each of callbacks", callback, dict)
         _check_type("class", callback["class"], str)
@@ -216,7 +225,7 @@ def _description(file: TensorFile) -> dict[str, Any]:
 
 def _check_type(name: str, value: Any, kind: type) -> None:
     if type(value) is not kind:
-        raise ValueError(f"{name} is {value!r}, expected a {kind.__name__}")
+        raise ValueError(f"{name} is {shown(value)}, expected a {kind.__name__}")
 
 
 def _check_network(file: TensorFile, network: Network) -> None:
@@ -225,7 +234,7 @@ def _check_network(file: TensorFile, network: Network) -> None:
     _check_type("network", before, dict)
     for name, value in parse_json(storage.metadata_of(network)["network"]).items():
         if before.get(name) != value:
-            what = f"is of a network with {name} {before.get(name)!r}, expected {value!r}"
+            what = f"is of a network with {name} {shown(before.get(name))}, expected {shown(value)}"
             raise _OtherNetworkError(about_file(file.path, what))
 
 
@@ -235,13 +244,20 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
         name: (array.dtype, array.shape) for name, array in storage.tensors_of(step.network).items()
     }
     for name, state in described["states"].items():
-        for key, kind in step.state_kinds(state["state_of"]).items():
-            kinds[f"training.{name}.{key}"] = kind
+        arrays: dict[str, Any] = dict.fromkeys(
+            UPDATES[state["state_of"]].state, step.network.parameters
+        )
+        arrays |= {key: a for key, a in step.state_arrays.items() if key in ALWAYS}
+        for key, array in arrays.items():
+            kinds[f"training.{name}.{key}"] = array.dtype, array.shape
     del kinds["training.now.parameters"]
     free = {"training.costs": np.float64} | {
         f"training.history.{name}": np.float64 for name in LISTS
     }
+    others = 0
     for name, entry in file.tensors.items():
+        if name not in kinds:
+            others += entry.stop - entry.start
         if name in free:
             fits = entry.dtype == free.pop(name) and len(entry.shape) == 1
         elif name in kinds:
@@ -249,13 +265,17 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
         else:
             fits = name.startswith("training.callbacks.")
         if not fits:
-            raise ValueError(f"it has a tensor {name!r} of {entry.dtype} and shape {entry.shape}")
+            raise ValueError(
+                f"it has a tensor {shown(name)} of {entry.dtype} and shape {entry.shape}"
+            )
+    if others > MOST_OTHER_BYTES + 8 * step.network.layout.size:
+        raise ValueError(f"its lists and the state of its callbacks have {others} bytes")
     for name in (*kinds, *free):
-        raise ValueError(f"it has no tensor {name!r}")
+        raise ValueError(f"it has no tensor {shown(name)}")
 
 
 def _assembled(
-    described: dict[str, Any], tensors: Mapping[str, Any], step: TrainingStep
+    path: str, described: dict[str, Any], tensors: Mapping[str, Any], step: TrainingStep
 ) -> Snapshot:
     layout, dtype = step.network.layout, step.network.dtype
     parameters = np.empty(layout.size, dtype)
@@ -263,8 +283,6 @@ def _assembled(
         for name, view in views._asdict().items():
             if view is not None:
                 view[...] = tensors[f"layers.{k}.{name}"]
-    if not np.isfinite(parameters).all():
-        raise ValueError("its parameters are not finite")
 
     def below(prefix: str) -> dict[str, Any]:
         prefix = f"training.{prefix}."
@@ -277,11 +295,17 @@ def _assembled(
         for name, state in described["states"].items()
     }
     states["now"].arrays["parameters"] = parameters
+    for name, state in states.items():
+        check_finite(f"{name}.parameters", state.arrays["parameters"])
     history = History(
         **described["history"], **{n: v.tolist() for n, v in below("history").items()}
     )
-    if len(history) != described["epoch"]:
-        raise ValueError(f"its history has {len(history)} epochs, expected {described['epoch']}")
+    for name in LISTS:
+        epochs, optional = len(getattr(history, name)), name.startswith("validation")
+        if epochs != described["epoch"] and (epochs or not optional):
+            raise ValueError(
+                f"its history.{name} has {epochs} entries, expected {described['epoch']}"
+            )
     callbacks = [
         {"class": callback["class"], "state": callback["state"] | below(f"callbacks.{k}")}
         for k, callback in enumerate(described["callbacks"])
@@ -294,5 +318,6 @@ def _assembled(
             "states": states,
             "history": history,
             "callbacks": callbacks,
+            "file": path,
         }
     )

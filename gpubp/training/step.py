@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -11,16 +12,16 @@ import numpy as np
 
 from ..backends import Array, Backend, Rows
 from ..backprop import backpropagate
-from ..kernels import PRECISIONS, UPDATES, ParameterArrays, StepVariables
+from ..kernels import PRECISIONS, ParameterArrays, StepVariables
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
-from ..memory import allocated
 from ..network import Network
 from ..problem import Problem
+from ..signals import uninterrupted
 from ..workspace import Workspace
 from .data import BatchForm
+from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
-from .plan import UpdatePlan, plan_update
 from .state import State
 
 __all__ = ["TrainingStep"]
@@ -29,8 +30,7 @@ STEPS_KEPT = 8
 """The most forms of batches with a captured step and its buffers."""
 
 STEPS_AHEAD = 256
-"""The number of single steps (outside a fit) that are prepared together: to prepare takes longer than a
-small step."""
+"""The number of single steps that are prepared together: to prepare takes longer than a small step."""
 
 
 class TrainingStep:
@@ -71,12 +71,12 @@ class TrainingStep:
         The rows that steps read.
     captured : dict of BatchForm to callable
         The captured steps of the latest forms.
-    steps_taken : int
-        The number of steps since the optimizer's state began.
-    steps_done : int
-        The number of steps since `prepare`.
+    steps_taken, steps_done : int
+        The number of steps since the optimizer's state began, and since `prepare`.
     steps_prepared : int
         The number of steps that `prepare` has written rates for; 0 when these are out of date.
+    in_use : threading.RLock
+        A lock for the one thread that uses the step. The step itself does not take it.
     """
 
     def __init__(
@@ -88,16 +88,20 @@ class TrainingStep:
         reduce: Callable[[Array], object] | None = None,
     ) -> None:
         self.network, self.rows = network, Rows(None)
-        self._optimizer, self._reduce, self._dropout_seed = optimizer, reduce, dropout_seed
+        self._reduce, self._dropout_seed = reduce, dropout_seed
         self.captured: dict[BatchForm, Callable[[], None]] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
+        self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
         with self.backend.use():
-            self._gradients: list[Array] = self._zeros_for_parameters("the gradient", 1)
+            self._gradients: list[Array] = zeros_for(network, "the gradient", 1)
             self._views: list[list[Parameters]] = [network.layout.views(self._gradients[0])]
             self._loss_scale = self.backend.asarray(fresh_loss_scale()) if scaled else None
-            self._plan = self._plan_for(optimizer)
-            self._optimizer_state = self._fresh_optimizer_state()
+            self._optimizer_state = OptimizerState(
+                *(network, optimizer, self._gradients[0]),
+                gradient_apart=reduce is not None,
+                scaled=scaled,
+            )
             self._squared_norm = self.backend.zeros(1, np.float64)
             self._counters = self.backend.zeros(2, np.int64)
             self._allocate_steps(1, STEPS_AHEAD)
@@ -105,7 +109,7 @@ class TrainingStep:
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
         lasting = {name: self.backend.to_numpy(array) for name, array in self._lasting.items()}
-        return make, (self.network, self._optimizer), (self.steps_taken, lasting)
+        return make, (self.network, self.optimizer), (self.steps_taken, lasting)
 
     def __setstate__(self, state: tuple[int, dict[str, Any]]) -> None:
         self.steps_taken, lasting = state
@@ -147,38 +151,18 @@ class TrainingStep:
         If another optimizer is set, the state is kept if both run the same update with the same state.
         Otherwise the state begins at zero.
         """
-        return self._optimizer
+        return self._optimizer_state.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        if optimizer == self._optimizer:
-            return
-        self._optimizer, old = optimizer, self._plan
-        self._plan, self.captured, self.steps_prepared = self._plan_for(optimizer), {}, 0
-        if not self._plan.shares_state_with(old):
-            self._optimizer_state, self.steps_taken = self._fresh_optimizer_state(), 0
-            self._gradients[0].fill(0)  # the buffer may be the velocity
-
-    def _plan_for(self, optimizer: Optimizer) -> UpdatePlan:
-        apart, scaled = self._reduce is not None, self._loss_scale is not None
-        return plan_update(optimizer, gradient_apart=apart, scaled=scaled)
-
-    def _fresh_optimizer_state(self) -> tuple[Array, ...]:
-        count = len(self._plan.rule.update.state)
-        return tuple(self._zeros_for_parameters("the optimizer's state", count))
-
-    def _zeros_for_parameters(self, what: str, count: int) -> list[Array]:
-        """Make flat arrays with a number for each parameter, or say that `what` has no room."""
-        size, dtype, zeros = self.network.layout.size, self.network.dtype, self.backend.zeros
-        return allocated(
-            lambda: [zeros(size, dtype) for _ in range(count)],
-            f"{what} of a network of sizes {self.network.sizes}",
-            count * size * dtype.itemsize,
-            self.backend,
-        )
+        if optimizer != self.optimizer:
+            self.captured, self.steps_prepared = {}, 0
+            if not self._optimizer_state.change(optimizer):
+                self.steps_taken = 0
 
     # Before steps: memory, learning rates, costs.
 
+    @uninterrupted
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
@@ -187,7 +171,7 @@ class TrainingStep:
         """
         backend, network, sizes = self.backend, self.network, widths(self.network.layers)
         shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
-        more = self._zeros_for_parameters("the shards' gradients", shards - len(self._gradients))
+        more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
         self._gradients += more
         self._views += map(network.layout.views, more)
         room = self._costs.shape
@@ -202,6 +186,7 @@ class TrainingStep:
         self._rates: Array = self.backend.zeros((steps, 3), np.float64)
         self._room_for_steps = steps  # a number: a replay looks at no array
 
+    @uninterrupted
     def prepare(self, steps: int | None = None, factors: Any = 1.0, costs: Any = ()) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.
 
@@ -221,10 +206,7 @@ class TrainingStep:
             The learning rates.
         """
         steps, done = STEPS_AHEAD if steps is None else steps, len(costs)
-        rates = np.empty((steps, 3))
-        rates[:, 0] = self._optimizer.learning_rate * factors
-        counted_from_1 = np.arange(steps) + (self.steps_taken - done + 1.0)
-        rates[:, 1], rates[:, 2] = self._plan.factors(rates[:, 0], counted_from_1)
+        rates = self._optimizer_state.rates(factors, self.steps_taken - done, steps)
         self._rates[:steps] = self.backend.asarray(rates)
         self._counters[1] = done
         self._costs.fill(0)
@@ -255,6 +237,8 @@ class TrainingStep:
     def run(self, form: BatchForm) -> None:
         """Run one step on the batch in `rows`.
 
+        Ctrl-C waits for the end of the step, which is then counted.
+
         Raises
         ------
         RuntimeError
@@ -265,17 +249,20 @@ class TrainingStep:
             raise RuntimeError("a training step has no rows to run on")
         if self.steps_done >= self._room_for_steps:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
-        replay = self.captured.get(form) or self._capture(form)
+        self._replay(self.captured.get(form) or self._capture(form))
+
+    @uninterrupted
+    def _replay(self, replay: Callable[[], None]) -> None:
+        """Run a captured step, and count it."""
         # If this step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
         with np.errstate(all="ignore"):  # an overflow is reported as divergence
             replay()
         self.steps_prepared = prepared
-        self.steps_taken += 1
-        self.steps_done += 1
+        self.count()
 
     def count(self, steps: int = 1) -> None:
-        """Count steps that were run through a capture of `halves`."""
+        """Count steps, for example of a capture of `halves`."""
         self.steps_taken += steps
         self.steps_done += steps
 
@@ -291,10 +278,10 @@ class TrainingStep:
         gradient, update = self.halves(form)
         capture = self.backend.capture
         if self._reduce is None:
-            replay = capture(_in_turn(gradient, update))
+            replay = capture(partial(_call_each, (gradient, update)))
         else:
             reduce = partial(self._reduce, self.gradient)
-            replay = _in_turn(capture(gradient), reduce, capture(update))
+            replay = partial(_call_each, (capture(gradient), reduce, capture(update)))
         self.captured[form] = replay
         return replay
 
@@ -313,10 +300,8 @@ class TrainingStep:
 
         Returns
         -------
-        gradient : callable
-            A function that computes the gradient of the batch.
-        update : callable
-            A function that updates the parameters and the optimizer's state.
+        gradient, update : callable
+            Functions that compute the gradient of the batch, and update parameters and state.
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
         workspace = Workspace(
@@ -327,7 +312,7 @@ class TrainingStep:
         )
         shard_gradients = self._gradients[1 : len(workspace.shards)]
         # If the whole gradient is read before the update, the first half adds up the shards.
-        if self._reduce is not None or self._plan.needs_norm:
+        if self._reduce is not None or self._optimizer_state.plan.needs_norm:
             added, left = shard_gradients, []
         else:
             added, left = [], shard_gradients
@@ -340,8 +325,8 @@ class TrainingStep:
         self, problem: Problem, workspace: Workspace, shard_gradients: list[Array]
     ) -> None:
         """Backpropagate over all shards; add `shard_gradients`, and divide by the loss scale."""
-        backend, gradient = self.backend, self.gradient
-        backpropagate(problem, workspace, self.rows, self._views, self._plan.beta, self._costs)
+        backend, gradient, beta = self.backend, self.gradient, self._optimizer_state.plan.beta
+        backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
         for shard_gradient in shard_gradients:
             backend.add(shard_gradient, gradient)
         if self._loss_scale is not None:
@@ -349,10 +334,10 @@ class TrainingStep:
 
     def _update_parameters(self, shard_gradients: list[Array]) -> None:
         """Update by the gradient plus `shard_gradients`, and advance the counters."""
-        backend, network, plan = self.backend, self.network, self._plan
+        backend, network, plan = self.backend, self.network, self._optimizer_state.plan
         if plan.needs_norm:
             backend.weighted_sum(self.gradient, None, self._squared_norm)
-        arrays = network.parameters, self.gradient, self._optimizer_state
+        arrays = network.parameters, self.gradient, self._optimizer_state.arrays
         backend.update(
             plan.rule,
             ParameterArrays(*arrays, network.layout.n_weights),
@@ -368,32 +353,18 @@ class TrainingStep:
     @property
     def state_of(self) -> str:
         """The name of the update that the optimizer's state belongs to."""
-        return self._plan.state_of
-
-    @property
-    def _kept_by_optimizer(self) -> dict[str, Array]:
-        if self._plan.beta:
-            return {"velocity": self._gradients[0]}
-        return dict(zip(self._plan.rule.update.state, self._optimizer_state, strict=True))
+        return self._optimizer_state.plan.state_of
 
     @property
     def _lasting(self) -> dict[str, Array]:
         """The arrays that one step passes to the next, except the parameters."""
         loss_scale = {} if self._loss_scale is None else {"loss_scale": self._loss_scale}
-        return {"counters": self._counters, **loss_scale, **self._kept_by_optimizer}
+        return {"counters": self._counters, **loss_scale, **self._optimizer_state.by_name}
 
     @property
     def state_arrays(self) -> dict[str, Array]:
         """The parameters and everything else that one step passes to the next: not copies."""
         return {"parameters": self.network.parameters, **self._lasting}
-
-    def state_kinds(self, state_of: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Return the dtype and shape of each array of a state, if the update `state_of` kept it."""
-        arrays = {"parameters": self.network.parameters, "counters": self._counters}
-        if self._loss_scale is not None:
-            arrays["loss_scale"] = self._loss_scale
-        arrays |= dict.fromkeys(UPDATES[state_of].state, self.network.parameters)
-        return {name: (array.dtype, array.shape) for name, array in arrays.items()}
 
     def take(self, state: State | None = None) -> State:
         """Copy the parameters and everything else that one step passes to the next.
@@ -414,12 +385,9 @@ class TrainingStep:
         return state
 
     def restore(self, state: State) -> None:
-        """Restore a state that this step, or a step like it, has taken.
-
-        If another update kept the optimizer's state, the state of this step's optimizer begins anew.
-        """
+        """Restore the state of this step or a similar one; another optimizer's state begins anew."""
         goes_on = state.state_of == self.state_of
-        begins_anew = {} if goes_on else self._kept_by_optimizer
+        begins_anew = {} if goes_on else self._optimizer_state.by_name
         for name, array in self.state_arrays.items():
             if name in begins_anew:
                 array.fill(0)
@@ -428,11 +396,6 @@ class TrainingStep:
         self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
 
 
-def _in_turn(*functions: Callable[[], object]) -> Callable[[], None]:
-    """Join functions to one that calls them in turn."""
-
-    def run() -> None:
-        for function in functions:
-            function()
-
-    return run
+def _call_each(functions: Iterable[Callable[[], object]]) -> None:
+    for function in functions:
+        function()

@@ -13,8 +13,10 @@ import numpy as np
 from ..backends import Backend, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
+from ..kernels.messages import shown
 from ..network import Network
-from ..validation import check_number
+from ..signals import uninterrupted
+from ..validation import check_flag, check_number, check_seed
 from . import settings
 from .callbacks import Callback, as_callbacks
 from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
@@ -23,6 +25,7 @@ from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
+from .one_thread import in_one_thread
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
@@ -118,13 +121,13 @@ class Trainer(MadeOnce):
     ) -> None:
         optimizer = get_optimizer(optimizer)
         if not isinstance(network, Network):
-            raise TypeError(f"network is {network!r}, expected a gpubp.Network")
+            raise TypeError(f"network is {shown(network)}, expected a gpubp.Network")
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
         self.checkpoint = checkpoint
         if seed is not None and not isinstance(seed, np.random.Generator):
-            check_number("seed", seed, 0, math.inf, whole=True)
+            check_seed(seed)
         rng = np.random.default_rng(seed)
         dropout_seed = int(rng.integers(2**63))
         self._order = DataOrder(rng)
@@ -185,12 +188,21 @@ class Trainer(MadeOnce):
         ----------
         reason : str
             The value of `History.stopped`.
+
+        Raises
+        ------
+        ValueError
+            If `reason` is not a text, or is empty.
         """
+        if not isinstance(reason, str) or not reason:
+            raise ValueError(f"reason is {shown(reason)}, expected a text that says why")
         self._stop_reason = reason
 
+    @uninterrupted
+    @in_one_thread
     @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Update the network once, on one batch.
+        """Update the network once, on one batch. Ctrl-C waits for the end of the step.
 
         The method does not wait for the device; `step_cost` reads the result. Shapes and types are checked,
         values are not. The learning rate is the optimizer's, without the schedule, which needs the number
@@ -210,7 +222,7 @@ class Trainer(MadeOnce):
         ValueError
             If the shape or type of x, y or sample_weight does not fit the network.
         RuntimeError
-            If an epoch of a fit is running.
+            If an epoch of a fit is running, or another thread uses the trainer.
         """
         self._check_that_no_epoch_runs()
         x, y, weights = self._check_batch(x, y, sample_weight)
@@ -225,6 +237,7 @@ class Trainer(MadeOnce):
         finally:
             step.rows.clear()
 
+    @in_one_thread
     @on_device
     def fit(
         self,
@@ -272,12 +285,13 @@ class Trainer(MadeOnce):
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
-            If an epoch of another fit is running.
+            If an epoch of another fit is running, or another thread uses the trainer.
         OSError
             If a checkpoint cannot be written and its `on_error` is "raise".
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
+        check_flag("progress", progress)
         data = Dataset(self.network, x, y, sample_weight)
         evaluation = None
         if validation_data is not None:
@@ -305,6 +319,7 @@ class Trainer(MadeOnce):
             raise run.failure
         return run.history
 
+    @in_one_thread
     @on_device
     def resume(self, path: Any) -> History:
         """Go back to a checkpoint, from which the next `fit` goes on.
@@ -334,7 +349,7 @@ class Trainer(MadeOnce):
         ValueError
             If the checkpoint is of another network or of other settings. Nothing has changed then.
         RuntimeError
-            If an epoch of a fit is running.
+            If an epoch of a fit is running, or another thread uses the trainer.
 
         Warns
         -----

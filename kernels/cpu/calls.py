@@ -127,10 +127,11 @@ def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
     return tuple(result)
 
 
-def together(shards: Sequence[Sequence[Bound]]) -> Call | None:
+def together(shards: Sequence[Sequence[Bound]], threads: int) -> Call | None:
     """Make one call that runs all shards at the same time; None unless each shard is one call or group.
 
-    Each shard has a native thread (shards.cpp). These threads spin for half a millisecond between steps.
+    The shards run on native threads (shards.cpp), which spin for half a millisecond between steps. Calls
+    that run at the same time have at most `threads` threads together.
     """
     groups: list[_Group] = []
     for first, *more in shards:
@@ -138,6 +139,6 @@ def together(shards: Sequence[Sequence[Bound]]) -> Call | None:
             return None
         groups.append(_Group([first]) if isinstance(first, Call) else first)
     table = np.array([(group.address, group.count) for group in groups], np.int64)
-    call = Call(base().run_shards, table, len(groups))
+    call = Call(base().run_shards, table, len(groups), threads)
     call.held = (table, groups)
     return call

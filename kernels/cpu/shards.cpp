@@ -6,20 +6,33 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-extern "C" void run_calls(const Call* calls, int64_t count) {
-    for (int64_t k = 0; k < count; ++k) calls[k].function(calls[k].arguments);
-}
-
 namespace {
+
+std::atomic<int> running{0};  // the threads that are within run_calls
 
 struct Shard {
     const Call* calls;
     int64_t count;
 };
+
+inline void run(const Shard& shard) {
+    for (int64_t k = 0; k < shard.count; ++k) shard.calls[k].function(shard.calls[k].arguments);
+}
+
+// Every n-th of a step's shards, from `first` on: those that one thread runs.
+struct Share {
+    const Shard* shards;
+    int64_t first, count, n;
+};
+
+inline void run(const Share& share) {
+    for (int64_t k = share.first; k < share.count; k += share.n) run(share.shards[k]);
+}
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -48,8 +61,8 @@ class Worker {
 public:
     Worker() : thread_([this] { serve(); }) {}
 
-    void give(const Shard& shard) {
-        shard_ = shard;
+    void give(const Share& share) {
+        share_ = share;
         given_.store(given_.load() + 1);
         if (sleeping_.load()) {
             std::lock_guard<std::mutex> lock(mutex_);
@@ -57,23 +70,25 @@ public:
         }
     }
 
-    // Waits for the worker. If the worker has not begun its shard, because it sleeps or another process
-    // uses its processor, the calling thread runs the shard itself.
+    // Waits for the worker. If the worker has not begun its share, because it sleeps or another process
+    // uses its processor, the calling thread runs the share itself.
     void finish() {
         const uint32_t now = given_.load();
         if (claim(now)) {
 #ifdef __linux__
-            // If the worker misses several shards in a row, it may be waiting for this thread's processor:
+            // If the worker misses several shares in a row, it may be waiting for this thread's processor:
             // see spread.
             if (missed_.fetch_add(1) == 3) processor_.store(sched_getcpu());
 #endif
-            run_calls(shard_.calls, shard_.count);
+            run(share_);
             finished_.store(now);
             return;
         }
         const auto ready = [&] { return finished_.load(std::memory_order_acquire) == now; };
         while (!spin(std::chrono::microseconds(500), ready)) {}
     }
+
+    bool taken = false;  // by a step; Team::mutex guards it
 
 #ifdef __linux__
     int processor() const { return processor_.load(std::memory_order_relaxed); }
@@ -109,12 +124,12 @@ private:
             seen = given_.load();
             if (!claim(seen)) continue;
             missed_.store(0);
-            run_calls(shard_.calls, shard_.count);
+            run(share_);
             finished_.store(seen, std::memory_order_release);
         }
     }
 
-    Shard shard_{};
+    Share share_{};
     std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0}, missed_{0};
     std::atomic<bool> sleeping_{false};
     std::atomic<int> processor_{-1};
@@ -127,10 +142,38 @@ private:
 // threads, so it makes a new team.
 struct Team {
     std::vector<Worker*> workers;
-    std::mutex in_use;
+    std::mutex mutex;
+
+    // Takes up to `count` workers that no other step has, out of at most `limit`. It takes fewer if there
+    // is no memory or if the system starts no more threads: no error may leave a function that C calls.
+    std::vector<Worker*> take(size_t count, size_t limit) {
+        std::lock_guard<std::mutex> lock(mutex);
+        std::vector<Worker*> result;
+        try {
+            result.reserve(count);
+            for (size_t k = 0; k < limit && result.size() < count; ++k) {
+                if (k == workers.size()) {
+                    workers.reserve(k + 1);
+                    workers.push_back(new Worker);
+                }
+                if (workers[k]->taken) continue;
+                workers[k]->taken = true;
+                result.push_back(workers[k]);
+            }
+        } catch (const std::exception&) {}
+        return result;
+    }
+
+    void give_back(const std::vector<Worker*>& some) {
+        std::lock_guard<std::mutex> lock(mutex);
+        for (Worker* worker : some) worker->taken = false;
+    }
 };
 Team* team = new Team;
-const int forgets_threads = pthread_atfork(nullptr, nullptr, [] { team = new Team; });
+const int forgets_threads = pthread_atfork(nullptr, nullptr, [] {
+    team = new Team;
+    running.store(0);
+});
 
 // Linux sometimes leaves two spinning threads on one processor for a tenth of a second although another
 // processor is idle. If a worker last ran on the processor of this thread or of another worker, it is
@@ -151,13 +194,24 @@ void spread(const std::vector<Worker*>& workers) {
 
 }  // namespace
 
-extern "C" void run_shards(const Slot* s) {  // shards, count; the first shard runs in this thread
+extern "C" void run_calls(const Call* calls, int64_t count) {
+    running.fetch_add(1);
+    run(Shard{calls, count});
+    running.fetch_sub(1);
+}
+
+// Runs the shards of a step; the first runs in this thread. Steps that run at the same time share the
+// threads. How many threads a step gets changes no result, because each shard has memory of its own.
+extern "C" void run_shards(const Slot* s) {  // shards, count, threads of all steps together
     const Shard* shards = array<const Shard>(s[0]);
-    const size_t others = s[1].integer - 1;
-    std::lock_guard<std::mutex> lock(team->in_use);
-    while (team->workers.size() < others) team->workers.push_back(new Worker);
-    spread(team->workers);
-    for (size_t k = 0; k < others; ++k) team->workers[k]->give(shards[k + 1]);
-    run_calls(shards[0].calls, shards[0].count);
-    for (size_t k = 0; k < others; ++k) team->workers[k]->finish();
+    const int64_t count = s[1].integer, threads = s[2].integer;
+    const int64_t fair = std::max<int64_t>(1, threads / std::max(1, running.load()));
+    Team* const own = team;
+    const auto workers = own->take(std::min(count, fair) - 1, threads - 1);
+    const int64_t n = workers.size() + 1;
+    spread(workers);
+    for (int64_t k = 1; k < n; ++k) workers[k - 1]->give(Share{shards, k, count, n});
+    run(Share{shards, 0, count, n});
+    for (Worker* worker : workers) worker->finish();
+    own->give_back(workers);
 }

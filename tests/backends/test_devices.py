@@ -137,3 +137,17 @@ def test_every_activation_is_there_on_the_second_device(second: Backend) -> None
             z = second.asarray(np.ones((2, 3), np.float32))
             second.bias_activate(activation, z, None, z)
         assert np.isfinite(second.to_numpy(z)).all()
+
+
+def test_streamed_rows_of_another_device_are_taken(second: Backend) -> None:
+    class Source:
+        shape = X.shape
+
+        def __getitem__(self, rows: Any) -> Any:
+            with second.use():
+                return second.asarray(X[rows])
+
+    networks = [make_network("cupy") for _ in range(2)]
+    for network, x in zip(networks, (X, Source()), strict=True):
+        gpubp.Trainer(network, "sgd", batch_size=16, seed=0).fit(x, Y, epochs=1)
+    np.testing.assert_array_equal(*(network.predict(X) for network in networks))

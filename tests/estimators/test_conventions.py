@@ -67,7 +67,7 @@ def test_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> No
 )
 def test_parameters_and_defaults_are_those_of_scikit_learn(ours: Any, theirs: Any) -> None:
     mine, others = ours().get_params(), theirs().get_params()
-    own = {"backend": "auto", "dtype": "float32", "dropout": 0.0}
+    own = {"backend": "auto", "dtype": "float32", "dropout": 0.0, "checkpoint": None}
     if "loss" not in others:
         own |= {"loss": "squared_error"} if ours is MLPRegressor else {}
     assert mine == {**others, **own}

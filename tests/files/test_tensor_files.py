@@ -143,7 +143,7 @@ def test_what_no_file_can_hold_is_refused(
 
 def test_a_header_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^names and metadata need 4194.* expected at most 4194304$"
+        ValueError, match=r"^names and metadata need 104.* expected at most 1048576$"
     ):
         write_tensors(tmp_path / "f", {}, {"a": " " * LARGEST_HEADER})
     assert os.listdir(tmp_path) == []
@@ -186,7 +186,7 @@ def entry(start: Any, stop: Any, shape: Any = (1,), dtype: Any = "F32", **more: 
         (file_of({"a": entry(0, 4, [-1])}), "'a' has shape [-1], expected at most 32 sizes"),
         (file_of({"a": entry(0, 4, [True])}), "'a' has shape [True], expected at most 32 sizes"),
         (file_of({"a": entry(0, 4, [1.0])}), "'a' has shape [1.0], expected at most 32 sizes"),
-        (file_of({"a": entry(0, 4, [1] * 33)}), "'a' has shape [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1"),
+        (file_of({"a": entry(0, 4, [1] * 33)}), "'a' has shape [1, 1, 1, 1, 1, 1, ...], expected"),
         (
             file_of({"a": entry(0, 0, [0, 2**62])}),
             f"'a' has shape (0, {2**62}), which is too large",

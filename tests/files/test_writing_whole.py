@@ -9,6 +9,7 @@ import resource
 import socket
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -209,6 +210,21 @@ def test_places_that_cannot_be_written_are_refused_by_name(tmp_path: Path) -> No
             write_whole(place, NEW)
         assert caught.value.filename == os.fspath(place)
         assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_folder_that_is_read_only_is_told() -> None:
+    folder = tempfile.mkdtemp()  # other users can reach it, unlike tmp_path
+    user = os.geteuid()
+    try:
+        os.chmod(folder, 0o555)
+        if user == 0:  # root may write anywhere
+            os.seteuid(65534)
+        with pytest.raises(PermissionError) as caught:
+            write_whole(f"{folder}/net", NEW)
+    finally:
+        os.seteuid(user)
+        os.rmdir(folder)
+    assert caught.value.filename == f"{folder}/net"
 
 
 @pytest.mark.parametrize(

@@ -257,19 +257,3 @@ def test_a_derivatives_text_is_compiled_only_beside_that_of_its_function() -> No
     )
     net = Network((2, 3, 1), hidden=own, output=own, backend="numpy")
     net.backprop([[1, 2]], [[0.5]])  # a warning would say that the text does not compile
-
-
-@needs_fork
-def test_a_child_forked_during_a_step_has_all_of_its_threads() -> None:
-    code = (
-        "import os, sys\n"
-        "from gpubp.backends.numpy import blas\n"
-        "before = blas.get_threads()\n"
-        "with blas.single_threaded:\n"
-        "    child = os.fork()\n"
-        "    if not child:\n"
-        "        with blas.single_threaded: pass\n"
-        "        os._exit(blas._get() != before)\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

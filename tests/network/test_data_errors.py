@@ -45,7 +45,10 @@ X_ERRORS: dict[str, tuple[Any, str]] = {
     "strings": ([["a", "b", "c"]], "x has dtype <U1, expected real numbers"),
     "objects": (np.array([[1, None, 2]]), "x has dtype object, expected real numbers"),
     "complex": (np.ones((4, 3), complex), "x has dtype complex128, expected real numbers"),
-    "ragged": ([[1, 2], [1]], "x is not an array of numbers: "),
+    "ragged": (
+        [[1, 2], [1]],
+        "x cannot be converted (ValueError: setting an array element with a sequence.",
+    ),
     "None": (None, "x has dtype object, expected real numbers"),
     "masked": (np.ma.masked_invalid(with_value(X, (2, 1), np.nan)), f"x {MASKED}"),
     "csr": (scipy.sparse.csr_matrix(X), f"x {SPARSE}"),
@@ -73,7 +76,7 @@ Y_ERRORS: dict[str, tuple[Any, str]] = {
     "columns": (np.ones((4, 3)), "y has 3 columns, expected shape (4, 2)"),
     "labels": (
         [0, 1, 0, 1],
-        "y has shape (4,), as labels have, but cost 'quadratic' takes shape (4, 2);"
+        "y has shape (4,), as labels have, expected shape (4, 2) for cost 'quadratic';"
         " one-hot encode it, or take cost 'cross_entropy'",
     ),
     "nan": (with_value(X[:, :2], (1, 1), np.nan), "y holds nan at [1, 1], expected finite"),
@@ -96,8 +99,8 @@ def test_y_that_is_no_target(regressor: Network, kind: str) -> None:
 
 
 CLASS_ERRORS: dict[str, tuple[Any, str]] = {
-    "too large": ([0, 1, 3, 1], "y holds the label 3, expected labels from 0 to 2"),
-    "negative": ([0, -1, 2, 1], "y holds the label -1, expected labels from 0 to 2"),
+    "too large": ([0, 1, 3, 1], "y holds the label 3 at [2], expected labels from 0 to 2"),
+    "negative": ([0, -1, 2, 1], "y holds the label -1 at [1], expected labels from 0 to 2"),
     "floats": (
         LABELS.astype(float),
         "y has dtype float64, expected integer labels from 0 to 2 (or rows of 3 probabilities)"
@@ -111,7 +114,10 @@ CLASS_ERRORS: dict[str, tuple[Any, str]] = {
         np.eye(4),
         "y has 4 columns, expected labels of shape (4,) or rows of shape (4, 3)",
     ),
-    "no probability": (2 * np.eye(3)[LABELS], "y holds 2, expected numbers from 0 to 1 for cost"),
+    "no probability": (
+        2 * np.eye(3)[LABELS],
+        "y holds 2 at [0, 0], expected numbers from 0 to 1 for",
+    ),
     "sum": (
         with_value(np.eye(3)[LABELS], (2, 0), 0.5),
         "y's row 2 sums to 1.5, expected rows of probabilities that sum to 1",
@@ -134,11 +140,15 @@ def test_y_that_is_no_class(classifier: Network, kind: str) -> None:
 @pytest.mark.parametrize(
     ("output", "y", "message"),
     [
-        ("sigmoid", [0, 1, 2, 1], "y holds 2, expected numbers from 0 to 1 for cost 'binary_cr"),
+        (
+            "sigmoid",
+            [0, 1, 2, 1],
+            "y holds 2 at [2, 0], expected numbers from 0 to 1 for cost 'binary_cr",
+        ),
         (
             "exponential",
             [0, 1, -2, 1],
-            "y holds -2, expected no negative number for cost 'poisson'",
+            "y holds -2 at [2, 0], expected no negative number for cost 'poisson'",
         ),
         ("identity", [[0, 1]] * 4, "y has 2 columns, expected shape (4, 1) or (4,)"),
     ],
@@ -156,7 +166,7 @@ WEIGHT_ERRORS: dict[str, tuple[Any, str]] = {
     "a column": (np.ones((4, 1)), "sample_weight has shape (4, 1), expected (4,), one for each ro"),
     "a number": (2.0, "sample_weight has shape (), expected (4,), one for each row of x"),
     "zero": ([0, 0, 0, 0], "sample_weight is all zero, expected at least one positive number"),
-    "negative": ([1, -1, 0, 0], "sample_weight holds -1, expected no negative number"),
+    "negative": ([1, -1, 0, 0], "sample_weight holds -1 at [1], expected no negative number"),
     "nan": ([1, np.nan, 0, 0], "sample_weight holds nan at [1], expected finite numbers"),
     "strings": (["a"] * 4, "sample_weight has dtype <U1, expected real numbers"),
     "masked": (np.ma.masked_array(np.ones(4), [0, 1, 0, 0]), f"sample_weight {MASKED}"),
@@ -201,13 +211,11 @@ def test_numbers_that_the_networks_dtype_has_no_room_for_are_told(regressor: Net
         lambda: regressor.backprop(x, y),
         lambda: regressor.cost(x, y),
     ):
-        with pytest.raises(ValueError, match=rf"^x holds 1e\+300, {TOO_LARGE}$"):
+        with pytest.raises(ValueError, match=rf"^x holds 1e\+300 at \[2, 1\], {TOO_LARGE}$"):
             call()
     for call in (regressor.backprop, regressor.cost):
-        with pytest.raises(ValueError, match=rf"^y holds -1e\+40, {TOO_LARGE}$"):
+        with pytest.raises(ValueError, match=rf"^y holds -1e\+40 at \[3, 0\], {TOO_LARGE}$"):
             call(X, with_value(y, (3, 0), -1e40))
-        with pytest.raises(ValueError, match=rf"^sample_weight holds 1e\+39, {TOO_LARGE}$"):
-            call(X, y, [1, 1e39, 1, 1])
 
 
 def test_numbers_just_within_the_networks_dtype_are_taken(backend: Backend) -> None:
@@ -224,13 +232,13 @@ def test_bad_arrays_on_a_device_are_told_like_others(
     device = cuda_backend.asarray
     with pytest.raises(ValueError, match=re.escape("x holds nan at [2, 1], expected finite")):
         classifier.predict(device(with_value(X, (2, 1), np.nan)))
-    with pytest.raises(ValueError, match="y holds the label 3, expected labels from 0 to 2"):
+    with pytest.raises(ValueError, match=r"y holds the label 3 at \[2\], expected labels"):
         classifier.cost(X, device(LABELS + 1))
     with pytest.raises(ValueError, match=r"y's row 2 sums to 1\.5, expected rows of prob"):
         classifier.cost(X, device(with_value(np.eye(3)[LABELS], (2, 0), 0.5)))
-    with pytest.raises(ValueError, match="sample_weight holds -1, expected no negative number"):
+    with pytest.raises(ValueError, match=r"sample_weight holds -1 at \[1\], expected no"):
         classifier.cost(X, LABELS, device(np.array([1.0, -1, 0, 0])))
-    with pytest.raises(ValueError, match=rf"^x holds 1e\+300, {TOO_LARGE}$"):
+    with pytest.raises(ValueError, match=rf"^x holds 1e\+300 at \[2, 1\], {TOO_LARGE}$"):
         classifier.predict(device(with_value(X, (2, 1), 1e300)))
 
 

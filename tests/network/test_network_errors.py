@@ -28,7 +28,7 @@ MAKING_ERRORS: list[tuple[Options, type[Exception], str]] = [
     ({"initializer": "he_norm"}, ValueError, "unknown initializer 'he_norm'; did you mean 'he_n"),
     ({"backend": "cuppy"}, ValueError, "unknown backend 'cuppy'; did you mean 'cupy'?"),
     ({"backend": 3}, ValueError, "unknown backend 3; known: auto, cupy, numpy"),
-    ({"hidden": 3}, TypeError, "hidden is 3, expected one, or a sequence of 1"),
+    ({"hidden": 3}, TypeError, "hidden is 3, expected a name or an Activation, or a sequence of 1"),
     ({"hidden": ["relu"] * 2}, ValueError, "hidden has 2 entries, expected one, or 1"),
     ({"hidden": "softmax"}, ValueError, "hidden is 'softmax', which only an output layer can have"),
     ({"output": None}, TypeError, "output: activation is None, expected a name or an Activation"),
@@ -48,9 +48,9 @@ MAKING_ERRORS: list[tuple[Options, type[Exception], str]] = [
     ({"seed": -1}, ValueError, "seed is -1, expected a whole number at least 0"),
     ({"seed": 1.5}, ValueError, "seed is 1.5, expected a whole number at least 0"),
     ({"biases": [True]}, ValueError, "biases has 1 entries, expected one, or 2"),
-    ({"biases": None}, TypeError, "biases is None, expected one, or a sequence of 2"),
-    ({"biases": "no"}, TypeError, "biases is 'no', expected True or False, or one for each layer"),
-    ({"biases": [1, 0]}, TypeError, "biases is [1, 0], expected True or False, or one for each"),
+    ({"biases": None}, TypeError, "biases is None, expected True or False, or a sequence of 2"),
+    ({"biases": "no"}, TypeError, "biases is 'no', expected True or False, or a sequence of 2"),
+    ({"biases": [1, 0]}, TypeError, "biases holds 1, expected True or False"),
     (
         {"initializer": lambda rng, shape: np.ones(3)},
         ValueError,
@@ -64,7 +64,7 @@ MAKING_ERRORS: list[tuple[Options, type[Exception], str]] = [
     (
         {"initializer": lambda rng, shape: np.full(shape, 1e300)},
         ValueError,
-        "what initializer gave holds 1e+300, too large for float32, the network's dtype",
+        "what initializer gave holds 1e+300 at [0, 0], too large for float32, the network's dtype",
     ),
     (
         {"initializer": lambda rng, shape: np.full(shape, "a")},
@@ -111,7 +111,7 @@ def test_parameters_are_kept_as_pythons_own_numbers() -> None:
         (lambda: get_cost("huber", threshold=np.inf), "threshold is inf, expected a finite number"),
         (
             lambda: get_activation("relu", slope=0.1),
-            "unknown parameter of activation 'relu' 'slope'; there are none",
+            "unknown parameter 'slope' of activation 'relu'; there are none",
         ),
         (lambda: get_cost("huber", threshold=0), "threshold is 0, expected a number above 0"),
         (
@@ -124,7 +124,7 @@ def test_parameters_are_kept_as_pythons_own_numbers() -> None:
         ),
         (
             lambda: get_cost("quadratic", label_smoothing=0.1),
-            "unknown parameter of cost 'quadratic' 'label_smoothing'",
+            "unknown parameter 'label_smoothing' of cost 'quadratic'; there are none",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable
@@ -84,6 +85,56 @@ def test_a_layer_says_it_alike(name: str) -> None:
     with pytest.raises(AttributeError, match=message):
         setattr(layer, name, before)
     assert getattr(layer, name) is before
+
+
+TRICKS: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda array: setattr(array, "shape", (array.size, 1)),
+    "dtype": lambda array: setattr(array, "dtype", np.int32),
+    "strides": lambda array: setattr(array, "strides", (0,) * array.ndim),
+    "resize": lambda array: array.resize((1000,), refcheck=False),
+    "writeable": lambda array: setattr(array.flags, "writeable", False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
+@pytest.mark.parametrize("name", TRICKS)
+def test_the_form_of_the_parameters_cannot_be_changed(backend: Backend, name: str) -> None:
+    net, untouched = network(backend), network(backend)
+    trainers = [Trainer(each, "adam", batch_size=4, seed=0) for each in (net, untouched)]
+    for arrays in (lambda: net.parameters, *(lambda layer=k: layer.weights for k in net.layers)):
+        with contextlib.suppress(ValueError, AttributeError, TypeError):  # an array may refuse it
+            TRICKS[name](arrays())
+    first, second = net.layers
+    assert net.parameters.shape == (net.layout.size,)
+    assert (first.weights.shape, second.weights.shape) == ((8, 3), (4, 8))
+    assert {net.parameters.dtype, first.weights.dtype} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(net.predict(X), untouched.predict(X))
+    for trainer in trainers:
+        trainer.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(
+        backend.to_numpy(net.parameters), backend.to_numpy(untouched.parameters)
+    )
+
+
+@pytest.mark.parametrize("deleted", ["weights", "biases", "activation"])
+def test_nothing_of_a_layer_can_be_deleted(deleted: str) -> None:
+    layer = network("numpy").layers[0]
+    with pytest.raises(AttributeError):
+        delattr(layer, deleted)
+
+
+def test_updates_in_place_change_the_network(backend: Backend) -> None:
+    net = network(backend)
+    before = backend.to_numpy(net.parameters).copy()
+    net.parameters *= 2
+    net.layers[0].weights += 1
+    net.layers[1].biases -= 3
+    expected = 2 * before
+    expected[: 8 * 3] += 1
+    expected[-4:] -= 3
+    np.testing.assert_array_equal(backend.to_numpy(net.parameters), expected)
+    net.parameters = net.parameters[::-1]  # the same memory in another order
+    np.testing.assert_array_equal(backend.to_numpy(net.parameters), expected[::-1])
 
 
 def test_no_layer_can_be_replaced() -> None:

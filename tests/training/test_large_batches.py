@@ -13,7 +13,7 @@ from small_networks import classes, classifier, parameters
 from threadpoolctl import threadpool_limits
 
 from gpubp import SGD, Adam, Network, Trainer, get_cost
-from gpubp.backends.numpy import blas
+from gpubp.backends.numpy import blas_threads
 
 WIDE = (20, 512, 10)
 WIDE_ROWS = 1100
@@ -22,7 +22,7 @@ WIDE_ROWS = 1100
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     with threadpool_limits(count, user_api="blas"):
-        if blas.get_threads() != count:
+        if blas_threads.get_threads() != count:
             pytest.skip("this BLAS does not let its threads be set")
         yield
 

@@ -97,14 +97,16 @@ X, Y = classes(4)
         ({"x": X[:0]}, "x has no rows, expected at least one"),
         ({"x": [["a", "b", "c"]]}, "x has dtype <U1, expected real numbers"),
         ({"y": Y[:3]}, "y has 3 rows, expected 4, as x has"),
-        ({"y": [0, 1, 2, 3]}, "y holds the label 3, expected labels from 0 to 2"),
+        ({"y": [0, 1, 2, 3]}, "y holds the label 3 at [3], expected labels from 0 to 2"),
         ({"y": Y + 0.5}, "y has dtype float64, expected integer labels from 0 to 2"),
         ({"y": np.ones((4, 3))}, "y's row 0 sums to 3, expected rows of probabilities"),
         ({"sample_weight": [1, 2]}, "sample_weight has shape (2,), expected (4,)"),
-        ({"sample_weight": [1, 1, 1, -1]}, "sample_weight holds -1, expected no negative number"),
+        (
+            {"sample_weight": [1, 1, 1, -1]},
+            "sample_weight holds -1 at [3], expected no negative number",
+        ),
         ({"sample_weight": [0, 0, 0, 0]}, "sample_weight is all zero"),
         ({"x": X * 1e300}, "x holds "),
-        ({"sample_weight": [1, 1, 1e300, 1]}, "sample_weight holds 1e+300, too large for float32"),
         ({"validation_data": (X * 1e300, Y)}, "validation x holds "),
         ({"validation_data": (X, Y[:2])}, "validation y has 2 rows, expected 4"),
         (
@@ -204,6 +206,54 @@ def test_batches_like_the_last_one_are_not_checked_again(
     trainer.step(backend.asarray(X + 1), y, weights)
     with pytest.raises(NameError):
         trainer.step(x, y)
+
+
+class Switch(gpubp.Callback):
+    """Sets another optimizer after two steps, then fails."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        if step == 1:
+            trainer.optimizer = self.optimizer
+            raise KeyError("the callback's own error")
+
+
+OPTIMIZERS = [
+    "adam",
+    "lion",
+    gpubp.SGD(),
+    gpubp.SGD(momentum=0.9),
+    gpubp.SGD(momentum=0.9, nesterov=True),
+    gpubp.SGD(momentum=0.9, clip_norm=1.0),
+]
+
+
+@pytest.mark.parametrize("precision", [None, "float16"])
+@pytest.mark.parametrize("before", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("after", OPTIMIZERS, ids=str)
+def test_the_error_of_a_callback_that_set_another_optimizer_is_told_and_the_network_is_restored(
+    before: Any, after: Any, precision: str | None
+) -> None:
+    network = classifier(dtype="float32", precision=precision)
+    trainer = Trainer(network, before, batch_size=1, callbacks=[Switch(after)])
+    trainer.step(X, Y)
+    expected = parameters(network)
+    with pytest.raises(KeyError, match="the callback's own error"):
+        trainer.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(parameters(network), expected)
+
+
+@pytest.mark.parametrize("reason", ["", None, 0, True, b"why"])
+def test_to_stop_needs_a_reason(reason: Any) -> None:
+    def stop(trainer: Trainer, history: gpubp.History) -> None:
+        trainer.stop(reason)
+
+    trainer = Trainer(classifier(), callbacks=[stop])
+    text = f"reason is {reason!r}, expected a text that says why"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        trainer.fit(X, Y, epochs=2)
 
 
 def test_the_seed_of_a_trainer_cannot_be_changed() -> None:

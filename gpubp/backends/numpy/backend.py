@@ -11,8 +11,8 @@ import numpy as np
 
 from ...kernels.cpu.build import compiler_version
 from ..base import Backend
-from . import blas
 from .arrays import NumpyArrays
+from .blas_threads import get_threads
 from .verbs import NumpyVerbs
 
 __all__ = ["NumpyBackend", "find", "names", "owner", "the_backend"]
@@ -32,7 +32,7 @@ class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
 
     @property
     def device(self) -> str:
-        threads = blas.get_threads()
+        threads = get_threads()
         plural = "thread" if threads == 1 else "threads"
         kernels = compiler_version() if self.compiles else f"NumPy {np.__version__}"
         return f"{_processor()}, {threads} {plural}, kernels by {kernels}"

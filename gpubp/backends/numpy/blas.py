@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
-import threading
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from scipy.linalg import cython_blas
 
 from ...kernels.typing import Array
 
-__all__ = ["Matmul", "get_threads", "single_threaded", "steps"]
+__all__ = ["Matmul", "library", "steps"]
 
 Pointer = ctypes.c_void_p
 
@@ -183,13 +181,12 @@ def steps(
 
 @cache
 def _has_small_kernels() -> bool:
-    controller = _controller()
-    return getattr(controller, "architecture", None) in SMALL_KERNELS
+    return getattr(library(), "architecture", None) in SMALL_KERNELS
 
 
 @cache
-def _controller() -> Any:
-    """Return threadpoolctl's controller of SciPy's BLAS; None if its threads cannot be set."""
+def library() -> Any:
+    """Return threadpoolctl's controller of SciPy's BLAS; None if it cannot be told from other libraries."""
     _routine("sgemm")
     controllers = [
         library
@@ -200,58 +197,3 @@ def _controller() -> Any:
     if beside_scipy:
         return beside_scipy[0]
     return controllers[0] if len(controllers) == 1 else None
-
-
-def get_threads() -> int:
-    """Return the number of threads of a matmul outside `single_threaded`; 1 if it is unknown."""
-    with single_threaded.lock:
-        return single_threaded.threads if single_threaded.users else _get()
-
-
-class _SingleThreaded:
-    """A context in which every matmul of the process uses only the thread that calls it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.threads = 1  # set again when the last user leaves
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.users:
-                self.threads = _get()
-                if self.threads > 1:
-                    _set(1)
-            self.users += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.users -= 1
-            if not self.users and self.threads > 1:
-                _set(self.threads)
-
-
-single_threaded = _SingleThreaded()
-
-
-def _forget_users() -> None:
-    """Reset the users in a forked child, which has none of its parent's other threads."""
-    busy, single_threaded.users = single_threaded.users > 0, 0
-    single_threaded.lock = threading.Lock()
-    if busy and single_threaded.threads > 1:
-        _set(single_threaded.threads)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_users)
-
-
-def _get() -> int:
-    controller = _controller()
-    return 1 if controller is None else int(controller.get_num_threads())
-
-
-def _set(count: int) -> None:
-    controller = _controller()
-    if controller is not None:
-        controller.set_num_threads(count)

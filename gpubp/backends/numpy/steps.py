@@ -19,8 +19,9 @@ from ...kernels.cpu.build import compiler_version
 from ...kernels.cpu.calls import Call, joined, together
 from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
+from ...signals import uninterrupted
 from ..base import Rows, Steps
-from . import blas
+from .blas_threads import get_threads, single_threaded
 from .shards import run_together
 
 __all__ = ["NumpySteps"]
@@ -99,7 +100,7 @@ class NumpySteps(Steps):
                 tapes.append(self._record(function))
             finally:
                 self._recorder.in_shard = outer
-        native = together(tapes) if self.compiles else None
+        native = together(tapes, self._threads) if self.compiles else None
         self._do(native or partial(run_together, [_quiet(_run(tape)) for tape in tapes]))
 
     def capture(self, step: Bound) -> Bound:
@@ -110,15 +111,16 @@ class NumpySteps(Steps):
         finally:
             self._recorder.sources = outer
 
+        @uninterrupted
         def replay() -> None:
-            try:
-                for source in sources:
-                    source.refresh()
-                with blas.single_threaded:
+            with single_threaded:
+                try:
+                    for source in sources:
+                        source.refresh()
                     run()
-            finally:
-                for source in sources:
-                    source.release()
+                finally:
+                    for source in sources:
+                        source.release()
 
         return partial(self._do, replay)  # within another capture, it is part of that
 
@@ -177,7 +179,7 @@ class NumpySteps(Steps):
     @property
     def _threads(self) -> int:
         """The number of threads that a step may use."""
-        return blas.get_threads() if self.compiles else 1
+        return get_threads() if self.compiles else 1
 
 
 def block_rows(widths: Sequence[int]) -> int:

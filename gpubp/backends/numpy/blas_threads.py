@@ -1,0 +1,114 @@
+"""The number of threads of SciPy's BLAS: one while steps run, because gpubp makes the threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from . import blas
+
+__all__ = ["get_threads", "single_threaded"]
+
+LONGEST_WAIT = 10.0
+"""The most seconds that a fork waits for the steps of other threads."""
+
+
+def get_threads() -> int:
+    """Return the number of threads of a matmul outside `single_threaded`; 1 if it is unknown."""
+    with single_threaded.lock:
+        return single_threaded.threads if single_threaded.users else _get()
+
+
+class _SingleThreaded:
+    """A context in which every matmul of the process uses only the thread that calls it.
+
+    Several threads may be in the context at the same time. Enter it only within a function that is
+    `uninterrupted`.
+
+    A fork waits until no other thread is in the context. OpenBLAS and the shards have locks, and a child
+    that is forked while a thread holds one would wait for it forever.
+    """
+
+    def __init__(self) -> None:
+        self.entry, self.lock = threading.Lock(), threading.Lock()
+        self.users: list[int] = []  # threads, by their identifiers
+        self.threads = 1  # set again when the last user leaves
+
+    def __enter__(self) -> None:
+        with self.entry, self.lock:
+            if not self.users:
+                self.threads = _get()
+                if self.threads > 1:
+                    _set(1)
+            self.users.append(threading.get_ident())
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.users.remove(threading.get_ident())
+            if not self.users and self.threads > 1:
+                _set(self.threads)
+
+    def before_fork(self) -> None:
+        """Wait until all other threads have left the context, and let none enter."""
+        self.entry.acquire()
+        # A thread that forks within its own step cannot wait for its end.
+        this, end = threading.get_ident(), time.monotonic() + LONGEST_WAIT
+        while self.users and this not in self.users and time.monotonic() < end:
+            time.sleep(1e-4)
+        self.lock.acquire()
+
+    def after_fork(self) -> None:
+        """Let threads enter the context again."""
+        self.lock.release()
+        self.entry.release()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the other threads, which the child does not have."""
+        users, this = self.users, threading.get_ident()
+        self.users = [user for user in users if user == this]
+        if users and not self.users and self.threads > 1:
+            _set(self.threads)
+        self.after_fork()
+
+
+single_threaded = _SingleThreaded()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=single_threaded.before_fork,
+        after_in_parent=single_threaded.after_fork,
+        after_in_child=single_threaded.after_fork_in_child,
+    )
+
+
+def _get() -> int:
+    return int(_functions()[0]())
+
+
+def _set(count: int) -> None:
+    _functions()[1](count)
+
+
+@cache
+def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
+    """Return the functions that get and set the number of threads of SciPy's BLAS."""
+    library = blas.library()
+    if library is None:
+        return lambda: 1, lambda count: None
+    if library.internal_api == "openblas" and library.threading_layer != "openmp":
+        # Newer versions of threadpoolctl obey only the first thread that sets the number. Neither function
+        # takes long enough to release the GIL for it, so the library is opened as a PyDLL.
+        functions = ctypes.PyDLL(library.filepath)
+        for prefix in ("", "scipy_"):
+            for suffix in ("", "64_", "_64"):
+                name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+                if hasattr(functions, name.format("get")):
+                    get, set_ = functions[name.format("get")], functions[name.format("set")]
+                    set_.argtypes, set_.restype = (ctypes.c_int,), None
+                    return get, set_
+    return library.get_num_threads, library.set_num_threads

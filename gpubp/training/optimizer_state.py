@@ -1,0 +1,114 @@
+"""The optimizer of a training step, and the arrays that it passes from one step to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends import Array
+from ..memory import allocated
+from ..network import Network
+from .optimizers import Optimizer
+from .plan import UpdatePlan, plan_update
+
+__all__ = ["OptimizerState", "zeros_for"]
+
+
+class OptimizerState:
+    """An optimizer and its state, which begins at zero.
+
+    Parameters
+    ----------
+    network : Network
+        The network that is trained.
+    optimizer : Optimizer
+        The optimizer.
+    gradient : array of shape (size,)
+        The buffer of the gradient, which may also be the velocity.
+    gradient_apart : bool
+        Whether the gradient and the velocity must have separate memory.
+    scaled : bool
+        Whether the loss is scaled.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        The optimizer.
+    plan : UpdatePlan
+        How a step runs it.
+    arrays : tuple of arrays
+        The arrays of the update's state.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        gradient: Array,
+        *,
+        gradient_apart: bool,
+        scaled: bool,
+    ) -> None:
+        self._network, self._gradient = network, gradient
+        self._gradient_apart, self._scaled = gradient_apart, scaled
+        self.optimizer, self.plan = optimizer, self._plan_for(optimizer)
+        self.arrays = self._zeros()
+
+    def change(self, optimizer: Optimizer) -> bool:
+        """Use another optimizer; return whether its state goes on, or begins at zero."""
+        self.optimizer, old = optimizer, self.plan
+        self.plan = self._plan_for(optimizer)
+        goes_on = self.plan.shares_state_with(old)
+        if not goes_on:
+            self.arrays = self._zeros()
+            self._gradient.fill(0)
+        return goes_on
+
+    def _plan_for(self, optimizer: Optimizer) -> UpdatePlan:
+        return plan_update(optimizer, gradient_apart=self._gradient_apart, scaled=self._scaled)
+
+    def _zeros(self) -> tuple[Array, ...]:
+        count = len(self.plan.rule.update.state)
+        return tuple(zeros_for(self._network, "the optimizer's state", count))
+
+    def rates(self, factors: Any, before: int, steps: int) -> Any:
+        """Compute the learning rate and the update's two factors for each of the next steps.
+
+        Parameters
+        ----------
+        factors : float or array of shape (steps,)
+            The factor of the optimizer's learning rate, in all steps or in each.
+        before : int
+            The number of steps before.
+        steps : int
+            The number of steps.
+
+        Returns
+        -------
+        float64 array of shape (steps, 3)
+            A row for each step.
+        """
+        rates = np.empty((steps, 3))
+        rates[:, 0] = self.optimizer.learning_rate * factors
+        counted_from_1 = np.arange(steps) + (before + 1.0)
+        rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
+        return rates
+
+    @property
+    def by_name(self) -> dict[str, Array]:
+        """The arrays of the state by their names, whichever buffers they are."""
+        if self.plan.beta:
+            return {"velocity": self._gradient}
+        return dict(zip(self.plan.rule.update.state, self.arrays, strict=True))
+
+
+def zeros_for(network: Network, what: str, count: int) -> list[Array]:
+    """Make flat arrays with a number for each parameter, or say that `what` has no room in memory."""
+    size, dtype, zeros = network.layout.size, network.dtype, network.backend.zeros
+    return allocated(
+        lambda: [zeros(size, dtype) for _ in range(count)],
+        f"{what} of a network of sizes {network.sizes}",
+        count * size * dtype.itemsize,
+        network.backend,
+    )

@@ -1,0 +1,81 @@
+"""The number of threads of SciPy's BLAS."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from gpubp.backends.numpy import blas
+from gpubp.backends.numpy.blas_threads import get_threads, single_threaded
+
+
+def blas_now() -> int:
+    """Ask BLAS itself; `get_threads` tells the number outside the context."""
+    library = blas.library()
+    return 1 if library is None else int(library.get_num_threads())
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    with threadpool_limits(2, user_api="blas"):
+        if blas_now() != 2:
+            pytest.skip("this BLAS does not let its threads be set")
+        yield
+
+
+def test_blas_has_one_thread_within_the_context_whichever_thread_enters_it(
+    two_threads: None,
+) -> None:
+    seen: list[int] = []
+
+    def enter() -> None:
+        with single_threaded:
+            seen.append(blas_now())
+        seen.append(blas_now())
+
+    enter()
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [1, 2, 1, 2]
+
+
+def test_blas_gets_its_threads_back_when_the_last_thread_leaves(two_threads: None) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with single_threaded:
+            inside.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(60)
+    with single_threaded:
+        assert get_threads() == 2
+    assert blas_now() == 1
+    leave.set()
+    thread.join()
+    assert blas_now() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_within_the_context_has_all_of_its_threads() -> None:
+    code = (
+        "import os, sys\n"
+        "from gpubp.backends.numpy.blas_threads import _get, get_threads, single_threaded\n"
+        "before = get_threads()\n"
+        "with single_threaded:\n"
+        "    child = os.fork()\n"
+        "if not child:\n"
+        "    with single_threaded: pass\n"
+        "    os._exit(_get() != before)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,81 @@
+"""Damaged and made-up checkpoints: each is a clear error that changes nothing, or training goes on.
+
+With GPUBP_TEST_LONG=1, 10,000 files are tried.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damage import try_damage
+from environment import rounds
+from resuming import StopAfter
+from small_networks import classes, classifier, parameters
+
+from gpubp import SGD, Adam, Callback, CorruptFileError, Trainer
+from gpubp.backends.numpy import NumpyBackend
+
+BACKEND = NumpyBackend(compile=False)
+X, Y = classes(22, seed=3)
+
+
+class Remember(Callback):
+    def state(self) -> dict[str, Any]:
+        return {"array": np.arange(3.0), "number": 2, "text": "a"}
+
+
+def trainer(optimizer: Any, **options: Any) -> Trainer:
+    return Trainer(
+        classifier(BACKEND, dropout=0.3),
+        optimizer,
+        **{"batch_size": 4, "early_stopping": 5, "schedule": "on_plateau", "seed": 7, **options},
+    )
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=["adam", "momentum"])
+def test_a_damaged_checkpoint_is_a_clear_error_or_goes_on(tmp_path: Path, optimizer: Any) -> None:
+    written = trainer(optimizer, checkpoint=tmp_path / "run", callbacks=[StopAfter(15), Remember()])
+    written.fit(X, Y, epochs=4, validation_data=(X, Y))
+    content = (tmp_path / "run" / "checkpoint-000001.safetensors").read_bytes()
+    tried = trainer(optimizer)
+
+    def resume(path: Path) -> None:
+        before = parameters(tried.network)
+        try:
+            tried.resume(path)
+        except ValueError:
+            np.testing.assert_array_equal(parameters(tried.network), before)
+            raise
+        assert np.isfinite(parameters(tried.network)).all()
+        tried.callbacks = [Remember()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            try:
+                tried.fit(X, Y, epochs=4, validation_data=(X, Y))
+            except (ValueError, ArithmeticError, RuntimeError) as error:
+                assert len(str(error)) <= 300
+        assert np.isfinite(parameters(tried.network)).all()
+
+    (tmp_path / "f").mkdir()
+    try_damage(tmp_path / "f", content, rounds(150, 5_000), 4, resume)
+
+
+def test_each_missing_or_surplus_tensor_is_told(tmp_path: Path) -> None:
+    from gpubp.files import TensorFile, write_tensors
+
+    trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(15)]).fit(X, Y, epochs=4)
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    for name in tensors:
+        write_tensors(file, {n: a for n, a in tensors.items() if n != name}, metadata)
+        with pytest.raises(CorruptFileError, match="has no tensor"):
+            trainer(Adam()).resume(file)
+    for name in ("training.now.third", "layers.9.weights", "other"):
+        write_tensors(file, tensors | {name: np.zeros(2)}, metadata)
+        with pytest.raises(CorruptFileError, match=f"has a tensor '{name}' of float64"):
+            trainer(Adam()).resume(file)
