@@ -11,7 +11,7 @@ from functools import wraps
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
-__all__ = ["uninterrupted"]
+__all__ = ["PatientHandler", "uninterrupted"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -26,6 +26,41 @@ class _Held(list[FrameType | None]):
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.append(frame)
+
+
+class PatientHandler:
+    """A handler of SIGINT that waits for the end of uninterrupted functions by itself.
+
+    While it is set, an uninterrupted function swaps no handlers, which takes most of its time.
+
+    Parameters
+    ----------
+    handle : callable
+        The handler that is called, at once or at the end of the outermost uninterrupted function.
+
+    Attributes
+    ----------
+    depth : int
+        The number of uninterrupted functions that are running within each other.
+    held : list of frames
+        The signals that wait.
+    """
+
+    def __init__(self, handle: Callable[[int, FrameType | None], object]) -> None:
+        self._handle = handle
+        self.depth = 0
+        self.held: list[FrameType | None] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.depth:
+            self.held.append(frame)
+        else:
+            self._handle(number, frame)
+
+    def deliver(self) -> None:
+        """Handle the signals that wait."""
+        while self.held:
+            self._handle(_SIGINT, self.held.pop(0))
 
 
 def uninterrupted(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
@@ -54,6 +89,14 @@ def uninterrupted(function: Callable[_Arguments, _Result]) -> Callable[_Argument
         if _get_ident() != _main_thread:
             return function(*args, **kwargs)
         handler = _get_handler(_SIGINT)
+        if type(handler) is PatientHandler:
+            handler.depth += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                handler.depth -= 1
+                if handler.held and not handler.depth:
+                    handler.deliver()
         if type(handler) is _Held or not callable(handler):
             return function(*args, **kwargs)
         held = _Held()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..signals import PatientHandler
+
 __all__ = ["interruptible"]
 
 
@@ -29,26 +31,38 @@ def interruptible(stop: Callable[[str], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handled: dict[int, Any] = {}
-    reasons = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-    terminated = False
+    before_int, before_term = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    requests: list[int] = []
 
-    def request(number: int, frame: Any) -> None:
-        nonlocal terminated
-        terminated = terminated or number == signal.SIGTERM
-        signal.signal(number, handled[number])
-        stop(reasons[signal.Signals(number)])
+    def interrupt(number: int, frame: Any) -> None:
+        requests.append(number)
+        if requests.count(number) == 1:
+            stop("interrupted")
+        elif callable(before_int):
+            before_int(number, frame)
+        else:
+            signal.signal(number, before_int)
+            signal.raise_signal(number)
 
-    if signal.getsignal(signal.SIGINT) not in (None, signal.SIG_IGN):
-        handled[signal.SIGINT] = signal.getsignal(signal.SIGINT)
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        handled[signal.SIGTERM] = signal.SIG_DFL
+    def terminate(number: int, frame: Any) -> None:
+        requests.append(number)
+        signal.signal(number, before_term)
+        stop("terminated")
+
+    handles_int, handles_term = (
+        before_int not in (None, signal.SIG_IGN),
+        before_term is signal.SIG_DFL,
+    )
     try:
-        for number in handled:
-            signal.signal(number, request)
+        if handles_int:
+            signal.signal(signal.SIGINT, PatientHandler(interrupt))
+        if handles_term:
+            signal.signal(signal.SIGTERM, terminate)
         yield
     finally:
-        for number, before in handled.items():
-            signal.signal(number, before)
-    if terminated:
+        if handles_int:
+            signal.signal(signal.SIGINT, before_int)
+        if handles_term:
+            signal.signal(signal.SIGTERM, before_term)
+    if signal.SIGTERM in requests:
         raise SystemExit(128 + signal.SIGTERM)

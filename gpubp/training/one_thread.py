@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from ..signals import uninterrupted
 from .step import TrainingStep
 
-__all__ = ["in_one_thread"]
+__all__ = ["in_one_thread", "take"]
 
 
 class _Trains(Protocol):
@@ -42,9 +42,14 @@ def in_one_thread(
     return run
 
 
-@uninterrupted
-def _take(lock: threading.RLock, taken: list[Any]) -> None:
-    """Take the lock and append it to `taken`, without waiting."""
+def take(lock: threading.RLock) -> None:
+    """Take the lock without waiting, or say that another thread uses the trainer."""
     if not lock.acquire(blocking=False):
         raise RuntimeError("the trainer is in use by another thread; make a Trainer for each")
+
+
+@uninterrupted
+def _take(lock: threading.RLock, taken: list[Any]) -> None:
+    """Take the lock and append it to `taken`."""
+    take(lock)
     taken.append(lock)

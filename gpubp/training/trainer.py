@@ -25,7 +25,7 @@ from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
-from .one_thread import in_one_thread
+from .one_thread import in_one_thread, take
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
@@ -199,7 +199,6 @@ class Trainer(MadeOnce):
         self._stop_reason = reason
 
     @uninterrupted
-    @in_one_thread
     @on_device
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
         """Update the network once, on one batch. Ctrl-C waits for the end of the step.
@@ -224,18 +223,23 @@ class Trainer(MadeOnce):
         RuntimeError
             If an epoch of a fit is running, or another thread uses the trainer.
         """
-        self._check_that_no_epoch_runs()
-        x, y, weights = self._check_batch(x, y, sample_weight)
-        step, form = self._training_step, self.batch_form(len(x), y.ndim == 1, weights is not None)
+        step = self._training_step
+        take(step.in_use)
         try:
-            step.rows.set(x, y, weights)
-            if form not in step.captured:
-                step.make_room([form], 1)
-            if step.steps_done >= step.steps_prepared:
-                step.prepare()
-            step.run(form)
+            self._check_that_no_epoch_runs()
+            x, y, weights = self._check_batch(x, y, sample_weight)
+            form = self.batch_form(len(x), y.ndim == 1, weights is not None)
+            try:
+                step.rows.set(x, y, weights)
+                if form not in step.captured:
+                    step.make_room([form], 1)
+                if step.steps_done >= step.steps_prepared:
+                    step.prepare()
+                step.run(form)
+            finally:
+                step.rows.clear()
         finally:
-            step.rows.clear()
+            step.in_use.release()
 
     @in_one_thread
     @on_device

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from threading import get_ident
 from typing import Any
 
 from . import blas
@@ -45,11 +46,11 @@ class _SingleThreaded:
                 self.threads = _get()
                 if self.threads > 1:
                     _set(1)
-            self.users.append(threading.get_ident())
+            self.users.append(get_ident())
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
-            self.users.remove(threading.get_ident())
+            self.users.remove(get_ident())
             if not self.users and self.threads > 1:
                 _set(self.threads)
 
@@ -57,7 +58,7 @@ class _SingleThreaded:
         """Wait until all other threads have left the context, and let none enter."""
         self.entry.acquire()
         # A thread that forks within its own step cannot wait for its end.
-        this, end = threading.get_ident(), time.monotonic() + LONGEST_WAIT
+        this, end = get_ident(), time.monotonic() + LONGEST_WAIT
         while self.users and this not in self.users and time.monotonic() < end:
             time.sleep(1e-4)
         self.lock.acquire()
@@ -69,7 +70,7 @@ class _SingleThreaded:
 
     def after_fork_in_child(self) -> None:
         """Forget the other threads, which the child does not have."""
-        users, this = self.users, threading.get_ident()
+        users, this = self.users, get_ident()
         self.users = [user for user in users if user == this]
         if users and not self.users and self.threads > 1:
             _set(self.threads)
