@@ -17,6 +17,7 @@ A test that needs a package which is not installed is skipped, and the reason na
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,10 @@ from support.compiling import host_compiler
 from gpubp import backends
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
+
+# A shell lets its background jobs ignore Ctrl-C, and the processes that these start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

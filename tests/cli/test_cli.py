@@ -91,13 +91,9 @@ def test_demo_that_a_signal_ends_has_the_status_that_shells_expect(
     tmp_path: Path, number: int, status: int
 ) -> None:
     pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
-    heeding = (  # a background job ignores Ctrl-C
-        "import signal, sys; from gpubp.cli import main;"
-        " signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
-    )
     options = ["--backend", "numpy", "--epochs", "1000000", "--output", str(tmp_path / "p.png")]
     process = subprocess.Popen(
-        [sys.executable, "-c", heeding, "demo", *options],
+        [sys.executable, "-m", "gpubp", "demo", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,6 @@ def assert_same(ours: Any, theirs: Any) -> None:
         assert getattr(ours, name) == getattr(theirs, name), name
     for k in range(len(ours.coefs_)):
         np.testing.assert_array_equal(ours.coefs_[k], theirs.coefs_[k])
-
-
-@pytest.fixture(autouse=True)
-def pythons_own_handler_of_control_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

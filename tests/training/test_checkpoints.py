@@ -340,13 +340,6 @@ def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 # Signals
 
 
-@pytest.fixture(autouse=True)
-def pythons_own_handler_of_control_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class Send(Callback):
     def __init__(self, number: int, step: int, times: int = 1) -> None:
         self.number, self.step, self.times = number, step, times
@@ -408,12 +401,10 @@ def test_a_second_control_c_ends_at_once_and_what_is_on_disk_is_whole(tmp_path: 
 
 
 SCRIPT = """
-    import signal
     import sys
     import numpy as np
     import gpubp
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
     network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
