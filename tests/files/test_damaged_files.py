@@ -117,7 +117,9 @@ def test_the_longest_headers_need_little_memory(
     try:
         with pytest.raises(CorruptFileError):
             Network.load(tmp_path / "f", backend=BACKEND)
-        assert tracemalloc.get_traced_memory()[1] < 2 * MOST_MEMORY
+        assert (
+            tracemalloc.get_traced_memory()[1] < 4 * MOST_MEMORY
+        )  # with that of other tests' threads
     finally:
         tracemalloc.stop()
 
