@@ -57,7 +57,7 @@ class Run:
     ----------
     history : History
         The record of the epochs that have ended.
-    failure : OSError or None
+    failure : Exception or None
         The failure to write a checkpoint, if it has ended training.
 
     Raises
@@ -87,7 +87,7 @@ class Run:
         }
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
@@ -100,7 +100,10 @@ class Run:
             self._settings = snapshot.settings
         if trainer.checkpoint is not None:
             self._writer = CheckpointWriter(
-                trainer.checkpoint, trainer.schedule, callbacks, resumed=snapshot is not None
+                trainer.checkpoint,
+                trainer.schedule,
+                callbacks,
+                resumed_from="" if snapshot is None else snapshot.file,
             )
 
     def train(self) -> None:
@@ -113,79 +116,102 @@ class Run:
         monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
         costs: Any = ()
         if snapshot is not None:
-            trainer.schedule.restore(snapshot.schedule)
-            restore_callbacks(self._callbacks, snapshot.callbacks)
-            monitor.restore(snapshot.states, snapshot.epochs_waited)
+            self._go_back(snapshot)
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
         over = snapshot is not None and bool(trainer.stop_reason)
         while len(self.history) < self._epochs and not (over or monitor.says_stop):
-            self._run_epoch(costs)
+            over = self._run_epoch(costs)
             costs = ()
-            if trainer.stop_reason:
-                break
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
 
-    def _run_epoch(self, costs: Any) -> None:
-        """Run an epoch, or what is left of it after steps with these costs."""
+    def _go_back(self, snapshot: Snapshot) -> None:
+        """Go back to the snapshot, whatever callbacks have changed since `Trainer.resume`.
+
+        Within an epoch, its beginning has had its effect before the snapshot. It is called once more only
+        for callbacks that prepare something for the epoch.
+        """
+        if len(snapshot.costs):
+            for callback in self._callbacks:
+                callback.on_epoch_begin(self._trainer, len(self.history))
+        snapshot.restore(self._step, self._order)
+        self._trainer.schedule.restore(snapshot.schedule)
+        restore_callbacks(self._callbacks, snapshot.callbacks)
+        self._monitor.restore(snapshot.states, snapshot.epochs_waited)
+
+    def _run_epoch(self, costs: Any) -> bool:
+        """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
-        data, batches, epoch = self._data, self._batches, len(history)
+        data, batches = self._data, self._batches
         began = time.perf_counter()
         if len(costs):
             assert self._snapshot is not None
             began -= self._snapshot.seconds
         else:
             monitor.begin_epoch()
-        for callback in self._callbacks:
-            callback.on_epoch_begin(trainer, epoch)
+            for callback in self._callbacks:
+                callback.on_epoch_begin(trainer, len(history))
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
-        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        rates = self._step.prepare(batches, factors, costs)
-        ended = self._run_batches(began)
+        rate = self._run_batches(costs, began)
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
             with np.errstate(all="ignore"):
-                validation = self._evaluation(epoch)
+                validation = self._evaluation(len(history))
         monitor.check(costs, cost, validation)
-        seconds = time.perf_counter() - began
-        monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
+        monitor.record(cost, validation, rate, time.perf_counter() - began)
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        if ended and self._writer is not None:
-            over = len(history) == self._epochs or monitor.says_stop or trainer.stop_reason
+        if len(costs) < batches:  # it was stopped, after a checkpoint
+            return True
+        stops = bool(trainer.stop_reason)  # what comes after this line stops the next epoch
+        if self._writer is not None:
+            over = stops or len(history) == self._epochs or monitor.says_stop
             if over or self._writer.is_due(len(history) * batches, batches):
-                self._write()
+                stops = self._write()
+        return stops
 
-    def _run_batches(self, began: float) -> bool:
-        """Run the batches of an epoch; return whether all were run or a stop was requested before."""
+    def _run_batches(self, costs: Any, began: float) -> float:
+        """Run the batches of an epoch after steps with these costs, or until a stop is requested.
+
+        Returns
+        -------
+        float
+            The learning rate of the last step.
+        """
         trainer, step, batches = self._trainer, self._step, self._batches
         writer, epoch = self._writer, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
+        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
+        rates = step.prepare(batches, factors, costs)
         for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+            if not step.steps_prepared:  # a callback has set another optimizer
+                rates = step.prepare(batches, factors, step.costs())
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
-            if writer is not None and step.steps_done < batches:
-                due = writer.is_due(epoch * batches + step.steps_done, batches)
-                if due or trainer.stop_reason:
-                    self._write(step.costs(), time.perf_counter() - began)
-            if trainer.stop_reason:
+            # Ctrl-C may come at any moment; what comes after this line stops after the next step.
+            stops = bool(trainer.stop_reason)
+            if (writer is not None and step.steps_done < batches) and (
+                stops or writer.is_due(epoch * batches + step.steps_done, batches)
+            ):
+                stops = self._write(step.costs(), time.perf_counter() - began)
+            if stops:
                 break
         step.release()
-        return step.steps_done == batches
+        return float(rates[step.steps_done - 1])
 
-    def _write(self, costs: Any = (), seconds: float = 0.0) -> None:
-        """Write a checkpoint: after steps with these costs, or between two epochs."""
+    def _write(self, costs: Any = (), seconds: float = 0.0) -> bool:
+        """Write a checkpoint: after steps with these costs, or between epochs; return whether to stop."""
         assert self._writer is not None
         trainer, step, order, within = self._trainer, self._step, self._order, len(costs) > 0
         if not step.backend.xp.isfinite(step.network.parameters).all():
-            return  # the end of the epoch will report divergence
+            return bool(trainer.stop_reason)  # the end of the epoch will report divergence
         snapshot = Snapshot(
             settings=self._settings,
             epoch=len(self.history),
@@ -206,12 +232,14 @@ class Run:
         )
         try:
             file = self._writer.write(snapshot, step.network)
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
-            return
-        if file is not None and trainer.stop_reason in ("interrupted", "terminated"):
+            return True
+        reason = trainer.stop_reason
+        if file is not None and reason in ("interrupted", "terminated"):
             logger.warning(
                 "training was %s after %d epochs and %d steps; Trainer.resume(%r) goes on from there",
-                *(trainer.stop_reason, len(self.history), len(costs), str(file.parent)),
+                *(reason, len(self.history), len(costs), str(file.parent)),
             )
+        return bool(reason)

@@ -290,7 +290,7 @@ class Trainer(MadeOnce):
             good parameters.
         RuntimeError
             If an epoch of another fit is running, or another thread uses the trainer.
-        OSError
+        OSError, TypeError
             If a checkpoint cannot be written and its `on_error` is "raise".
         """
         self._check_that_no_epoch_runs()
@@ -318,6 +318,7 @@ class Trainer(MadeOnce):
                 if not diverged:
                     step.optimizer = optimizer
                     step.restore(before)
+                    self._snapshot = snapshot
                 raise
         if run.failure is not None:
             raise run.failure
@@ -328,7 +329,8 @@ class Trainer(MadeOnce):
     def resume(self, path: Any) -> History:
         """Go back to a checkpoint, from which the next `fit` goes on.
 
-        That `fit` needs the same data, and its number of epochs includes those before the checkpoint.
+        That `fit` needs the same data, and its number of epochs includes those before the checkpoint. Steps
+        that are made before it are undone.
 
         The network, the optimizer's state and the random generator get the state that they had. The next
         `fit` ends with the same bits as if training had not been stopped, on the same machine; on another

@@ -88,7 +88,7 @@ def test_a_folder_is_enough_and_a_new_fit_needs_a_new_one(tmp_path: Path) -> Non
     model = MLPClassifier((8,), max_iter=3, random_state=0, checkpoint=tmp_path, backend="numpy")
     model.fit(X, y)
     coefs = [weights.copy() for weights in model.coefs_]
-    with pytest.raises(ValueError, match="has checkpoints of an earlier fit"):
+    with pytest.raises(ValueError, match="has checkpoints of another fit"):
         model.fit(X, y)
     for ours, kept in zip(model.coefs_, coefs, strict=True):
         np.testing.assert_array_equal(ours, kept)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from small_networks import classes, classifier, parameters
 import gpubp
 from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
 from gpubp.backends import Backend
+from gpubp.training import checkpoint as checkpoints
 
 X, Y = classes(22, seed=3)
 
@@ -73,6 +75,26 @@ def test_a_checkpoint_is_written_when_it_is_due_and_at_the_end(
     trainer(checkpoint=checkpoint, callbacks=[seen]).fit(X, Y, epochs=4)
     assert seen.counts[: len(expected)] == expected
     assert numbers(folder) == list(range(1, last + 1))
+
+
+def test_a_checkpoint_that_takes_longer_than_the_interval_is_not_due_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, write = [0.0], checkpoints.write_snapshot
+
+    class Clock(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            now[0] += 1
+
+    def write_slowly(*arguments: Any) -> None:
+        now[0] += 10
+        write(*arguments)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoints, "write_snapshot", write_slowly)
+    first = trainer(checkpoint=Checkpoint(tmp_path, "3 seconds", keep=99), callbacks=[Clock()])
+    first.fit(X, Y, epochs=2)
+    assert numbers(tmp_path) == [1, 2, 3, 4]  # after every third step
 
 
 def test_the_newest_files_are_kept(tmp_path: Path) -> None:
@@ -195,7 +217,7 @@ def test_a_folder_without_checkpoints_and_one_with_anothers_are_refused(tmp_path
     fresh = trainer(checkpoint=tmp_path)
     before = parameters(fresh.network)
     with pytest.raises(
-        ValueError, match=r"has checkpoints of an earlier fit; Trainer\.resume goes on"
+        ValueError, match=r"has checkpoints of another fit; Trainer\.resume goes on"
     ):
         fresh.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(parameters(fresh.network), before)
