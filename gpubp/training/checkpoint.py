@@ -26,9 +26,12 @@ from .snapshot_file import read_snapshot, write_snapshot
 from .step import TrainingStep
 from .values import check_values
 
-__all__ = ["Checkpoint", "CheckpointWriter", "as_checkpoint", "newest_snapshot"]
+__all__ = ["WRITE_ERRORS", "Checkpoint", "CheckpointWriter", "as_checkpoint", "newest_snapshot"]
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+WRITE_ERRORS = OSError, MemoryError, TypeError, ValueError
+"""What `CheckpointWriter.write` raises if a checkpoint cannot be written."""
 
 _FILE = re.compile(r"checkpoint-(\d{6,})\.safetensors")
 
@@ -222,7 +225,7 @@ class CheckpointWriter:
 
         Raises
         ------
-        OSError, TypeError, ValueError
+        OSError, MemoryError, TypeError, ValueError
             If the file cannot be written and `on_error` is "raise". It is a TypeError or a ValueError if
             the state of the schedule or of a callback has become one that no file can hold. Earlier
             checkpoints are unchanged.
@@ -233,14 +236,14 @@ class CheckpointWriter:
             If the file cannot be written and `on_error` is "warn".
         """
         checkpoint = self._checkpoint
-        newest = checkpoint.newest
-        number = 1 if newest is None else _number(newest) + 1
-        file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
         try:
+            newest = checkpoint.newest
+            number = 1 if newest is None else _number(newest) + 1
+            file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
             write_snapshot(file, snapshot, network)
             for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
                 old.unlink(missing_ok=True)
-        except (OSError, TypeError, ValueError) as error:
+        except WRITE_ERRORS as error:
             if checkpoint.on_error == "raise":
                 raise
             warnings.warn(

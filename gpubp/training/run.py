@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .callbacks import Callback
-from .checkpoint import CheckpointWriter
+from .checkpoint import WRITE_ERRORS, CheckpointWriter
 from .data import Dataset
 from .evaluation import Evaluation
 from .history import History
@@ -232,7 +232,7 @@ class Run:
         )
         try:
             file = self._writer.write(snapshot, step.network)
-        except (OSError, TypeError, ValueError) as error:
+        except WRITE_ERRORS as error:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
             return True

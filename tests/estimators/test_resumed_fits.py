@@ -106,6 +106,10 @@ def test_what_cannot_have_checkpoints_says_so(tmp_path: Path) -> None:
     X, y = DATA[MLPClassifier]
     with pytest.raises(ValueError, match="expected None with solver 'lbfgs'"):
         MLPClassifier(solver="lbfgs", checkpoint=tmp_path).fit(X, y)
+    with pytest.raises(
+        ValueError, match="random_state is None, expected a seed with checkpoint and"
+    ):
+        MLPClassifier(checkpoint=tmp_path, early_stopping=True).fit(X, y)
     with pytest.raises(TypeError, match="checkpoint is 5, expected a Checkpoint"):
         MLPClassifier(checkpoint=5).fit(X, y)
     MLPClassifier(checkpoint=tmp_path).partial_fit(X, y, classes=np.unique(y))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -12,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import gpubp
 from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.training import checkpoint as checkpoints
+from gpubp.training import snapshot_file
 
 X, Y = classes(22, seed=3)
 
@@ -323,6 +326,43 @@ def test_a_folder_that_disappears_is_told(tmp_path: Path) -> None:
         RuntimeWarning, match="no checkpoint could be written, and training goes on: .*run"
     ):
         assert len(gone.fit(X, Y, epochs=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        (Path, "iterdir", OSError(errno.ESTALE, "Stale file handle")),  # of a network's file system
+        (snapshot_file, "write_tensors", MemoryError("no room for copies")),
+    ],
+)
+def test_whatever_fails_while_a_checkpoint_is_written_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    class Break(Callback):
+        def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+            if epoch == 1:
+                monkeypatch.setattr(place, name, fail)
+
+    for on_error in ("warn", "raise"):
+        folder = tmp_path / on_error
+        fit = partial(
+            trainer(
+                checkpoint=Checkpoint(folder, "1 epoch", on_error=on_error), callbacks=[Break()]
+            ).fit,
+            *(X, Y),
+            epochs=3,
+        )
+        if on_error == "warn":
+            with pytest.warns(RuntimeWarning, match=f"training goes on: .*{error.args[-1]}"):
+                assert len(fit()) == 3
+        else:
+            with pytest.raises(type(error), match=error.args[-1]):
+                fit()
+        monkeypatch.undo()
+        assert numbers(folder) == [1]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:

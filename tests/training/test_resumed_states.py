@@ -237,11 +237,24 @@ class Switch(Callback):
             trainer.optimizer = self._optimizer
 
 
-@pytest.mark.parametrize("optimizer", [Adam(learning_rate=0.01), SGD(momentum=0.9)], ids=str)
+@pytest.mark.parametrize(
+    ("before", "optimizer"),
+    [(Adam(), Adam(learning_rate=0.01)), (Adam(), SGD(momentum=0.9)), (SGD(), Adam())],
+    ids=str,
+)
 def test_an_optimizer_that_is_set_after_a_step_counts_from_the_next_step_on(
-    tmp_path: Path, optimizer: gpubp.Optimizer
+    tmp_path: Path, before: gpubp.Optimizer, optimizer: gpubp.Optimizer
 ) -> None:
-    check(tmp_path, lambda: trainer(callbacks=[Switch(optimizer)]), [3, 4])
+    check(tmp_path, lambda: trainer(optimizer=before, callbacks=[Switch(optimizer)]), [3, 4])
+    switched = trainer(optimizer=before, callbacks=[Switch(optimizer)])
+    switched.fit(X, Y, epochs=1)
+    by_steps = trainer(optimizer=before)
+    by_steps._order.draw(len(X), 4, shuffle=True)
+    for k, rows in enumerate(by_steps._order):
+        by_steps.step(X[rows], Y[rows])
+        if k == 1:
+            by_steps.optimizer = optimizer
+    np.testing.assert_array_equal(parameters(switched.network), parameters(by_steps.network))
 
 
 def test_a_fit_whose_callback_has_set_the_optimizer_is_resumed_again_and_again(
