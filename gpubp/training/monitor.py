@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
+from copy import copy
 from typing import Any
 
 from ..errors import DivergenceError
@@ -128,9 +128,9 @@ class Monitor:
         return {name: state for name, state in states.items() if state.arrays}
 
     def restore(self, states: Mapping[str, State], epochs_waited: int) -> None:
-        """Go on with copies of the states of a checkpoint."""
+        """Go on with the states of a checkpoint, whose arrays later epochs overwrite."""
         self.good, self.earlier, self.best = (
-            deepcopy(states.get(name, State())) for name in ("good", "earlier", "best")
+            copy(states.get(name, State())) for name in ("good", "earlier", "best")
         )
         self.epochs_waited = epochs_waited
 

@@ -57,6 +57,8 @@ class Run:
     ----------
     history : History
         The record of the epochs that have ended.
+    snapshot : Snapshot or None
+        The snapshot, as long as another fit can still go on from it: training overwrites its states.
     failure : Exception or None
         The failure to write a checkpoint, if it has ended training.
 
@@ -79,7 +81,7 @@ class Run:
     ) -> None:
         self._trainer, self._step, self._order = trainer, step, order
         self._data, self._evaluation = data, evaluation
-        self._epochs, self._callbacks, self._snapshot = epochs, callbacks, snapshot
+        self._epochs, self._callbacks, self.snapshot = epochs, callbacks, snapshot
         stride = trainer.batch_size * trainer.accumulate
         counts = min(stride, len(data)), len(data) % stride or stride
         self._forms = {
@@ -108,7 +110,7 @@ class Run:
 
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
-        trainer, snapshot = self._trainer, self._snapshot
+        trainer, snapshot = self._trainer, self.snapshot
         self._step.make_room(self._forms.values(), self._batches)
         trainer.schedule.begin()
         for callback in self._callbacks:
@@ -120,6 +122,7 @@ class Run:
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
         over = snapshot is not None and bool(trainer.stop_reason)
+        del snapshot
         while len(self.history) < self._epochs and not (over or monitor.says_stop):
             over = self._run_epoch(costs)
             costs = ()
@@ -145,15 +148,17 @@ class Run:
         data, batches = self._data, self._batches
         began = time.perf_counter()
         if len(costs):
-            assert self._snapshot is not None
-            began -= self._snapshot.seconds
+            assert self.snapshot is not None
+            began -= self.snapshot.seconds
         else:
+            self.snapshot = None
             monitor.begin_epoch()
             for callback in self._callbacks:
                 callback.on_epoch_begin(trainer, len(history))
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
-        if len(costs) and self._snapshot is not None:
-            self._snapshot.check_order(self._order)
+        if self.snapshot is not None:
+            self.snapshot.check_order(self._order)
+            self.snapshot = None
         rate = self._run_batches(costs, began)
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)

@@ -140,6 +140,7 @@ class Trainer(MadeOnce):
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         other._training_step, other._order = copy(self._training_step), copy(self._order)
+        other._snapshot = deepcopy(self._snapshot)
         return other
 
     @property
@@ -301,10 +302,10 @@ class Trainer(MadeOnce):
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
-        step, snapshot = self._training_step, self._snapshot
-        run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
+        step = self._training_step
+        run = Run(self, step, self._order, data, evaluation, epochs, callbacks, self._snapshot)
         before, optimizer = step.take(), self.optimizer
-        self._stop_reason, self._snapshot = "", None
+        outer, self._stop_reason, self._snapshot = self._stop_reason, "", None
         with interruptible(self.stop):
             try:
                 try:
@@ -313,12 +314,14 @@ class Trainer(MadeOnce):
                     step.release()
                     for callback in callbacks:
                         callback.on_fit_end(self, run.history)
+                    # A fit whose callback has called this one still has to stop.
+                    self._stop_reason = outer or self._stop_reason
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
                 if not diverged:
                     step.optimizer = optimizer
                     step.restore(before)
-                    self._snapshot = snapshot
+                    self._snapshot = run.snapshot
                 raise
         if run.failure is not None:
             raise run.failure
@@ -329,12 +332,10 @@ class Trainer(MadeOnce):
     def resume(self, path: Any) -> History:
         """Go back to a checkpoint, from which the next `fit` goes on.
 
-        That `fit` needs the same data, and its number of epochs includes those before the checkpoint. Steps
-        that are made before it are undone.
-
         The network, the optimizer's state and the random generator get the state that they had. The next
-        `fit` ends with the same bits as if training had not been stopped, on the same machine; on another
-        backend, or with another number of threads, it does to rounding.
+        `fit` needs the same data, and its number of epochs includes those before the checkpoint. It undoes
+        steps since `resume`, and ends with the same bits as if training had not been stopped, on the same
+        machine; on another backend, or with another number of threads, it does to rounding.
 
         Parameters
         ----------

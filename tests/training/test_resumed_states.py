@@ -299,18 +299,36 @@ def test_the_copy_of_a_resumed_trainer_goes_on_like_the_original(tmp_path: Path)
     np.testing.assert_array_equal(parameters(other.network), best)
 
 
-def test_a_failed_fit_after_resume_can_be_tried_again(tmp_path: Path) -> None:
-    def fail(trainer: Trainer, history: History) -> None:
-        if len(history) == 4:
+class FailAt(Callback):
+    """Fails as the fit, or an epoch that goes on, begins."""
+
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        if self._moment == "fit":
             raise RuntimeError("no")
 
-    stopped(tmp_path)
-    whole, again = trainer(), trainer(callbacks=[fail])
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        if self._moment == "epoch":
+            raise RuntimeError("no")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("moment", ["fit", "epoch", "state"])
+def test_a_fit_that_fails_as_it_goes_on_can_be_tried_again(tmp_path: Path, moment: str) -> None:
+    holder = type("FailAt", (Holder,), {})
+    trainer(checkpoint=tmp_path, callbacks=[StopAfter(15), holder({"a": 1})]).fit(X, Y, epochs=4)
+    whole, again = trainer(), trainer(callbacks=[FailAt(moment)])
     again.resume(tmp_path)
+    before = parameters(again.network)
     with pytest.raises(RuntimeError, match="no"):
-        again.fit(X, Y, epochs=6)
-    again.callbacks = []
-    assert_same((again, again.fit(X, Y, epochs=6)), (whole, whole.fit(X, Y, epochs=6)))
+        again.fit(X, Y, epochs=4)
+    np.testing.assert_array_equal(parameters(again.network), before)
+    again.callbacks = [holder({})]
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
 
 
 def test_checkpoints_of_another_fit_are_not_removed_by_one_that_goes_on(tmp_path: Path) -> None:

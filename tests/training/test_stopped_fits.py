@@ -15,7 +15,7 @@ from environment import rounds
 from resuming import assert_same, without_seconds
 from small_networks import classes, classifier, parameters
 
-from gpubp import SGD, Callback, Checkpoint, Trainer
+from gpubp import SGD, Callback, Checkpoint, History, Trainer
 from gpubp.training import run, step
 
 X, Y = classes(10, seed=3)
@@ -118,6 +118,24 @@ def test_control_c_at_any_moment_of_restoring_a_state_leaves_it_whole() -> None:
             seen.add(same[1])
             moment += 1
     assert moment > 20 and True in seen
+
+
+class FitWithin(Callback):
+    """Sends Ctrl-C after the last step of the first epoch, and then calls another fit."""
+
+    def on_step_end(self, trainer: Trainer, step: int) -> None:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        callbacks, trainer.callbacks = trainer.callbacks, []
+        assert trainer.fit(X, Y, epochs=1).stopped == "epochs"
+        trainer.callbacks = callbacks
+
+
+def test_a_fit_within_a_fit_does_not_forget_control_c() -> None:
+    history = trainer(callbacks=[FitWithin()]).fit(X, Y, epochs=3)
+    assert (len(history), history.stopped) == (1, "interrupted")
 
 
 class StopAtOnce(Callback):
