@@ -79,3 +79,20 @@ def test_each_missing_or_surplus_tensor_is_told(tmp_path: Path) -> None:
         write_tensors(file, tensors | {name: np.zeros(2)}, metadata)
         with pytest.raises(CorruptFileError, match=f"has a tensor '{name}' of float64"):
             trainer(Adam()).resume(file)
+
+
+def test_values_within_very_many_others_are_told(tmp_path: Path) -> None:
+    from gpubp.files import TensorFile, write_tensors
+
+    trainer(Adam(), checkpoint=tmp_path).fit(X, Y, epochs=1)
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    for depth in (100, 300, 600, 900):
+        nested = metadata["training"].replace(
+            '"callbacks": []', '"callbacks": ' + "[" * depth + "]" * depth
+        )
+        assert nested != metadata["training"]
+        write_tensors(file, tensors, metadata | {"training": nested})
+        with pytest.raises(CorruptFileError):
+            trainer(Adam()).resume(file)
