@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
+
+from ..kernels.messages import shown
 
 __all__ = [
     "CODES",
@@ -96,11 +97,11 @@ def _parse_entry(name: str, entry: Any) -> Entry:
         raise ValueError(f"{name!r} does not have exactly dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"{name!r} has dtype {brief(code)}, expected one of {', '.join(DTYPES)}")
+        raise ValueError(f"{name!r} has dtype {shown(code)}, expected one of {', '.join(DTYPES)}")
     if not _are_sizes(shape, 32):
-        raise ValueError(f"{name!r} has shape {brief(shape)}, expected at most 32 sizes")
+        raise ValueError(f"{name!r} has shape {shown(shape)}, expected at most 32 sizes")
     if not _are_sizes(offsets, 2) or len(offsets) < 2:
-        raise ValueError(f"{name!r} has data_offsets {brief(offsets)}, expected two places")
+        raise ValueError(f"{name!r} has data_offsets {shown(offsets)}, expected two places")
     dtype = DTYPES[code]
     start, stop = offsets
     if math.prod(filter(None, shape)) * dtype.itemsize >= 2**63:  # more than NumPy can address
