@@ -143,10 +143,10 @@ def _check_custom(custom: Any) -> list[Activation | Cost]:
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Give the errors of checks the name of the file; to show deeply nested JSON is a RecursionError."""
+    """Give the errors of checks the name of the file."""
     try:
         yield
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise corrupt(path, f"is not a gpubp network: {error}") from None
 
 
