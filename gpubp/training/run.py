@@ -88,6 +88,7 @@ class Run:
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
         self.failure: OSError | None = None
+        self._written = ""
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
@@ -118,22 +119,27 @@ class Run:
             monitor.restore(snapshot.states, snapshot.epochs_waited)
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
-        over = snapshot is not None and bool(trainer.stop_reason)
-        while len(self.history) < self._epochs and not (over or monitor.says_stop):
-            self._run_epoch(costs)
+        over = self._ran_all or (snapshot is not None and bool(trainer.stop_reason))
+        while not over:
+            over = self._run_epoch(costs)
             costs = ()
-            if trainer.stop_reason:
-                break
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
+        if self._written and trainer.stop_reason in ("interrupted", "terminated"):
+            logger.warning("training was %s; %s", trainer.stop_reason, self._written)
 
-    def _run_epoch(self, costs: Any) -> None:
-        """Run an epoch, or what is left of it after steps with these costs."""
+    @property
+    def _ran_all(self) -> bool:
+        """Whether no epoch is left to run."""
+        return len(self.history) >= self._epochs or self._monitor.says_stop
+
+    def _run_epoch(self, costs: Any) -> bool:
+        """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
         data, batches, epoch = self._data, self._batches, len(history)
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         if len(costs):
             assert self._snapshot is not None
-            began -= self._snapshot.seconds
+            self._began -= self._snapshot.seconds
         else:
             monitor.begin_epoch()
         for callback in self._callbacks:
@@ -144,7 +150,7 @@ class Run:
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
         rates = self._step.prepare(batches, factors, costs)
-        ended = self._run_batches(began)
+        ended = self._run_batches()
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)
         validation = None
@@ -152,45 +158,55 @@ class Run:
             with np.errstate(all="ignore"):
                 validation = self._evaluation(epoch)
         monitor.check(costs, cost, validation)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - self._began
         monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        if ended and self._writer is not None:
-            over = len(history) == self._epochs or monitor.says_stop or trainer.stop_reason
-            if over or self._writer.is_due(len(history) * batches, batches):
-                self._write()
+        return not ended or self._write_if_due(within=False)
 
-    def _run_batches(self, began: float) -> bool:
+    def _run_batches(self) -> bool:
         """Run the batches of an epoch; return whether all were run or a stop was requested before."""
         trainer, step, batches = self._trainer, self._step, self._batches
-        writer, epoch = self._writer, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+        for chosen in self._data.batches(
+            step.rows, self._order, len(self.history), step.steps_done
+        ):
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
-            if writer is not None and step.steps_done < batches:
-                due = writer.is_due(epoch * batches + step.steps_done, batches)
-                if due or trainer.stop_reason:
-                    self._write(step.costs(), time.perf_counter() - began)
-            if trainer.stop_reason:
+            if step.steps_done < batches and self._write_if_due(within=True):
                 break
         step.release()
         return step.steps_done == batches
 
-    def _write(self, costs: Any = (), seconds: float = 0.0) -> None:
-        """Write a checkpoint: after steps with these costs, or between two epochs."""
+    def _write_if_due(self, *, within: bool) -> bool:
+        """Write a checkpoint if one is due, `within` an epoch or after it; return whether to stop.
+
+        A signal may request the stop at any moment. If it comes too late for this method, training goes on
+        to the next call: it never stops without a checkpoint.
+        """
+        trainer, writer, batches = self._trainer, self._writer, self._batches
+        stops = bool(trainer.stop_reason) or (not within and self._ran_all)
+        if writer is not None:
+            steps = len(self.history) * batches + (self._step.steps_done if within else 0)
+            if stops or writer.is_due(steps, batches):
+                self._write(within=within)
+                stops = stops or bool(trainer.stop_reason)
+        return stops
+
+    def _write(self, *, within: bool) -> None:
+        """Write a checkpoint, `within` an epoch or between two."""
         assert self._writer is not None
-        trainer, step, order, within = self._trainer, self._step, self._order, len(costs) > 0
+        trainer, step, order = self._trainer, self._step, self._order
         if not step.backend.xp.isfinite(step.network.parameters).all():
             return  # the end of the epoch will report divergence
+        costs = step.costs() if within else ()
         snapshot = Snapshot(
             settings=self._settings,
             epoch=len(self.history),
             costs=costs,
-            seconds=seconds,
+            seconds=time.perf_counter() - self._began if within else 0.0,
             states={
                 "now": State(step.steps_taken, step.state_of, step.state_arrays),
                 **self._monitor.states(within=within),
@@ -210,8 +226,8 @@ class Run:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
             return
-        if file is not None and trainer.stop_reason in ("interrupted", "terminated"):
-            logger.warning(
-                "training was %s after %d epochs and %d steps; Trainer.resume(%r) goes on from there",
-                *(trainer.stop_reason, len(self.history), len(costs), str(file.parent)),
+        if file is not None:
+            self._written = (
+                f"Trainer.resume({str(file.parent)!r}) goes on after {len(self.history)} epochs and"
+                f" {len(costs)} steps"
             )
