@@ -304,6 +304,7 @@ class Trainer(MadeOnce):
         step, snapshot = self._training_step, self._snapshot
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         before, optimizer = step.take(), self.optimizer
+        rng, drawn = self._order.rng, self._order.state
         self._stop_reason, self._snapshot = "", None
         with interruptible(self.stop):
             try:
@@ -318,6 +319,8 @@ class Trainer(MadeOnce):
                 if not diverged:
                     step.optimizer = optimizer
                     step.restore(before)
+                    self._order.rng, self._snapshot = rng, snapshot
+                    rng.bit_generator.state = drawn
                 raise
         if run.failure is not None:
             raise run.failure

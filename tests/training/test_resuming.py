@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resuming import assert_same, fit_in_parts, without_seconds
+from resuming import StopAfter, assert_same, fit_in_parts, without_seconds
 from single_steps import OPTIMIZERS
 from small_networks import classes, classifier, parameters
 
@@ -257,3 +257,16 @@ def test_resume_gives_the_network_its_parameters_at_once(tmp_path: Path) -> None
     history = again.resume(tmp_path)
     np.testing.assert_array_equal(parameters(again.network), parameters(first.network))
     assert len(history) == 2 and history.cost == again.fit(X, Y, epochs=2).cost
+
+
+def test_a_resumed_fit_that_fails_goes_on_when_it_is_run_again(tmp_path: Path) -> None:
+    def fail(trainer: Trainer, history: History) -> None:
+        raise RuntimeError("oh")
+
+    trainer("numpy", checkpoint=tmp_path, callbacks=[StopAfter(8)]).fit(X, Y, epochs=4)
+    again, whole = trainer("numpy", callbacks=[fail]), trainer("numpy")
+    again.resume(tmp_path)
+    with pytest.raises(RuntimeError, match="oh"):
+        again.fit(X, Y, epochs=4)
+    again.callbacks = []
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
