@@ -148,6 +148,7 @@ def test_other_data_are_refused_and_the_right_ones_then_go_on(tmp_path: Path, na
         ({"schedule": "cosine"}, "whose schedule's class is 'Constant', but here it is 'Cosine'"),
         ({"early_stopping": 3}, "whose early_stopping's class is 'NoneType', but here it is"),
         ({"network": Network((3, 5, 3), hidden="tanh", output="softmax", dtype="float64")}, "sizes "),
+        ({"network": Network((3, 3), output="softmax", dtype="float64")}, "sizes [3, 4, 3], "),
         ({"network": classifier("numpy", hidden="relu")}, "activations "),
         ({"network": classifier("numpy", dropout=0.5)}, "dropout "),
         ({"network": classifier("numpy", dtype="float32")}, "dtype "),
