@@ -44,7 +44,8 @@ class Snapshot:
     seconds : float
         The time that the running epoch has taken, in seconds.
     states : dict of State
-        "now", and the monitor's "good", "earlier" and "best" if there are such.
+        "now", and the monitor's "good", "earlier" (within all epochs but the first) and "best" (with early
+        stopping, after the first epoch).
     epochs_waited : int
         The number of epochs since the best one.
     history : History

@@ -33,8 +33,6 @@ FORMAT = 1
 LISTS = ("cost", "validation_cost", "validation_accuracy", "learning_rate", "seconds")
 """The lists of a history."""
 
-STATES = ("now", "good", "earlier", "best")
-
 ALWAYS = ("parameters", "counters", "loss_scale")
 """The arrays of a state that no optimizer keeps."""
 
@@ -209,8 +207,13 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
         "best_epoch", described["history"]["best_epoch"], -1, described["epoch"], whole=True
     )
     _check_type("stopped", described["history"]["stopped"], str)
-    if "now" not in described["states"] or not set(STATES).issuperset(described["states"]):
-        raise ValueError(f"its states are {list(described['states'])}")
+    if "training.costs" not in file.tensors:
+        raise ValueError("it has no tensor 'training.costs'")
+    expected = _states_of(described, within=file.tensors["training.costs"].shape != (0,))
+    if described["states"].keys() != expected:
+        raise ValueError(
+            f"its states are {shown([*described['states']])}, expected {sorted(expected)}"
+        )
     for name, state in described["states"].items():
         _check_type(name, state, dict)
         check_number("steps_taken", state["steps_taken"], 0, 2**62, whole=True)
@@ -221,6 +224,15 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
         _check_type("class", callback["class"], str)
         _check_type("state", callback["state"], dict)
     return described
+
+
+def _states_of(described: Mapping[str, Any], *, within: bool) -> set[str]:
+    """Return the names of the states that a snapshot has, `within` an epoch or between two."""
+    names = {"now", "good"}
+    if described["epoch"]:
+        names |= {"earlier"} if within else set()
+        names |= {"best"} if described["settings"].get("early_stopping") else set()
+    return names
 
 
 def _check_type(name: str, value: Any, kind: type) -> None:

@@ -380,7 +380,7 @@ class Trainer(MadeOnce):
         return {
             "optimizer": described(self.optimizer),
             "schedule": described(self.schedule),
-            "early_stopping": described(self.early_stopping),
+            "early_stopping": self.early_stopping and described(self.early_stopping),
             "batch_size": self.batch_size,
             "accumulate": self.accumulate,
             "shuffle": self.shuffle,

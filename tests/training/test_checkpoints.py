@@ -146,7 +146,7 @@ def test_other_data_are_refused_and_the_right_ones_then_go_on(tmp_path: Path, na
         ({"optimizer": "sgd"}, "whose optimizer's class is 'Adam', but here it is 'SGD'"),
         ({"optimizer": Adam(learning_rate=0.1)}, "whose optimizer's learning_rate is 0.001, but here it"),
         ({"schedule": "cosine"}, "whose schedule's class is 'Constant', but here it is 'Cosine'"),
-        ({"early_stopping": 3}, "whose early_stopping's class is 'NoneType', but here it is"),
+        ({"early_stopping": 3}, "whose early_stopping is None, but here it is {'class': 'EarlyStopping', "),
         ({"network": Network((3, 5, 3), hidden="tanh", output="softmax", dtype="float64")}, "sizes "),
         ({"network": Network((3, 3), output="softmax", dtype="float64")}, "sizes [3, 4, 3], "),
         ({"network": classifier("numpy", hidden="relu")}, "activations "),

@@ -5,6 +5,7 @@ With GPUBP_TEST_LONG=1, 10,000 files are tried.
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from small_networks import classes, classifier, parameters
 
 from gpubp import SGD, Adam, Callback, CorruptFileError, Trainer
 from gpubp.backends.numpy import NumpyBackend
+from gpubp.files import TensorFile, write_tensors
 
 BACKEND = NumpyBackend(compile=False)
 X, Y = classes(22, seed=3)
@@ -65,8 +67,6 @@ def test_a_damaged_checkpoint_is_a_clear_error_or_goes_on(tmp_path: Path, optimi
 
 
 def test_each_missing_or_surplus_tensor_is_told(tmp_path: Path) -> None:
-    from gpubp.files import TensorFile, write_tensors
-
     trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(15)]).fit(X, Y, epochs=4)
     file = tmp_path / "checkpoint-000001.safetensors"
     with TensorFile(file) as whole:
@@ -78,4 +78,28 @@ def test_each_missing_or_surplus_tensor_is_told(tmp_path: Path) -> None:
     for name in ("training.now.third", "layers.9.weights", "other"):
         write_tensors(file, tensors | {name: np.zeros(2)}, metadata)
         with pytest.raises(CorruptFileError, match=f"has a tensor '{name}' of float64"):
+            trainer(Adam()).resume(file)
+
+
+@pytest.mark.parametrize("steps", [3, 12, 15])  # of 6 in an epoch
+def test_each_missing_or_surplus_state_is_told(tmp_path: Path, steps: int) -> None:
+    trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(steps)]).fit(X, Y, epochs=4)
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    training = json.loads(metadata["training"])
+    expected = {
+        3: ["good", "now"],
+        12: ["best", "good", "now"],
+        15: ["best", "earlier", "good", "now"],
+    }
+    assert sorted(training["states"]) == expected[steps]
+    for name in ("now", "good", "earlier", "best"):
+        states, prefix = dict(training["states"]), f"training.{name}."
+        if states.pop(name, None) is None:
+            states[name] = states["now"]
+        kept = {n: a for n, a in tensors.items() if not n.startswith(prefix)}
+        text = json.dumps(training | {"states": states})
+        write_tensors(file, kept, metadata | {"training": text})
+        with pytest.raises(CorruptFileError, match="is not a whole checkpoint: its states are "):
             trainer(Adam()).resume(file)
