@@ -25,6 +25,9 @@ __all__ = [
 LARGEST_HEADER = 2**20
 """A header of this many bytes describes 2,000 layers, and is parsed in a fraction of a second."""
 
+MOST_NESTED = 100
+"""The most levels of lists and objects in JSON. Functions may call themselves once for each level."""
+
 DTYPES = {
     code: np.dtype(name)
     for code, name in {
@@ -131,7 +134,8 @@ def parse_json(text: str) -> Any:
     Returns
     -------
     object
-        The value. Its numbers are finite, and its integers have at most 50 digits.
+        The value. Its numbers are finite, its integers have at most 50 digits, and its lists and objects
+        are nested in at most `MOST_NESTED` levels.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def parse_json(text: str) -> Any:
         integer.
     """
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_int=_whole_number,
@@ -149,6 +153,17 @@ def parse_json(text: str) -> Any:
         )
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
+    _check_nesting(value, MOST_NESTED)
+    return value
+
+
+def _check_nesting(value: Any, levels: int) -> None:
+    """Check that lists and objects are nested in at most so many levels."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError("its JSON is nested too deeply")
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_nesting(entry, levels - 1)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

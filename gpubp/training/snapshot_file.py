@@ -100,8 +100,8 @@ def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
 def check_values(owner: str, state: Mapping[str, Any]) -> None:
     """Check that a file can hold the state of a schedule or callback, else raise a TypeError."""
     try:
-        json.dumps(_plain(_taken_out("", state, {})))
-    except TypeError:
+        parse_json(json.dumps(_plain(_taken_out("", state, {}))))
+    except (TypeError, ValueError, RecursionError):
         raise TypeError(
             f"the state of {owner} is {shown(dict(state))}, expected numbers, text and arrays"
         ) from None
@@ -155,7 +155,8 @@ def _versions(network: Network) -> dict[str, str]:
     return {"python": python, "numpy": np.__version__, "backend": network.backend.name}
 
 
-# JSON has no infinity and no NaN, which the lowest cost so far may be.
+# JSON has no infinity and no NaN, which the lowest cost so far may be. They are objects with this one name.
+_FLOAT = "gpubp.float"
 
 
 def _plain(value: Any) -> Any:
@@ -167,15 +168,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
+        return {_FLOAT: str(value)}
     return value
 
 
 def _restored(value: Any) -> Any:
     """Undo `_plain`; tuples stay lists."""
     if isinstance(value, dict):
-        if set(value) == {"float"}:
-            return float(value["float"])
+        if set(value) == {_FLOAT}:
+            return float(value[_FLOAT])
         return {name: _restored(entry) for name, entry in value.items()}
     return [_restored(entry) for entry in value] if isinstance(value, list) else value
 

@@ -307,10 +307,11 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path)
     np.testing.assert_array_equal(parameters(refused.network), before)
 
 
-def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [threading.Lock(), 10**60, {1, 2}], ids=["lock", "huge", "set"])
+def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path, value: Any) -> None:
     class Odd(Callback):
         def state(self) -> dict[str, Any]:
-            return {"lock": threading.Lock()}
+            return {"value": value}
 
     with pytest.raises(
         TypeError, match=r"^the state of Odd is .*, expected numbers, text and arrays"

@@ -103,3 +103,15 @@ def test_each_missing_or_surplus_state_is_told(tmp_path: Path, steps: int) -> No
         write_tensors(file, kept, metadata | {"training": text})
         with pytest.raises(CorruptFileError, match="is not a whole checkpoint: its states are "):
             trainer(Adam()).resume(file)
+
+
+def test_deep_json_is_told(tmp_path: Path) -> None:
+    trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(3)]).fit(X, Y, epochs=4)
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    for deep in ("[" * 900 + "]" * 900, '{"a": ' * 900 + "1" + "}" * 900):
+        text = metadata["training"].replace('"settings": {', f'"settings": {{"deep": {deep}, ')
+        write_tensors(file, tensors, metadata | {"training": text})
+        with pytest.raises(CorruptFileError, match="its JSON is nested too deeply"):
+            trainer(Adam()).resume(file)
