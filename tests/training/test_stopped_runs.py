@@ -99,6 +99,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
 def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
     tmp_path: Path, number: int, code: int
