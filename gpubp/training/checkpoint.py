@@ -229,10 +229,10 @@ class CheckpointWriter:
             If the file cannot be written and `on_error` is "warn".
         """
         checkpoint, self._written = self._checkpoint, time.monotonic()
-        newest = checkpoint.newest
-        number = 1 if newest is None else _number(newest) + 1
-        file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
         try:
+            newest = checkpoint.newest
+            number = 1 if newest is None else _number(newest) + 1
+            file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
             write_snapshot(file, snapshot, network)
             for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
                 old.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import signal
 import threading
@@ -17,6 +18,7 @@ from small_networks import classifier, parameters
 import gpubp
 from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
 from gpubp.backends import Backend
+from gpubp.training import checkpoint as checkpoint_module
 
 
 class Folder(Callback):
@@ -296,6 +298,22 @@ def test_a_folder_that_disappears_is_told(tmp_path: Path) -> None:
         match="no checkpoint could be written: .*run.*; the earlier ones are unchanged",
     ):
         assert len(gone.fit(X, Y, epochs=3)) == 3
+
+
+def test_a_folder_that_can_no_longer_be_listed_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> Any:
+        raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+
+    def break_folder() -> None:
+        monkeypatch.setattr(checkpoint_module, "checkpoint_files", fail)
+
+    broken = trainer(
+        checkpoint=Checkpoint(tmp_path, "1 epoch"), callbacks=[AfterEpoch(2, break_folder)]
+    )
+    with pytest.warns(RuntimeWarning, match="no checkpoint could be written: .*Stale file handle"):
+        assert len(broken.fit(X, Y, epochs=3)) == 3
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
