@@ -56,7 +56,7 @@ class Checkpoint:
     on_error : {"warn", "raise"}, default "warn"
         What happens if a checkpoint cannot be written, for example because the disk is full. With "warn"
         training goes on, and each failure is a RuntimeWarning. With "raise" training ends after the step,
-        the network keeps its parameters, and `fit` raises the OSError.
+        the network keeps its parameters, and `fit` raises the error.
 
     Attributes
     ----------
@@ -220,8 +220,9 @@ class CheckpointWriter:
 
         Raises
         ------
-        OSError
-            If the file cannot be written and `on_error` is "raise". Earlier checkpoints are unchanged.
+        OSError, MemoryError, ValueError, TypeError
+            If the file cannot be written and `on_error` is "raise"; the last two, if a file cannot hold
+            what the state of a callback has become. Earlier checkpoints are unchanged.
 
         Warns
         -----
@@ -236,7 +237,8 @@ class CheckpointWriter:
             write_snapshot(file, snapshot, network)
             for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
                 old.unlink(missing_ok=True)
-        except OSError as error:
+        # No error is worth the end of a long run: a callback's state may have become too large for a file.
+        except Exception as error:
             if checkpoint.on_error == "raise":
                 raise
             warnings.warn(

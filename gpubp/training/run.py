@@ -57,7 +57,7 @@ class Run:
     ----------
     history : History
         The record of the epochs that have ended.
-    failure : OSError or None
+    failure : Exception or None
         The failure to write a checkpoint, if it has ended training.
 
     Raises
@@ -87,7 +87,7 @@ class Run:
         }
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
         self._written = ""
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
@@ -222,7 +222,7 @@ class Run:
         )
         try:
             file = self._writer.write(snapshot, step.network)
-        except OSError as error:
+        except Exception as error:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
             return

@@ -290,7 +290,7 @@ class Trainer(MadeOnce):
             good parameters.
         RuntimeError
             If an epoch of another fit is running, or another thread uses the trainer.
-        OSError
+        OSError, MemoryError, ValueError, TypeError
             If a checkpoint cannot be written and its `on_error` is "raise".
         """
         self._check_that_no_epoch_runs()

@@ -337,6 +337,25 @@ def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path, v
         trainer(checkpoint=tmp_path, callbacks=[Odd()]).fit(X, Y, epochs=1)
 
 
+@pytest.mark.parametrize("later", [list(range(300_000)), threading.Lock()], ids=["long", "lock"])
+def test_a_state_that_no_file_can_hold_any_more_is_told_and_training_goes_on(
+    tmp_path: Path, later: Any
+) -> None:
+    class Growing(Callback):
+        value: Any = 0
+
+        def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+            self.value = later if len(history) == 2 else 0
+
+        def state(self) -> dict[str, Any]:
+            return {"value": self.value}
+
+    growing = trainer(checkpoint=Checkpoint(tmp_path, "1 epoch"), callbacks=[Growing()])
+    with pytest.warns(RuntimeWarning, match="no checkpoint could be written: ") as warned:
+        assert len(growing.fit(X, Y, epochs=3)) == 3
+    assert len(warned) == 1 and numbers(tmp_path) == [1, 2]
+
+
 def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     """They are found at the end of the epoch; until then the earlier checkpoints stay."""
 
