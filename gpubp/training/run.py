@@ -211,7 +211,9 @@ class Run:
             trainer.stop("the checkpoint could not be written")
             return
         if file is not None and trainer.stop_reason in ("interrupted", "terminated"):
+            epoch = len(self.history)
+            steps = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
             logger.warning(
-                "training was %s after %d epochs and %d steps; Trainer.resume(%r) goes on from there",
-                *(trainer.stop_reason, len(self.history), len(costs), str(file.parent)),
+                "training was %s %s; Trainer.resume(%r) goes on from there",
+                *(trainer.stop_reason, steps if within else f"after epoch {epoch}", str(file.parent)),
             )

@@ -358,8 +358,8 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(
     with caplog.at_level(logging.WARNING, "gpubp"):
         assert first.fit(X, Y, epochs=4).stopped == "interrupted"
     assert [record.getMessage() for record in caplog.records] == [
-        f"training was interrupted after 1 epochs and 2 steps; Trainer.resume({str(tmp_path)!r}) goes on"
-        " from there"
+        "training was interrupted in epoch 2, after 2 of 6 steps;"
+        f" Trainer.resume({str(tmp_path)!r}) goes on from there"
     ]
     again, whole = trainer(), trainer()
     again.resume(tmp_path)
