@@ -88,6 +88,7 @@ class Run:
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
         self.failure: OSError | None = None
+        self._began = 0.0
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
@@ -119,21 +120,42 @@ class Run:
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
         over = snapshot is not None and bool(trainer.stop_reason)
-        while len(self.history) < self._epochs and not (over or monitor.says_stop):
-            self._run_epoch(costs)
-            costs = ()
-            if trainer.stop_reason:
-                break
+        try:
+            while len(self.history) < self._epochs and not (over or monitor.says_stop):
+                self._run_epoch(costs)
+                costs = ()
+                if trainer.stop_reason:
+                    break
+        except Exception:
+            if self.has_lost_data:
+                self._keep_steps()
+            raise
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
+
+    @property
+    def has_lost_data(self) -> bool:
+        """Whether streamed rows could not be read: the steps before them are good."""
+        return self._data.failed or (self._evaluation is not None and self._evaluation.data.failed)
+
+    def _keep_steps(self) -> None:
+        """Write a checkpoint after the last step; if the parameters have diverged, restore good ones."""
+        if not self._parameters_are_finite():
+            self._step.restore(self._monitor.good)
+        elif self._writer is not None:
+            self._write(begun=True)
+
+    def _parameters_are_finite(self) -> bool:
+        step = self._step
+        return bool(step.backend.xp.isfinite(step.network.parameters).all())
 
     def _run_epoch(self, costs: Any) -> None:
         """Run an epoch, or what is left of it after steps with these costs."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
         data, batches, epoch = self._data, self._batches, len(history)
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         if len(costs):
             assert self._snapshot is not None
-            began -= self._snapshot.seconds
+            self._began -= self._snapshot.seconds
         else:
             monitor.begin_epoch()
         for callback in self._callbacks:
@@ -144,7 +166,7 @@ class Run:
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
         rates = self._step.prepare(batches, factors, costs)
-        ended = self._run_batches(began)
+        ended = self._run_batches()
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)
         validation = None
@@ -152,7 +174,7 @@ class Run:
             with np.errstate(all="ignore"):
                 validation = self._evaluation(epoch)
         monitor.check(costs, cost, validation)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - self._began
         monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
@@ -160,9 +182,9 @@ class Run:
         if ended and self._writer is not None:
             over = len(history) == self._epochs or monitor.says_stop or trainer.stop_reason
             if over or self._writer.is_due(len(history) * batches, batches):
-                self._write()
+                self._write(begun=False)
 
-    def _run_batches(self, began: float) -> bool:
+    def _run_batches(self) -> bool:
         """Run the batches of an epoch; return whether all were run or a stop was requested before."""
         trainer, step, batches = self._trainer, self._step, self._batches
         writer, epoch = self._writer, len(self.history)
@@ -174,30 +196,32 @@ class Run:
             if writer is not None and step.steps_done < batches:
                 due = writer.is_due(epoch * batches + step.steps_done, batches)
                 if due or trainer.stop_reason:
-                    self._write(step.costs(), time.perf_counter() - began)
+                    self._write(begun=True)
             if trainer.stop_reason:
                 break
         step.release()
         return step.steps_done == batches
 
-    def _write(self, costs: Any = (), seconds: float = 0.0) -> None:
-        """Write a checkpoint: after steps with these costs, or between two epochs."""
+    def _write(self, *, begun: bool) -> None:
+        """Write a checkpoint: after the last step of an epoch that has begun, or between two epochs."""
         assert self._writer is not None
-        trainer, step, order, within = self._trainer, self._step, self._order, len(costs) > 0
-        if not step.backend.xp.isfinite(step.network.parameters).all():
+        trainer, step, order = self._trainer, self._step, self._order
+        costs = step.costs() if begun else ()
+        within = len(costs) > 0
+        if not self._parameters_are_finite():
             return  # the end of the epoch will report divergence
         snapshot = Snapshot(
             settings=self._settings,
             epoch=len(self.history),
             costs=costs,
-            seconds=seconds,
+            seconds=time.perf_counter() - self._began if within else 0.0,
             states={
                 "now": State(step.steps_taken, step.state_of, step.state_arrays),
-                **self._monitor.states(within=within),
+                **self._monitor.states(begun=begun, within=within),
             },
             epochs_waited=self._monitor.epochs_waited,
             history=self.history,
-            generator=order.drawn_from if within else order.state,
+            generator=order.drawn_from if begun else order.state,
             order=zlib.crc32(order.rows) if within else 0,
             dropout_seed=step.dropout_seed,
             optimizer=described(step.optimizer),
@@ -215,5 +239,9 @@ class Run:
             steps = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
             logger.warning(
                 "training was %s %s; Trainer.resume(%r) goes on from there",
-                *(trainer.stop_reason, steps if within else f"after epoch {epoch}", str(file.parent)),
+                *(
+                    trainer.stop_reason,
+                    steps if within else f"after epoch {epoch}",
+                    str(file.parent),
+                ),
             )

@@ -122,11 +122,9 @@ class Snapshot:
             raise ValueError(
                 f"epochs is {epochs}, expected at least {least}: those before the checkpoint count"
             )
-        if len(self.costs) >= steps_per_epoch:
+        if len(self.costs) > steps_per_epoch:
             raise corrupt(
-                self.file,
-                f"has an epoch of {len(self.costs)} steps that has not ended, expected fewer than"
-                f" {steps_per_epoch}",
+                self.file, f"has an epoch of {len(self.costs)} steps, expected {steps_per_epoch}"
             )
 
     def check_order(self, order: DataOrder) -> None:

@@ -143,7 +143,7 @@ def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
             raise
         except _OtherNetworkError as error:
             raise ValueError(str(error)) from None
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise corrupt(file.path, f"is not a whole checkpoint: {error}") from None
 
 

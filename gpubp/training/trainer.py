@@ -284,14 +284,16 @@ class Trainer(MadeOnce):
         ------
         ValueError
             If the data do not fit the network, a setting is not valid, or after `resume` the data are not
-            those of the checkpoint; nothing has changed then.
+            those of the checkpoint; nothing has changed then. If streamed rows do not fit, the network
+            keeps the parameters of its last step.
         DivergenceError
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
             If an epoch of another fit is running, or another thread uses the trainer.
         OSError
-            If a checkpoint cannot be written and its `on_error` is "raise".
+            If streamed rows cannot be read, or if a checkpoint cannot be written and its `on_error` is
+            "raise". The network keeps the parameters of its last step.
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
@@ -315,7 +317,7 @@ class Trainer(MadeOnce):
                         callback.on_fit_end(self, run.history)
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
-                if not diverged:
+                if not (diverged or run.has_lost_data):
                     step.optimizer = optimizer
                     step.restore(before)
                 raise
