@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.messages import shown
 from ..registry import look_up
 from ..validation import check_number
 
@@ -97,7 +98,8 @@ class Schedule:
         now = self.state()
         kinds = {name: isinstance(value, int | float) for name, value in now.items()}
         if {name: isinstance(value, int | float) for name, value in state.items()} != kinds:
-            raise ValueError(f"the state {dict(state)!r} is not that of a {type(self).__name__}")
+            kind = type(self).__name__
+            raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
         vars(self).update(state)
 
 

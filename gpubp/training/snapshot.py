@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
 from .order import DataOrder
+from .schedules import Schedule
 from .state import State
 from .step import TrainingStep
 
@@ -105,6 +107,13 @@ class Snapshot:
                         f"is of a fit whose {what} is {shown(before)}, but here it is {shown(now)}",
                     )
                 )
+
+    def check_schedule(self, schedule: Schedule) -> None:
+        """Check that the snapshot has a state of this schedule, else raise a CorruptFileError."""
+        try:
+            copy(schedule).restore(self.schedule)
+        except ValueError as error:
+            raise corrupt(self.file, f"is not a whole checkpoint: {error}") from None
 
     def check_fit(self, settings: Mapping[str, Any], epochs: int, steps_per_epoch: int) -> None:
         """Check that a fit with these settings and these numbers can go on from here.

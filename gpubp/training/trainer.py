@@ -365,6 +365,7 @@ class Trainer(MadeOnce):
         self._check_that_no_epoch_runs()
         snapshot = newest_snapshot(path, self._training_step)
         snapshot.check_settings(self.described())
+        snapshot.check_schedule(self.schedule)
         snapshot.restore(self._training_step, self._order)
         self._snapshot = snapshot
         return deepcopy(snapshot.history)
