@@ -120,9 +120,17 @@ class Monitor:
         else:
             self.epochs_waited += 1
 
-    def states(self, *, within: bool) -> dict[str, State]:
-        """Return the states that a checkpoint needs, `within` an epoch or between two."""
-        states = {"good": self.good, "best": self.best}
+    def states(self, *, begun: bool, within: bool) -> dict[str, State]:
+        """Return the states that a checkpoint needs.
+
+        Parameters
+        ----------
+        begun : bool
+            Whether an epoch has begun and not ended.
+        within : bool
+            Whether that epoch goes on; else it begins again, or another begins.
+        """
+        states = {"good": self.earlier if begun and not within else self.good, "best": self.best}
         if within:
             states["earlier"] = self.earlier
         return {name: state for name, state in states.items() if state.arrays}

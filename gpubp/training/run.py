@@ -19,7 +19,7 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
-from .snapshot import Snapshot, callback_states, described, restore_callbacks
+from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
 
@@ -88,11 +88,11 @@ class Run:
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
         self.failure: Exception | None = None
-        self._written = ""
+        self._written, self._began = "", 0.0
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
-            self._settings = trainer.described() | {
+            self._settings = settings_of(trainer) | {
                 "data": data.described(),
                 "validation_data": None if evaluation is None else evaluation.data.described(),
             }
@@ -120,9 +120,14 @@ class Run:
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
         over = self._ran_all or (snapshot is not None and bool(trainer.stop_reason))
-        while not over:
-            over = self._run_epoch(costs)
-            costs = ()
+        try:
+            while not over:
+                over = self._run_epoch(costs)
+                costs = ()
+        except Exception:
+            if self.has_lost_data:
+                self._keep_steps()
+            raise
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
         if self._written and trainer.stop_reason in ("interrupted", "terminated"):
             logger.warning("training was %s; %s", trainer.stop_reason, self._written)
@@ -131,6 +136,22 @@ class Run:
     def _ran_all(self) -> bool:
         """Whether no epoch is left to run."""
         return len(self.history) >= self._epochs or self._monitor.says_stop
+
+    @property
+    def has_lost_data(self) -> bool:
+        """Whether streamed rows could not be read: the steps before them are good."""
+        return self._data.failed or (self._evaluation is not None and self._evaluation.data.failed)
+
+    def _keep_steps(self) -> None:
+        """Write a checkpoint after the last step; if the parameters have diverged, restore good ones."""
+        if not self._parameters_are_finite():
+            self._step.restore(self._monitor.good)
+        elif self._writer is not None:
+            self._write(begun=True)
+
+    def _parameters_are_finite(self) -> bool:
+        step = self._step
+        return bool(step.backend.xp.isfinite(step.network.parameters).all())
 
     def _run_epoch(self, costs: Any) -> bool:
         """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
@@ -163,7 +184,7 @@ class Run:
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        return not ended or self._write_if_due(within=False)
+        return not ended or self._write_if_due(begun=False)
 
     def _run_batches(self) -> bool:
         """Run the batches of an epoch; return whether all were run or a stop was requested before."""
@@ -175,33 +196,34 @@ class Run:
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
-            if step.steps_done < batches and self._write_if_due(within=True):
+            if step.steps_done < batches and self._write_if_due(begun=True):
                 break
         step.release()
         return step.steps_done == batches
 
-    def _write_if_due(self, *, within: bool) -> bool:
-        """Write a checkpoint if one is due, `within` an epoch or after it; return whether to stop.
+    def _write_if_due(self, *, begun: bool) -> bool:
+        """Write a checkpoint if one is due, in an epoch that has begun or after it; return whether to stop.
 
         A signal may request the stop at any moment. If it comes too late for this method, training goes on
         to the next call: it never stops without a checkpoint.
         """
         trainer, writer, batches = self._trainer, self._writer, self._batches
-        stops = bool(trainer.stop_reason) or (not within and self._ran_all)
+        stops = bool(trainer.stop_reason) or (not begun and self._ran_all)
         if writer is not None:
-            steps = len(self.history) * batches + (self._step.steps_done if within else 0)
+            steps = len(self.history) * batches + (self._step.steps_done if begun else 0)
             if stops or writer.is_due(steps, batches):
-                self._write(within=within)
+                self._write(begun=begun)
                 stops = stops or bool(trainer.stop_reason)
         return stops
 
-    def _write(self, *, within: bool) -> None:
-        """Write a checkpoint, `within` an epoch or between two."""
+    def _write(self, *, begun: bool) -> None:
+        """Write a checkpoint: after the last step of an epoch that has begun, or between two epochs."""
         assert self._writer is not None
         trainer, step, order = self._trainer, self._step, self._order
-        if not step.backend.xp.isfinite(step.network.parameters).all():
+        costs = step.costs() if begun else ()
+        within = len(costs) > 0
+        if not self._parameters_are_finite():
             return  # the end of the epoch will report divergence
-        costs = step.costs() if within else ()
         snapshot = Snapshot(
             settings=self._settings,
             epoch=len(self.history),
@@ -209,11 +231,11 @@ class Run:
             seconds=time.perf_counter() - self._began if within else 0.0,
             states={
                 "now": State(step.steps_taken, step.state_of, step.state_arrays),
-                **self._monitor.states(within=within),
+                **self._monitor.states(begun=begun, within=within),
             },
             epochs_waited=self._monitor.epochs_waited,
             history=self.history,
-            generator=order.drawn_from if within else order.state,
+            generator=order.drawn_from if begun else order.state,
             order=zlib.crc32(order.rows) if within else 0,
             dropout_seed=step.dropout_seed,
             optimizer=described(step.optimizer),
@@ -227,7 +249,7 @@ class Run:
             trainer.stop("the checkpoint could not be written")
             return
         if file is not None:
-            self._written = (
-                f"Trainer.resume({str(file.parent)!r}) goes on after {len(self.history)} epochs and"
-                f" {len(costs)} steps"
-            )
+            epoch = len(self.history)
+            within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
+            where = within_epoch if within else f"after epoch {epoch}"
+            self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"

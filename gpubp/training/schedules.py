@@ -98,9 +98,8 @@ class Schedule:
         now = self.state()
         kinds = {name: isinstance(value, int | float) for name, value in now.items()}
         if {name: isinstance(value, int | float) for name, value in state.items()} != kinds:
-            raise ValueError(
-                f"the state {shown(dict(state))} is not that of a {type(self).__name__}"
-            )
+            kind = type(self).__name__
+            raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
         vars(self).update(state)
 
 

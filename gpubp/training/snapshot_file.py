@@ -228,8 +228,8 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
 
 
 def _states_of(described: Mapping[str, Any], *, within: bool) -> set[str]:
-    """Return the names of the states that a snapshot has, `within` an epoch or between two."""
-    names = {"now", "good"}
+    """Return the names of the states that a snapshot has, `within` an epoch or before its first step."""
+    names = {"now", "good"} if within or described["epoch"] else {"now"}
     if described["epoch"]:
         names |= {"earlier"} if within else set()
         names |= {"best"} if described["settings"].get("early_stopping") else set()

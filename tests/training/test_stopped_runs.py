@@ -39,7 +39,8 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(
     with caplog.at_level(logging.WARNING, "gpubp"):
         assert first.fit(X, Y, epochs=4).stopped == "interrupted"
     assert [record.getMessage() for record in caplog.records] == [
-        f"training was interrupted; Trainer.resume({str(tmp_path)!r}) goes on after 1 epochs and 2 steps"
+        f"training was interrupted; Trainer.resume({str(tmp_path)!r}) goes on in epoch 2,"
+        " after 2 of 6 steps"
     ]
     again, whole = trainer(), trainer()
     again.resume(tmp_path)
@@ -120,7 +121,7 @@ def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
     process.send_signal(number)
     _, said = process.communicate(timeout=100)
     assert process.returncode == code, said
-    assert said.startswith("training was ") and "goes on after" in said
+    assert said.startswith("training was ") and " goes on " in said
     assert len(said.splitlines()) == 1
     for folder in ("run", "whole"):
         subprocess.run(command(folder), check=True, timeout=100, capture_output=True)
