@@ -295,9 +295,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         check_dtype(self.dtype)
         if self.solver == "lbfgs" and self.dropout:
             raise ValueError(f"dropout is {shown(self.dropout)}, expected 0 with solver 'lbfgs'")
-        if as_checkpoint(self.checkpoint) is not None and self.solver == "lbfgs":
+        if as_checkpoint(self.checkpoint) is None:
+            return
+        if self.solver == "lbfgs":
             raise ValueError(
                 f"checkpoint is {shown(self.checkpoint)}, expected None with solver 'lbfgs'"
+            )
+        if self.early_stopping and self.random_state is None:
+            raise ValueError(
+                "random_state is None, expected a seed with checkpoint and early_stopping: a fit that"
+                " goes on must hold out the same rows"
             )
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -46,12 +46,16 @@ class Callback:
         Returns
         -------
         dict
-            NumPy arrays, numbers, text, and lists and dicts of numbers and text, by name.
+            NumPy arrays of numbers, numbers, text, and lists and dicts of numbers and text, by name. What
+            is not an array becomes part of the file's header, which has room for 1 MiB.
         """
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on with the state of a checkpoint; called after `on_fit_begin`.
+        """Go on with the state of a checkpoint.
+
+        It is called after `on_fit_begin` and, within an epoch, after `on_epoch_begin`. What these have
+        changed of the network or the optimizer is undone: the checkpoint has it already.
 
         Parameters
         ----------

@@ -22,12 +22,16 @@ from ..validation import check_number
 from .callbacks import Callback
 from .schedules import Schedule
 from .snapshot import Snapshot, callback_states
-from .snapshot_file import check_values, read_snapshot, write_snapshot
+from .snapshot_file import read_snapshot, write_snapshot
 from .step import TrainingStep
+from .values import check_values
 
-__all__ = ["Checkpoint", "CheckpointWriter", "as_checkpoint", "newest_snapshot"]
+__all__ = ["WRITE_ERRORS", "Checkpoint", "CheckpointWriter", "as_checkpoint", "newest_snapshot"]
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+WRITE_ERRORS = OSError, MemoryError, TypeError, ValueError
+"""What `CheckpointWriter.write` raises if a checkpoint cannot be written."""
 
 _FILE = re.compile(r"checkpoint-(\d{6,})\.safetensors")
 
@@ -167,8 +171,9 @@ class CheckpointWriter:
         The schedule of the fit.
     callbacks : sequence of Callback
         The callbacks of the fit.
-    resumed : bool
-        Whether the fit goes on from a checkpoint. Its folder may then have checkpoints.
+    resumed_from : str
+        The file of the checkpoint that the fit goes on from, or "". Only the folder of this file may have
+        checkpoints.
 
     Raises
     ------
@@ -186,16 +191,17 @@ class CheckpointWriter:
         schedule: Schedule,
         callbacks: Sequence[Callback],
         *,
-        resumed: bool,
+        resumed_from: str,
     ) -> None:
         check_values(type(schedule).__name__, schedule.state())
         for callback in callback_states(callbacks):
             check_values(callback["class"], callback["state"])
         folder = checkpoint.folder
         folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.newest is not None and not resumed:
+        ours = bool(resumed_from) and _is_in(resumed_from, folder)
+        if checkpoint.newest is not None and not ours:
             raise ValueError(
-                f"checkpoint is the folder {folder}, which has checkpoints of an earlier fit;"
+                f"checkpoint is the folder {folder}, which has checkpoints of another fit;"
                 " Trainer.resume or an estimator's warm_start goes on from them, and a new fit needs a"
                 " new folder"
             )
@@ -220,16 +226,17 @@ class CheckpointWriter:
 
         Raises
         ------
-        OSError, MemoryError, ValueError, TypeError
-            If the file cannot be written and `on_error` is "raise"; the last two, if a file cannot hold
-            what the state of a callback has become. Earlier checkpoints are unchanged.
+        OSError, MemoryError, TypeError, ValueError
+            If the file cannot be written and `on_error` is "raise". It is a TypeError or a ValueError if
+            the state of the schedule or of a callback has become one that no file can hold. Earlier
+            checkpoints are unchanged.
 
         Warns
         -----
         RuntimeWarning
             If the file cannot be written and `on_error` is "warn".
         """
-        checkpoint, self._written = self._checkpoint, time.monotonic()
+        checkpoint = self._checkpoint
         try:
             newest = checkpoint.newest
             number = 1 if newest is None else _number(newest) + 1
@@ -237,8 +244,7 @@ class CheckpointWriter:
             write_snapshot(file, snapshot, network)
             for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
                 old.unlink(missing_ok=True)
-        # No error is worth the end of a long run: a callback's state may have become too large for a file.
-        except Exception as error:
+        except WRITE_ERRORS as error:
             if checkpoint.on_error == "raise":
                 raise
             warnings.warn(
@@ -247,7 +253,13 @@ class CheckpointWriter:
                 stacklevel=2,
             )
             return None
+        finally:  # a file that takes longer than the interval would be due again at once
+            self._written = time.monotonic()
         return file
+
+
+def _is_in(file: str, folder: Path) -> bool:
+    return os.path.dirname(os.path.realpath(file)) == os.path.realpath(folder)
 
 
 def _number(file: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import copy
+from copy import deepcopy
 from typing import Any
 
 from ..errors import DivergenceError
@@ -136,9 +136,9 @@ class Monitor:
         return {name: state for name, state in states.items() if state.arrays}
 
     def restore(self, states: Mapping[str, State], epochs_waited: int) -> None:
-        """Go on with the states of a checkpoint."""
+        """Go on with copies of the states of a checkpoint: another fit may go on from these too."""
         self.good, self.earlier, self.best = (
-            copy(states.get(name, State())) for name in ("good", "earlier", "best")
+            deepcopy(states.get(name, State())) for name in ("good", "earlier", "best")
         )
         self.epochs_waited = epochs_waited
 
@@ -148,7 +148,7 @@ class Monitor:
         return self._stopping is not None and self.epochs_waited >= self._stopping.patience
 
     def finish(self, reason: str) -> None:
-        """Record why training ended; with early stopping, restore the best epoch's state."""
+        """Record why training ended; with early stopping, restore the best epoch's state, if any."""
         self.history.stopped = reason
-        if self._stopping:
+        if self.best.arrays:
             self._step.restore(self.best)

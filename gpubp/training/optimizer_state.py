@@ -82,7 +82,7 @@ class OptimizerState:
         factors : float or array of shape (steps,)
             The factor of the optimizer's learning rate, in all steps or in each.
         before : int
-            The number of steps before.
+            The number of steps before; below 0 if the state began within these steps.
         steps : int
             The number of steps.
 
@@ -93,7 +93,8 @@ class OptimizerState:
         """
         rates = np.empty((steps, 3))
         rates[:, 0] = self.optimizer.learning_rate * factors
-        counted_from_1 = np.arange(steps) + (before + 1.0)
+        # An optimizer that is set within an epoch has not made the epoch's first steps.
+        counted_from_1 = np.maximum(np.arange(steps) + (before + 1.0), 1)
         rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
         return rates
 

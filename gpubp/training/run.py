@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .callbacks import Callback
-from .checkpoint import CheckpointWriter
+from .checkpoint import WRITE_ERRORS, CheckpointWriter
 from .data import Dataset
 from .evaluation import Evaluation
 from .history import History
@@ -101,7 +101,10 @@ class Run:
             self._settings = snapshot.settings
         if trainer.checkpoint is not None:
             self._writer = CheckpointWriter(
-                trainer.checkpoint, trainer.schedule, callbacks, resumed=snapshot is not None
+                trainer.checkpoint,
+                trainer.schedule,
+                callbacks,
+                resumed_from="" if snapshot is None else snapshot.file,
             )
 
     def train(self) -> None:
@@ -114,9 +117,7 @@ class Run:
         monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
         costs: Any = ()
         if snapshot is not None:
-            trainer.schedule.restore(snapshot.schedule)
-            restore_callbacks(self._callbacks, snapshot.callbacks)
-            monitor.restore(snapshot.states, snapshot.epochs_waited)
+            self._go_back(snapshot)
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
         over = self._ran_all or (snapshot is not None and bool(trainer.stop_reason))
@@ -131,6 +132,20 @@ class Run:
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
         if self._written and trainer.stop_reason in ("interrupted", "terminated"):
             logger.warning("training was %s; %s", trainer.stop_reason, self._written)
+
+    def _go_back(self, snapshot: Snapshot) -> None:
+        """Go back to the snapshot, whatever callbacks have changed since `Trainer.resume`.
+
+        Within an epoch, its beginning has had its effect before the snapshot. It is called once more only
+        for callbacks that prepare something for the epoch.
+        """
+        if len(snapshot.costs):
+            for callback in self._callbacks:
+                callback.on_epoch_begin(self._trainer, len(self.history))
+        snapshot.restore(self._step, self._order)
+        self._trainer.schedule.restore(snapshot.schedule)
+        restore_callbacks(self._callbacks, snapshot.callbacks)
+        self._monitor.restore(snapshot.states, snapshot.epochs_waited)
 
     @property
     def _ran_all(self) -> bool:
@@ -156,50 +171,55 @@ class Run:
     def _run_epoch(self, costs: Any) -> bool:
         """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
-        data, batches, epoch = self._data, self._batches, len(history)
+        data, batches = self._data, self._batches
         self._began = time.perf_counter()
         if len(costs):
             assert self._snapshot is not None
             self._began -= self._snapshot.seconds
         else:
             monitor.begin_epoch()
-        for callback in self._callbacks:
-            callback.on_epoch_begin(trainer, epoch)
+            for callback in self._callbacks:
+                callback.on_epoch_begin(trainer, len(history))
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
-        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        rates = self._step.prepare(batches, factors, costs)
-        ended = self._run_batches()
+        rate = self._run_batches(costs)
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
             with np.errstate(all="ignore"):
-                validation = self._evaluation(epoch)
+                validation = self._evaluation(len(history))
         monitor.check(costs, cost, validation)
-        seconds = time.perf_counter() - self._began
-        monitor.record(cost, validation, float(rates[len(costs) - 1]), seconds)
+        monitor.record(cost, validation, rate, time.perf_counter() - self._began)
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        return not ended or self._write_if_due(begun=False)
+        return len(costs) < batches or self._write_if_due(begun=False)
 
-    def _run_batches(self) -> bool:
-        """Run the batches of an epoch; return whether all were run or a stop was requested before."""
-        trainer, step, batches = self._trainer, self._step, self._batches
+    def _run_batches(self, costs: Any) -> float:
+        """Run the batches of an epoch after steps with these costs, or until a stop is requested.
+
+        Returns
+        -------
+        float
+            The learning rate of the last step.
+        """
+        trainer, step, batches, epoch = self._trainer, self._step, self._batches, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        for chosen in self._data.batches(
-            step.rows, self._order, len(self.history), step.steps_done
-        ):
+        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
+        rates = step.prepare(batches, factors, costs)
+        for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+            if not step.steps_prepared:  # a callback has set another optimizer
+                rates = step.prepare(batches, factors, step.costs())
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
             if step.steps_done < batches and self._write_if_due(begun=True):
                 break
         step.release()
-        return step.steps_done == batches
+        return float(rates[step.steps_done - 1])
 
     def _write_if_due(self, *, begun: bool) -> bool:
         """Write a checkpoint if one is due, in an epoch that has begun or after it; return whether to stop.
@@ -244,7 +264,7 @@ class Run:
         )
         try:
             file = self._writer.write(snapshot, step.network)
-        except Exception as error:
+        except WRITE_ERRORS as error:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Schedule:
         """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a fit changes, for a checkpoint: numbers, text and lists of them, by name.
+        """Return what a fit changes, for a checkpoint: NumPy arrays, numbers, text, and lists of these.
 
         Returns
         -------
@@ -93,11 +94,11 @@ class Schedule:
         Raises
         ------
         ValueError
-            If this is not the state of such a schedule.
+            If this is not the state of such a schedule: it has other names, or a number is none.
         """
         now = self.state()
-        kinds = {name: isinstance(value, int | float) for name, value in now.items()}
-        if {name: isinstance(value, int | float) for name, value in state.items()} != kinds:
+        numbers = [name for name, value in now.items() if isinstance(value, Real)]
+        if state.keys() != now.keys() or not all(isinstance(state[n], Real) for n in numbers):
             kind = type(self).__name__
             raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
         vars(self).update(state)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..files import about_file, corrupt
 from ..kernels.messages import shown
+from ..signals import uninterrupted
 from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
@@ -19,6 +20,7 @@ from .order import DataOrder
 from .schedules import Schedule
 from .state import State
 from .step import TrainingStep
+from .values import as_read
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -67,7 +69,7 @@ class Snapshot:
     schedule : dict
         The state of the schedule.
     callbacks : list of dict
-        The class and the state of each callback that has a state.
+        The class and the state of each callback of a class of which one has a state.
     file : str
         The file that the snapshot was read from.
     """
@@ -87,6 +89,7 @@ class Snapshot:
     callbacks: list[dict[str, Any]]
     file: str = ""
 
+    @uninterrupted
     def restore(self, step: TrainingStep, order: DataOrder) -> None:
         """Give the step and the order the state that they had."""
         generator = generator_with(self.generator)
@@ -104,6 +107,8 @@ class Snapshot:
             If one of them is another; the message names it.
         """
         for name, value in settings.items():
+            if name == "optimizer" and value == self.optimizer:
+                continue  # a callback has set it
             what, now, before = _difference(name, value, self.settings.get(name))
             if now != before:
                 raise ValueError(
@@ -128,9 +133,7 @@ class Snapshot:
         ValueError
             If a setting is another, or there are fewer epochs than the checkpoint has.
         """
-        replace(self, settings=self.settings | {"optimizer": self.optimizer}).check_settings(
-            settings
-        )
+        self.check_settings(settings)
         least = self.epoch + (len(self.costs) > 0)
         if epochs < least:
             raise ValueError(
@@ -151,11 +154,19 @@ class Snapshot:
 
 
 def described(thing: Any) -> dict[str, Any]:
-    """Describe an optimizer, a schedule or early stopping: its class and the arguments of its class."""
-    arguments = {}
+    """Describe an optimizer, a schedule or early stopping: its class and the arguments of its class.
+
+    The arguments are as a checkpoint gives them back: tuples and arrays are lists.
+
+    Raises
+    ------
+    TypeError
+        If a checkpoint cannot hold an argument.
+    """
+    name, arguments = type(thing).__name__, {}
     if is_dataclass(thing):
         arguments = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
-    return {"class": type(thing).__name__, **arguments}
+    return {"class": name, **as_read(name, arguments)}
 
 
 def settings_of(trainer: Trainer) -> dict[str, Any]:
@@ -202,15 +213,16 @@ def generator_with(state: Mapping[str, Any]) -> np.random.BitGenerator:
 
 
 def callback_states(callbacks: Sequence[Callback]) -> list[dict[str, Any]]:
-    """Return the class and the state of each callback that has a state."""
+    """Return the class and the state of each callback of a class of which one has a state."""
     states = [
         {"class": type(callback).__name__, "state": callback.state()} for callback in callbacks
     ]
-    return [state for state in states if state["state"]]
+    classes = {state["class"] for state in states if state["state"]}
+    return [state for state in states if state["class"] in classes]
 
 
 def restore_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, Any]]) -> None:
-    """Give each state to the first callback of its class that has not got one.
+    """Give each state to the first callback of its class that has not got one; an empty one is not given.
 
     Raises
     ------
@@ -223,7 +235,8 @@ def restore_callbacks(callbacks: Sequence[Callback], states: Sequence[dict[str, 
         if not found:
             raise ValueError(f"callbacks has no {state['class']}, whose state is in the checkpoint")
         left.remove(found[0])
-        found[0].restore(state["state"])
+        if state["state"]:
+            found[0].restore(state["state"])
 
 
 def optimizer_with(description: Mapping[str, Any], current: Optimizer) -> Optimizer:

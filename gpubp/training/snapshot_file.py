@@ -25,8 +25,9 @@ from .history import History
 from .snapshot import Snapshot, generator_with, optimizer_with
 from .state import State
 from .step import TrainingStep
+from .values import plain, restored, taken_out
 
-__all__ = ["check_values", "read_snapshot", "write_snapshot"]
+__all__ = ["read_snapshot", "write_snapshot"]
 
 FORMAT = 1
 
@@ -37,7 +38,8 @@ ALWAYS = ("parameters", "counters", "loss_scale")
 """The arrays of a state that no optimizer keeps."""
 
 MOST_OTHER_BYTES = 2**28
-"""The most bytes of the history, the costs and the state of callbacks, besides 8 for each parameter."""
+"""The most bytes of the history, the costs and the states of the schedule and of callbacks, besides 8 for
+each parameter."""
 
 _LIMITS: Mapping[str, tuple[type, float, float]] = {
     "epoch": (int, 0, 2**62),
@@ -71,40 +73,35 @@ def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
 
     Raises
     ------
+    TypeError, ValueError
+        If a state is not what a file can hold, or is too large.
     OSError
         If the file cannot be written; an earlier file is unchanged.
     """
     to_numpy = network.backend.to_numpy
     tensors, metadata = storage.content(network)
     described: dict[str, Any] = {"format": FORMAT, "versions": _versions(network), "states": {}}
-    for name in (*_LIMITS, "settings", "generator", "optimizer", "schedule"):
+    for name in (*_LIMITS, "settings", "generator", "optimizer"):
         described[name] = getattr(snapshot, name)
-    history, arrays = snapshot.history, {"costs": np.asarray(snapshot.costs, np.float64)}
+    history, others = snapshot.history, {"costs": np.asarray(snapshot.costs, np.float64)}
     described["history"] = {"best_epoch": history.best_epoch, "stopped": history.stopped}
-    arrays |= {f"history.{name}": np.array(getattr(history, name), np.float64) for name in LISTS}
+    others |= {f"history.{name}": np.array(getattr(history, name), np.float64) for name in LISTS}
+    described["schedule"] = taken_out("schedule", snapshot.schedule, others)
+    described["callbacks"] = [
+        {
+            "class": callback["class"],
+            "state": taken_out(f"callbacks.{k}", callback["state"], others),
+        }
+        for k, callback in enumerate(snapshot.callbacks)
+    ]
+    _check_bytes(sum(array.nbytes for array in others.values()), network)
+    arrays: dict[str, Any] = {}
     for name, state in snapshot.states.items():
         described["states"][name] = {"steps_taken": state.steps_taken, "state_of": state.state_of}
         arrays |= {f"{name}.{key}": to_numpy(array) for key, array in state.arrays.items()}
     del arrays["now.parameters"]  # the network's tensors contain them
-    described["callbacks"] = [
-        {
-            "class": callback["class"],
-            "state": _taken_out(f"callbacks.{k}", callback["state"], arrays),
-        }
-        for k, callback in enumerate(snapshot.callbacks)
-    ]
-    tensors |= {f"training.{name}": array for name, array in arrays.items()}
-    write_tensors(path, tensors, metadata | {"training": json.dumps(_plain(described))})
-
-
-def check_values(owner: str, state: Mapping[str, Any]) -> None:
-    """Check that a file can hold the state of a schedule or callback, else raise a TypeError."""
-    try:
-        parse_json(json.dumps(_plain(_taken_out("", state, {}))))
-    except (TypeError, ValueError, RecursionError):
-        raise TypeError(
-            f"the state of {owner} is {shown(dict(state))}, expected numbers, text and arrays"
-        ) from None
+    tensors |= {f"training.{name}": array for name, array in (others | arrays).items()}
+    write_tensors(path, tensors, metadata | {"training": json.dumps(plain(described))})
 
 
 def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
@@ -155,39 +152,6 @@ def _versions(network: Network) -> dict[str, str]:
     return {"python": python, "numpy": np.__version__, "backend": network.backend.name}
 
 
-# JSON has no infinity and no NaN, which the lowest cost so far may be. They are objects with this one name.
-_FLOAT = "gpubp.float"
-
-
-def _plain(value: Any) -> Any:
-    """Convert to what JSON has."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_FLOAT: str(value)}
-    return value
-
-
-def _restored(value: Any) -> Any:
-    """Undo `_plain`; tuples stay lists."""
-    if isinstance(value, dict):
-        if set(value) == {_FLOAT}:
-            return float(value[_FLOAT])
-        return {name: _restored(entry) for name, entry in value.items()}
-    return [_restored(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _taken_out(prefix: str, state: Mapping[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    """Move a callback's arrays to `arrays`; return the rest of its state."""
-    taken = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    arrays |= {f"{prefix}.{name}": array for name, array in taken.items()}
-    return {name: value for name, value in state.items() if name not in taken}
-
-
 # Reading
 
 
@@ -195,7 +159,7 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
     """Parse and check the JSON of the checkpoint."""
     if "training" not in file.metadata:
         raise ValueError("its metadata has no entry 'training'")
-    described = _restored(parse_json(file.metadata["training"]))
+    described = restored(parse_json(file.metadata["training"]))
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     for name, (kind, low, high) in _LIMITS.items():
@@ -278,15 +242,24 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
         elif name in kinds:
             fits = (entry.dtype, entry.shape) == kinds.pop(name)
         else:
-            fits = name.startswith("training.callbacks.")
+            fits = name.startswith(("training.callbacks.", "training.schedule."))
         if not fits:
             raise ValueError(
                 f"it has a tensor {shown(name)} of {entry.dtype} and shape {entry.shape}"
             )
-    if others > MOST_OTHER_BYTES + 8 * step.network.layout.size:
-        raise ValueError(f"its lists and the state of its callbacks have {others} bytes")
+    _check_bytes(others, step.network)
     for name in (*kinds, *free):
         raise ValueError(f"it has no tensor {shown(name)}")
+
+
+def _check_bytes(others: int, network: Network) -> None:
+    """Check the size of the tensors whose shapes are free: what is written can then be read."""
+    most = MOST_OTHER_BYTES + 8 * network.layout.size
+    if others > most:
+        raise ValueError(
+            f"the history, the costs and the states of schedule and callbacks have {others} bytes,"
+            f" expected at most {most}"
+        )
 
 
 def _assembled(
@@ -332,6 +305,7 @@ def _assembled(
             "costs": tensors["training.costs"],
             "states": states,
             "history": history,
+            "schedule": described["schedule"] | below("schedule"),
             "callbacks": callbacks,
             "file": path,
         }

@@ -142,8 +142,6 @@ class TrainingStep:
         """The flat gradient; valid between the halves, if the step was made with `reduce`."""
         return self._gradients[0]
 
-    # The optimizer.
-
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer.
@@ -376,6 +374,7 @@ class TrainingStep:
         state.steps_taken, state.state_of = self.steps_taken, self.state_of
         return state
 
+    @uninterrupted
     def restore(self, state: State) -> None:
         """Restore the state of this step or a similar one; another optimizer's state begins anew."""
         goes_on = state.state_of == self.state_of

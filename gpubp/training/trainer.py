@@ -140,6 +140,7 @@ class Trainer(MadeOnce):
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         other._training_step, other._order = copy(self._training_step), copy(self._order)
+        other._snapshot = deepcopy(self._snapshot)
         return other
 
     @property
@@ -307,7 +308,7 @@ class Trainer(MadeOnce):
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         before, optimizer = step.take(), self.optimizer
         rng, drawn = self._order.rng, self._order.state
-        self._stop_reason, self._snapshot = "", None
+        outer, self._stop_reason, self._snapshot = self._stop_reason, "", None
         with interruptible(self.stop):
             try:
                 try:
@@ -316,6 +317,8 @@ class Trainer(MadeOnce):
                     step.release()
                     for callback in callbacks:
                         callback.on_fit_end(self, run.history)
+                    # A fit whose callback has called this one still has to stop.
+                    self._stop_reason = outer or self._stop_reason
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
                 if not (diverged or run.has_lost_data):
@@ -333,11 +336,10 @@ class Trainer(MadeOnce):
     def resume(self, path: Any) -> History:
         """Go back to a checkpoint, from which the next `fit` goes on.
 
-        That `fit` needs the same data, and its number of epochs includes those before the checkpoint.
-
         The network, the optimizer's state and the random generator get the state that they had. The next
-        `fit` ends with the same bits as if training had not been stopped, on the same machine; on another
-        backend, or with another number of threads, it does to rounding.
+        `fit` needs the same data, and its number of epochs includes those before the checkpoint. It undoes
+        steps since `resume`, and ends with the same bits as if training had not been stopped, on the same
+        machine; on another backend, or with another number of threads, it does to rounding.
 
         Parameters
         ----------

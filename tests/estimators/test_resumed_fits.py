@@ -88,7 +88,7 @@ def test_a_folder_is_enough_and_a_new_fit_needs_a_new_one(tmp_path: Path) -> Non
     model = MLPClassifier((8,), max_iter=3, random_state=0, checkpoint=tmp_path, backend="numpy")
     model.fit(X, y)
     coefs = [weights.copy() for weights in model.coefs_]
-    with pytest.raises(ValueError, match="has checkpoints of an earlier fit"):
+    with pytest.raises(ValueError, match="has checkpoints of another fit"):
         model.fit(X, y)
     for ours, kept in zip(model.coefs_, coefs, strict=True):
         np.testing.assert_array_equal(ours, kept)
@@ -106,6 +106,10 @@ def test_what_cannot_have_checkpoints_says_so(tmp_path: Path) -> None:
     X, y = DATA[MLPClassifier]
     with pytest.raises(ValueError, match="expected None with solver 'lbfgs'"):
         MLPClassifier(solver="lbfgs", checkpoint=tmp_path).fit(X, y)
+    with pytest.raises(
+        ValueError, match="random_state is None, expected a seed with checkpoint and"
+    ):
+        MLPClassifier(checkpoint=tmp_path, early_stopping=True).fit(X, y)
     with pytest.raises(TypeError, match="checkpoint is 5, expected a Checkpoint"):
         MLPClassifier(checkpoint=5).fit(X, y)
     MLPClassifier(checkpoint=tmp_path).partial_fit(X, y, classes=np.unique(y))

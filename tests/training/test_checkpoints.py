@@ -6,7 +6,9 @@ import errno
 import resource
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from small_networks import classifier, parameters
 import gpubp
 from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
 from gpubp.backends import Backend
-from gpubp.training import checkpoint as checkpoint_module
+from gpubp.training import checkpoint as checkpoints
+from gpubp.training import snapshot_file
 
 
 class Folder(Callback):
@@ -56,6 +59,26 @@ def test_a_checkpoint_is_written_when_it_is_due_and_at_the_end(
     trainer(checkpoint=checkpoint, callbacks=[seen]).fit(X, Y, epochs=4)
     assert seen.counts[: len(expected)] == expected
     assert numbers(folder) == list(range(1, last + 1))
+
+
+def test_a_checkpoint_that_takes_longer_than_the_interval_is_not_due_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, write = [0.0], checkpoints.write_snapshot
+
+    class Clock(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            now[0] += 1
+
+    def write_slowly(*arguments: Any) -> None:
+        now[0] += 10
+        write(*arguments)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoints, "write_snapshot", write_slowly)
+    first = trainer(checkpoint=Checkpoint(tmp_path, "3 seconds", keep=99), callbacks=[Clock()])
+    first.fit(X, Y, epochs=2)
+    assert numbers(tmp_path) == [1, 2, 3, 4]  # after every third step
 
 
 def test_the_newest_files_are_kept(tmp_path: Path) -> None:
@@ -179,7 +202,7 @@ def test_a_folder_without_checkpoints_and_one_with_anothers_are_refused(tmp_path
     fresh = trainer(checkpoint=tmp_path)
     before = parameters(fresh.network)
     with pytest.raises(
-        ValueError, match=r"has checkpoints of an earlier fit; Trainer\.resume or an estimator's"
+        ValueError, match=r"has checkpoints of another fit; Trainer\.resume or an estimator's"
     ):
         fresh.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(parameters(fresh.network), before)
@@ -300,20 +323,43 @@ def test_a_folder_that_disappears_is_told(tmp_path: Path) -> None:
         assert len(gone.fit(X, Y, epochs=3)) == 3
 
 
-def test_a_folder_that_can_no_longer_be_listed_is_told_and_training_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        (Path, "iterdir", OSError(errno.ESTALE, "Stale file handle")),  # of a network's file system
+        (snapshot_file, "write_tensors", MemoryError("no room for copies")),
+    ],
+)
+def test_whatever_fails_while_a_checkpoint_is_written_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, error: Exception
 ) -> None:
-    def fail(folder: Path) -> Any:
-        raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+    def fail(*arguments: Any) -> None:
+        raise error
 
-    def break_folder() -> None:
-        monkeypatch.setattr(checkpoint_module, "checkpoint_files", fail)
+    class Break(Callback):
+        def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+            if epoch == 1:
+                monkeypatch.setattr(place, name, fail)
 
-    broken = trainer(
-        checkpoint=Checkpoint(tmp_path, "1 epoch"), callbacks=[AfterEpoch(2, break_folder)]
-    )
-    with pytest.warns(RuntimeWarning, match="no checkpoint could be written: .*Stale file handle"):
-        assert len(broken.fit(X, Y, epochs=3)) == 3
+    for on_error in ("warn", "raise"):
+        folder = tmp_path / on_error
+        fit = partial(
+            trainer(
+                checkpoint=Checkpoint(folder, "1 epoch", on_error=on_error), callbacks=[Break()]
+            ).fit,
+            *(X, Y),
+            epochs=3,
+        )
+        if on_error == "warn":
+            with pytest.warns(
+                RuntimeWarning, match=f"no checkpoint could be written: .*{error.args[-1]}"
+            ):
+                assert len(fit()) == 3
+        else:
+            with pytest.raises(type(error), match=error.args[-1]):
+                fit()
+        monkeypatch.undo()
+        assert numbers(folder) == [1]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
