@@ -251,7 +251,10 @@ def fit_batches(
     if progress.best_parameters is not None:
         network.parameters = progress.best_parameters
     if history.stopped == "interrupted":
-        _warn("training was interrupted by the user")
+        goes_on = (
+            "" if checkpoint is None else "; fit goes on from the checkpoint with warm_start=True"
+        )
+        _warn(f"training was interrupted by the user{goes_on}")
     return trainer, history
 
 

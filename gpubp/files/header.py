@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
+
+from ..kernels.messages import shown
 
 __all__ = [
     "CODES",
@@ -23,6 +24,9 @@ __all__ = [
 
 LARGEST_HEADER = 2**20
 """A header of this many bytes describes 2,000 layers, and is parsed in a fraction of a second."""
+
+MOST_NESTED = 100
+"""The most levels of lists and objects in JSON. Functions may call themselves once for each level."""
 
 DTYPES = {
     code: np.dtype(name)
@@ -96,11 +100,11 @@ def _parse_entry(name: str, entry: Any) -> Entry:
         raise ValueError(f"{name!r} does not have exactly dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"{name!r} has dtype {brief(code)}, expected one of {', '.join(DTYPES)}")
+        raise ValueError(f"{name!r} has dtype {shown(code)}, expected one of {', '.join(DTYPES)}")
     if not _are_sizes(shape, 32):
-        raise ValueError(f"{name!r} has shape {brief(shape)}, expected at most 32 sizes")
+        raise ValueError(f"{name!r} has shape {shown(shape)}, expected at most 32 sizes")
     if not _are_sizes(offsets, 2) or len(offsets) < 2:
-        raise ValueError(f"{name!r} has data_offsets {brief(offsets)}, expected two places")
+        raise ValueError(f"{name!r} has data_offsets {shown(offsets)}, expected two places")
     dtype = DTYPES[code]
     start, stop = offsets
     if math.prod(filter(None, shape)) * dtype.itemsize >= 2**63:  # more than NumPy can address
@@ -130,7 +134,8 @@ def parse_json(text: str) -> Any:
     Returns
     -------
     object
-        The value. Its numbers are finite, and its integers have at most 50 digits.
+        The value. Its numbers are finite, its integers have at most 50 digits, and its lists and objects
+        are nested in at most `MOST_NESTED` levels.
 
     Raises
     ------
@@ -139,7 +144,7 @@ def parse_json(text: str) -> Any:
         integer.
     """
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_int=_whole_number,
@@ -148,6 +153,17 @@ def parse_json(text: str) -> Any:
         )
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
+    _check_nesting(value, MOST_NESTED)
+    return value
+
+
+def _check_nesting(value: Any, levels: int) -> None:
+    """Check that lists and objects are nested in at most so many levels."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError("its JSON is nested too deeply")
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_nesting(entry, levels - 1)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def file_name(path: Any) -> str:
 def about_file(path: str, what: str) -> str:
     """Make a message of bounded length: the path, then `what`, which may quote the file's content."""
     half = LONGEST_MESSAGE // 2
-    shown = path if len(path) <= half else f"...{path[3 - half :]}"
-    text = f"{shown} {' '.join(what[:LONGEST_MESSAGE].split())}"
+    name = path if len(path) <= half else f"...{path[3 - half :]}"
+    text = f"{name} {' '.join(what[:LONGEST_MESSAGE].split())}"
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
 
 

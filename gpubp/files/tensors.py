@@ -181,7 +181,7 @@ class TensorFile:
         try:
             metadata, entries = parse_header(content.decode("utf-8"), size - self._data_start)
             self._checksums = _data_checksums(metadata, entries)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise self._not_whole(str(error)) from None
         return metadata, entries
 

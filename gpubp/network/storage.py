@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
 from ..data_validation import check_finite
@@ -144,10 +143,10 @@ def _check_custom(custom: Any) -> list[Activation | Cost]:
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Give the errors of checks the name of the file; to show deeply nested JSON is a RecursionError."""
+    """Give the errors of checks the name of the file."""
     try:
         yield
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise corrupt(path, f"is not a gpubp network: {error}") from None
 
 
@@ -167,25 +166,25 @@ def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
     optional = {"checksum", "training"}
     _check_names("its metadata", dict.fromkeys(metadata.keys() - optional), "gpubp", "network")
     if metadata["gpubp"] != FORMAT:
-        raise ValueError(f"it has format {brief(metadata['gpubp'])}, expected {FORMAT!r}")
+        raise ValueError(f"it has format {shown(metadata['gpubp'])}, expected {FORMAT!r}")
     description: dict[str, Any] = parse_json(metadata["network"])
     _check_names("it", description, *_PARTS)
     for name, kind in _PARTS.items():
         if not isinstance(description[name], kind):
-            raise ValueError(f"{name} is {brief(description[name])}, expected a {kind.__name__}")
+            raise ValueError(f"{name} is {shown(description[name])}, expected a {kind.__name__}")
     for activation in description["activations"]:
         _check_names("an activation", activation, "name", "parameters")
     _check_names("the cost", description["cost"], "name", "parameters", "label_smoothing")
     for entry in (*description["activations"], description["cost"]):
         if not isinstance(entry["name"], str):
-            raise ValueError(f"a name is {brief(entry['name'])}, expected a str")
+            raise ValueError(f"a name is {shown(entry['name'])}, expected a str")
     return description
 
 
 def _check_names(what: str, value: Any, *names: str) -> None:
     """Check that this is an object with exactly these names."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {brief(value)}, expected an object")
+        raise ValueError(f"{what} is {shown(value)}, expected an object")
     for name in names:
         if name not in value:
             raise ValueError(f"{what} has no {name!r}")
@@ -222,7 +221,7 @@ def _arguments(
     )
     check.activation_of_each(hidden, output, depth)
     if description["dtype"] not in ("float32", "float64"):
-        raise ValueError(f"dtype is {brief(description['dtype'])}, expected 'float32' or 'float64'")
+        raise ValueError(f"dtype is {shown(description['dtype'])}, expected 'float32' or 'float64'")
     options = _parameters(cost, description["cost"])
     if cost.targets == "class":
         options["label_smoothing"] = description["cost"]["label_smoothing"]

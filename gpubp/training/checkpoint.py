@@ -154,7 +154,7 @@ def newest_snapshot(path: Any, step: TrainingStep) -> Snapshot:
             continue
         if damage:
             warnings.warn(
-                f"{damage[0]}; {file.name} is taken instead", RuntimeWarning, stacklevel=4
+                f"{damage[0]}; {file.name} is taken instead", RuntimeWarning, stacklevel=5
             )
         return snapshot
     raise damage[0]
@@ -202,7 +202,8 @@ class CheckpointWriter:
         if checkpoint.newest is not None and not ours:
             raise ValueError(
                 f"checkpoint is the folder {folder}, which has checkpoints of another fit;"
-                " Trainer.resume goes on from them, and a new fit needs a new folder"
+                " Trainer.resume or an estimator's warm_start goes on from them, and a new fit needs a"
+                " new folder"
             )
         with tempfile.TemporaryFile(dir=folder):  # it can be written to
             pass
@@ -247,7 +248,7 @@ class CheckpointWriter:
             if checkpoint.on_error == "raise":
                 raise
             warnings.warn(
-                f"no checkpoint could be written, and training goes on: {error}",
+                f"no checkpoint could be written: {error}; the earlier ones are unchanged",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -60,6 +60,8 @@ class Dataset:
         The data; on the device unless they are streamed.
     weights : array of shape (rows,), on the host, or None
         The sample weights.
+    failed : bool
+        Whether streamed rows could not be read, or did not fit the network.
 
     Raises
     ------
@@ -70,7 +72,7 @@ class Dataset:
     def __init__(
         self, network: Network, x: Any, y: Any, sample_weight: Any = None, name: str = ""
     ) -> None:
-        self._network, self._name = network, name
+        self._network, self._name, self.failed = network, name, False
         backend, cost, dtype = network.backend, network.cost_function, network.dtype
         n_in, n_out = network.sizes[0], network.sizes[-1]
         self.streamed = is_source(x) or is_source(y)
@@ -218,6 +220,7 @@ class Dataset:
         try:
             x, y = self._checked(chosen)
         except (ValueError, OSError, RuntimeError) as error:
+            self.failed = True
             raise type(error)(f"{error} ({when})") from error.__cause__
         weights = None if self.weights is None else self._bring("weights", self.weights[chosen])
         rows.set(self._bring("x", x), self._bring("y", y), weights)

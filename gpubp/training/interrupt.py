@@ -49,10 +49,8 @@ def interruptible(stop: Callable[[str], None]) -> Iterator[None]:
         signal.signal(number, before_term)
         stop("terminated")
 
-    handles_int, handles_term = (
-        before_int not in (None, signal.SIG_IGN),
-        before_term is signal.SIG_DFL,
-    )
+    handles_int = before_int not in (None, signal.SIG_IGN)
+    handles_term = before_term is signal.SIG_DFL
     try:
         if handles_int:
             signal.signal(signal.SIGINT, PatientHandler(interrupt))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import copy
+from copy import deepcopy
 from typing import Any
 
 from ..errors import DivergenceError
@@ -120,17 +120,25 @@ class Monitor:
         else:
             self.epochs_waited += 1
 
-    def states(self, *, within: bool) -> dict[str, State]:
-        """Return the states that a checkpoint needs, `within` an epoch or between two."""
-        states = {"good": self.good, "best": self.best}
+    def states(self, *, begun: bool, within: bool) -> dict[str, State]:
+        """Return the states that a checkpoint needs.
+
+        Parameters
+        ----------
+        begun : bool
+            Whether an epoch has begun and not ended.
+        within : bool
+            Whether that epoch goes on; else it begins again, or another begins.
+        """
+        states = {"good": self.earlier if begun and not within else self.good, "best": self.best}
         if within:
             states["earlier"] = self.earlier
         return {name: state for name, state in states.items() if state.arrays}
 
     def restore(self, states: Mapping[str, State], epochs_waited: int) -> None:
-        """Go on with the states of a checkpoint, whose arrays later epochs overwrite."""
+        """Go on with copies of the states of a checkpoint: another fit may go on from these too."""
         self.good, self.earlier, self.best = (
-            copy(states.get(name, State())) for name in ("good", "earlier", "best")
+            deepcopy(states.get(name, State())) for name in ("good", "earlier", "best")
         )
         self.epochs_waited = epochs_waited
 

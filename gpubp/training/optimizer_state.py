@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..backends import Array
+from ..kernels import ParameterArrays, StepVariables
 from ..memory import allocated
 from ..network import Network
 from .optimizers import Optimizer
@@ -95,6 +97,28 @@ class OptimizerState:
         counted_from_1 = np.maximum(np.arange(steps) + (before + 1.0), 1)
         rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
         return rates
+
+    def update(self, variables: StepVariables, shard_gradients: Sequence[Array]) -> None:
+        """Update the parameters by the gradient plus `shard_gradients`.
+
+        Parameters
+        ----------
+        variables : StepVariables
+            What changes from step to step. The squared norm of the gradient is computed here, if the plan
+            needs it.
+        shard_gradients : sequence of arrays of shape (size,)
+            The gradients of further shards; none of them if the plan needs the norm.
+        """
+        network, plan = self._network, self.plan
+        if plan.needs_norm:
+            network.backend.weighted_sum(self._gradient, None, variables.squared_norm)
+        arrays = network.parameters, self._gradient, self.arrays
+        network.backend.update(
+            plan.rule,
+            ParameterArrays(*arrays, network.layout.n_weights),
+            variables,
+            shard_gradients,
+        )
 
     @property
     def by_name(self) -> dict[str, Array]:

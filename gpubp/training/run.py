@@ -19,7 +19,7 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
-from .snapshot import Snapshot, callback_states, described, restore_callbacks
+from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
 
@@ -57,8 +57,6 @@ class Run:
     ----------
     history : History
         The record of the epochs that have ended.
-    snapshot : Snapshot or None
-        The snapshot, as long as another fit can still go on from it: training overwrites its states.
     failure : Exception or None
         The failure to write a checkpoint, if it has ended training.
 
@@ -81,7 +79,7 @@ class Run:
     ) -> None:
         self._trainer, self._step, self._order = trainer, step, order
         self._data, self._evaluation = data, evaluation
-        self._epochs, self._callbacks, self.snapshot = epochs, callbacks, snapshot
+        self._epochs, self._callbacks, self._snapshot = epochs, callbacks, snapshot
         stride = trainer.batch_size * trainer.accumulate
         counts = min(stride, len(data)), len(data) % stride or stride
         self._forms = {
@@ -90,10 +88,11 @@ class Run:
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
         self.failure: Exception | None = None
+        self._written, self._began = "", 0.0
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
-            self._settings = trainer.described() | {
+            self._settings = settings_of(trainer) | {
                 "data": data.described(),
                 "validation_data": None if evaluation is None else evaluation.data.described(),
             }
@@ -110,7 +109,7 @@ class Run:
 
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
-        trainer, snapshot = self._trainer, self.snapshot
+        trainer, snapshot = self._trainer, self._snapshot
         self._step.make_room(self._forms.values(), self._batches)
         trainer.schedule.begin()
         for callback in self._callbacks:
@@ -121,12 +120,18 @@ class Run:
             self._go_back(snapshot)
             costs = snapshot.costs
         # A callback that has got its state may know that training was over.
-        over = snapshot is not None and bool(trainer.stop_reason)
-        del snapshot
-        while len(self.history) < self._epochs and not (over or monitor.says_stop):
-            over = self._run_epoch(costs)
-            costs = ()
+        over = self._ran_all or (snapshot is not None and bool(trainer.stop_reason))
+        try:
+            while not over:
+                over = self._run_epoch(costs)
+                costs = ()
+        except Exception:
+            if self.has_lost_data:
+                self._keep_steps()
+            raise
         monitor.finish(trainer.stop_reason or ("early stopping" if monitor.says_stop else "epochs"))
+        if self._written and trainer.stop_reason in ("interrupted", "terminated"):
+            logger.warning("training was %s; %s", trainer.stop_reason, self._written)
 
     def _go_back(self, snapshot: Snapshot) -> None:
         """Go back to the snapshot, whatever callbacks have changed since `Trainer.resume`.
@@ -142,24 +147,43 @@ class Run:
         restore_callbacks(self._callbacks, snapshot.callbacks)
         self._monitor.restore(snapshot.states, snapshot.epochs_waited)
 
+    @property
+    def _ran_all(self) -> bool:
+        """Whether no epoch is left to run."""
+        return len(self.history) >= self._epochs or self._monitor.says_stop
+
+    @property
+    def has_lost_data(self) -> bool:
+        """Whether streamed rows could not be read: the steps before them are good."""
+        return self._data.failed or (self._evaluation is not None and self._evaluation.data.failed)
+
+    def _keep_steps(self) -> None:
+        """Write a checkpoint after the last step; if the parameters have diverged, restore good ones."""
+        if not self._parameters_are_finite():
+            self._step.restore(self._monitor.good)
+        elif self._writer is not None:
+            self._write(begun=True)
+
+    def _parameters_are_finite(self) -> bool:
+        step = self._step
+        return bool(step.backend.xp.isfinite(step.network.parameters).all())
+
     def _run_epoch(self, costs: Any) -> bool:
         """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
         data, batches = self._data, self._batches
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         if len(costs):
-            assert self.snapshot is not None
-            began -= self.snapshot.seconds
+            assert self._snapshot is not None
+            self._began -= self._snapshot.seconds
         else:
-            self.snapshot = None
             monitor.begin_epoch()
             for callback in self._callbacks:
                 callback.on_epoch_begin(trainer, len(history))
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
-        if self.snapshot is not None:
-            self.snapshot.check_order(self._order)
-            self.snapshot = None
-        rate = self._run_batches(costs, began)
+        if len(costs) and self._snapshot is not None:
+            self._snapshot.check_order(self._order)
+        rate = self._run_batches(costs)
         costs = self._step.costs()
         cost = data.mean_cost(costs, self._order)
         validation = None
@@ -167,20 +191,13 @@ class Run:
             with np.errstate(all="ignore"):
                 validation = self._evaluation(len(history))
         monitor.check(costs, cost, validation)
-        monitor.record(cost, validation, rate, time.perf_counter() - began)
+        monitor.record(cost, validation, rate, time.perf_counter() - self._began)
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        if len(costs) < batches:  # it was stopped, after a checkpoint
-            return True
-        stops = bool(trainer.stop_reason)  # what comes after this line stops the next epoch
-        if self._writer is not None:
-            over = stops or len(history) == self._epochs or monitor.says_stop
-            if over or self._writer.is_due(len(history) * batches, batches):
-                stops = self._write()
-        return stops
+        return len(costs) < batches or self._write_if_due(begun=False)
 
-    def _run_batches(self, costs: Any, began: float) -> float:
+    def _run_batches(self, costs: Any) -> float:
         """Run the batches of an epoch after steps with these costs, or until a stop is requested.
 
         Returns
@@ -188,8 +205,7 @@ class Run:
         float
             The learning rate of the last step.
         """
-        trainer, step, batches = self._trainer, self._step, self._batches
-        writer, epoch = self._writer, len(self.history)
+        trainer, step, batches, epoch = self._trainer, self._step, self._batches, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
@@ -200,35 +216,46 @@ class Run:
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
-            # Ctrl-C may come at any moment; what comes after this line stops after the next step.
-            stops = bool(trainer.stop_reason)
-            if (writer is not None and step.steps_done < batches) and (
-                stops or writer.is_due(epoch * batches + step.steps_done, batches)
-            ):
-                stops = self._write(step.costs(), time.perf_counter() - began)
-            if stops:
+            if step.steps_done < batches and self._write_if_due(begun=True):
                 break
         step.release()
         return float(rates[step.steps_done - 1])
 
-    def _write(self, costs: Any = (), seconds: float = 0.0) -> bool:
-        """Write a checkpoint: after steps with these costs, or between epochs; return whether to stop."""
+    def _write_if_due(self, *, begun: bool) -> bool:
+        """Write a checkpoint if one is due, in an epoch that has begun or after it; return whether to stop.
+
+        A signal may request the stop at any moment. If it comes too late for this method, training goes on
+        to the next call: it never stops without a checkpoint.
+        """
+        trainer, writer, batches = self._trainer, self._writer, self._batches
+        stops = bool(trainer.stop_reason) or (not begun and self._ran_all)
+        if writer is not None:
+            steps = len(self.history) * batches + (self._step.steps_done if begun else 0)
+            if stops or writer.is_due(steps, batches):
+                self._write(begun=begun)
+                stops = stops or bool(trainer.stop_reason)
+        return stops
+
+    def _write(self, *, begun: bool) -> None:
+        """Write a checkpoint: after the last step of an epoch that has begun, or between two epochs."""
         assert self._writer is not None
-        trainer, step, order, within = self._trainer, self._step, self._order, len(costs) > 0
-        if not step.backend.xp.isfinite(step.network.parameters).all():
-            return bool(trainer.stop_reason)  # the end of the epoch will report divergence
+        trainer, step, order = self._trainer, self._step, self._order
+        costs = step.costs() if begun else ()
+        within = len(costs) > 0
+        if not self._parameters_are_finite():
+            return  # the end of the epoch will report divergence
         snapshot = Snapshot(
             settings=self._settings,
             epoch=len(self.history),
             costs=costs,
-            seconds=seconds,
+            seconds=time.perf_counter() - self._began if within else 0.0,
             states={
                 "now": State(step.steps_taken, step.state_of, step.state_arrays),
-                **self._monitor.states(within=within),
+                **self._monitor.states(begun=begun, within=within),
             },
             epochs_waited=self._monitor.epochs_waited,
             history=self.history,
-            generator=order.drawn_from if within else order.state,
+            generator=order.drawn_from if begun else order.state,
             order=zlib.crc32(order.rows) if within else 0,
             dropout_seed=step.dropout_seed,
             optimizer=described(step.optimizer),
@@ -240,11 +267,9 @@ class Run:
         except WRITE_ERRORS as error:
             self.failure = error
             trainer.stop("the checkpoint could not be written")
-            return True
-        reason = trainer.stop_reason
-        if file is not None and reason in ("interrupted", "terminated"):
-            logger.warning(
-                "training was %s after %d epochs and %d steps; Trainer.resume(%r) goes on from there",
-                *(reason, len(self.history), len(costs), str(file.parent)),
-            )
-        return bool(reason)
+            return
+        if file is not None:
+            epoch = len(self.history)
+            within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
+            where = within_epoch if within else f"after epoch {epoch}"
+            self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"

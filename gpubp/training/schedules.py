@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.messages import shown
 from ..registry import look_up
 from ..validation import check_number
 
@@ -98,7 +99,8 @@ class Schedule:
         now = self.state()
         numbers = [name for name, value in now.items() if isinstance(value, Real)]
         if state.keys() != now.keys() or not all(isinstance(state[n], Real) for n in numbers):
-            raise ValueError(f"the state {dict(state)!r} is not that of a {type(self).__name__}")
+            kind = type(self).__name__
+            raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
         vars(self).update(state)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,13 @@ from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
 from .order import DataOrder
+from .schedules import Schedule
 from .state import State
 from .step import TrainingStep
 from .values import as_read
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 __all__ = [
     "Snapshot",
@@ -27,6 +32,7 @@ __all__ = [
     "generator_with",
     "optimizer_with",
     "restore_callbacks",
+    "settings_of",
 ]
 
 
@@ -46,7 +52,8 @@ class Snapshot:
     seconds : float
         The time that the running epoch has taken, in seconds.
     states : dict of State
-        "now", and the monitor's "good", "earlier" and "best" if there are such.
+        "now", and the monitor's "good", "earlier" (within all epochs but the first) and "best" (with early
+        stopping, after the first epoch).
     epochs_waited : int
         The number of epochs since the best one.
     history : History
@@ -111,6 +118,15 @@ class Snapshot:
                     )
                 )
 
+    def check_schedule(self, schedule: Schedule) -> None:
+        """Check that the snapshot has a state of this schedule, else raise a CorruptFileError."""
+        schedule = deepcopy(schedule)
+        schedule.begin()  # as a fit does before it restores the state
+        try:
+            schedule.restore(self.schedule)
+        except ValueError as error:
+            raise corrupt(self.file, f"is not a whole checkpoint: {error}") from None
+
     def check_fit(self, settings: Mapping[str, Any], epochs: int, steps_per_epoch: int) -> None:
         """Check that a fit with these settings and these numbers can go on from here.
 
@@ -125,11 +141,9 @@ class Snapshot:
             raise ValueError(
                 f"epochs is {epochs}, expected at least {least}: those before the checkpoint count"
             )
-        if len(self.costs) >= steps_per_epoch:
+        if len(self.costs) > steps_per_epoch:
             raise corrupt(
-                self.file,
-                f"has an epoch of {len(self.costs)} steps that has not ended, expected fewer than"
-                f" {steps_per_epoch}",
+                self.file, f"has an epoch of {len(self.costs)} steps, expected {steps_per_epoch}"
             )
 
     def check_order(self, order: DataOrder) -> None:
@@ -155,6 +169,20 @@ def described(thing: Any) -> dict[str, Any]:
     if is_dataclass(thing):
         arguments = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
     return {"class": name, **as_read(name, arguments)}
+
+
+def settings_of(trainer: Trainer) -> dict[str, Any]:
+    """Return the settings that a fit can go on with only if they are the same."""
+    early_stopping = trainer.early_stopping
+    return {
+        "optimizer": described(trainer.optimizer),
+        "schedule": described(trainer.schedule),
+        "early_stopping": early_stopping and described(early_stopping),
+        "batch_size": trainer.batch_size,
+        "accumulate": trainer.accumulate,
+        "shuffle": trainer.shuffle,
+        "precision": trainer.network.precision,
+    }
 
 
 def _difference(name: str, now: Any, before: Any) -> tuple[str, Any, Any]:

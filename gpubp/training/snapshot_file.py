@@ -34,8 +34,6 @@ FORMAT = 1
 LISTS = ("cost", "validation_cost", "validation_accuracy", "learning_rate", "seconds")
 """The lists of a history."""
 
-STATES = ("now", "good", "earlier", "best")
-
 ALWAYS = ("parameters", "counters", "loss_scale")
 """The arrays of a state that no optimizer keeps."""
 
@@ -140,7 +138,7 @@ def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
             raise
         except _OtherNetworkError as error:
             raise ValueError(str(error)) from None
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise corrupt(file.path, f"is not a whole checkpoint: {error}") from None
 
 
@@ -174,8 +172,13 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
         "best_epoch", described["history"]["best_epoch"], -1, described["epoch"], whole=True
     )
     _check_type("stopped", described["history"]["stopped"], str)
-    if "now" not in described["states"] or not set(STATES).issuperset(described["states"]):
-        raise ValueError(f"its states are {list(described['states'])}")
+    if "training.costs" not in file.tensors:
+        raise ValueError("it has no tensor 'training.costs'")
+    expected = _states_of(described, within=file.tensors["training.costs"].shape != (0,))
+    if described["states"].keys() != expected:
+        raise ValueError(
+            f"its states are {shown([*described['states']])}, expected {sorted(expected)}"
+        )
     for name, state in described["states"].items():
         _check_type(name, state, dict)
         check_number("steps_taken", state["steps_taken"], 0, 2**62, whole=True)
@@ -188,6 +191,15 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
     return described
 
 
+def _states_of(described: Mapping[str, Any], *, within: bool) -> set[str]:
+    """Return the names of the states that a snapshot has, `within` an epoch or before its first step."""
+    names = {"now", "good"} if within or described["epoch"] else {"now"}
+    if described["epoch"]:
+        names |= {"earlier"} if within else set()
+        names |= {"best"} if described["settings"].get("early_stopping") else set()
+    return names
+
+
 def _check_type(name: str, value: Any, kind: type) -> None:
     if type(value) is not kind:
         raise ValueError(f"{name} is {shown(value)}, expected a {kind.__name__}")
@@ -197,7 +209,9 @@ def _check_network(file: TensorFile, network: Network) -> None:
     """Check that the file is a checkpoint of a network of this form."""
     before = parse_json(file.metadata["network"])
     _check_type("network", before, dict)
-    for name, value in parse_json(storage.metadata_of(network)["network"]).items():
+    now = parse_json(storage.metadata_of(network)["network"])
+    for name in ("sizes", *now):  # other sizes may mean another number of activations too
+        value = now[name]
         if before.get(name) != value:
             what = f"is of a network with {name} {shown(before.get(name))}, expected {shown(value)}"
             raise _OtherNetworkError(about_file(file.path, what))

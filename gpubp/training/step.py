@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends import Array, Backend, Rows
 from ..backprop import backpropagate
-from ..kernels import PRECISIONS, ParameterArrays, StepVariables
+from ..kernels import PRECISIONS, StepVariables
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
@@ -332,19 +332,11 @@ class TrainingStep:
 
     def _update_parameters(self, shard_gradients: list[Array]) -> None:
         """Update by the gradient plus `shard_gradients`, and advance the counters."""
-        backend, network, plan = self.backend, self.network, self._optimizer_state.plan
-        if plan.needs_norm:
-            backend.weighted_sum(self.gradient, None, self._squared_norm)
-        arrays = network.parameters, self.gradient, self._optimizer_state.arrays
-        backend.update(
-            plan.rule,
-            ParameterArrays(*arrays, network.layout.n_weights),
-            StepVariables(self._rates, self._counters, self._squared_norm),
-            shard_gradients,
-        )
+        variables = StepVariables(self._rates, self._counters, self._squared_norm)
+        self._optimizer_state.update(variables, shard_gradients)
         if self._loss_scale is not None:
-            backend.adapt_loss_scale(self._loss_scale, self._squared_norm)
-        backend.advance(self._counters)
+            self.backend.adapt_loss_scale(self._loss_scale, self._squared_norm)
+        self.backend.advance(self._counters)
 
     # States.
 

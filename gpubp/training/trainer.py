@@ -32,7 +32,7 @@ from .progress import progress_callback
 from .run import Run
 from .schedules import Schedule, get_schedule
 from .settings import Setting
-from .snapshot import Snapshot, described
+from .snapshot import Snapshot, settings_of
 from .step import TrainingStep
 
 __all__ = ["Trainer"]
@@ -285,14 +285,16 @@ class Trainer(MadeOnce):
         ------
         ValueError
             If the data do not fit the network, a setting is not valid, or after `resume` the data are not
-            those of the checkpoint; nothing has changed then.
+            those of the checkpoint; nothing has changed then. If streamed rows do not fit, the network
+            keeps the parameters of its last step.
         DivergenceError
             If the cost, the parameters or the gradients are no longer finite. The network then has its last
             good parameters.
         RuntimeError
             If an epoch of another fit is running, or another thread uses the trainer.
         OSError, MemoryError, TypeError
-            If a checkpoint cannot be written and its `on_error` is "raise".
+            If streamed rows cannot be read, or if a checkpoint cannot be written and its `on_error` is
+            "raise". The network keeps the parameters of its last step.
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
@@ -302,9 +304,10 @@ class Trainer(MadeOnce):
         if validation_data is not None:
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
-        step = self._training_step
-        run = Run(self, step, self._order, data, evaluation, epochs, callbacks, self._snapshot)
+        step, snapshot = self._training_step, self._snapshot
+        run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         before, optimizer = step.take(), self.optimizer
+        rng, drawn = self._order.rng, self._order.state
         outer, self._stop_reason, self._snapshot = self._stop_reason, "", None
         with interruptible(self.stop):
             try:
@@ -318,10 +321,11 @@ class Trainer(MadeOnce):
                     self._stop_reason = outer or self._stop_reason
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
-                if not diverged:
+                if not (diverged or run.has_lost_data):
                     step.optimizer = optimizer
                     step.restore(before)
-                    self._snapshot = run.snapshot
+                    self._order.rng, self._snapshot = rng, snapshot
+                    rng.bit_generator.state = drawn
                 raise
         if run.failure is not None:
             raise run.failure
@@ -365,7 +369,8 @@ class Trainer(MadeOnce):
         """
         self._check_that_no_epoch_runs()
         snapshot = newest_snapshot(path, self._training_step)
-        snapshot.check_settings(self.described())
+        snapshot.check_settings(settings_of(self))
+        snapshot.check_schedule(self.schedule)
         snapshot.restore(self._training_step, self._order)
         self._snapshot = snapshot
         return deepcopy(snapshot.history)
@@ -374,18 +379,6 @@ class Trainer(MadeOnce):
     def stop_reason(self) -> str:
         """The argument of `stop` in this fit; "" if it has not been called."""
         return self._stop_reason
-
-    def described(self) -> dict[str, Any]:
-        """Return the settings that a fit can go on with only if they are the same, for JSON."""
-        return {
-            "optimizer": described(self.optimizer),
-            "schedule": described(self.schedule),
-            "early_stopping": described(self.early_stopping),
-            "batch_size": self.batch_size,
-            "accumulate": self.accumulate,
-            "shuffle": self.shuffle,
-            "precision": self.network.precision,
-        }
 
     def _check_that_no_epoch_runs(self) -> None:
         """Check that no rows are in use: another step would leave a fit without them."""

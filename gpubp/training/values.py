@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import parse_json
 from ..files.header import CODES
 from ..kernels.messages import shown
 
@@ -63,9 +64,9 @@ def check_values(owner: str, state: Mapping[str, Any]) -> None:
     """Check that a file can hold the state of a schedule or callback, else raise a TypeError."""
     arrays: dict[str, Any] = {}
     try:
-        json.dumps(plain(taken_out("", state, arrays)))
+        parse_json(json.dumps(plain(taken_out("", state, arrays))))
         fits = all(array.dtype.newbyteorder("=") in CODES for array in arrays.values())
-    except TypeError:
+    except (TypeError, ValueError, RecursionError):
         fits = False
     if not fits or not all(isinstance(name, str) for name in state):
         raise TypeError(

@@ -7,7 +7,6 @@ GPUBP_COMPILE=0 turns all compilation off.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import tempfile
 import warnings
@@ -101,9 +100,7 @@ def _library(text: str) -> tuple[Any, str]:
 def _load(code: str) -> tuple[Any, str]:
     if os.environ.get("GPUBP_COMPILE", "1") == "0":
         raise NoCompilerError("GPUBP_COMPILE is 0")
-    key = hashlib.sha256(f"{code}\0{identity()}".encode()).hexdigest()[
-        : stored_libraries.KEY_LENGTH
-    ]
+    key = stored_libraries.key_of(f"{code}\0{identity()}")
     for stored in stored_libraries.find(key):
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))

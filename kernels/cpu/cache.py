@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["find", "flag_of", "folder", "store"]
+__all__ = ["find", "flag_of", "folder", "key_of", "store"]
 
 KEY_LENGTH = 32
 
@@ -57,6 +57,11 @@ def folder() -> tuple[Path | None, str]:
         )
         return None, danger
     return place, ""
+
+
+def key_of(made_from: str) -> str:
+    """Return the key of a library, given all that it is made from as one text."""
+    return _hash(made_from.encode())
 
 
 def find(key: str) -> Iterator[Path]:

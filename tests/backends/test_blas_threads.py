@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -79,3 +81,35 @@ def test_a_child_forked_within_the_context_has_all_of_its_threads() -> None:
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_control_c_while_a_fork_waits_for_steps_leaves_no_lock_behind() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with single_threaded:
+            inside.set()
+            leave.wait(60)
+
+    def interrupt_then_leave() -> None:
+        inside.wait(60)
+        time.sleep(0.1)  # the fork waits by then; without this wait the test can only pass
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.1)
+        leave.set()
+
+    threads = [threading.Thread(target=each) for each in (stay, interrupt_then_leave)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for thread in threads:
+            thread.start()
+        assert inside.wait(60)
+        with pytest.raises(KeyboardInterrupt):
+            single_threaded.before_fork()
+    finally:
+        leave.set()
+        for thread in threads:
+            thread.join()
+        signal.signal(signal.SIGINT, before)
+    single_threaded.after_fork()
+    assert not single_threaded.entry.locked() and not single_threaded.lock.locked()

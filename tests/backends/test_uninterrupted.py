@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gpubp.signals import uninterrupted
+from gpubp.signals import PatientHandler, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +115,48 @@ def test_the_handler_comes_back_if_another_signals_handler_raises() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_patient_handler_waits_for_the_outermost_function_and_stays_set() -> None:
+    seen: list[Any] = []
+
+    @uninterrupted
+    def inner() -> None:
+        control_c()
+        seen.append("inner")
+
+    @uninterrupted
+    def outer() -> None:
+        inner()
+        control_c()
+        seen.append(signal.getsignal(signal.SIGINT) is handler)
+
+    handler = PatientHandler(lambda number, frame: seen.append(number))
+    signal.signal(signal.SIGINT, handler)
+    try:
+        outer()
+        assert seen == ["inner", True, signal.SIGINT, signal.SIGINT]
+        control_c()
+        assert seen[4:] == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_what_a_patient_handler_raises_comes_at_the_end_of_the_function() -> None:
+    ended = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    @uninterrupted
+    def work() -> None:
+        control_c()
+        ended.append("work")
+
+    signal.signal(signal.SIGINT, PatientHandler(interrupt))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert ended == ["work"]
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -30,9 +30,8 @@ def predict() -> None:
 
 
 FITS = [(1, "adam", "gelu", 1), (2, "sgd", "relu", 2), (3, "rmsprop", "tanh", 1)]
-for (
-    fit
-) in FITS:  # compiles the kernels; to start the compiler beside threads would confuse OpenBLAS
+# The kernels are compiled before the threads start: a compiler started beside them would confuse OpenBLAS.
+for fit in FITS:
     train(*fit, epochs=1)
 threads = [threading.Thread(target=train, args=(*fit, 40)) for fit in FITS]
 threads.append(threading.Thread(target=predict))

@@ -8,8 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from small_networks import classes, classifier
 
-from gpubp import Callback, Checkpoint, History, Trainer
+from gpubp import Adam, Callback, Checkpoint, History, Network, Trainer
+
+X, Y = classes(22, seed=3)
+
+
+def trainer(network: Network | None = None, **options: Any) -> Trainer:
+    return Trainer(
+        network or classifier("numpy"),
+        **{"optimizer": Adam(), "batch_size": 4, "seed": 7, **options},
+    )
+
+
+def numbers(folder: Path) -> list[int]:
+    assert all(file.name.startswith("checkpoint-") for file in folder.iterdir())
+    return sorted(int(file.stem.removeprefix("checkpoint-")) for file in folder.iterdir())
 
 
 class StopAfter(Callback):

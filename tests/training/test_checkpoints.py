@@ -1,15 +1,10 @@
-"""Checkpoints: when they are written, how many are kept, what is refused, and what happens to signals."""
+"""Checkpoints: when they are written, how many are kept, what is refused, and full disks."""
 
 from __future__ import annotations
 
 import errno
-import logging
-import os
 import resource
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -19,28 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resuming import StopAfter, assert_same, without_seconds
-from small_networks import classes, classifier, parameters
+from resuming import StopAfter, X, Y, assert_same, numbers, trainer
+from small_networks import classifier, parameters
 
 import gpubp
 from gpubp import Adam, Callback, Checkpoint, CorruptFileError, History, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.training import checkpoint as checkpoints
 from gpubp.training import snapshot_file
-
-X, Y = classes(22, seed=3)
-
-
-def trainer(network: Network | None = None, **options: Any) -> Trainer:
-    return Trainer(
-        network or classifier("numpy"),
-        **{"optimizer": Adam(), "batch_size": 4, "seed": 7, **options},
-    )
-
-
-def numbers(folder: Path) -> list[int]:
-    assert all(file.name.startswith("checkpoint-") for file in folder.iterdir())
-    return sorted(int(file.stem.removeprefix("checkpoint-")) for file in folder.iterdir())
 
 
 class Folder(Callback):
@@ -190,8 +171,9 @@ def test_other_data_are_refused_and_the_right_ones_then_go_on(tmp_path: Path, na
         ({"optimizer": "sgd"}, "whose optimizer's class is 'Adam', but here it is 'SGD'"),
         ({"optimizer": Adam(learning_rate=0.1)}, "whose optimizer's learning_rate is 0.001, but here it"),
         ({"schedule": "cosine"}, "whose schedule's class is 'Constant', but here it is 'Cosine'"),
-        ({"early_stopping": 3}, "whose early_stopping's class is 'NoneType', but here it is"),
+        ({"early_stopping": 3}, "whose early_stopping is None, but here it is {'class': 'EarlyStopping', "),
         ({"network": Network((3, 5, 3), hidden="tanh", output="softmax", dtype="float64")}, "sizes "),
+        ({"network": Network((3, 3), output="softmax", dtype="float64")}, "sizes [3, 4, 3], "),
         ({"network": classifier("numpy", hidden="relu")}, "activations "),
         ({"network": classifier("numpy", dropout=0.5)}, "dropout "),
         ({"network": classifier("numpy", dtype="float32")}, "dtype "),
@@ -220,7 +202,7 @@ def test_a_folder_without_checkpoints_and_one_with_anothers_are_refused(tmp_path
     fresh = trainer(checkpoint=tmp_path)
     before = parameters(fresh.network)
     with pytest.raises(
-        ValueError, match=r"has checkpoints of another fit; Trainer\.resume goes on"
+        ValueError, match=r"has checkpoints of another fit; Trainer\.resume or an estimator's"
     ):
         fresh.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(parameters(fresh.network), before)
@@ -246,13 +228,25 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
     again = trainer(checkpoint=tmp_path)
     with pytest.warns(
         RuntimeWarning, match=r"000003.* checksum; checkpoint-000002\.safetensors is"
-    ):
+    ) as warned:
         assert len(again.resume(tmp_path)) == 2
+    assert warned[0].filename == __file__
     assert_same((again, again.fit(X, Y, epochs=3)), (first, expected))
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(CorruptFileError, match="000004"):
         trainer().resume(tmp_path)
+
+
+def test_a_trainer_in_the_middle_of_an_epoch_is_not_resumed(tmp_path: Path) -> None:
+    trainer(checkpoint=tmp_path).fit(X, Y, epochs=1)
+
+    class Resume(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            trainer.resume(tmp_path)
+
+    with pytest.raises(RuntimeError, match="in the middle of an epoch"):
+        trainer(callbacks=[Resume()]).fit(X, Y, epochs=1)
 
 
 # What cannot be written
@@ -323,7 +317,8 @@ def test_a_folder_that_disappears_is_told(tmp_path: Path) -> None:
 
     gone = trainer(checkpoint=Checkpoint(folder, "1 epoch"), callbacks=[AfterEpoch(2, remove)])
     with pytest.warns(
-        RuntimeWarning, match="no checkpoint could be written, and training goes on: .*run"
+        RuntimeWarning,
+        match="no checkpoint could be written: .*run.*; the earlier ones are unchanged",
     ):
         assert len(gone.fit(X, Y, epochs=3)) == 3
 
@@ -356,7 +351,9 @@ def test_whatever_fails_while_a_checkpoint_is_written_is_told_and_training_goes_
             epochs=3,
         )
         if on_error == "warn":
-            with pytest.warns(RuntimeWarning, match=f"training goes on: .*{error.args[-1]}"):
+            with pytest.warns(
+                RuntimeWarning, match=f"no checkpoint could be written: .*{error.args[-1]}"
+            ):
                 assert len(fit()) == 3
         else:
             with pytest.raises(type(error), match=error.args[-1]):
@@ -374,15 +371,35 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path)
     np.testing.assert_array_equal(parameters(refused.network), before)
 
 
-def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [threading.Lock(), 10**60, {1, 2}], ids=["lock", "huge", "set"])
+def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path: Path, value: Any) -> None:
     class Odd(Callback):
         def state(self) -> dict[str, Any]:
-            return {"lock": threading.Lock()}
+            return {"value": value}
 
     with pytest.raises(
         TypeError, match=r"^the state of Odd is .*, expected numbers, text and arrays"
     ):
         trainer(checkpoint=tmp_path, callbacks=[Odd()]).fit(X, Y, epochs=1)
+
+
+@pytest.mark.parametrize("later", [list(range(300_000)), threading.Lock()], ids=["long", "lock"])
+def test_a_state_that_no_file_can_hold_any_more_is_told_and_training_goes_on(
+    tmp_path: Path, later: Any
+) -> None:
+    class Growing(Callback):
+        value: Any = 0
+
+        def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+            self.value = later if len(history) == 2 else 0
+
+        def state(self) -> dict[str, Any]:
+            return {"value": self.value}
+
+    growing = trainer(checkpoint=Checkpoint(tmp_path, "1 epoch"), callbacks=[Growing()])
+    with pytest.warns(RuntimeWarning, match="no checkpoint could be written: ") as warned:
+        assert len(growing.fit(X, Y, epochs=3)) == 3
+    assert len(warned) == 1 and numbers(tmp_path) == [1, 2]
 
 
 def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
@@ -397,141 +414,3 @@ def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(gpubp.DivergenceError):
         broken.fit(X, Y, epochs=2)
     assert numbers(tmp_path) == [1, 2]
-
-
-# Signals
-
-
-class Send(Callback):
-    def __init__(self, number: int, step: int, times: int = 1) -> None:
-        self.number, self.step, self.times = number, step, times
-
-    def on_step_end(self, trainer: Trainer, step: int) -> None:
-        self.step -= 1
-        if self.step == 0:
-            for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
-
-
-def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    first = trainer(checkpoint=tmp_path, callbacks=[Send(signal.SIGINT, 8)])
-    with caplog.at_level(logging.WARNING, "gpubp"):
-        assert first.fit(X, Y, epochs=4).stopped == "interrupted"
-    assert [record.getMessage() for record in caplog.records] == [
-        f"training was interrupted after 1 epochs and 2 steps; Trainer.resume({str(tmp_path)!r}) goes on"
-        " from there"
-    ]
-    again, whole = trainer(), trainer()
-    again.resume(tmp_path)
-    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
-
-
-def test_sigterm_writes_a_checkpoint_and_ends_the_process_with_143(tmp_path: Path) -> None:
-    first = trainer(checkpoint=tmp_path, callbacks=[Send(signal.SIGTERM, 8)])
-    with pytest.raises(SystemExit) as end:
-        first.fit(X, Y, epochs=4)
-    assert end.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    again, whole = trainer(), trainer()
-    again.resume(tmp_path)
-    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
-
-
-def test_a_processs_own_handler_of_sigterm_stays(tmp_path: Path) -> None:
-    received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    try:
-        history = trainer(callbacks=[Send(signal.SIGTERM, 8)]).fit(X, Y, epochs=2)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert received == [signal.SIGTERM] and history.stopped == "epochs"
-
-
-def test_a_second_control_c_ends_at_once_and_what_is_on_disk_is_whole(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path, every="1 step")
-    first = trainer(checkpoint=checkpoint, callbacks=[Send(signal.SIGINT, 8, times=2)])
-    before = parameters(first.network)
-    with pytest.raises(KeyboardInterrupt):
-        first.fit(X, Y, epochs=4)
-    np.testing.assert_array_equal(parameters(first.network), before)
-    assert numbers(tmp_path) == [5, 6, 7]
-    again, whole = trainer(), trainer()
-    again.resume(tmp_path)
-    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
-
-
-SCRIPT = """
-    import sys
-    import numpy as np
-    import gpubp
-
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
-    network = gpubp.Network((5, 16, 3), hidden="tanh", output="softmax", dropout=0.2, dtype="float64",
-                            backend="numpy", seed=0)
-    trainer = gpubp.Trainer(network, "adam", batch_size=8, schedule="cosine", seed=1,
-                            checkpoint=gpubp.Checkpoint(sys.argv[1], every="3 steps"),
-                            callbacks=[lambda trainer, history: print("training", flush=True)])
-    if trainer.checkpoint.newest is not None:
-        trainer.resume(sys.argv[1])
-    trainer.fit(x, y, epochs=int(sys.argv[2]), validation_data=(x, y))
-    network.save(sys.argv[1] + ".model")
-"""
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
-def test_a_script_that_is_stopped_goes_on_when_it_is_run_again(
-    tmp_path: Path, number: int, code: int
-) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-
-    def command(folder: str) -> list[str]:
-        return [sys.executable, "-X", "dev", str(script), str(tmp_path / folder), "100"]
-
-    process = subprocess.Popen(
-        command("run"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None and process.stdout.readline() == "training\n"
-    process.send_signal(number)
-    _, said = process.communicate(timeout=100)
-    assert process.returncode == code, said
-    assert said.startswith("training was ") and "goes on from there" in said
-    assert len(said.splitlines()) == 1
-    for folder in ("run", "whole"):
-        subprocess.run(command(folder), check=True, timeout=100, capture_output=True)
-    first, whole = (tmp_path / f"{folder}.model" for folder in ("run", "whole"))
-    assert first.read_bytes() == whole.read_bytes()
-
-
-def test_a_trainer_in_the_middle_of_an_epoch_is_not_resumed(tmp_path: Path) -> None:
-    trainer(checkpoint=tmp_path).fit(X, Y, epochs=1)
-
-    class Resume(Callback):
-        def on_step_end(self, trainer: Trainer, step: int) -> None:
-            trainer.resume(tmp_path)
-
-    with pytest.raises(RuntimeError, match="in the middle of an epoch"):
-        trainer(callbacks=[Resume()]).fit(X, Y, epochs=1)
-
-
-def test_a_callbacks_error_gives_back_the_optimizer_and_its_state(tmp_path: Path) -> None:
-    def change(trainer: Trainer, history: History) -> None:
-        trainer.optimizer = "sgd"
-        raise RuntimeError("no")
-
-    failed, whole = trainer(), trainer()
-    for each in (failed, whole):
-        each.fit(X, Y, epochs=1)
-    failed.callbacks = [change]  # type: ignore[assignment]
-    with pytest.raises(RuntimeError, match="no"):
-        failed.fit(X, Y, epochs=3)
-    assert failed.optimizer == Adam()
-    failed.callbacks = []
-    failed._order.rng, whole._order.rng = (np.random.default_rng(0) for _ in range(2))
-    assert without_seconds(failed.fit(X, Y, epochs=2)) == without_seconds(whole.fit(X, Y, epochs=2))

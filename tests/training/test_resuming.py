@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resuming import assert_same, fit_in_parts, without_seconds
+from resuming import StopAfter, assert_same, fit_in_parts, without_seconds
 from single_steps import OPTIMIZERS
 from small_networks import classes, classifier, parameters
 
@@ -257,3 +257,57 @@ def test_resume_gives_the_network_its_parameters_at_once(tmp_path: Path) -> None
     history = again.resume(tmp_path)
     np.testing.assert_array_equal(parameters(again.network), parameters(first.network))
     assert len(history) == 2 and history.cost == again.fit(X, Y, epochs=2).cost
+
+
+def test_a_resumed_fit_that_fails_goes_on_when_it_is_run_again(tmp_path: Path) -> None:
+    def fail(trainer: Trainer, history: History) -> None:
+        raise RuntimeError("oh")
+
+    trainer("numpy", checkpoint=tmp_path, callbacks=[StopAfter(8)]).fit(X, Y, epochs=4)
+    again, whole = trainer("numpy", callbacks=[fail]), trainer("numpy")
+    again.resume(tmp_path)
+    with pytest.raises(RuntimeError, match="oh"):
+        again.fit(X, Y, epochs=4)
+    again.callbacks = []
+    assert_same((again, again.fit(X, Y, epochs=4)), (whole, whole.fit(X, Y, epochs=4)))
+
+
+class Breaking:
+    """Rows that can be sliced; a row that is missing cannot be read."""
+
+    def __init__(self, rows: Any, missing: int | None) -> None:
+        self.rows, self.missing, self.shape = rows, missing, rows.shape
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.missing is not None and self.missing in np.arange(len(self.rows))[index]:
+            raise OSError("the disk is gone")
+        return self.rows[index]
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+@pytest.mark.parametrize("rows_before", [1, 8, 13])
+def test_data_that_fail_leave_a_checkpoint_and_mended_data_go_on(
+    backend: Backend, tmp_path: Path, part: str, rows_before: int
+) -> None:
+    """The checkpoint is written before the first step, after some, or after the last of an epoch."""
+    make = partial(trainer, backend, early_stopping=9, schedule="cosine", shuffle=False)
+    x, valid = Breaking(X, None), Breaking(VALIDATION[0], None)
+
+    def fit(each: Trainer) -> History:
+        return each.fit(x, Y, epochs=4, validation_data=(valid, VALIDATION[1]))
+
+    class Break(Callback):
+        def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+            if epoch == 2:
+                x.missing = rows_before if part == "training" else None
+                valid.missing = rows_before % 9 if part == "validation" else None
+
+    failed = make(checkpoint=tmp_path, callbacks=[Break()])
+    with pytest.raises(OSError, match=r"the disk is gone \((in|after) epoch 3"):
+        fit(failed)
+    kept = parameters(failed.network)
+    x.missing = valid.missing = None
+    resumed, whole = make(), make()
+    assert len(resumed.resume(tmp_path)) == 2
+    np.testing.assert_array_equal(parameters(resumed.network), kept)
+    assert_same((resumed, fit(resumed)), (whole, fit(whole)))

@@ -11,6 +11,7 @@ from functools import cache
 from threading import get_ident
 from typing import Any
 
+from ...signals import uninterrupted
 from . import blas
 
 __all__ = ["get_threads", "single_threaded"]
@@ -54,6 +55,7 @@ class _SingleThreaded:
             if not self.users and self.threads > 1:
                 _set(self.threads)
 
+    @uninterrupted
     def before_fork(self) -> None:
         """Wait until all other threads have left the context, and let none enter."""
         self.entry.acquire()
@@ -63,11 +65,13 @@ class _SingleThreaded:
             time.sleep(1e-4)
         self.lock.acquire()
 
+    @uninterrupted
     def after_fork(self) -> None:
         """Let threads enter the context again."""
         self.lock.release()
         self.entry.release()
 
+    @uninterrupted
     def after_fork_in_child(self) -> None:
         """Forget the other threads, which the child does not have."""
         users, this = self.users, get_ident()
