@@ -38,12 +38,19 @@ class _Bar(Callback):
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._epochs, self._steps, self._before = epochs, steps_per_epoch, 0
-        self._task = self._progress.add_task("epoch 1", total=epochs * steps_per_epoch, figures="")
+        self._task = self._progress.add_task(
+            "epoch 1", total=epochs * steps_per_epoch, figures="", visible=False
+        )
         self._progress.start()
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         self._before = epoch * self._steps
-        self._progress.update(self._task, description=f"epoch {epoch + 1}/{self._epochs}")
+        self._progress.update(
+            self._task,
+            description=f"epoch {epoch + 1}/{self._epochs}",
+            completed=self._before,
+            visible=True,
+        )
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
         self._progress.update(self._task, completed=self._before + step + 1)

@@ -33,6 +33,7 @@ from .run import Run
 from .schedules import Schedule, get_schedule
 from .settings import Setting
 from .snapshot import Snapshot, settings_of
+from .state import State
 from .step import TrainingStep
 
 __all__ = ["Trainer"]
@@ -45,7 +46,7 @@ class Trainer(MadeOnce):
     data nor buffers. It continues training exactly as the original would.
 
     While `fit` runs it keeps three copies of the parameters and the optimizer's state, so that it can roll
-    back. With early stopping it keeps a fourth.
+    back. With early stopping it keeps a fourth. After `resume` it also keeps those of the checkpoint.
 
     Parameters
     ----------
@@ -306,8 +307,7 @@ class Trainer(MadeOnce):
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
         step, snapshot = self._training_step, self._snapshot
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
-        before, optimizer = step.take(), self.optimizer
-        rng, drawn = self._order.rng, self._order.state
+        before = step.take(), self.optimizer, self._order.rng, self._order.state
         outer, self._stop_reason, self._snapshot = self._stop_reason, "", None
         with interruptible(self.stop):
             try:
@@ -322,14 +322,21 @@ class Trainer(MadeOnce):
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
                 if not (diverged or run.has_lost_data):
-                    step.optimizer = optimizer
-                    step.restore(before)
-                    self._order.rng, self._snapshot = rng, snapshot
-                    rng.bit_generator.state = drawn
+                    self._go_back(*before)
+                    self._snapshot = snapshot
                 raise
         if run.failure is not None:
             raise run.failure
         return run.history
+
+    @uninterrupted
+    def _go_back(
+        self, state: State, optimizer: Optimizer, rng: np.random.Generator, drawn: dict[str, Any]
+    ) -> None:
+        """Go back to the state before a fit that has failed."""
+        self._training_step.optimizer = optimizer
+        self._training_step.restore(state)
+        self._order.rng, rng.bit_generator.state = rng, drawn
 
     @in_one_thread
     @on_device
