@@ -1,4 +1,4 @@
-"""Packages that tests may find missing: hypothesis, and those that the documents' examples import."""
+"""Packages that tests may find missing: hypothesis, safetensors, and what the documents' examples import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from environment import LONG
 
-__all__ = ["EXAMPLES_MISS", "given", "st"]
+__all__ = ["EXAMPLES_MISS", "given", "load_file", "save_file", "st"]
 
 try:
     from hypothesis import HealthCheck, given, settings
@@ -30,6 +30,17 @@ else:
     settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
     settings.register_profile("long", max_examples=1000, **_SHARED)
     settings.load_profile("long" if LONG else "ci")
+
+try:
+    from safetensors.numpy import load_file, save_file
+except ImportError:
+
+    def load_file(path: Any) -> Any:
+        pytest.skip("the oracle, safetensors, is not installed")
+
+    def save_file(tensors: Any, path: Any, metadata: Any = None) -> None:
+        pytest.skip("the oracle, safetensors, is not installed")
+
 
 EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
 """The packages that the documents' examples import and that are not installed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from oracles import load_file, save_file
 
 from gpubp import CorruptFileError
 from gpubp.files import TensorFile, corrupt, parse_json, write_tensors
