@@ -1,4 +1,4 @@
-"""Packages that tests may find missing: hypothesis, safetensors, and what the documents' examples import."""
+"""Packages that tests may miss: hypothesis, safetensors, and what the documents' examples import."""
 
 from __future__ import annotations
 
