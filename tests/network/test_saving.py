@@ -69,10 +69,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_file_of_the_first_version_which_had_no_checksum_still_loads(tmp_path: Path) -> None:
     description = {
-        "sizes": [2, 2, 1],
-        "dtype": "float32",
-        "biases": [True, False],
-        "dropout": [0.5],
+        **{"sizes": [2, 2, 1], "dtype": "float32", "biases": [True, False], "dropout": [0.5]},
         "activations": [
             {"name": "leaky_relu", "parameters": {"slope": 0.25}},
             {"name": "sigmoid", "parameters": {}},
