@@ -216,7 +216,10 @@ class Run:
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
-            if step.steps_done < batches and self._write_if_due(begun=True):
+            if self._writer is None:
+                if trainer.stop_reason:
+                    break
+            elif step.steps_done < batches and self._write_if_due(begun=True):
                 break
         step.release()
         return float(rates[step.steps_done - 1])
