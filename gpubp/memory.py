@@ -1,4 +1,4 @@
-"""The error of what has no room in memory: it says how much was needed and how much was free."""
+"""Errors for arrays that do not fit into memory: they say how much is needed and how much is free."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def allocated(make: Callable[[], _Made], what: str, size: int, backend: Backend)
 
 
 def no_room(what: str, size: int, backend: Backend) -> MemoryError:
-    """Make the error of what has no room in memory.
+    """Make the error for arrays that do not fit into memory.
 
     Parameters
     ----------
     what : str
-        What has no room, as the subject of a sentence.
+        A name for the arrays, as the subject of a sentence.
     size : int
         The bytes of its arrays.
     backend : Backend

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from traced import traced_memory
 
 Rng = np.random.Generator
 Mutator = Callable[[bytes, Rng], bytes]
@@ -352,8 +353,7 @@ def try_damage(
 ) -> None:
     """Load damaged files; check the errors, the memory, and that the folder is unchanged."""
     path, results, slowest, most = folder / "f", Counter[str](), 0.0, 0
-    tracemalloc.start()
-    try:
+    with traced_memory():
         for damaged in islice(mutations(content, np.random.default_rng(seed), mutators), count):
             damaged.write(path)
             before = path.stat()
@@ -373,7 +373,5 @@ def try_damage(
             after = path.stat()
             assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
             assert os.listdir(folder) == ["f"]
-    finally:
-        tracemalloc.stop()
     print(f"{count} files: {dict(results)}; slowest {slowest:.2f} s, memory {most / 2**20:.1f} MiB")
-    assert results["CorruptFileError"] + results["ValueError"] > count / 3
+    assert results["CorruptFileError"] > count / 2

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -242,8 +243,6 @@ class CheckpointWriter:
             number = 1 if newest is None else _number(newest) + 1
             file = checkpoint.folder / f"checkpoint-{number:06}.safetensors"
             write_snapshot(file, snapshot, network)
-            for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
-                old.unlink(missing_ok=True)
         except WRITE_ERRORS as error:
             if checkpoint.on_error == "raise":
                 raise
@@ -253,8 +252,11 @@ class CheckpointWriter:
                 stacklevel=2,
             )
             return None
-        finally:  # a file that takes longer than the interval would be due again at once
+        finally:  # not before: after a long write the next one would be due at once
             self._written = time.monotonic()
+        with suppress(OSError):  # it is tried again after the next file
+            for old in checkpoint_files(checkpoint.folder)[: -checkpoint.keep]:
+                old.unlink(missing_ok=True)
         return file
 
 

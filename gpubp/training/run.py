@@ -119,7 +119,7 @@ class Run:
         if snapshot is not None:
             self._go_back(snapshot)
             costs = snapshot.costs
-        # A callback that has got its state may know that training was over.
+        # A restored callback may know that training was over, and has then called `stop`.
         over = self._ran_all or (snapshot is not None and bool(trainer.stop_reason))
         try:
             while not over:
@@ -136,8 +136,8 @@ class Run:
     def _go_back(self, snapshot: Snapshot) -> None:
         """Go back to the snapshot, whatever callbacks have changed since `Trainer.resume`.
 
-        Within an epoch, its beginning has had its effect before the snapshot. It is called once more only
-        for callbacks that prepare something for the epoch.
+        Within an epoch, `on_epoch_begin` is called once more: a callback may prepare something there. What
+        it changes of the network was in effect before the snapshot, so the snapshot is restored afterwards.
         """
         if len(snapshot.costs):
             for callback in self._callbacks:

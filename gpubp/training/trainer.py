@@ -126,7 +126,6 @@ class Trainer(MadeOnce):
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
-        self.checkpoint = checkpoint
         if seed is not None and not isinstance(seed, np.random.Generator):
             check_seed(seed)
         rng = np.random.default_rng(seed)
@@ -134,7 +133,7 @@ class Trainer(MadeOnce):
         self._order = DataOrder(rng)
         self._training_step = TrainingStep(network, optimizer, dropout_seed=dropout_seed)
         self._check_batch = BatchCheck(network)
-        self._stop_reason = ""
+        self.checkpoint, self._stop_reason, self._fits_running = checkpoint, "", 0
         self._snapshot: Snapshot | None = None
 
     def __copy__(self) -> Trainer:
@@ -178,8 +177,8 @@ class Trainer(MadeOnce):
     def step_cost(self) -> float:
         """The mean cost of the last step's batch, computed before its update.
 
-        The last step was made by `step` or by `fit`; callbacks of a fit see its latest step. The cost is
-        NaN before the first step of a trainer, and of a copy. To read it waits for the device.
+        The last step was made by `step` or by `fit`; callbacks see the latest. The cost is NaN before the
+        first step, also of a copy. To read it waits for the device.
         """
         return self._training_step.last_cost
 
@@ -257,9 +256,8 @@ class Trainer(MadeOnce):
     ) -> History:
         """Train for `epochs` passes over the data.
 
-        Ctrl-C ends training after the current step; `fit` then returns the history so far. SIGTERM does
-        the same, then raises SystemExit(143), unless the process has its own handler. With `checkpoint`, a
-        checkpoint is written before. After `resume`, the epochs before it count.
+        Ctrl-C ends training after the current step; `fit` then returns the history so far. SIGTERM does the
+        same, then raises SystemExit(143), unless the process handles it. With `checkpoint`, one is written first.
 
         Parameters
         ----------
@@ -308,16 +306,18 @@ class Trainer(MadeOnce):
         step, snapshot = self._training_step, self._snapshot
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         before = step.take(), self.optimizer, self._order.rng, self._order.state
-        outer, self._stop_reason, self._snapshot = self._stop_reason, "", None
+        outer = self._stop_reason if self._fits_running else ""  # of a fit that calls this one
+        self._stop_reason, self._snapshot = "", None
         with interruptible(self.stop):
             try:
+                self._fits_running += 1
                 try:
                     run.train()
                 finally:
+                    self._fits_running -= 1
                     step.release()
                     for callback in callbacks:
                         callback.on_fit_end(self, run.history)
-                    # A fit whose callback has called this one still has to stop.
                     self._stop_reason = outer or self._stop_reason
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
@@ -384,7 +384,7 @@ class Trainer(MadeOnce):
 
     @property
     def stop_reason(self) -> str:
-        """The argument of `stop` in this fit; "" if it has not been called."""
+        """The argument of `stop` in the latest fit; "" if it was not called."""
         return self._stop_reason
 
     def _check_that_no_epoch_runs(self) -> None:

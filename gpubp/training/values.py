@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
     Raises
     ------
     TypeError
-        If the name of an entry is not a text, which it would become in JSON.
+        If the name of an entry is not a text: JSON would make it one.
     """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from damage import MOST_MEMORY, try_damage
 from environment import rounds
+from traced import traced_memory
 
 import gpubp
 from gpubp import CorruptFileError, Network
@@ -113,15 +114,10 @@ def test_the_longest_headers_need_little_memory(
     tmp_path: Path, start: str, piece: str, end: str
 ) -> None:
     (tmp_path / "f").write_bytes(full_header(start, piece, end))
-    tracemalloc.start()
-    try:
+    with traced_memory():
         with pytest.raises(CorruptFileError):
             Network.load(tmp_path / "f", backend=BACKEND)
-        assert (
-            tracemalloc.get_traced_memory()[1] < 4 * MOST_MEMORY
-        )  # with that of other tests' threads
-    finally:
-        tracemalloc.stop()
+        assert tracemalloc.get_traced_memory()[1] < 2 * MOST_MEMORY
 
 
 WATCHED = """

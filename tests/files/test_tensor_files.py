@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from oracles import load_file, save_file
+from traced import traced_memory
 
 from gpubp import CorruptFileError
 from gpubp.files import TensorFile, corrupt, parse_json, write_tensors
@@ -274,16 +275,13 @@ def test_messages_are_short_one_line_and_survive_a_pickle() -> None:
 def test_nothing_is_allocated_for_what_the_file_does_not_have(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(file_of({"a": entry(0, 10**12, [10**12 // 4])}, b"1234"))
-    tracemalloc.start()
-    try:
+    with traced_memory():
         with pytest.raises(CorruptFileError):
             TensorFile(path)
         path.write_bytes(file_of({"a": entry(0, 2**35, [2**33])}))
         os.truncate(path, path.stat().st_size + 2**35)  # a hole of 32 GiB
         TensorFile(path).close()
         assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read_is_told(tmp_path: Path) -> None:

@@ -51,6 +51,27 @@ def test_bytes_and_parts_are_written(path: Path, content: Any, expected: bytes) 
     assert only(path)
 
 
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut needs: the order of the system's calls."""
+    called: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def logged_sync(descriptor: int) -> None:
+        called.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def logged_replace(source: str, target: str) -> None:
+        called.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", logged_sync)
+    monkeypatch.setattr(os, "replace", logged_replace)
+    write_whole(path, NEW)
+    assert called == ["file", "replace", "folder"]
+
+
 def test_a_str_and_bytes_are_paths_too(tmp_path: Path) -> None:
     write_whole(str(tmp_path / "a"), b"1")
     write_whole(os.fsencode(tmp_path / "b"), b"2")

@@ -15,6 +15,7 @@ from environment import rounds
 from oracles import load_file, save_file
 from random_networks import host
 from samples import everything, same_parameters
+from traced import traced_memory
 
 from gpubp import CorruptFileError, Network
 from gpubp.backends import Backend
@@ -340,12 +341,9 @@ def test_tensors_are_read_after_everything_else_was_checked(
     header = json.dumps({"__metadata__": metadata, "layers.0.weights": entry}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     os.truncate(path, path.stat().st_size + 3_600_000_000)  # a hole
-    tracemalloc.start()
-    try:
+    with traced_memory():
         assert refused(path) == "it has no 'layers.0.biases'"
         assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
 
 
 def test_the_network_of_a_checkpoint_loads_and_its_other_tensors_are_not_read(
@@ -355,12 +353,9 @@ def test_the_network_of_a_checkpoint_loads_and_its_other_tensors_are_not_read(
     tensors, metadata = storage.content(net)
     state = {"training.now.velocity": np.zeros(10_000_000, "u1")}
     write_tensors(path, tensors | state, metadata | {"training": "{}"})
-    tracemalloc.start()
-    try:
+    with traced_memory():
         loaded = Network.load(path, backend="numpy")
         assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
     assert same_parameters(loaded, net)
     write_tensors(path, tensors | state, metadata)
     assert refused(path) == "it has the unknown entry 'training.now.velocity'"

@@ -144,3 +144,14 @@ def test_early_stopping_set_when_a_fit_begins_holds_for_that_fit() -> None:
     trainer = Trainer(classifier(), "sgd", callbacks=[StopEarly()])
     history = trainer.fit(*classes(4), epochs=5)
     assert (history.stopped, len(history)) == ("early stopping", 2)
+
+
+def test_the_reason_to_stop_is_that_of_the_latest_fit() -> None:
+    def stop(trainer: Trainer, history: History) -> None:
+        trainer.stop("enough")
+
+    trainer = Trainer(classifier(), "sgd", callbacks=[stop])
+    for callbacks, reason in (([stop], "enough"), ([], ""), ([stop], "enough")):
+        trainer.callbacks = callbacks
+        trainer.fit(*classes(4), epochs=2)
+        assert trainer.stop_reason == reason

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_networks import classes, classifier, parameters
 from threadpoolctl import threadpool_limits
+from traced import traced_memory
 
 from gpubp import SGD, Adam, Network, Trainer, get_cost
 from gpubp.backends.numpy import blas_threads
@@ -92,8 +93,7 @@ def test_a_warm_step_allocates_no_array(
         assert len(network.backend.plan(rows, sizes, None)) == count
         trainer = Trainer(network, Adam(l2=1e-4, clip_norm=1.0), seed=0)
         trainer.step(x, y, weights)
-        tracemalloc.start()
-        try:
+        with traced_memory():
             trainer.step(x, y, weights)
             before = tracemalloc.take_snapshot()
             start = tracemalloc.get_traced_memory()[0]
@@ -102,8 +102,6 @@ def test_a_warm_step_allocates_no_array(
                 trainer.step(x, y, weights)
             peak = tracemalloc.get_traced_memory()[1]
             after = tracemalloc.take_snapshot()
-        finally:
-            tracemalloc.stop()
     # An array with a number for each row, or for each parameter, is larger than this limit. The buffer of
     # a ufunc that casts, 8192 elements, is smaller.
     assert 4 * max(rows, network.layout.size) > 2**18

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from small_networks import classes, classifier, parameters
+from traced import traced_memory
 
 import gpubp
 from gpubp import SGD, Adam, History, Network, Trainer
@@ -37,13 +38,10 @@ def test_a_fit_keeps_as_many_copies_of_parameters_and_state_as_the_trainer_says(
     x, y = np.ones((4, 400)), np.ones((4, 500))
     trainer = Trainer(network, optimizer, early_stopping=early_stopping)
     trainer.fit(x, y, epochs=1)
-    tracemalloc.start()
-    try:
+    with traced_memory():
         start = tracemalloc.get_traced_memory()[0]
         trainer.fit(x, y, epochs=4)
         peak = tracemalloc.get_traced_memory()[1] - start
-    finally:
-        tracemalloc.stop()
     assert copied <= peak / network.parameters.nbytes < copied + 0.5
 
 

@@ -183,3 +183,20 @@ def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(gpubp.DivergenceError):
         broken.fit(X, Y, epochs=2)
     assert numbers(tmp_path) == [1, 2]
+
+
+def test_old_files_that_cannot_be_removed_stay_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    checkpoint = Checkpoint(tmp_path, "1 epoch", keep=1, on_error="raise")
+    assert len(trainer(checkpoint=checkpoint).fit(X, Y, epochs=3)) == 3
+    assert numbers(tmp_path) == [1, 2, 3]
+    monkeypatch.undo()
+    again = trainer(checkpoint=checkpoint)
+    again.resume(tmp_path)
+    again.fit(X, Y, epochs=4)
+    assert numbers(tmp_path) == [4]

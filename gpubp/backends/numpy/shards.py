@@ -1,7 +1,7 @@
 """Python threads that run the shards of a step at the same time, if some of its calls are not compiled.
 
 An executor would need longer to distribute the work than a small network's step takes. So each thread has a
-queue of its own; to pass a task through it takes about 10 µs.
+queue of its own.
 """
 
 from __future__ import annotations
