@@ -257,7 +257,7 @@ class Trainer(MadeOnce):
         """Train for `epochs` passes over the data.
 
         Ctrl-C ends training after the current step; `fit` then returns the history so far. SIGTERM does the
-        same, then raises SystemExit(143), unless the process handles it. With `checkpoint`, one is written first.
+        same, then raises SystemExit(143), unless the process handles it. A `checkpoint` is written first.
 
         Parameters
         ----------
