@@ -62,6 +62,6 @@ def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") ->
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """Ask whether the nearest known name was meant, for example "did you mean 'relu'?"; "" if none is near."""
+    """Return the question "did you mean 'relu'?" with the nearest known name, or "" if none is near."""
     near = difflib.get_close_matches(shown(name).strip("'"), sorted(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
