@@ -57,12 +57,12 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
     attributes = {"classes_": known, "_has_sparse_labels": sparse}
     if multilabel:
         targets = (y != 0).astype(dtype)
-        return Task(targets, len(known), "logistic", "binary_cross_entropy", attributes)
+        return Task(targets, len(known), "logistic", "binary_cross_entropy", attributes=attributes)
     codes = np.searchsorted(known, y)
     if len(known) <= 2:
         targets = codes[:, None].astype(dtype)
-        return Task(targets, 1, "logistic", "binary_cross_entropy", attributes)
-    return Task(codes, len(known), "softmax", "cross_entropy", attributes)
+        return Task(targets, 1, "logistic", "binary_cross_entropy", attributes=attributes)
+    return Task(codes, len(known), "softmax", "cross_entropy", attributes=attributes)
 
 
 def _classes_in(y: Any) -> Any:

@@ -149,7 +149,7 @@ def test_a_fitted_estimator_is_not_changed_by_a_bad_parameter(name: str) -> None
         ({"dropout": 1}, "The 'dropout' parameter of MLPClassifier must be a float in the range [0.0,"),
         ({"solver": "lbfgs", "dropout": 0.5}, "dropout is 0.5, expected 0 with solver 'lbfgs'"),
         ({"early_stopping": True, "validation_fraction": 0.01},
-         "(validation_fraction is 0.01, which of 40 rows holds out fewer than the 2 that a score needs)"),
+         "validation_fraction is 0.01, which of 40 rows holds out fewer than the 2 that a score needs"),
     ],
 )  # fmt: skip
 def test_gpubp_says_more_about_parameters(parameters: dict[str, Any], expected: str) -> None:
