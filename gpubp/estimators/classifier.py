@@ -15,7 +15,7 @@ from ..arrays import dense, home_of, move, namespace, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation
 from .base import BaseMLP, Task
-from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
+from .data import CHUNK_ROWS, check_inputs_like_fit, in_library_of, outputs_of
 from .labels import classification_task, is_multilabel
 from .parameters import set_parameters
 
@@ -213,7 +213,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host. If
             the y of `fit` was a sparse matrix of labels, the labels are a CSR matrix.
         """
-        outputs = self._outputs(X)
+        return in_library_of(X, self._most_likely(self._outputs(X)))
+
+    def _most_likely(self, outputs: Array) -> Any:
         xp = namespace(outputs)
         if self._multilabel:
             labels = (outputs > 0.5).astype(np.int64)
@@ -240,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         array of shape (n_samples, n_classes)
             Probabilities in the order of classes_, on the device of X.
         """
-        return self._probabilities(self._outputs(X))
+        return in_library_of(X, self._probabilities(self._outputs(X)))
 
     def _probabilities(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1:
@@ -264,12 +266,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Log-probabilities in the order of classes_, on the device of X.
         """
         check_is_fitted(self)
-        X = check_inputs_like_fit(self, X, self.network_.dtype)
+        inputs = check_inputs_like_fit(self, X, self.network_.dtype)
         parts = []
-        for first in range(0, X.shape[0], CHUNK_ROWS):
-            forward = self.network_.forward(dense(X[first : first + CHUNK_ROWS]))
+        for first in range(0, inputs.shape[0], CHUNK_ROWS):
+            forward = self.network_.forward(dense(inputs[first : first + CHUNK_ROWS]))
             parts.append(self._log_probabilities(forward.z[-1], forward.a[-1]))
-        return namespace(parts[0]).concatenate(parts)
+        return in_library_of(X, namespace(parts[0]).concatenate(parts))
 
     def _log_probabilities(self, z: Array, outputs: Array) -> Array:
         xp = namespace(z)
@@ -300,7 +302,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         float
             The accuracy, from 0 to 1.
         """
-        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        predicted, weights = to_host(self._most_likely(self._outputs(X))), to_host(sample_weight)
         return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
 
     def _outputs(self, X: Any) -> Array:

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from ..arrays import dense, is_sparse, to_host
 from ..kernels.messages import shortened, shown
 from .base import Task
+from .data import as_known
 
 __all__ = ["classification_task", "is_multilabel"]
 
@@ -49,6 +50,7 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
         )
     multilabel = kind == "multilabel-indicator"
     present = _classes_in(y)
+    classes = as_known("classes", to_host(classes))
     known = _known_classes(estimator, present, goes_on, classes)
     if goes_on and multilabel != estimator._multilabel:
         if multilabel:

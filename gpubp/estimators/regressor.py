@@ -16,7 +16,7 @@ from ..arrays import dense, to_host
 from ..backends import Array, Backend
 from ..kernels import COSTS, Activation, Cost
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, outputs_of
+from .data import check_inputs_like_fit, in_library_of, outputs_of
 from .parameters import CONSTRAINTS, StrOptions, set_parameters
 
 __all__ = ["MLPRegressor"]
@@ -137,6 +137,9 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         array of shape (n_samples,) or (n_samples, n_outputs)
             The network's outputs, on the device of X.
         """
+        return in_library_of(X, self._predicted(X))
+
+    def _predicted(self, X: Any) -> Array:
         check_is_fitted(self)
         outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
@@ -154,5 +157,5 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         float
             R²; 1 is the best value.
         """
-        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        predicted, weights = to_host(self._predicted(X)), to_host(sample_weight)
         return float(r2_score(to_host(y), predicted, sample_weight=weights))
