@@ -240,7 +240,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Probabilities in the order of classes_, on the device of X.
+            Probabilities in the order of classes_, on the device of X. If there is only one class, a second
+            column has the probability of any other.
         """
         return in_library_of(X, self._probabilities(self._outputs(X)))
 
@@ -248,7 +249,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.n_outputs_ > 1:
             return outputs
         xp = namespace(outputs)
-        return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
+        return xp.concatenate([1 - outputs, outputs], axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Compute the logarithm of `predict_proba`.
@@ -263,7 +264,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Log-probabilities in the order of classes_, on the device of X.
+            Log-probabilities in the same columns, on the device of X.
         """
         check_is_fitted(self)
         inputs = check_inputs_like_fit(self, X, self.network_.dtype)
@@ -282,7 +283,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             exact = -xp.logaddexp(0, -z)
             if not self._multilabel:
                 exact = xp.concatenate([-xp.logaddexp(0, z), exact], axis=1)
-                exact = exact[:, : len(self.classes_)]
         probabilities = self._probabilities(outputs)
         vanished = probabilities == 0
         return xp.where(vanished, exact, xp.log(xp.where(vanished, 1, probabilities)))
