@@ -89,8 +89,8 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             there.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Classes, labels or numbers.
-        sample_weight : array of shape (n_samples,), optional
-            Sample weights, not negative.
+        sample_weight : array of shape (n_samples,) or float, optional
+            Sample weights, not negative. A number is the weight of every row.
 
         Returns
         -------
@@ -99,8 +99,10 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        InvalidParameterError
+            If a parameter is not valid. It is a ValueError and a TypeError.
         ValueError
-            If a parameter or the data are not valid; the message names the parameter or array.
+            If parameters exclude each other, or the data are not valid; the message names them.
         DivergenceError
             If the loss is no longer finite. A lower learning_rate_init may help.
         """
