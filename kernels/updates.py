@@ -12,9 +12,9 @@ value. It adds the derivative of the penalties to the gradient. Decoupled decay 
 Penalties and decay do not change biases: weights are the first `n_weights` elements.
 
 The numbers that change from step to step are read from a device array: row counters[1] of `rates`, which
-has shape (steps, 4). A row holds the learning rate, two numbers that the entry's `factors` computes from the
-learning rate and the step, and the factor of the penalties. The host computes all rows in float64, once for
-all parameters.
+has shape (steps, 4). A row holds the learning rate, two numbers that the entry's `factors` computes from
+the learning rate and the step, and the factor of the penalties. The host computes all rows in float64, once
+for all parameters.
 
 To add an update, add an entry here and an optimizer that uses it.
 """

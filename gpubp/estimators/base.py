@@ -27,7 +27,9 @@ from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
 from ..validation import check_flag, check_number
 from .data import check_data
-from .solvers import Record, fit_batches, fit_lbfgs
+from .lbfgs import fit_lbfgs
+from .record import Record
+from .stochastic import fit_batches
 
 __all__ = ["BaseMLP", "Task"]
 
@@ -73,6 +75,8 @@ class Task:
         The cost to minimise.
     classes : array of shape (n_classes,) or None
         The class of each label; None for numbers.
+    loss_factor : float
+        The loss that the estimator reports, without the penalty, as a part of the cost.
     """
 
     targets: Array
@@ -80,6 +84,7 @@ class Task:
     output: str
     cost: str | Cost
     classes: Any = None
+    loss_factor: float = 1.0
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]
@@ -206,8 +211,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
-            history = fit_lbfgs(self, network, twin, X, task.targets, weights)
-            self.loss_ = history.cost[-1]
+            history, self.loss_ = fit_lbfgs(
+                self, network, twin, X, task.targets, weights, task.loss_factor
+            )
         else:
             trainer = self._trainer if incremental and goes_on else None
             epochs = 1 if incremental else int(self.max_iter)
@@ -217,15 +223,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 X,
                 task.targets,
                 weights,
+                loss_factor=task.loss_factor,
                 rng=rng,
                 record=record,
                 trainer=trainer,
                 epochs=epochs,
                 checkpoint=None if incremental else as_checkpoint(self.checkpoint),
             )
-            if history.stopped == "epochs" and not incremental:
+            if history.stopped in ("epochs", "diverged") and not incremental:
                 warnings.warn(
-                    f"max_iter={self.max_iter} epochs are done and training has not converged yet",
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
+                    " optimization hasn't converged yet.",
                     ConvergenceWarning,
                     stacklevel=3,
                 )
@@ -356,8 +364,8 @@ def _check_that_training_went_well(network: Network) -> None:
         finite = bool(network.backend.xp.isfinite(network.parameters).all())
     if not finite:
         raise ValueError(
-            "training gave parameters that are not finite; X may hold large values that want"
-            " scaling, or learning_rate_init is too high"
+            "Solver produced non-finite parameter weights. The input data may contain large values and"
+            " need to be preprocessed."
         )
 
 

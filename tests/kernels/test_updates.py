@@ -30,13 +30,11 @@ def published_update(
     h = HYPERPARAMETERS
     if name == "sgd":
         return theta - rate * g
-    if name in ("momentum", "nesterov"):
-        state["v"] = h["momentum"] * state.get("v", 0) + g
-        return theta - rate * (state["v"] if name == "momentum" else g + h["momentum"] * state["v"])
-    if name in ("momentum_with_rate", "nesterov_with_rate"):
-        state["v"] = h["momentum"] * state.get("v", 0) - rate * g
-        nesterov = name == "nesterov_with_rate"
-        return theta + (h["momentum"] * state["v"] - rate * g if nesterov else state["v"])
+    if name.startswith(("momentum", "nesterov")):
+        before, after = (rate, 1) if name.endswith("with_rate") else (1, rate)
+        state["v"] = h["momentum"] * state.get("v", 0) + before * g
+        nesterov = before * g + h["momentum"] * state["v"]
+        return theta - after * (nesterov if name.startswith("nesterov") else state["v"])
     if name in ("adam", "adam_hat"):
         state["m"] = h["beta1"] * state.get("m", 0) + (1 - h["beta1"]) * g
         state["v"] = h["beta2"] * state.get("v", 0) + (1 - h["beta2"]) * g**2
