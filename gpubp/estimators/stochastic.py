@@ -69,11 +69,12 @@ class _Progress(Callback):
         settings: Any,
         record: Record,
         rows: int,
+        weighted: bool,
         loss_factor: float,
         score: Callable[[], float] | None,
     ) -> None:
-        self.settings, self.record = settings, record
-        self.rows, self.loss_factor, self.score = rows, loss_factor, score
+        self.settings, self.record, self.rows = settings, record, rows
+        self.weighted, self.loss_factor, self.score = weighted, loss_factor, score
         self.best_parameters: Array | None = None
         self._penalties: Any = np.zeros(0)  # of the epoch's steps before a checkpoint
         self._within_epoch = self._converged = False
@@ -81,6 +82,8 @@ class _Progress(Callback):
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._trainer = trainer
         trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
+        starts = trainer.batch_size * np.arange(steps_per_epoch)
+        self._counts = np.minimum(trainer.batch_size, self.rows - starts)
         if self.score is not None:
             self.best_parameters = trainer.network.parameters.copy()
 
@@ -88,20 +91,21 @@ class _Progress(Callback):
         self._within_epoch = True
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        self.add_epoch(
-            len(history),
-            self._loss(trainer),
-            None if self.score is None else self.score(),
-        )
+        score = None if self.score is None else self.score()
+        self.add_epoch(len(history), self._loss(trainer, history), score)
         self._within_epoch, self._penalties = False, np.zeros(0)
         self._change_rate(trainer)
 
-    def _loss(self, trainer: Trainer) -> float:
+    def _loss(self, trainer: Trainer, history: History) -> float:
         """Compute the mean over the epoch's rows of their batches' losses, each before its update."""
-        costs = self.loss_factor * trainer.training_step.costs() + self._all_penalties()
-        starts = trainer.batch_size * np.arange(len(costs))
-        counts = np.minimum(trainer.batch_size, self.rows - starts)
-        return float(counts @ costs / counts.sum())
+        step, cost = trainer.training_step, history.cost[-1]
+        counts = self._counts[: step.steps_done]
+        if (
+            self.weighted
+        ):  # scikit-learn weighs batches by their rows, and the history by sample weights
+            cost = float(counts @ step.costs() / counts.sum())
+        penalty = float(counts @ self._all_penalties() / counts.sum()) if step.sums_squares else 0.0
+        return self.loss_factor * cost + penalty
 
     def _all_penalties(self) -> Any:
         """Read the penalties of the epoch's steps, including those before a checkpoint."""
@@ -242,9 +246,10 @@ def fit_batches(
     optimizer = _optimizer(settings)
     if trainer is None or type(trainer.optimizer) is not type(optimizer):
         trainer = Trainer(network, optimizer, schedule=_Rate(optimizer.learning_rate), seed=rng)
-    trainer.optimizer, trainer.order.rng = optimizer, rng
+    else:
+        trainer.optimizer, trainer.order.rng = optimizer, rng
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
-    progress = _Progress(settings, record, rows, loss_factor, score)
+    progress = _Progress(settings, record, rows, weights is not None, loss_factor, score)
     trainer.callbacks, trainer.checkpoint = [progress], checkpoint
     if checkpoint is not None and settings.warm_start and checkpoint.newest is not None:
         trainer.resume(checkpoint.folder)
@@ -321,13 +326,13 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
         np.arange(len(targets)),
         random_state=rng,
         test_size=settings.validation_fraction,
-        stratify=to_host(targets).astype(np.int64) if two_classes else None,
+        stratify=to_host(targets).astype(bool) if two_classes else None,
     )
     if len(held_out) < 2:
         raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of your"
-            f" dataset: validation_fraction is {settings.validation_fraction}, which of"
-            f" {len(targets)} rows holds out fewer than the 2 that a score needs"
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
+            " out fewer than the 2 that a score needs)"
         )
     return train, held_out
 
