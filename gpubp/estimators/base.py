@@ -19,8 +19,10 @@ from ..network import Network
 from ..training import Trainer
 from ..training.checkpoint import as_checkpoint
 from .data import check_data, check_sample_weight, dtype_of
+from .lbfgs import fit_lbfgs
 from .parameters import CONSTRAINTS, check_parameters, hidden_widths
-from .solvers import Record, fit_batches, fit_lbfgs
+from .record import Record
+from .stochastic import fit_batches
 from .weights import (
     ListsOfWeights,
     check_finite_parameters,
@@ -48,6 +50,8 @@ class Task:
         scikit-learn's name of the output activation.
     cost : str or Cost
         The cost to minimise.
+    loss_factor : float
+        The loss that the estimator reports, without the penalty, as a part of the cost.
     attributes : dict of str to object
         What else `fit` stores on the estimator, for example the classes.
     """
@@ -56,6 +60,7 @@ class Task:
     n_outputs: int
     output: str
     cost: str | Cost
+    loss_factor: float = 1.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -131,8 +136,9 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
-            history = fit_lbfgs(self, network, twin, X, task.targets, weights)
-            self.loss_ = history.cost[-1]
+            history, self.loss_ = fit_lbfgs(
+                self, network, twin, X, task.targets, weights, task.loss_factor
+            )
         else:
             trainer = self._trainer if incremental and goes_on else None
             epochs = 1 if incremental else int(self.max_iter)
@@ -142,15 +148,17 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                 X,
                 task.targets,
                 weights,
+                loss_factor=task.loss_factor,
                 rng=rng,
                 record=record,
                 trainer=trainer,
                 epochs=epochs,
                 checkpoint=None if incremental else as_checkpoint(self.checkpoint),
             )
-            if history.stopped == "epochs" and not incremental:
+            if history.stopped in ("epochs", "diverged") and not incremental:
                 warnings.warn(
-                    f"max_iter={self.max_iter} epochs are done and training has not converged yet",
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
+                    " optimization hasn't converged yet.",
                     ConvergenceWarning,
                     stacklevel=3,
                 )

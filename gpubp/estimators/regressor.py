@@ -101,7 +101,10 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         targets = y[:, None] if y.ndim == 1 else y
         cost = self.loss if isinstance(self.loss, Cost) else _LOSSES[self.loss]
         output = cost.canonical or "identity"
-        return Task(targets, targets.shape[1], _OUTPUT_NAMES.get(output, output), cost)
+        # scikit-learn's squared error is the mean over the outputs, and the network's cost is their sum.
+        factor = 1 / targets.shape[1] if self.loss == "squared_error" else 1.0
+        output = _OUTPUT_NAMES.get(output, output)
+        return Task(targets, targets.shape[1], output, cost, loss_factor=factor)
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if not np.isfinite(outputs).all():

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend
+from .seeds import RandomSource
+from .values import plain
 
 __all__ = ["DataOrder"]
 
@@ -15,13 +17,17 @@ __all__ = ["DataOrder"]
 class DataOrder:
     """The order of the rows in an epoch. Iteration gives the indices of each batch's rows.
 
-    The state between two epochs is the random generator alone. Within an epoch it is the generator's state
-    before the epoch's order was drawn: the same order is then drawn again. A pickle stores only the
-    generator.
+    A Generator draws a new order of the rows for each epoch. With a RandomState, each epoch reorders the
+    order of the epoch before, as scikit-learn does; the first epoch of a fit reorders 0, 1, 2, ...
+
+    The state between two epochs is the generator's. Within an epoch it is the state before the epoch's
+    order was drawn: the same order is then drawn again. A RandomState's order needs those of all epochs
+    before it, so its state is that at the start of the fit, and the number of orders drawn since. A pickle
+    stores only the generator.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator or numpy.random.RandomState
         The generator that shuffled orders are drawn from.
 
     Attributes
@@ -30,35 +36,104 @@ class DataOrder:
         The indices of the rows in this epoch's order.
     stride : int
         The number of rows from the start of one batch to the start of the next.
-    drawn_from : dict
-        The state of the generator before the order of this epoch was drawn.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: RandomSource) -> None:
         self.rows: Any = np.arange(0)
         self.stride = 1
-        self.drawn_from = self.state
         self._buffer: Array = None
+        self.rng = rng
+
+    @property
+    def rng(self) -> RandomSource:
+        """The generator; if another is set, orders no longer depend on earlier ones."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, rng: RandomSource) -> None:
+        self._rng = rng
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a fit: its orders do not depend on earlier ones."""
+        self._drawn = self._missing = 0
+        self._unsorted: Any = np.arange(0)
+        self._begun: Any = None
+        if isinstance(self._rng, np.random.RandomState):
+            self._begun = self._rng.get_state(legacy=False)
+        self._before_epoch = self._now
+
+    @property
+    def _now(self) -> Any:
+        """The state of a Generator, or the number of orders that a RandomState has drawn in this fit."""
+        if isinstance(self._rng, np.random.Generator):
+            return self._rng.bit_generator.state
+        return self._drawn + self._missing
+
+    def _described(self, state: Any) -> dict[str, Any]:
+        """Return a state as a checkpoint has it; with "drawn" if it is that of a RandomState."""
+        return dict(state) if self._begun is None else plain(self._begun) | {"drawn": state}
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state of the generator."""
-        return dict(self.rng.bit_generator.state)
+        """The state now."""
+        return self._described(self._now)
+
+    @property
+    def drawn_from(self) -> dict[str, Any]:
+        """The state before the order of this epoch was drawn."""
+        return self._described(self._before_epoch)
+
+    def go_on(self, bit_generator: np.random.BitGenerator, drawn: int | None) -> None:
+        """Go on with the state of a checkpoint.
+
+        Parameters
+        ----------
+        bit_generator : numpy.random.BitGenerator
+            The generator with the state of the checkpoint.
+        drawn : int or None
+            For a RandomState, the number of orders that it has drawn since; None for a Generator.
+        """
+        if drawn is None:
+            self.rng = np.random.Generator(bit_generator)
+        else:
+            self.rng = np.random.RandomState(bit_generator)
+            self._missing = drawn  # `draw` knows how many rows there are
+
+    def go_back(self, rng: RandomSource, state: dict[str, Any]) -> None:
+        """Go back to this generator, with the state that it had before a fit."""
+        if isinstance(rng, np.random.Generator):
+            rng.bit_generator.state = state
+            self.rng = rng
+        else:
+            rng.set_state(state)
+            self.rng, self._missing = rng, state["drawn"]
 
     def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
         """Draw the order of an epoch.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
         """
-        self.stride, self.drawn_from = stride, self.state
+        while self._missing:
+            self._missing -= 1
+            self._permuted(rows)
+        self.stride, self._before_epoch = stride, self._now
         if not shuffle:
             self.rows = np.arange(rows)
             return
-        self.rows = self.rng.permutation(rows)
+        self.rows = self._permuted(rows)
         whole = rows // stride * stride
         self.rows[:whole].reshape(-1, stride).sort(axis=1)
         self.rows[whole:].sort()
+
+    def _permuted(self, rows: int) -> Any:
+        """Draw an order whose batches are not sorted."""
+        if isinstance(self._rng, np.random.Generator):
+            return self._rng.permutation(rows)
+        before = self._unsorted if len(self._unsorted) == rows else np.arange(rows)
+        self._unsorted = before[self._rng.permutation(rows)]
+        self._drawn += 1
+        return self._unsorted.copy()
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the indices of each batch's rows."""
@@ -76,4 +151,5 @@ class DataOrder:
         return self._buffer
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"rows": np.arange(0), "_buffer": None}
+        nothing = np.arange(0)
+        return vars(self) | {"rows": nothing, "_unsorted": nothing, "_buffer": None}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..signals import uninterrupted
 from .callbacks import Callback
 from .checkpoint import WRITE_ERRORS, CheckpointWriter
 from .data import Dataset
@@ -107,11 +108,22 @@ class Run:
                 resumed_from="" if snapshot is None else snapshot.file,
             )
 
+        self._before = step.take(), trainer.optimizer, order.rng, order.state
+
+    @uninterrupted
+    def go_back(self) -> None:
+        """Go back to the state before the fit, which has failed."""
+        state, optimizer, rng, drawn = self._before
+        self._step.optimizer = optimizer
+        self._step.restore(state)
+        self._order.go_back(rng, drawn)
+
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
         trainer, snapshot = self._trainer, self._snapshot
         self._step.make_room(self._forms.values(), self._batches)
         trainer.schedule.begin()
+        self._order.begin()
         for callback in self._callbacks:
             callback.on_fit_begin(trainer, self._epochs, self._batches)
         monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
@@ -183,9 +195,11 @@ class Run:
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
-        rate = self._run_batches(costs)
+        weights = data.batch_weights(self._order)
+        rate = self._run_batches(costs, weights)
         costs = self._step.costs()
-        cost = data.mean_cost(costs, self._order)
+        weights = weights[: len(costs)]
+        cost = float(weights @ costs / (weights.sum() or 1))
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
             with np.errstate(all="ignore"):
@@ -197,8 +211,15 @@ class Run:
             callback.on_epoch_end(trainer, history)
         return len(costs) < batches or self._write_if_due(begun=False)
 
-    def _run_batches(self, costs: Any) -> float:
+    def _run_batches(self, costs: Any, weights: Any) -> float:
         """Run the batches of an epoch after steps with these costs, or until a stop is requested.
+
+        Parameters
+        ----------
+        costs : float64 array of shape (steps_done,)
+            The costs of the steps that have been done.
+        weights : float64 array of shape (batches,)
+            The weight of each batch.
 
         Returns
         -------
@@ -209,10 +230,11 @@ class Run:
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        rates = step.prepare(batches, factors, costs)
+        penalties = trainer.schedule.penalty_factors(weights)
+        rates = step.prepare(batches, factors, costs, penalties)
         for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
             if not step.steps_prepared:  # a callback has set another optimizer
-                rates = step.prepare(batches, factors, step.costs())
+                rates = step.prepare(batches, factors, step.costs(), penalties)
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)

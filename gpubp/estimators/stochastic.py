@@ -1,0 +1,351 @@
+"""Train the estimators by batches, with scikit-learn's numbers and stopping rules."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import train_test_split
+
+from ..arrays import home_of, move, take, to_host
+from ..backends import Array
+from ..errors import DivergenceError
+from ..network import Network
+from ..training import Callback, Checkpoint, History, Optimizer, Trainer, get_optimizer
+from ..training.optimizers import OPTIMIZERS
+from ..training.schedules import Schedule
+from .data import batches_of, outputs_of
+from .record import Record
+
+__all__ = ["fit_batches"]
+
+SMALLEST_RATE = 1e-6  # "adaptive" ends training when the learning rate is this small or smaller.
+
+# The optimizers' names of parameters, and the estimators' names.
+_PARAMETERS = {
+    "momentum": "momentum",
+    "nesterov": "nesterovs_momentum",
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "epsilon": "epsilon",
+}
+# The forms of the optimizers that scikit-learn has.
+_FORMS = {"sgd": {"rate_in_velocity": True}, "adam": {"epsilon_hat": True}}
+
+
+@dataclass
+class _Rate(Schedule):
+    """The same learning rate for all steps of an epoch; `_Progress` changes it between epochs.
+
+    The penalty belongs to the sum of the rows' losses. A batch's share of it is that of the mean loss: the
+    penalty is divided by the number of the batch's rows, or by the sum of their sample weights.
+    """
+
+    initial: float
+    current: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.current = self.initial
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return np.full(len(steps), self.current / self.initial)
+
+    def penalty_factors(self, batch_weights: Any) -> Any:
+        return np.divide(
+            1, batch_weights, out=np.zeros_like(batch_weights), where=batch_weights > 0
+        )
+
+
+class _Progress(Callback):
+    """Updates the record, changes the learning rate, and stops training."""
+
+    def __init__(
+        self,
+        settings: Any,
+        record: Record,
+        rows: int,
+        weighted: bool,
+        loss_factor: float,
+        score: Callable[[], float] | None,
+    ) -> None:
+        self.settings, self.record, self.rows = settings, record, rows
+        self.weighted, self.loss_factor, self.score = weighted, loss_factor, score
+        self.best_parameters: Array | None = None
+        self._penalties: Any = np.zeros(0)  # of the epoch's steps before a checkpoint
+        self._within_epoch = self._converged = False
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
+        self._trainer = trainer
+        trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
+        starts = trainer.batch_size * np.arange(steps_per_epoch)
+        self._counts = np.minimum(trainer.batch_size, self.rows - starts)
+        if self.score is not None:
+            self.best_parameters = trainer.network.parameters.copy()
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        self._within_epoch = True
+
+    def on_epoch_end(self, trainer: Trainer, history: History) -> None:
+        score = None if self.score is None else self.score()
+        self.add_epoch(len(history), self._loss(trainer, history), score)
+        self._within_epoch, self._penalties = False, np.zeros(0)
+        self._change_rate(trainer)
+
+    def _loss(self, trainer: Trainer, history: History) -> float:
+        """Compute the mean over the epoch's rows of their batches' losses, each before its update."""
+        step, cost = trainer.training_step, history.cost[-1]
+        counts = self._counts[: step.steps_done]
+        if (
+            self.weighted
+        ):  # scikit-learn weighs batches by their rows, and the history by sample weights
+            cost = float(counts @ step.costs() / counts.sum())
+        penalty = float(counts @ self._all_penalties() / counts.sum()) if step.sums_squares else 0.0
+        return self.loss_factor * cost + penalty
+
+    def _all_penalties(self) -> Any:
+        """Read the penalties of the epoch's steps, including those before a checkpoint."""
+        penalties = self._trainer.training_step.penalties()
+        penalties[: len(self._penalties)] = self._penalties
+        return penalties
+
+    def add_epoch(self, number: int, loss: float, score: float | None) -> None:
+        """Add an epoch to the record. What is not a number counts as an improvement, as in scikit-learn."""
+        record, settings = self.record, self.settings
+        record.loss_curve.append(loss)
+        record.seen += self.rows
+        if settings.verbose:
+            print(f"Iteration {number}, loss = {loss:.8f}")
+        if score is None:
+            fails = loss > record.best_loss - settings.tol
+            record.best_loss = min(record.best_loss, loss)
+        else:
+            record.scores.append(score)
+            if settings.verbose:
+                print(f"Validation score: {score:f}")
+            fails = score < record.best_score + settings.tol
+            if score > record.best_score:
+                record.best_score = score
+                self.best_parameters = self._trainer.network.parameters.copy()
+        record.waited = record.waited + 1 if fails else 0
+
+    def state(self) -> dict[str, Any]:
+        record = asdict(self.record)
+        lists = {name: np.array(record[name], np.float64) for name in ("loss_curve", "scores")}
+        best = {} if self.best_parameters is None else {"best": to_host(self.best_parameters)}
+        penalties = self._all_penalties() if self._within_epoch else np.zeros(0)
+        return record | lists | best | {"penalties": penalties, "converged": self._converged}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for item in fields(Record):
+            value = state[item.name]
+            setattr(
+                self.record, item.name, value.tolist() if isinstance(value, np.ndarray) else value
+            )
+        self._penalties = state["penalties"]
+        if self.best_parameters is not None:
+            self.best_parameters[...] = move(state["best"], home_of(self.best_parameters))
+        if state["converged"]:
+            self._trainer.stop("converged")
+
+    def _change_rate(self, trainer: Trainer) -> None:
+        settings, record, rate = self.settings, self.record, trainer.schedule
+        assert isinstance(rate, _Rate)
+        plan = settings.learning_rate if settings.solver == "sgd" else "constant"
+        if plan == "invscaling":
+            rate.current = rate.initial / (record.seen + 1) ** float(settings.power_t)
+        if record.waited <= settings.n_iter_no_change:
+            return
+        if plan == "adaptive" and rate.current > SMALLEST_RATE:
+            rate.current /= 5
+            record.waited = 0
+            consequence = f"Setting learning rate to {rate.current:f}"
+        else:
+            self._converged = True
+            trainer.stop("converged")
+            consequence = f"{'Learning rate too small. ' if plan == 'adaptive' else ''}Stopping."
+        if settings.verbose:
+            watched = "Training loss" if self.score is None else "Validation score"
+            print(
+                f"{watched} did not improve more than tol={settings.tol:f} for"
+                f" {settings.n_iter_no_change} consecutive epochs. {consequence}"
+            )
+
+
+def _rows_of(array: Array | None, chosen: Any) -> Array | None:
+    return None if array is None else take(array, chosen)
+
+
+def fit_batches(
+    settings: Any,
+    network: Network,
+    X: Any,
+    targets: Array,
+    weights: Array | None,
+    *,
+    loss_factor: float,
+    rng: Any,
+    record: Record,
+    trainer: Trainer | None,
+    epochs: int,
+    checkpoint: Checkpoint | None,
+) -> tuple[Trainer, History]:
+    """Train by batches, with the estimator's parameters.
+
+    Parameters
+    ----------
+    settings : BaseMLP
+        The estimator.
+    network : Network
+        The network to train.
+    X : array or CSR matrix of shape (n_samples, n_features)
+        Inputs.
+    targets : array of shape (n_samples,) or (n_samples, n_outputs)
+        Targets in the network's form.
+    weights : array of shape (n_samples,) or None
+        Sample weights.
+    loss_factor : float
+        The loss that is reported, as a part of the network's cost; the penalty is added to it.
+    rng : numpy.random.RandomState
+        The generator of the held-out rows, then of the batch order.
+    record : Record
+        The record of earlier fits; it is updated.
+    trainer : Trainer or None
+        The trainer of the last fit. If the solver is the same, it is used again, with its optimizer's
+        state.
+    epochs : int
+        The number of passes over the data.
+    checkpoint : Checkpoint or None
+        Where checkpoints are written. With warm_start, training goes on from the newest.
+
+    Returns
+    -------
+    trainer : Trainer
+        The trainer of this fit.
+    history : History
+        The record of this fit.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is no longer finite. With early stopping, the network has its best parameters instead,
+        and the record has NaN for the remaining epochs.
+    """
+    score = None
+    if settings.early_stopping:
+        train, held_out = _split(settings, targets, rng)
+        data = X, targets, weights
+        score = _scorer(settings, network, *(_rows_of(array, held_out) for array in data))
+        X, targets, weights = (_rows_of(array, train) for array in data)
+    rows = int(X.shape[0])
+    batch_size = _batch_size(settings, rows)
+    optimizer = _optimizer(settings)
+    if trainer is None or type(trainer.optimizer) is not type(optimizer):
+        trainer = Trainer(network, optimizer, schedule=_Rate(optimizer.learning_rate), seed=rng)
+    else:
+        trainer.optimizer, trainer.order.rng = optimizer, rng
+    trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
+    progress = _Progress(settings, record, rows, weights is not None, loss_factor, score)
+    trainer.callbacks, trainer.checkpoint = [progress], checkpoint
+    if checkpoint is not None and settings.warm_start and checkpoint.newest is not None:
+        trainer.resume(checkpoint.folder)
+    try:
+        history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
+    except DivergenceError as error:
+        history = _without_divergence(error, progress, epochs)
+    finally:
+        trainer.callbacks = []
+    if progress.best_parameters is not None:
+        network.parameters = progress.best_parameters
+    if history.stopped == "interrupted":
+        goes_on = (
+            "" if checkpoint is None else " fit goes on from the checkpoint with warm_start=True."
+        )
+        warnings.warn(f"Training interrupted by user.{goes_on}", stacklevel=4)
+    return trainer, history
+
+
+def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int) -> History:
+    """Record the remaining epochs as not finite; without early stopping, raise the error."""
+    history = error.history
+    assert isinstance(history, History)
+    if progress.best_parameters is None:
+        raise DivergenceError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and"
+            f" need to be preprocessed, or learning_rate_init is too high: {error}",
+            error.epoch,
+            history,
+        ) from None
+    for number in range(len(history) + 1, epochs + 1):
+        progress.add_epoch(number, math.nan, math.nan)
+        history.cost.append(math.nan)
+        history.learning_rate.append(math.nan)
+        history.seconds.append(0.0)
+    return history
+
+
+def _batch_size(settings: Any, rows: int) -> int:
+    if settings.batch_size == "auto":
+        return min(200, rows)
+    if settings.batch_size > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped:"
+            f" batch_size is {settings.batch_size}, but there are {rows} rows",
+            stacklevel=5,
+        )
+    return min(int(settings.batch_size), rows)
+
+
+def _scorer(
+    settings: Any, network: Network, X: Any, targets: Array, weights: Array | None
+) -> Callable[[], float]:
+    """Give a function that scores the network, as it then is, on held-out rows."""
+    targets, weights = to_host(targets), to_host(weights)
+    has_numbers = not is_classifier(settings)
+
+    def score() -> float:
+        outputs = to_host(outputs_of(network, X))
+        if has_numbers and not np.isfinite(outputs).all():
+            return math.nan
+        return float(settings._score(outputs, targets, weights))
+
+    return score
+
+
+def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
+    """Split rows into training rows and held-out rows, as scikit-learn does.
+
+    With two classes, both parts have the same proportion of the classes.
+    """
+    two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
+    train, held_out = train_test_split(
+        np.arange(len(targets)),
+        random_state=rng,
+        test_size=settings.validation_fraction,
+        stratify=to_host(targets).astype(bool) if two_classes else None,
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
+            " out fewer than the 2 that a score needs)"
+        )
+    return train, held_out
+
+
+def _optimizer(settings: Any) -> Optimizer:
+    fields = OPTIMIZERS[settings.solver].__dataclass_fields__
+    parameters: dict[str, Any] = {
+        own: getattr(settings, name) for own, name in _PARAMETERS.items() if own in fields
+    }
+    return get_optimizer(
+        settings.solver,
+        learning_rate=float(settings.learning_rate_init),
+        l2=float(settings.alpha),
+        **parameters,
+        **_FORMS.get(settings.solver, {}),
+    )
