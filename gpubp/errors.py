@@ -11,7 +11,13 @@ from typing import Any
 
 from .kernels.messages import shown
 
-__all__ = ["BackendUnavailableError", "CorruptFileError", "DivergenceError", "unknown_name"]
+__all__ = [
+    "BackendUnavailableError",
+    "CorruptFileError",
+    "DivergenceError",
+    "suggestion",
+    "unknown_name",
+]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -51,7 +57,13 @@ def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") ->
     activation 'leaky_relu'; did you mean 'slope'?".
     """
     known = sorted(known)
-    near = difflib.get_close_matches(shown(name).strip("'"), known, n=1)
-    hint = f"known: {', '.join(known)}" if known else "there are none"
-    hint = f"did you mean {near[0]!r}?" if near else hint
-    return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}; {hint}")
+    hint = suggestion(name, known) or (
+        "; known: " + ", ".join(known) if known else "; there are none"
+    )
+    return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}{hint}")
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return the end of a message, such as "; did you mean 'relu'?"; empty if no known name is near."""
+    near = difflib.get_close_matches(shown(name).strip("'"), sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

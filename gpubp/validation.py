@@ -12,7 +12,7 @@ import numpy as np
 
 from .kernels.messages import shown
 
-__all__ = ["check_flag", "check_number", "check_seed"]
+__all__ = ["check_flag", "check_number", "check_seed", "fits"]
 
 
 def check_number(
@@ -59,13 +59,13 @@ def check_number(
         bounds = [b for b, limit in ((above, low), (below, high)) if abs(limit) < math.inf]
         expected = f"{kind} {' and '.join(bounds)}".rstrip()
         raise ValueError(f"{name} is {shown(value)}, expected {expected}")
-    if not _fits(value, whole):
+    if not fits(value, whole):
         expected = "a whole number below 2**63" if whole else "a finite number"
         raise ValueError(f"{name} is {shown(value)}, expected {expected}")
 
 
-def _fits(value: Any, whole: bool) -> bool:
-    """Whether a number fits an int64 or a float64, as the loops and kernels need it."""
+def fits(value: Any, whole: bool) -> bool:
+    """Whether a number fits an int64 (if it must be whole) or a float64, as loops and kernels need it."""
     try:
         return -(2**63) <= value < 2**63 if whole else math.isfinite(value)
     except OverflowError:  # an int above the largest float64

@@ -1,60 +1,36 @@
-"""Base class of classifier and regressor: parameters and their checks, fit, views of the weights."""
+"""Base class of classifier and regressor: fit, and the attributes that it sets."""
 
 from __future__ import annotations
 
 import copy
-import math
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ..backends import Array, Backend
-from ..data_validation import check_weights
-from ..kernels import ACTIVATIONS, Activation, Cost
-from ..kernels.messages import shown
+from ..backends import Array
+from ..kernels import Cost
 from ..network import Network
-from ..network.arguments import check_dtype, is_sequence
-from ..registry import check_name
 from ..training import Trainer
 from ..training.checkpoint import as_checkpoint
-from ..training.optimizers import OPTIMIZERS
-from ..validation import check_flag, check_number
-from .data import check_data
+from .data import check_data, check_sample_weight, dtype_of
+from .parameters import CONSTRAINTS, check_parameters, hidden_widths
 from .solvers import Record, fit_batches, fit_lbfgs
+from .weights import (
+    ListsOfWeights,
+    check_finite_parameters,
+    draw_parameters,
+    unchanged_by_errors,
+)
 
 __all__ = ["BaseMLP", "Task"]
 
-# For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
-# whole.
-_NUMBERS: Mapping[str, tuple[float, float, bool, bool]] = {
-    "alpha": (0, math.inf, False, False),
-    "learning_rate_init": (0, math.inf, True, False),
-    "power_t": (0, math.inf, False, False),
-    "max_iter": (1, math.inf, False, True),
-    "tol": (0, math.inf, False, False),
-    "momentum": (0, 1, False, False),
-    "validation_fraction": (0, 1, False, False),
-    "beta_1": (0, 1, False, False),
-    "beta_2": (0, 1, False, False),
-    "epsilon": (0, math.inf, True, False),
-    "max_fun": (1, math.inf, False, True),
-    "dropout": (0, 1, False, False),
-}
-_FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "learning_rate": ("constant", "invscaling", "adaptive"),
-    "solver": ("lbfgs", *OPTIMIZERS),
-}
 # scikit-learn's names of activations that have another name in gpubp.
 _ACTIVATION_NAMES = {"logistic": "sigmoid", "exp": "exponential"}
-_HIDDEN = {"logistic", *(name for name, a in ACTIVATIONS.items() if not a.rowwise)}
 
 
 @dataclass
@@ -71,86 +47,29 @@ class Task:
         scikit-learn's name of the output activation.
     cost : str or Cost
         The cost to minimise.
-    classes : array of shape (n_classes,) or None
-        The class of each label; None for numbers.
+    attributes : dict of str to object
+        What else `fit` stores on the estimator, for example the classes.
     """
 
     targets: Array
     n_outputs: int
     output: str
     cost: str | Cost
-    classes: Any = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]
+class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
     """Base class of MLPClassifier and MLPRegressor, which define the meaning of y."""
 
     network_: Network
     _record: Record
     _trainer: Trainer | None
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str | Activation = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        backend: str | Backend = "auto",
-        dtype: Any = "float32",
-        dropout: float = 0.0,
-        checkpoint: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.backend = backend
-        self.dtype = dtype
-        self.dropout = dropout
-        self.checkpoint = checkpoint
-
+    _parameter_constraints: Mapping[str, Sequence[Any]] = CONSTRAINTS
     _y_checks: Mapping[str, Any] = {}
 
-    def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
+    def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
+        """Find the targets, the output layer and the cost for y; `dtype` is the network's."""
         raise NotImplementedError
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
@@ -184,25 +103,27 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         DivergenceError
             If the loss is no longer finite. A lower learning_rate_init may help.
         """
-        with _unchanged_by_errors(self):
+        with unchanged_by_errors(self):
             return self._fit(X, y, sample_weight)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Any:
-        self._check_parameters()
+        check_parameters(self)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
-        dtype = "float64" if self.solver == "lbfgs" else self.dtype
-        X, y = check_data(self, X, y, reset=not goes_on, dtype=dtype, **self._y_checks)
-        task = self._task(y, goes_on, classes)
-        weights = check_weights(sample_weight, X.shape[0])
+        X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
+        dtype = self.network_.dtype if goes_on else self.dtype or dtype_of(X)
+        task = self._task(y, dtype, goes_on, classes)
+        weights = check_sample_weight(sample_weight, X)
         sizes = self._sizes(X, task, goes_on)
         rng = check_random_state(self.random_state)
         if goes_on:
             network, record = self.network_, copy.deepcopy(self._record)
         else:
-            network, record = self._network(sizes, task, self.dtype), Record()
-            _draw_parameters(network, rng, self.activation)
+            network, record = self._network(sizes, task, dtype), Record()
+            draw_parameters(network, rng, self.activation)
+            if incremental or self.warm_start:
+                self._begin_with_given_weights(network)
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
@@ -230,19 +151,19 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                     stacklevel=3,
                 )
             self._publish(record)
-        _check_that_training_went_well(network)
+        check_finite_parameters(network)
+        self.__dict__.pop("_given_weights", None)
         self.network_, self.history_ = network, history
         self._record, self._trainer = record, trainer
         self.n_iter_, self.t_ = len(history), record.seen
         self.n_layers_, self.n_outputs_, self.out_activation_ = len(sizes), sizes[-1], task.output
-        if task.classes is not None:
-            self.classes_ = task.classes
+        for name, value in task.attributes.items():
+            setattr(self, name, value)
         return self
 
     def _sizes(self, X: Any, task: Task, goes_on: bool) -> tuple[int, ...]:
         """The layer widths, the input first."""
-        widths = (X.shape[1], *np.atleast_1d(self.hidden_layer_sizes).tolist(), task.n_outputs)
-        sizes = tuple(int(width) for width in widths)
+        sizes = (int(X.shape[1]), *hidden_widths(self), task.n_outputs)
         if goes_on and self.network_.sizes != sizes:
             raise ValueError(
                 f"the layer widths are now {sizes}, but were {self.network_.sizes}; warm_start and"
@@ -257,6 +178,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.best_loss_ = None if stops else record.best_loss
         self.validation_scores_ = record.scores if stops else None
         self.best_validation_score_ = record.best_score if stops else None
+        self._no_improvement_count = record.waited
 
     def _network(self, sizes: tuple[int, ...], task: Task, dtype: Any) -> Network:
         hidden = self.activation
@@ -271,103 +193,23 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             dropout=float(self.dropout),
         )
 
-    def _check_parameters(self) -> None:
-        for name, (low, high, open_low, whole) in _NUMBERS.items():
-            check_number(name, getattr(self, name), low, high, open_low=open_low, whole=whole)
-        for name in _FLAGS:
-            check_flag(name, getattr(self, name))
-        for name, choices in _CHOICES.items():
-            check_name(name, getattr(self, name), choices)
-        if not isinstance(self.activation, Activation):
-            check_name("activation", self.activation, _HIDDEN)
-        widths = self.hidden_layer_sizes
-        if isinstance(widths, str):
-            raise ValueError(
-                f"hidden_layer_sizes is {shown(widths)}, expected widths such as (100,)"
-            )
-        for width in widths if is_sequence(widths) else [widths]:
-            check_number("each of hidden_layer_sizes", width, 1, math.inf, whole=True)
-        patience, batch_size = self.n_iter_no_change, self.batch_size
-        if not (isinstance(patience, float) and patience == math.inf):
-            check_number("n_iter_no_change", patience, 1, math.inf, whole=True)
-        if not (isinstance(batch_size, str) and batch_size == "auto"):
-            check_number("batch_size", batch_size, 1, math.inf, whole=True)
-        check_dtype(self.dtype)
-        if self.solver == "lbfgs" and self.dropout:
-            raise ValueError(f"dropout is {shown(self.dropout)}, expected 0 with solver 'lbfgs'")
-        if as_checkpoint(self.checkpoint) is None:
-            return
-        if self.solver == "lbfgs":
-            raise ValueError(
-                f"checkpoint is {shown(self.checkpoint)}, expected None with solver 'lbfgs'"
-            )
-        if self.early_stopping and self.random_state is None:
-            raise ValueError(
-                "random_state is None, expected a seed with checkpoint and early_stopping: a fit that"
-                " goes on must hold out the same rows"
-            )
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _can_go_by_batches(self) -> bool:
         if self.solver == "lbfgs":
-            raise AttributeError("partial_fit goes by batches, which solver 'lbfgs' does not")
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
         return True
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        with _unchanged_by_errors(self):
+        with unchanged_by_errors(self):
             return self._fit(X, y, sample_weight, incremental=True, classes=classes)
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """The weights of each layer, (n_in, n_out): transposed views of the network's weights."""
-        return [layer.weights.T for layer in self.network_.layers]
-
-    @property
-    def intercepts_(self) -> list[Array | None]:
-        """The biases of each layer, (n_out,): the network's arrays."""
-        return [layer.biases for layer in self.network_.layers]
-
-
-@contextmanager
-def _unchanged_by_errors(estimator: BaseMLP) -> Iterator[None]:
-    """After an error, restore the estimator's attributes and the parameters of its network."""
-    before = dict(vars(estimator))
-    network = before.get("network_")
-    if network is not None:
-        with network.backend.use():
-            kept = network.parameters.copy()
-    try:
-        yield
-    except BaseException:
-        for name in vars(estimator).keys() - before.keys():
-            delattr(estimator, name)
-        estimator.__dict__.update(before)
-        if network is not None:
-            network.parameters = kept
-        raise
-
-
-def _check_that_training_went_well(network: Network) -> None:
-    with network.backend.use():
-        finite = bool(network.backend.xp.isfinite(network.parameters).all())
-    if not finite:
-        raise ValueError(
-            "training gave parameters that are not finite; X may hold large values that want"
-            " scaling, or learning_rate_init is too high"
-        )
-
-
-def _draw_parameters(network: Network, rng: Any, activation: str | Activation) -> None:
-    """Draw weights and biases as scikit-learn does, within Glorot and Bengio's bound."""
-    values = np.zeros(network.layout.size, network.dtype)
-    factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
-    for weights, biases in network.layout.views(values):
-        bound = math.sqrt(factor / sum(weights.shape))
-        weights[...] = rng.uniform(-bound, bound, weights.shape[::-1]).T
-        assert biases is not None
-        biases[...] = rng.uniform(-bound, bound, len(biases))
-    network.parameters = values

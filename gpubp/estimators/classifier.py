@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import dense, home_of, move, namespace, to_host
-from ..backends import Array
-from ..kernels.messages import shown
+from ..backends import Array, Backend
+from ..kernels import Activation
 from .base import BaseMLP, Task
 from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
+from .labels import classification_task, is_multilabel
+from .parameters import set_parameters
 
 __all__ = ["MLPClassifier"]
 
@@ -129,41 +131,41 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     1.0
     """
 
-    def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
-        y = dense(to_host(y))
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind == "multiclass-multioutput":
-            raise ValueError(
-                f"y has {y.shape[1]} columns of classes, expected one, or columns of 0 and 1 (labels)"
-            )
-        if kind == "multilabel-indicator":
-            columns = np.arange(y.shape[1])
-            if goes_on and not np.array_equal(columns, self.classes_):
-                raise ValueError(f"y has {y.shape[1]} labels, expected {len(self.classes_)}")
-            targets = (y != 0).astype(self.dtype)
-            return Task(targets, y.shape[1], "logistic", "binary_cross_entropy", columns)
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str | Activation = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: str | Backend = "auto",
+        dtype: Any = "float32",
+        dropout: float = 0.0,
+        checkpoint: Any = None,
+    ) -> None:
+        set_parameters(self, locals())
 
-        known = self._classes(np.unique(y), goes_on, classes)
-        codes = np.searchsorted(known, y)
-        if len(known) <= 2:
-            targets = codes[:, None].astype(self.dtype)
-            return Task(targets, 1, "logistic", "binary_cross_entropy", known)
-        return Task(codes, len(known), "softmax", "cross_entropy", known)
-
-    def _classes(self, present: Any, goes_on: bool, classes: Any) -> Any:
-        """Return the classes: the argument `classes`, the classes of the last fit, or those in y."""
-        if not goes_on and classes is None:
-            return present
-        known = self.classes_ if goes_on else np.unique(np.asarray(classes))
-        if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), known):
-            raise ValueError(
-                f"classes is {shown(classes)}, expected those of the first call, {known}"
-            )
-        unknown = sorted(set(present.tolist()) - set(known.tolist()))
-        if unknown:
-            raise ValueError(f"y holds the classes {unknown}, which are not in classes_, {known}")
-        return known
+    def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
+        return classification_task(self, y, dtype, goes_on, classes)
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if targets.ndim == 1:
@@ -190,7 +192,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             The estimator.
         """
         first = not hasattr(self, "network_")
-        if first and classes is None and not type_of_target(to_host(y)).startswith("multilabel"):
+        if first and classes is None and not is_multilabel(y):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -205,12 +207,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_labels)
-            Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host.
+            Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host. If
+            the y of `fit` was a sparse matrix of labels, the labels are a CSR matrix.
         """
         outputs = self._outputs(X)
         xp = namespace(outputs)
         if self._multilabel:
-            return (outputs > 0.5).astype(np.int64)
+            labels = (outputs > 0.5).astype(np.int64)
+            return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
         if self.n_outputs_ > 1:
             chosen = xp.argmax(outputs, axis=1)
         else:
@@ -233,7 +237,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         array of shape (n_samples, n_classes)
             Probabilities in the order of classes_, on the device of X.
         """
-        outputs = self._outputs(X)
+        return self._probabilities(self._outputs(X))
+
+    def _probabilities(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1:
             return outputs
         xp = namespace(outputs)
@@ -242,7 +248,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Array:
         """Compute the logarithm of `predict_proba`.
 
-        It is computed from z, so it is finite even if the probability rounds to 0.
+        Where a probability rounds to 0, the logarithm is computed from z, so it is finite.
 
         Parameters
         ----------
@@ -258,19 +264,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X = check_inputs_like_fit(self, X, self.network_.dtype)
         parts = []
         for first in range(0, X.shape[0], CHUNK_ROWS):
-            z = self.network_.forward(dense(X[first : first + CHUNK_ROWS])).z[-1]
-            parts.append(self._log_probabilities(z))
+            forward = self.network_.forward(dense(X[first : first + CHUNK_ROWS]))
+            parts.append(self._log_probabilities(forward.z[-1], forward.a[-1]))
         return namespace(parts[0]).concatenate(parts)
 
-    def _log_probabilities(self, z: Array) -> Array:
+    def _log_probabilities(self, z: Array, outputs: Array) -> Array:
         xp = namespace(z)
         if self.out_activation_ == "softmax":
             shifted = z - xp.max(z, axis=1, keepdims=True)
-            return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        positive = -xp.logaddexp(0, -z)
-        if self._multilabel:
-            return positive
-        return xp.concatenate([-xp.logaddexp(0, z), positive], axis=1)[:, : len(self.classes_)]
+            exact = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        else:
+            exact = -xp.logaddexp(0, -z)
+            if not self._multilabel:
+                exact = xp.concatenate([-xp.logaddexp(0, z), exact], axis=1)
+                exact = exact[:, : len(self.classes_)]
+        probabilities = self._probabilities(outputs)
+        vanished = probabilities == 0
+        return xp.where(vanished, exact, xp.log(xp.where(vanished, 1, probabilities)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy: the (weighted) share of rows for which the prediction is y.
@@ -301,8 +311,4 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.input_tags.sparse = True
         return tags
-
-    def _more_tags(self) -> dict[str, bool]:  # scikit-learn < 1.6
-        return {"multilabel": True}

@@ -6,35 +6,32 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from ..arrays import as_array, is_on_host, is_sparse, to_host
 from ..backends import Array
-from ..data_validation import check_inputs
+from ..data_validation import check_inputs, check_weights
+from ..kernels.messages import shown
 from ..network import Network
 from ..training.evaluation import CHUNK_ROWS
-
-try:
-    from sklearn.utils.validation import validate_data
-except ImportError:  # scikit-learn < 1.6
-
-    def validate_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """Call the estimator's method `_validate_data`, which scikit-learn had before 1.6."""
-        return estimator._validate_data(X, y, **options)
-
 
 __all__ = [
     "CHUNK_ROWS",
     "batches_of",
     "check_data",
     "check_inputs_like_fit",
+    "check_sample_weight",
+    "dtype_of",
     "outputs_of",
 ]
 
+FLOATS = (np.float64, np.float32)
+"""The dtypes of networks. With dtype=None, X of another dtype is converted to the first."""
+MOST_COLUMNS = 3
+"""The most columns that a message names."""
 
-def check_data(
-    estimator: Any, X: Any, y: Any, *, reset: bool, dtype: Any, **y_checks: Any
-) -> tuple[Any, Any]:
+
+def check_data(estimator: Any, X: Any, y: Any, *, reset: bool, **y_checks: Any) -> tuple[Any, Any]:
     """Check X and y.
 
     Parameters
@@ -47,23 +44,20 @@ def check_data(
         Classes, labels or numbers.
     reset : bool
         Whether the estimator stores the number of features, and their names if X has names.
-    dtype : str or type
-        The dtype of X, if X is on the host.
     **y_checks
         Further options of scikit-learn's check of y.
 
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        The inputs, on the device of X.
+        The inputs, on the device of X. On the host they have the dtype in which the estimator computes.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
     if is_on_host(X):
-        X, y = validate_data(
-            estimator, X, to_host(y), reset=reset, accept_sparse="csr", dtype=dtype,
-            multi_output=True, **y_checks,
-        )  # fmt: skip
+        dtype = _input_dtype(estimator, reset)
+        y_checks |= {"multi_output": True}
+        X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
     if reset:
         X = as_array("X", X)
@@ -72,6 +66,25 @@ def check_data(
     if is_on_host(y):
         y = check_array(y, ensure_2d=False, accept_sparse="csr", dtype=None, input_name="y")
     return X, _without_column(y)
+
+
+def _input_dtype(estimator: Any, reset: bool) -> Any:
+    """The dtype of X on the host; several stand for that of X, or for the first if X has another."""
+    if estimator.dtype is None:
+        return FLOATS if reset else estimator.network_.dtype
+    return np.float64 if estimator.solver == "lbfgs" else estimator.dtype
+
+
+def dtype_of(X: Any) -> Any:
+    """Return the dtype of a network for X: that of X, or float64 if X has another than float32."""
+    return X.dtype if X.dtype in FLOATS else np.float64
+
+
+def check_sample_weight(sample_weight: Any, X: Any) -> Array | None:
+    """Check sample weights for X, on their device; a number is the weight of every row."""
+    if sample_weight is not None and is_on_host(sample_weight):
+        sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
+    return check_weights(sample_weight, X.shape[0])
 
 
 def _without_column(y: Any) -> Any:
@@ -84,7 +97,41 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """Check that the X of a prediction has the features that `fit` has seen."""
     if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
-    return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
+    return _validated(estimator, X, reset=False, dtype=dtype)
+
+
+def _validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:
+    """Check X, and y, by scikit-learn; the error about NaN or infinity says which columns hold some."""
+    try:
+        with np.errstate(
+            over="ignore"
+        ):  # what does not fit float32 is an error, no warning before it
+            return validate_data(estimator, X, *y, accept_sparse="csr", dtype=dtype, **options)
+    except ValueError as error:
+        told = str(error)
+        if not told.startswith("Input X contains"):
+            raise
+        where = _columns_that_are_not_finite(estimator, X, dtype)
+        if told.startswith("Input X contains NaN"):
+            where += (
+                f"; {type(estimator).__name__} does not accept missing values encoded as NaN natively,"
+                " sklearn.impute.SimpleImputer fills them in"
+            )
+        raise ValueError(f"{told.splitlines()[0].rstrip('.')} in {where}") from None
+
+
+def _columns_that_are_not_finite(estimator: Any, X: Any, dtype: Any) -> str:
+    """Name the first columns of X that hold NaN or infinity, in X's own words if its columns have names."""
+    names = getattr(estimator, "feature_names_in_", None) if hasattr(X, "columns") else None
+    with np.errstate(over="ignore"):
+        X = check_array(X, accept_sparse="coo", dtype=dtype, ensure_all_finite=False)
+    if is_sparse(X):
+        bad = np.unique(X.col[~np.isfinite(X.data)])
+    else:
+        bad = np.flatnonzero(~np.isfinite(X).all(axis=0))
+    first = [shown(names[k]) if names is not None else str(k) for k in bad[:MOST_COLUMNS].tolist()]
+    others = f" and {len(bad) - len(first)} more" if len(bad) > len(first) else ""
+    return f"column{'s' if len(bad) > 1 else ''} {', '.join(first)}{others}"
 
 
 class _DenseSlices:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
@@ -13,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from ..arrays import dense, to_host
 from ..backends import Array, Backend
 from ..kernels import COSTS, Activation, Cost
-from ..registry import check_name
 from .base import BaseMLP, Task
 from .data import check_inputs_like_fit, outputs_of
+from .parameters import CONSTRAINTS, StrOptions, set_parameters
 
 __all__ = ["MLPRegressor"]
 
@@ -86,45 +88,15 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         dropout: float = 0.0,
         checkpoint: Any = None,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            backend=backend,
-            dtype=dtype,
-            dropout=dropout,
-            checkpoint=checkpoint,
-        )
-        self.loss = loss
+        set_parameters(self, locals())
 
+    _parameter_constraints: Mapping[str, Sequence[Any]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions(set(_LOSSES)), Cost],
+    }
     _y_checks: Mapping[str, Any] = {"y_numeric": True}
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if not isinstance(self.loss, Cost):
-            check_name("loss", self.loss, _LOSSES)
-
-    def _task(self, y: Any, goes_on: bool, classes: Any) -> Task:
+    def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
         y = dense(y)
         targets = y[:, None] if y.ndim == 1 else y
         cost = self.loss if isinstance(self.loss, Cost) else _LOSSES[self.loss]
@@ -132,6 +104,8 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         return Task(targets, targets.shape[1], _OUTPUT_NAMES.get(output, output), cost)
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
+        if not np.isfinite(outputs).all():
+            return math.nan
         return float(r2_score(targets, outputs, sample_weight=sample_weight))
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
@@ -182,8 +156,3 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         """
         predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
         return float(r2_score(to_host(y), predicted, sample_weight=weights))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

@@ -74,7 +74,7 @@ def test_training_that_fails_late_leaves_a_warm_start_as_it_was(
 
     model = quick(backend="numpy", solver=solver, warm_start=True).fit(X, Y)
     before = contents(model)
-    monkeypatch.setattr(base, "_check_that_training_went_well", refuse)
+    monkeypatch.setattr(base, "check_finite_parameters", refuse)
     with pytest.raises(ValueError, match="not finite"):
         model.fit(X, Y)
     assert_same(model, before)

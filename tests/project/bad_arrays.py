@@ -255,6 +255,11 @@ OTHER_ARRAYS: list[Row] = [
         "custom",
     ),
     Row("sklearn weights", fit(MLPClassifier, X, LABELS, -np.ones(8)), ValueError, "sample_weight"),
-    Row("sklearn zero", fit(MLPClassifier, X, LABELS, np.zeros(8)), ValueError, "is all zero"),
-    Row("sklearn too few", fit(MLPRegressor, X, Y, np.ones(3)), ValueError, "sample_weight has sh"),
+    Row("sklearn zero", fit(MLPClassifier, X, LABELS, np.zeros(8)), ValueError, "zero"),
+    Row(
+        "sklearn too few",
+        fit(MLPRegressor, X, Y, np.ones(3)),
+        ValueError,
+        "sample_weight.shape == (3,)",
+    ),
 ]

@@ -161,10 +161,11 @@ def numbers() -> Iterator[Row]:
     """Every number with every value that is none."""
     for tables, values in ((REAL, NO_REAL_NUMBERS), (COUNTS, NO_COUNTS)):
         for setting_of, maker in tables.items():
-            name = setting_of.split()[-1]
+            owner, name = setting_of.split()
+            told = f"The {name!r} parameter of {owner} must" if "MLP" in owner else f"{name} is "
             for kind, value in values.items():
                 call = maker(**{name: value})
-                yield Row(f"{setting_of}: {kind}", call, ValueError, f"{name} is ")
+                yield Row(f"{setting_of}: {kind}", call, ValueError, told)
 
 
 HUGE = "a" * 10**6
@@ -280,16 +281,14 @@ OTHERS: list[Row] = [
     Row(
         "widths nested", estimating(hidden_layer_sizes=[[5]]), ValueError, "sizes is [5], expected"
     ),
-    Row(
-        "shuffle of sklearn", estimating(shuffle=1), ValueError, "shuffle is 1, expected True or F"
-    ),
-    Row("solver None", estimating(solver=None), ValueError, "unknown solver None; known: "),
+    Row("shuffle of sklearn", estimating(shuffle=1), ValueError, "'shuffle' parameter of MLPC"),
+    Row("solver None", estimating(solver=None), ValueError, "'solver' parameter of MLPClassifier"),
     Row("solver near", estimating(solver="sgdd"), ValueError, "did you mean 'sgd'?"),
-    Row("activation list", estimating(activation=["relu"]), ValueError, "unknown activation ['re"),
-    Row("dtype of sklearn", estimating(dtype=None), ValueError, "dtype is None, expected"),
+    Row("activation list", estimating(activation=["relu"]), ValueError, "Got ['relu'] instead."),
+    Row("dtype of sklearn", estimating(dtype="half"), ValueError, "dtype is 'half', expected"),
     Row(
         "n_iter_no_change", estimating(n_iter_no_change=np.ones(2)), ValueError, "n_iter_no_change"
     ),
-    Row("loss", estimating(MLPRegressor, loss="squared"), ValueError, "unknown loss 'squared'"),
-    Row("loss list", estimating(MLPRegressor, loss=[1]), ValueError, "unknown loss [1]; known: "),
+    Row("loss", estimating(MLPRegressor, loss="squared"), ValueError, "Got 'squared' instead"),
+    Row("loss list", estimating(MLPRegressor, loss=[1]), ValueError, "Got [1] instead"),
 ]

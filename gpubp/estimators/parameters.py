@@ -1,0 +1,168 @@
+"""The parameters of the estimators, checked before anything changes.
+
+The constraints are scikit-learn's objects, which describe themselves in scikit-learn's words. They are not
+part of its public interface, so no other module imports them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    make_constraint,
+)
+
+from ..errors import suggestion
+from ..kernels import ACTIVATIONS, Activation
+from ..kernels.messages import shown
+from ..network.arguments import check_dtype
+from ..training.checkpoint import as_checkpoint
+from ..training.optimizers import OPTIMIZERS
+from ..validation import check_number, fits
+
+__all__ = ["CONSTRAINTS", "StrOptions", "check_parameters", "hidden_widths", "set_parameters"]
+
+_FROM_ZERO = Interval(Real, 0, None, closed="left")
+_ABOVE_ZERO = Interval(Real, 0, None, closed="neither")
+_BELOW_ONE = Interval(Real, 0, 1, closed="left")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_HIDDEN = {"logistic", *(name for name, a in ACTIVATIONS.items() if not a.rowwise)}
+
+CONSTRAINTS: Mapping[str, Sequence[Any]] = {
+    "hidden_layer_sizes": ["array-like", _COUNT],
+    "activation": [StrOptions(_HIDDEN), Activation],
+    "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
+    "alpha": [_FROM_ZERO],
+    "batch_size": [StrOptions({"auto"}), _COUNT],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [_ABOVE_ZERO],
+    "power_t": [_FROM_ZERO],
+    "max_iter": [_COUNT],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [_FROM_ZERO],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [_BELOW_ONE],
+    "beta_1": [_BELOW_ONE],
+    "beta_2": [_BELOW_ONE],
+    "epsilon": [_ABOVE_ZERO],
+    "n_iter_no_change": [_COUNT, Options(Real, {math.inf})],
+    "max_fun": [_COUNT],
+    "dropout": [_BELOW_ONE],
+}
+"""For each parameter its constraints, of which a value must satisfy one."""
+
+
+def set_parameters(estimator: Any, given: Mapping[str, Any]) -> None:
+    """Store the arguments of an estimator's `__init__`, unchanged, as scikit-learn wants them.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+        The estimator.
+    given : dict of str to object
+        The arguments, with `self`: the `locals()` of `__init__`.
+    """
+    for name, value in given.items():
+        if name != "self":
+            setattr(estimator, name, value)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Check each parameter of an estimator, then those that exclude each other.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter has a wrong type or value. It is a ValueError and a TypeError.
+    ValueError
+        If parameters exclude each other.
+    """
+    for name, constraints in estimator._parameter_constraints.items():
+        value = getattr(estimator, name)
+        allowed = [make_constraint(constraint) for constraint in constraints]
+        if not any(_satisfies(value, constraint) for constraint in allowed):
+            raise _refusal(estimator, name, value, allowed)
+    hidden_widths(estimator)
+    _check_dtype(estimator.dtype)
+    _check_lbfgs(estimator)
+    if as_checkpoint(estimator.checkpoint) is None:
+        return
+    if estimator.early_stopping and estimator.random_state is None:
+        raise ValueError(
+            "random_state is None, expected a seed with checkpoint and early_stopping: a fit that"
+            " goes on must hold out the same rows"
+        )
+
+
+def hidden_widths(estimator: Any) -> list[int]:
+    """Return the widths of the hidden layers, each at least 1."""
+    given = estimator.hidden_layer_sizes
+    widths = list(given) if hasattr(given, "__iter__") else [given]
+    for width in widths:
+        if isinstance(width, Real) and width <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {shown(widths)}.")
+        check_number("each of hidden_layer_sizes", width, 1, math.inf, whole=True)
+    return [int(width) for width in widths]
+
+
+def _check_dtype(dtype: Any) -> None:
+    if dtype is not None:
+        try:
+            check_dtype(dtype)
+        except ValueError as error:
+            raise ValueError(f"{error}, or None for that of X") from None
+
+
+def _check_lbfgs(estimator: Any) -> None:
+    """Check that lbfgs is not asked for what only training by batches can do."""
+    if estimator.solver != "lbfgs":
+        return
+    if estimator.dropout:
+        raise ValueError(f"dropout is {shown(estimator.dropout)}, expected 0 with solver 'lbfgs'")
+    if as_checkpoint(estimator.checkpoint) is not None:
+        came = shown(estimator.checkpoint)
+        raise ValueError(f"checkpoint is {came}, expected None with solver 'lbfgs'")
+
+
+def _satisfies(value: Any, constraint: Any) -> bool:
+    """Whether a value satisfies a constraint; a bool is no number, nor is what fits no number type."""
+    try:
+        if not constraint.is_satisfied_by(value):
+            return False
+    except Exception:  # for example of a value whose comparison fails
+        return False
+    if not isinstance(constraint, Interval):
+        return True
+    return not isinstance(value, bool) and fits(value, constraint.type is Integral)
+
+
+def _refusal(
+    estimator: Any, name: str, value: Any, allowed: Sequence[Any]
+) -> InvalidParameterError:
+    """Make the error of a value that satisfies none of the allowed constraints."""
+    texts = [_text(constraint) for constraint in allowed if not constraint.hidden]
+    expected = " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+    names = [n for c in allowed if isinstance(c, StrOptions) for n in c.options]
+    return InvalidParameterError(
+        f"The {name!r} parameter of {type(estimator).__name__} must be {expected}."
+        f" Got {shown(value)} instead{suggestion(value, names)}."
+    )
+
+
+def _text(constraint: Any) -> str:
+    """Describe a constraint in scikit-learn's words, with the names in alphabetical order."""
+    if isinstance(constraint, StrOptions):
+        return f"a str among {{{', '.join(map(repr, sorted(constraint.options)))}}}"
+    return str(constraint)
