@@ -73,6 +73,8 @@ def _factors(class_weight: Any, codes: Any, classes: Any, sample_weight: Array |
         factors = np.ones(len(classes))
         factors[present] = counts.sum() / (present.sum() * counts[present])
         return factors
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"class_weight holds {shown(class_weight)}, expected dicts")
     for weight in class_weight.values():
         check_number("each of class_weight", weight, 0, math.inf)
     return compute_class_weight(class_weight, classes=classes, y=classes[codes])

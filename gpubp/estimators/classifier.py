@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,21 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import dense, home_of, move, namespace, to_host
+from ..arrays import home_of, move, namespace, to_host
 from ..backends import Array, Backend
-from ..kernels import Activation
+from ..kernels import Activation, Cost
+from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
-from .labels import classification_task, is_multilabel
-from .parameters import set_parameters
+from .class_weights import class_factors, times_factors
+from .data import check_inputs_like_fit, outputs_of
+from .labels import LabelEncoder, classification_task, is_multilabel
+from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
+from .probabilities import Probabilities
 
 __all__ = ["MLPClassifier"]
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
     For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For
@@ -134,12 +138,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str | Activation = "relu",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -159,23 +163,61 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         max_fun: int = 15000,
         backend: str | Backend = "auto",
         dtype: Any = "float32",
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         checkpoint: Any = None,
+        loss: str | Cost = "log_loss",
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        output_activation: str | Activation | None = None,
+        clip_norm: float | None = None,
+        weight_decay: float | None = None,
+        callbacks: Sequence[Any] = (),
+        progress: bool = False,
     ) -> None:
         set_parameters(self, locals())
+
+    _encoder: LabelEncoder
+    _parameter_constraints: Mapping[str, Sequence[Any]] = CLASSIFIER_CONSTRAINTS
 
     def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
         return classification_task(self, y, dtype, goes_on, classes)
 
+    def _targets_and_weights(
+        self, name: str, y: Any, sample_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        codes, factors = self._encoder.checked_codes(name, y), self._class_factors
+        targets = self._encoder.targets(codes)
+        return targets, times_factors(sample_weight, codes, factors) if factors else sample_weight
+
+    def _weighted_by_class(self, y: Any, sample_weight: Array | None) -> Array | None:
+        self._class_factors: list[Any] = []
+        if self.class_weight is None:
+            return sample_weight
+        codes = self._encoder.codes(y)
+        self._class_factors = class_factors(self.class_weight, codes, self.classes_, sample_weight)
+        return times_factors(sample_weight, codes, self._class_factors)
+
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
-        else:
+        elif self._multilabel or self._encoder.n_outputs == 1:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        else:
+            right = outputs.argmax(axis=1) == targets.argmax(axis=1)
         return float(np.average(right, weights=sample_weight))
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters
@@ -185,16 +227,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         classes : array of shape (n_classes,), optional
             All classes of this and later calls. The first call needs them, unless y has several labels for
             each row.
+        X_val, y_val, sample_weight_val
+            As in `fit`. early_stopping needs them: when the score has not risen for n_iter_no_change calls,
+            the network gets the weights of the best call, and ``history_.stopped`` is "converged".
 
         Returns
         -------
         self
             The estimator.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees only a part of y,"
+                " expected a dict, as compute_class_weight('balanced', classes=classes, y=y) gives numbers for"
+            )
         first = not hasattr(self, "network_")
         if first and classes is None and not is_multilabel(y):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._partial_fit(X, y, sample_weight, classes)
+        validation = X_val, y_val, sample_weight_val
+        return self._partial_fit(X, y, sample_weight, validation, classes)
 
     def predict(self, X: Any) -> Any:
         """Predict the most likely class of each row, or its labels.
@@ -215,72 +266,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self._multilabel:
             labels = (outputs > 0.5).astype(np.int64)
             return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
-        if self.n_outputs_ > 1:
-            chosen = xp.argmax(outputs, axis=1)
-        else:
-            chosen = xp.minimum(outputs[:, 0] > 0.5, len(self.classes_) - 1)
-        chosen = chosen.astype(np.int64)
+        chosen = xp.argmax(outputs, axis=1) if self.n_outputs_ > 1 else outputs[:, 0] > 0.5
+        chosen = xp.minimum(chosen, len(self.classes_) - 1).astype(np.int64)
         if self.classes_.dtype.kind in "biuf":
             return move(self.classes_, home_of(outputs))[chosen]
         return self.classes_[to_host(chosen)]
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Probabilities in the order of classes_, on the device of X.
-        """
-        return self._probabilities(self._outputs(X))
-
-    def _probabilities(self, outputs: Array) -> Array:
-        if self.n_outputs_ > 1:
-            return outputs
-        xp = namespace(outputs)
-        return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Compute the logarithm of `predict_proba`.
-
-        Where a probability rounds to 0, the logarithm is computed from z, so it is finite.
-
-        Parameters
-        ----------
-        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Log-probabilities in the order of classes_, on the device of X.
-        """
-        check_is_fitted(self)
-        X = check_inputs_like_fit(self, X, self.network_.dtype)
-        parts = []
-        for first in range(0, X.shape[0], CHUNK_ROWS):
-            forward = self.network_.forward(dense(X[first : first + CHUNK_ROWS]))
-            parts.append(self._log_probabilities(forward.z[-1], forward.a[-1]))
-        return namespace(parts[0]).concatenate(parts)
-
-    def _log_probabilities(self, z: Array, outputs: Array) -> Array:
-        xp = namespace(z)
-        if self.out_activation_ == "softmax":
-            shifted = z - xp.max(z, axis=1, keepdims=True)
-            exact = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        else:
-            exact = -xp.logaddexp(0, -z)
-            if not self._multilabel:
-                exact = xp.concatenate([-xp.logaddexp(0, z), exact], axis=1)
-                exact = exact[:, : len(self.classes_)]
-        probabilities = self._probabilities(outputs)
-        vanished = probabilities == 0
-        return xp.where(vanished, exact, xp.log(xp.where(vanished, 1, probabilities)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy: the (weighted) share of rows for which the prediction is y.
@@ -306,7 +296,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     @property
     def _multilabel(self) -> bool:
-        return self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+        return self._encoder.multilabel
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

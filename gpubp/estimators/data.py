@@ -31,7 +31,9 @@ MOST_COLUMNS = 3
 """The most columns that a message names."""
 
 
-def check_data(estimator: Any, X: Any, y: Any, *, reset: bool, **y_checks: Any) -> tuple[Any, Any]:
+def check_data(
+    estimator: Any, X: Any, y: Any, *, reset: bool, dtype: Any = None, **y_checks: Any
+) -> tuple[Any, Any]:
     """Check X and y.
 
     Parameters
@@ -44,18 +46,20 @@ def check_data(estimator: Any, X: Any, y: Any, *, reset: bool, **y_checks: Any) 
         Classes, labels or numbers.
     reset : bool
         Whether the estimator stores the number of features, and their names if X has names.
+    dtype : dtype, optional
+        The dtype of X on the host; by default the one in which the estimator computes.
     **y_checks
         Further options of scikit-learn's check of y.
 
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        The inputs, on the device of X. On the host they have the dtype in which the estimator computes.
+        The inputs, on the device of X.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
     if is_on_host(X):
-        dtype = _input_dtype(estimator, reset)
+        dtype = _input_dtype(estimator, reset) if dtype is None else dtype
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
@@ -80,11 +84,11 @@ def dtype_of(X: Any) -> Any:
     return X.dtype if X.dtype in FLOATS else np.float64
 
 
-def check_sample_weight(sample_weight: Any, X: Any) -> Array | None:
+def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
     """Check sample weights for X, on their device; a number is the weight of every row."""
     if sample_weight is not None and is_on_host(sample_weight):
         sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
-    return check_weights(sample_weight, X.shape[0])
+    return check_weights(sample_weight, X.shape[0], name)
 
 
 def _without_column(y: Any) -> Any:

@@ -11,9 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import dense, namespace
 from ..backends import Array
-from ..data_validation import check_weights
 from ..network import Backprop, Forward
-from .data import CHUNK_ROWS, check_data, check_inputs_like_fit
+from .data import CHUNK_ROWS, check_data, check_inputs_like_fit, check_sample_weight
 from .layers_table import layers_table
 
 __all__ = ["Inspection"]
@@ -71,9 +70,9 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         """
         check_is_fitted(self)
         X, y = check_data(self, X, y, reset=False, dtype=self.network_.dtype, **self._y_checks)
-        task = self._task(y, True, None)
-        weights = self._weights(task, check_weights(sample_weight, X.shape[0]))
-        result: Backprop = self.network_.backprop(dense(X), task.targets, weights)
+        weights = check_sample_weight(sample_weight, X)
+        targets, weights = self._targets_and_weights("y", y, weights)
+        result: Backprop = self.network_.backprop(dense(X), targets, weights)
         return result
 
     def _from_passes(self, X: Any, part: Callable[[Forward], Array]) -> Array:
@@ -94,5 +93,6 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserve_dtype = [str(self.dtype)]
+        dtypes = ["float64", "float32"] if self.dtype is None else [str(self.dtype)]
+        tags.transformer_tags.preserve_dtype = dtypes
         return tags

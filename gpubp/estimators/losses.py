@@ -1,4 +1,4 @@
-"""The estimators' losses: their names, the output activation of each, and the targets that it takes."""
+"""The estimators' losses: their names, the output layer that goes with each, and quantiles."""
 
 from __future__ import annotations
 
@@ -6,96 +6,76 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..backends import Array
-from ..kernels import COSTS, Cost
+from ..kernels import COSTS, Activation, Cost
 from ..kernels.messages import shown
 from ..network.arguments import is_sequence
-from ..registry import get_cost
+from ..registry import get_activation, get_cost
 from ..validation import check_number
 
 __all__ = [
     "LOSSES",
-    "check_quantile",
-    "class_targets",
-    "cost_for_classes",
+    "is_softmax",
+    "our_activation",
     "output_for_classes",
     "quantile_cost",
+    "their_name",
 ]
 
 LOSSES: Mapping[str, Cost] = {"squared_error": COSTS["quadratic"], **COSTS}
 """The losses of both estimators by name; MLPClassifier also has "log_loss"."""
 
+# scikit-learn's names of activations that have another name in gpubp.
+_THEIR_NAMES = {"sigmoid": "logistic", "exponential": "exp"}
+_OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
 
-def cost_for_classes(loss: str | Cost, several: bool, label_smoothing: float) -> Cost:
-    """Find the cost of a loss for classes.
+
+def our_activation(activation: str | Activation) -> Activation:
+    """Find an activation by scikit-learn's name or gpubp's."""
+    if isinstance(activation, str):
+        return get_activation(_OUR_NAMES.get(activation, activation))
+    return activation
+
+
+def their_name(activation: Activation) -> str:
+    """Return scikit-learn's name of an activation; for those that it does not have, gpubp's."""
+    return _THEIR_NAMES.get(activation.name, activation.name)
+
+
+def is_softmax(activation: str | Activation | None) -> bool:
+    """Whether this is the softmax, of which each output depends on all z of the row."""
+    return activation is not None and our_activation(activation).rowwise
+
+
+def output_for_classes(
+    loss: str | Cost, output_activation: str | Activation | None, several: bool
+) -> tuple[Activation, Cost]:
+    """Find the output activation and the cost of a classifier.
 
     Parameters
     ----------
     loss : str or Cost
-        The parameter.
+        The parameter. "log_loss" is the cross-entropy that goes with the output activation.
+    output_activation : str, Activation or None
+        The parameter. None stands for the softmax where a row has one of several classes, unless the loss
+        is made for a sigmoid of each; else it stands for the sigmoid.
     several : bool
         Whether a row has one of three or more classes. Otherwise it has one of two, or several labels.
-    label_smoothing : float
-        The parameter. Only a cost of classes takes it; for other costs `class_targets` does the same.
 
     Returns
     -------
-    Cost
-        The cost. "log_loss" is the cross-entropy that goes with the number of classes.
+    output : Activation
+        The output activation.
+    cost : Cost
+        The cost.
     """
     if isinstance(loss, str) and loss == "log_loss":
-        cost = COSTS["cross_entropy" if several else "binary_cross_entropy"]
-    else:
-        cost = loss if isinstance(loss, Cost) else LOSSES[loss]
-    smooths = cost.targets == "class" and label_smoothing > 0
-    return get_cost(cost, label_smoothing=label_smoothing) if smooths else cost
-
-
-def output_for_classes(cost: Cost, several: bool) -> str:
-    """Return the output activation that a classifier has by default: the sigmoid or softmax.
-
-    Three or more classes have softmax, unless the cost is made for a sigmoid of each.
-    """
+        output = output_activation or ("softmax" if several else "sigmoid")
+        cost = COSTS["cross_entropy" if is_softmax(output) else "binary_cross_entropy"]
+        return our_activation(output), cost
+    cost = loss if isinstance(loss, Cost) else LOSSES[loss]
     one_of_several = cost.targets == "class" or (several and cost.canonical != "sigmoid")
-    return "softmax" if one_of_several else "sigmoid"
-
-
-def class_targets(codes: Any, n_outputs: int, label_smoothing: float, dtype: Any) -> Any:
-    """Convert classes or labels to the targets of a cost that is a sum over outputs.
-
-    Parameters
-    ----------
-    codes : int array of shape (n_samples,) or (n_samples, n_labels)
-        The index of each row's class, or 0 and 1 for each label.
-    n_outputs : int
-        The number of outputs: 1 for two classes.
-    label_smoothing : float
-        ε: a target y becomes (1 - ε) y + ε / n, where n is the number of classes, or 2 for labels.
-    dtype : dtype
-        The dtype of the targets.
-
-    Returns
-    -------
-    array of shape (n_samples, n_outputs)
-        The targets.
-    """
-    if codes.ndim == 1:
-        codes = codes[:, None] if n_outputs == 1 else np.eye(n_outputs)[codes]
-        choices = max(n_outputs, 2)
-    else:
-        choices = 2
-    return ((1 - label_smoothing) * codes + label_smoothing / choices).astype(dtype)
-
-
-def check_quantile(quantile: Any) -> None:
-    """Check that the parameter is a number between 0 and 1, or a sequence of such numbers."""
-    levels = quantile if is_sequence(quantile) else [quantile]
-    if not len(levels):
-        raise ValueError(f"quantile is {shown(quantile)}, expected at least one number")
-    for level in levels:
-        check_number("quantile", level, 0, 1, open_low=True)
+    return our_activation(output_activation or ("softmax" if one_of_several else "sigmoid")), cost
 
 
 def quantile_cost(quantile: Any) -> Cost:
@@ -110,9 +90,18 @@ def quantile_cost(quantile: Any) -> Cost:
     -------
     Cost
         The cost.
+
+    Raises
+    ------
+    ValueError
+        If a level is not above 0 and below 1, or there is none.
     """
     if not is_sequence(quantile):
         return get_cost("quantile", quantile=quantile)
+    if not len(quantile):
+        raise ValueError(f"quantile is {shown(quantile)}, expected at least one number")
+    for level in quantile:
+        check_number("each of quantile", level, 0, 1, open_low=True)
     levels = tuple(float(level) for level in quantile)
     return Cost.from_functions("quantiles", _Pinball(levels), _PinballDerivative(levels))
 
