@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -69,21 +70,26 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
 def __getattr__(name: str) -> Any:
     """Import the estimators at their first use, because only they need scikit-learn."""
-    if name not in ("MLPClassifier", "MLPRegressor"):
+    if name not in _ESTIMATORS:
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
     try:
         from . import estimators  # noqa: PLC0415
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise
-        raise ImportError(
-            f"gpubp.{name} needs scikit-learn 1.4 or later; pip install 'gpubp[sklearn]'",
-            name=error.name,
-        ) from error
+        told = f"gpubp.{name} needs scikit-learn 1.7 or later; pip install 'gpubp[sklearn]'"
+        # hasattr, help and inspect expect an AttributeError. After it, `from gpubp import` would tell
+        # something else; it asks here from this function of importlib.
+        if sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise ImportError(told, name=error.name) from error
+        raise AttributeError(told, name=name) from error
     return getattr(estimators, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "MLPClassifier", "MLPRegressor"})
+    return sorted({*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())})

@@ -57,13 +57,11 @@ def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") ->
     activation 'leaky_relu'; did you mean 'slope'?".
     """
     known = sorted(known)
-    hint = suggestion(name, known) or (
-        "; known: " + ", ".join(known) if known else "; there are none"
-    )
-    return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}{hint}")
+    hint = suggestion(name, known) or (f"known: {', '.join(known)}" if known else "there are none")
+    return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}; {hint}")
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return the end of a message, such as "; did you mean 'relu'?"; empty if no known name is near."""
+    """Return the question "did you mean 'relu'?" with the nearest known name, or "" if none is near."""
     near = difflib.get_close_matches(shown(name).strip("'"), sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"did you mean {near[0]!r}?" if near else ""

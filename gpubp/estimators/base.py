@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -228,6 +229,15 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             initializer="zeros",
             dropout=self.dropout,
         )
+
+    @property
+    def _optimizer(self) -> SimpleNamespace:
+        """The current learning rate, at the place where users of scikit-learn read it."""
+        trainer: Any = vars(self).get("_trainer")
+        if trainer is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute '_optimizer'")
+        rate = trainer.optimizer.learning_rate * trainer.schedule.current
+        return SimpleNamespace(learning_rate=rate)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -74,6 +74,8 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "progress": ["boolean"],
 }
 """For each parameter its constraints, of which a value must satisfy one."""
+MOST_NAMES = 8
+"""The most names that a message lists."""
 
 CLASSIFIER_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     **CONSTRAINTS,
@@ -220,15 +222,18 @@ def _refusal(
     """Make the error of a value that satisfies none of the allowed constraints."""
     texts = [_text(constraint) for constraint in allowed if not constraint.hidden]
     expected = " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-    names = [n for c in allowed if isinstance(c, StrOptions) for n in c.options]
+    hint = suggestion(value, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
     return InvalidParameterError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}."
-        f" Got {shown(value)} instead{suggestion(value, names)}."
+        f" Got {shown(value)} instead.{hint and f' ({hint})'}"
     )
 
 
 def _text(constraint: Any) -> str:
     """Describe a constraint in scikit-learn's words, with the names in alphabetical order."""
     if isinstance(constraint, StrOptions):
-        return f"a str among {{{', '.join(map(repr, sorted(constraint.options)))}}}"
+        names = [repr(name) for name in sorted(constraint.options)]
+        return (
+            f"a str among {{{', '.join(names[:MOST_NAMES] + ['...'] * (len(names) > MOST_NAMES))}}}"
+        )
     return str(constraint)

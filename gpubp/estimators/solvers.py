@@ -280,12 +280,13 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
         np.arange(len(targets)),
         random_state=rng,
         test_size=settings.validation_fraction,
-        stratify=to_host(targets) if two_classes else None,
+        stratify=to_host(targets).astype(bool) if two_classes else None,
     )
     if len(held_out) < 2:
         raise ValueError(
-            f"validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows"
-            " holds out fewer than the 2 that a score needs"
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
+            " out fewer than the 2 that a score needs)"
         )
     return train, held_out
 

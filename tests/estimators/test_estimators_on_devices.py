@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_data import examples, not_converged, quick, targets
 
-pytest.importorskip("sklearn", minversion="1.4")
+pytest.importorskip("sklearn", minversion="1.7")
 
 
 from gpubp import MLPRegressor

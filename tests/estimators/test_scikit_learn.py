@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from small_data import examples, not_converged, targets
 
-pytest.importorskip("sklearn", minversion="1.4")
+pytest.importorskip("sklearn", minversion="1.7")
 
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -122,9 +121,6 @@ def test_regression_agrees_with_scikit_learn(columns: int) -> None:
     assert mine.score(x, y) == pytest.approx(other.score(x, y), abs=1e-12)
 
 
-@pytest.mark.skipif(
-    "loss" not in TheirRegressor().get_params(), reason="scikit-learn < 1.7 has no loss"
-)
 def test_poisson_agrees_with_scikit_learn() -> None:
     x, y = targets(1)
     mine, other = both(
@@ -134,10 +130,6 @@ def test_poisson_agrees_with_scikit_learn() -> None:
     assert mine.out_activation_ == "exp"
 
 
-@pytest.mark.skipif(
-    "sample_weight" not in inspect.signature(TheirClassifier.fit).parameters,
-    reason="scikit-learn < 1.7 has no sample_weight",
-)
 def test_sample_weights_agree_with_scikit_learn() -> None:
     x, y = examples()
     weights = np.random.default_rng(0).uniform(0, 3, len(y))
