@@ -28,10 +28,10 @@ class CorruptFileError(ValueError):
     """A file is damaged, or is not what it should be; the message names it and says what is wrong."""
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(ArithmeticError, ValueError):
     """Training has diverged: the cost, the parameters or the gradients are no longer finite.
 
-    The network has its last good parameters.
+    The network has its last good parameters. It is a ValueError because scikit-learn raises one.
 
     Attributes
     ----------

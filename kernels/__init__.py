@@ -10,14 +10,8 @@ from .activations import ACTIVATIONS, SOFTMAX, Activation
 from .costs import COSTS, Cost
 from .output_head import OutputHead
 from .precision import PRECISIONS, Precision
-from .updates import (
-    UPDATES,
-    ParameterArrays,
-    StepVariables,
-    Update,
-    UpdateOptions,
-    UpdateRule,
-)
+from .update_rules import ParameterArrays, StepVariables, Update, UpdateOptions, UpdateRule
+from .updates import UPDATES
 
 __all__ = [
     "ACTIVATIONS",

@@ -368,8 +368,16 @@ LOG_COSH = Cost(
 def _poisson(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
     np.maximum(a, TINY, out=c)
     np.log(c, out=s[0])
-    np.multiply(s[0], y, out=s[0])
-    np.subtract(c, s[0], out=c)
+    _poisson_from_log(s[0], c, y, c, s)
+
+
+def _poisson_from_log(log_a: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
+    np.maximum(y, TINY, out=s[1])
+    np.log(s[1], out=s[1])
+    np.subtract(s[1], log_a, out=s[1])
+    np.multiply(s[1], y, out=s[1])
+    np.subtract(a, y, out=c)
+    np.add(c, s[1], out=c)
 
 
 def _poisson_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
@@ -381,19 +389,22 @@ def _poisson_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
 
 
 def _exponential_poisson(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> None:
-    np.multiply(y, z, out=c)
-    np.subtract(a, c, out=c)
+    _poisson_from_log(z, a, y, c, s)
 
 
 POISSON = Cost(
     name="poisson",
-    formula="Σ a - y log(a), the Poisson log-likelihood less log(y!)",
-    cuda=_CLAMP + "const T p = a < tiny ? tiny : a; return p - y * log(p);",
+    formula="Σ y log(y / a) + a - y, half the Poisson deviance",
+    cuda=_CLAMP
+    + """
+    const T p = a < tiny ? tiny : a;
+    return y * (log(y < tiny ? tiny : y) - log(p)) + (p - y);
+    """,
     cuda_derivative=_CLAMP + "return a <= tiny ? T(0) : T(1) - y / a;",
     numpy=_poisson,
     numpy_derivative=_poisson_derivative,
     canonical="exponential",
-    canonical_cuda="return a - y * z;",
+    canonical_cuda=_CLAMP + "return y * (log(y < tiny ? tiny : y) - z) + (a - y);",
     canonical_numpy=_exponential_poisson,
     domain=(0.0, math.inf),
     targets="nonnegative",

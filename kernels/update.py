@@ -16,7 +16,7 @@ from .cpu.calls import Call, bind
 from .cuda import launch
 from .cuda.text import text_of
 from .typing import Array, Bound
-from .updates import ParameterArrays, StepVariables, Update, UpdateOptions, UpdateRule
+from .update_rules import ParameterArrays, StepVariables, Update, UpdateOptions, UpdateRule
 
 __all__ = ["update_cpu", "update_cuda", "update_numpy"]
 
@@ -69,6 +69,7 @@ def _prepare(
     is_weights: bool,
     norm: float,
     rate: float,
+    penalties: float,
 ) -> Array:
     """Decay `theta`; return the clipped and penalised gradient, in s[2], or `g` if it is not changed."""
     if options.changes_gradient:
@@ -78,11 +79,11 @@ def _prepare(
         if options.clip_value < float("inf"):
             np.clip(g, -options.clip_value, options.clip_value, out=g)
         if is_weights and options.l2:
-            np.multiply(theta, options.l2, out=s[0])
+            np.multiply(theta, options.l2 * penalties, out=s[0])
             np.add(g, s[0], out=g)
         if is_weights and options.l1:
             np.sign(theta, out=s[0])
-            np.multiply(s[0], options.l1, out=s[0])
+            np.multiply(s[0], options.l1 * penalties, out=s[0])
             np.add(g, s[0], out=g)
     if is_weights and options.weight_decay:
         np.multiply(theta, 1 - rate * options.weight_decay, out=theta)
@@ -109,10 +110,10 @@ def update_numpy(
     def run() -> None:
         if options.skips and not squared_norm[0] < float("inf"):
             return
-        rate, factor1, factor2 = rates[int(counters[1])].tolist()
+        rate, factor1, factor2, penalties = rates[int(counters[1])].tolist()
         norm = float(squared_norm[0]) ** 0.5
         for theta_block, g_block, state_block, s, is_weights in blocks:
-            g = _prepare(theta_block, g_block, s, options, is_weights, norm, rate)
+            g = _prepare(theta_block, g_block, s, options, is_weights, norm, rate, penalties)
             update.numpy(theta_block, g, state_block, s, rate, factor1, factor2, **hyperparameters)
 
     return run

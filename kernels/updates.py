@@ -12,176 +12,25 @@ value. It adds the derivative of the penalties to the gradient. Decoupled decay 
 Penalties and decay do not change biases: weights are the first `n_weights` elements.
 
 The numbers that change from step to step are read from a device array: row counters[1] of `rates`, which
-has shape (steps, 3). A row holds the learning rate and two numbers that the entry's `factors` computes from
-the learning rate and the step. The host computes all rows in float64, once for all parameters.
+has shape (steps, 4). A row holds the learning rate, two numbers that the entry's `factors` computes from
+the learning rate and the step, and the factor of the penalties. The host computes all rows in float64, once
+for all parameters.
 
 To add an update, add an entry here and an optimizer that uses it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from .typing import Array
+from .update_rules import Update
 
-__all__ = [
-    "UPDATES",
-    "ParameterArrays",
-    "StepVariables",
-    "Update",
-    "UpdateOptions",
-    "UpdateRule",
-]
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """One optimizer's update of the flat parameter array.
-
-    Attributes
-    ----------
-    name, formula : str
-        The update's name, and its formula as text.
-    state : tuple of str
-        Names of the state arrays, which are shaped like the parameters; two at most.
-    hyperparameters : tuple of str
-        Names of the hyperparameters; three at most.
-    cuda : str
-        CUDA statements that update one element.
-    numpy : callable
-        The NumPy twin of `cuda`.
-    factors : callable
-        (learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1.
-    """
-
-    name: str
-    formula: str
-    state: tuple[str, ...]
-    hyperparameters: tuple[str, ...]
-    cuda: str
-    numpy: Callable[..., None]
-    factors: Callable[..., tuple[Any, Any]] = lambda rate, step, **hyperparameters: (0.0, 0.0)
-
-    @cached_property
-    def apply_text(self) -> str:
-        """CUDA text of the function `apply`, which updates one element with the statements of `cuda`."""
-        states = "".join(f"T& {name} = state{k}; " for k, name in enumerate(self.state))
-        numbers = "".join(
-            f"const double {name}_ = hyperparameters[{k}]; const T {name} = T({name}_); "
-            for k, name in enumerate(self.hyperparameters)
-        )
-        arguments = (
-            "T& theta, const T g, T& state0, T& state1, const StepNumbers<T>& step,"
-            " const double* hyperparameters"
-        )
-        rates = (
-            "const T learning_rate = step.learning_rate, factor1 = step.factor1,"
-            " factor2 = step.factor2;"
-        )
-        return (
-            f"constexpr int STATES = {len(self.state)};\n"
-            f"template <typename T> __device__ __forceinline__ void apply({arguments}) {{\n"
-            f"    {rates}\n    {states}{numbers}\n    {self.cuda}\n}}\n"
-        )
-
-
-@dataclass(frozen=True)
-class UpdateOptions:
-    """Options that every update has; the defaults change nothing.
-
-    Attributes
-    ----------
-    l1, l2 : float
-        Factors of the penalty l1 Σ|w| + ½ l2 Σ w².
-    weight_decay : float
-        Factor of the decoupled decay w ← w - η weight_decay w.
-    clip_norm, clip_value : float
-        The largest norm of the gradient, and the largest absolute value of its elements.
-    skips : bool
-        Whether a step is skipped if the gradient's squared norm is not finite.
-    """
-
-    l1: float = 0.0
-    l2: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = float("inf")
-    clip_value: float = float("inf")
-    skips: bool = False
-
-    @property
-    def changes_gradient(self) -> bool:
-        """Whether the update clips the gradient or adds penalties to it."""
-        return self.l1 > 0 or self.l2 > 0 or min(self.clip_norm, self.clip_value) < float("inf")
-
-
-@dataclass(frozen=True, eq=False)
-class UpdateRule:
-    """An update with its hyperparameters and options, which are the same in all steps.
-
-    Attributes
-    ----------
-    update : Update
-        The entry of `UPDATES`.
-    hyperparameters : mapping of str to float
-        The value of each hyperparameter of the entry.
-    options : UpdateOptions
-        Penalties, decay and clipping.
-    """
-
-    update: Update
-    hyperparameters: Mapping[str, float]
-    options: UpdateOptions = UpdateOptions()
-
-
-class ParameterArrays(NamedTuple):
-    """The flat arrays that an update works on, of one dtype and one size.
-
-    Attributes
-    ----------
-    theta : array of shape (size,)
-        The parameters, weights first.
-    gradient : array of shape (size,)
-        The gradient of the cost.
-    state : tuple of arrays of shape (size,)
-        The optimizer's state.
-    n_weights : int
-        The number of weights.
-    """
-
-    theta: Array
-    gradient: Array
-    state: tuple[Array, ...]
-    n_weights: int
-
-    def part(self, part: slice) -> ParameterArrays:
-        """Return the same arrays for a part of the parameters."""
-        state = tuple(array[part] for array in self.state)
-        return ParameterArrays(
-            self.theta[part], self.gradient[part], state, self.n_weights - part.start
-        )
-
-
-class StepVariables(NamedTuple):
-    """Numbers that change from step to step, in arrays that a captured step reads.
-
-    Attributes
-    ----------
-    rates : array of float64, shape (steps, 3)
-        The learning rate and the update's two factors, for each step.
-    counters : array of int64, shape (2,)
-        The steps since training began, and the row of `rates` for this step.
-    squared_norm : array of float64, shape (1,)
-        The gradient's squared norm; read only if the rule clips by the norm or may skip a step.
-    """
-
-    rates: Array
-    counters: Array
-    squared_norm: Array
+__all__ = ["UPDATES"]
 
 
 def _sgd(
@@ -263,6 +112,69 @@ NESTEROV = Update(
 )
 
 
+def _momentum_with_rate(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    factor1: float,
+    factor2: float,
+    *,
+    momentum: float,
+) -> None:
+    (velocity,) = state
+    np.multiply(g, rate, out=s[0])
+    np.multiply(velocity, momentum, out=velocity)
+    np.add(velocity, s[0], out=velocity)
+    np.subtract(theta, velocity, out=theta)
+
+
+# Sutskever et al. 2013. While η stays the same, it takes the steps of `MOMENTUM`. When η changes, earlier
+# gradients keep the η that they came with.
+MOMENTUM_WITH_RATE = Update(
+    name="momentum_with_rate",
+    formula="v ← μ v + η g, θ ← θ - v",
+    state=("velocity",),
+    hyperparameters=("momentum",),
+    cuda="velocity = momentum * velocity + learning_rate * g; theta -= velocity;",
+    numpy=_momentum_with_rate,
+)
+
+
+def _nesterov_with_rate(
+    theta: Array,
+    g: Array,
+    state: Any,
+    s: Any,
+    rate: float,
+    factor1: float,
+    factor2: float,
+    *,
+    momentum: float,
+) -> None:
+    (velocity,) = state
+    np.multiply(g, rate, out=s[0])
+    np.multiply(velocity, momentum, out=velocity)
+    np.add(velocity, s[0], out=velocity)
+    np.multiply(velocity, momentum, out=s[1])
+    np.add(s[1], s[0], out=s[0])
+    np.subtract(theta, s[0], out=theta)
+
+
+NESTEROV_WITH_RATE = Update(
+    name="nesterov_with_rate",
+    formula="v ← μ v + η g, θ ← θ - (η g + μ v)",
+    state=("velocity",),
+    hyperparameters=("momentum",),
+    cuda="""
+        velocity = momentum * velocity + learning_rate * g;
+        theta -= learning_rate * g + momentum * velocity;
+    """,
+    numpy=_nesterov_with_rate,
+)
+
+
 def _adam(
     theta: Array,
     g: Array,
@@ -311,6 +223,22 @@ ADAM = Update(
     """,
     numpy=_adam,
     factors=_adam_factors,
+)
+
+
+def _adam_hat_factors(
+    rate: Any, step: Any, *, beta1: float, beta2: float, epsilon: float
+) -> tuple[Any, Any]:
+    factor1, _ = _adam_factors(rate, step, beta1=beta1, beta2=beta2, epsilon=epsilon)
+    return factor1, 1 / np.sqrt(1 - beta2)
+
+
+# The form of section 2 of Kingma and Ba's paper, whose ε is not divided by √c2. Only factor2 differs.
+ADAM_HAT = replace(
+    ADAM,
+    name="adam_hat",
+    formula="m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², θ ← θ - η (√c2 / c1) m / (√v + ε)",
+    factors=_adam_hat_factors,
 )
 
 
@@ -393,5 +321,8 @@ LION = Update(
 )
 
 UPDATES: Mapping[str, Update] = {
-    update.name: update for update in (SGD, MOMENTUM, NESTEROV, ADAM, RMSPROP, LION)
-}
+    update.name: update
+    for update in (
+        SGD, MOMENTUM, NESTEROV, MOMENTUM_WITH_RATE, NESTEROV_WITH_RATE, ADAM, ADAM_HAT, RMSPROP, LION,
+    )
+}  # fmt: skip

@@ -7,8 +7,8 @@ to arrays that are its arguments, and returns nothing.
 
 A value that changes from step to step is never an argument of a verb. It is stored in an array, and the
 verb reads it when it runs. `counters` is int64, (2,): the steps since training began, and the step within
-the epoch (or among those prepared together). `rates` is float64, (steps, 3): the learning rate and the
-update's two factors for each step. This is why a captured step can be replayed.
+the epoch (or among those prepared together). `rates` is float64, (steps, 4): for each step the learning
+rate, the two factors of the update, and the factor of the penalties. So a captured step can be replayed.
 """
 
 from __future__ import annotations

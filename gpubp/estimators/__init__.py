@@ -16,6 +16,7 @@ With
 """
 
 from .classifier import MLPClassifier
+from .display import LossCurveDisplay
 from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

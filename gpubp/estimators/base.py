@@ -19,12 +19,13 @@ from ..kernels.messages import shown
 from ..network import Network
 from ..network.arguments import is_sequence
 from ..training import Trainer
-from ..training.checkpoint import as_checkpoint
 from .data import check_data, check_sample_weight, dtype_of
 from .inspection import Inspection
+from .lbfgs import fit_lbfgs
 from .losses import our_activation, their_name
 from .parameters import THEIR_SCHEDULES, check_parameters, hidden_widths
-from .solvers import Record, fit_batches, fit_lbfgs
+from .record import Record
+from .stochastic import fit_batches
 from .validation_data import check_validation_data
 from .weights import (
     ListsOfWeights,
@@ -52,6 +53,8 @@ class Task:
         The cost to minimise.
     attributes : dict of str to object
         What else `fit` stores on the estimator, for example the classes.
+    loss_factor : float
+        The loss that the estimator reports, without the penalty, as a part of the cost.
     """
 
     targets: Array
@@ -59,6 +62,7 @@ class Task:
     output: Activation
     cost: Cost
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    loss_factor: float = 1.0
 
 
 class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
@@ -162,11 +166,11 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
             twin = self._network(sizes, task, "float64")
-            history = fit_lbfgs(self, network, twin, X, task.targets, weights)
-            self.loss_ = history.cost[-1]
+            history, self.loss_ = fit_lbfgs(
+                self, network, twin, X, task.targets, weights, task.loss_factor
+            )
         else:
             trainer = self._trainer if incremental and goes_on else None
-            epochs = 1 if incremental else int(self.max_iter)
             trainer, history = fit_batches(
                 self,
                 network,
@@ -174,15 +178,16 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                 task.targets,
                 weights,
                 scored,
+                loss_factor=task.loss_factor,
                 rng=rng,
                 record=record,
                 trainer=trainer,
-                epochs=epochs,
-                checkpoint=None if incremental else as_checkpoint(self.checkpoint),
+                incremental=incremental,
             )
-            if history.stopped == "epochs" and not incremental:
+            if history.stopped in ("epochs", "diverged") and not incremental:
                 warnings.warn(
-                    f"max_iter={self.max_iter} epochs are done and training has not converged yet",
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
+                    " optimization hasn't converged yet.",
                     ConvergenceWarning,
                     stacklevel=3,
                 )

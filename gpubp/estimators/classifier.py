@@ -238,8 +238,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which sees only a part of y,"
-                " expected a dict, as compute_class_weight('balanced', classes=classes, y=y) gives numbers for"
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of y alone;"
+                " expected a dict, for which compute_class_weight('balanced', classes=classes, y=y) gives"
+                " the numbers"
             )
         first = not hasattr(self, "network_")
         if first and classes is None and not is_multilabel(y):

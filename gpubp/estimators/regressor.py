@@ -107,7 +107,9 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         levels = tuple(levels) if is_sequence(levels) else ()
         targets = _columns("y", y, len(levels))
         output = our_activation(self.output_activation or cost.canonical or "identity")
-        return Task(targets, targets.shape[1], output, cost, {"_levels": levels})
+        # scikit-learn's squared error is the mean over the outputs, and the network's cost is their sum.
+        factor = 1 / targets.shape[1] if self.loss == "squared_error" else 1.0
+        return Task(targets, targets.shape[1], output, cost, {"_levels": levels}, factor)
 
     def _targets_and_weights(
         self, name: str, y: Any, sample_weight: Array | None

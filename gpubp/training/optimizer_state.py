@@ -74,13 +74,15 @@ class OptimizerState:
         count = len(self.plan.rule.update.state)
         return tuple(zeros_for(self._network, "the optimizer's state", count))
 
-    def rates(self, factors: Any, before: int, steps: int) -> Any:
-        """Compute the learning rate and the update's two factors for each of the next steps.
+    def rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
+        """Compute the numbers that the update reads in each of the next steps.
 
         Parameters
         ----------
         factors : float or array of shape (steps,)
             The factor of the optimizer's learning rate, in all steps or in each.
+        penalty_factors : float or array of shape (steps,)
+            The factor of the penalties, in all steps or in each.
         before : int
             The number of steps before; below 0 if the state began within these steps.
         steps : int
@@ -88,10 +90,11 @@ class OptimizerState:
 
         Returns
         -------
-        float64 array of shape (steps, 3)
-            A row for each step.
+        float64 array of shape (steps, 4)
+            A row for each step: the learning rate, the update's two factors, the factor of the penalties.
         """
-        rates = np.empty((steps, 3))
+        rates = np.empty((steps, 4))
+        rates[:, 3] = penalty_factors
         rates[:, 0] = self.optimizer.learning_rate * factors
         # An optimizer that is set within an epoch has not made the epoch's first steps.
         counted_from_1 = np.maximum(np.arange(steps) + (before + 1.0), 1)

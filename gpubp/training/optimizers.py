@@ -45,14 +45,15 @@ class Optimizer:
     def __post_init__(self) -> None:
         for item in fields(self):
             value, name = getattr(self, item.name), item.name
-            if name == "nesterov":
+            if isinstance(item.default, bool):
                 check_flag(name, value)
                 continue
             if value is None and name in ("clip_norm", "clip_value"):
                 continue
             fraction = name in ("momentum", "beta1", "beta2", "decay")
             positive = name in ("learning_rate", "epsilon", "clip_norm", "clip_value")
-            check_number(name, value, 0, 1 if fraction else math.inf, open_low=positive)
+            high, open_high = 1 if fraction else math.inf, name != "momentum"
+            check_number(name, value, 0, high, open_low=positive, open_high=open_high)
 
     @property
     def update(self) -> Update:
@@ -98,9 +99,12 @@ class SGD(Optimizer):
     learning_rate, l1, l2, clip_norm, clip_value
         As in `Optimizer`; `learning_rate` is 0.01 by default.
     momentum : float, default 0
-        μ, from 0 to below 1.
+        μ, from 0 to 1.
     nesterov : bool, default False
         Whether to use θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
+    rate_in_velocity : bool, default False
+        Whether to use v ← μ v + η g, θ ← θ - v instead, or θ ← θ - (η g + μ v) with `nesterov`. The steps
+        are the same until η changes: then earlier gradients keep the η that they came with.
 
     Raises
     ------
@@ -111,18 +115,20 @@ class SGD(Optimizer):
     learning_rate: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
+    rate_in_velocity: bool = False
 
     @property
     def update(self) -> Update:
         if not self.momentum:
             return UPDATES["sgd"]
-        return UPDATES["nesterov" if self.nesterov else "momentum"]
+        name = "nesterov" if self.nesterov else "momentum"
+        return UPDATES[f"{name}_with_rate" if self.rate_in_velocity else name]
 
     @property
     def accumulates(self) -> float:
         # If no option changes the gradient, the gradient's matmul can add it to the velocity directly:
         # v ← μ v + δᵀ a, with μ as its beta.
-        plain = not self.nesterov and not self.update_options.changes_gradient
+        plain = self.update.name == "momentum" and not self.update_options.changes_gradient
         return self.momentum if plain else 0.0
 
 
@@ -143,6 +149,9 @@ class Adam(Optimizer):
         β2, from 0 to below 1.
     epsilon : float, default 1e-8
         ε, above 0.
+    epsilon_hat : bool, default False
+        Whether ε is the ε̂ of the paper's section 2, which is added to √v instead of √(v / c2):
+        θ ← θ - η (√c2 / c1) m / (√v + ε). scikit-learn and TensorFlow use this form.
 
     Raises
     ------
@@ -154,10 +163,11 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
 
     @property
     def update(self) -> Update:
-        return UPDATES["adam"]
+        return UPDATES["adam_hat" if self.epsilon_hat else "adam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +176,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon, l1, l2, clip_norm, clip_value
+    learning_rate, beta1, beta2, epsilon, epsilon_hat, l1, l2, clip_norm, clip_value
         As in `Adam`.
     weight_decay : float, default 0.01
         λ, 0 or more; weights only, not biases.

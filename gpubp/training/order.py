@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend
+from .seeds import RandomSource
 
 __all__ = ["DataOrder"]
 
@@ -15,13 +16,17 @@ __all__ = ["DataOrder"]
 class DataOrder:
     """The order of the rows in an epoch. Iteration gives the indices of each batch's rows.
 
-    The state between two epochs is the random generator alone. Within an epoch it is the generator's state
-    before the epoch's order was drawn: the same order is then drawn again. A pickle stores only the
-    generator.
+    A Generator draws a new order of the rows for each epoch. With a RandomState, each epoch reorders the
+    order of the epoch before, as scikit-learn does; the first epoch of a fit reorders 0, 1, 2, ...
+
+    The state between two epochs is the generator's. Within an epoch it is the state before the epoch's
+    order was drawn: the same order is then drawn again. A RandomState's order needs those of all epochs
+    before it, so its state is that at the start of the fit, and the number of orders drawn since. A pickle
+    stores only the generator.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator or numpy.random.RandomState
         The generator that shuffled orders are drawn from.
 
     Attributes
@@ -31,34 +36,91 @@ class DataOrder:
     stride : int
         The number of rows from the start of one batch to the start of the next.
     drawn_from : dict
-        The state of the generator before the order of this epoch was drawn.
+        The state before the order of this epoch was drawn.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: RandomSource) -> None:
         self.rows: Any = np.arange(0)
         self.stride = 1
-        self.drawn_from = self.state
         self._buffer: Array = None
+        self.rng = rng
+        self.drawn_from = self.state
+
+    @property
+    def rng(self) -> RandomSource:
+        """The generator; if another is set, orders no longer depend on earlier ones."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, rng: RandomSource) -> None:
+        self._rng = rng
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a fit: its orders do not depend on earlier ones."""
+        self._begun: dict[str, Any] = {}
+        self._drawn = self._missing = 0
+        self._unsorted: Any = np.arange(0)
+        if isinstance(self._rng, np.random.RandomState):
+            self._begun = dict(self._rng.get_state(legacy=False))
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state of the generator."""
-        return dict(self.rng.bit_generator.state)
+        """The state of the generator; with "drawn", the number of orders since, if it is a RandomState."""
+        if isinstance(self._rng, np.random.Generator):
+            return dict(self._rng.bit_generator.state)
+        return self._begun | {"drawn": self._drawn + self._missing}
+
+    def go_on(self, bit_generator: np.random.BitGenerator, drawn: int | None) -> None:
+        """Go on with the state of a checkpoint.
+
+        Parameters
+        ----------
+        bit_generator : numpy.random.BitGenerator
+            The generator with the state of the checkpoint.
+        drawn : int or None
+            For a RandomState, the number of orders that it has drawn since; None for a Generator.
+        """
+        if drawn is None:
+            self.rng = np.random.Generator(bit_generator)
+        else:
+            self.rng = np.random.RandomState(bit_generator)
+            self._missing = drawn  # `draw` knows how many rows there are
+
+    def go_back(self, rng: RandomSource, state: dict[str, Any]) -> None:
+        """Go back to this generator, with the state that it had before a fit."""
+        if isinstance(rng, np.random.Generator):
+            rng.bit_generator.state = state
+            self.rng = rng
+        else:
+            rng.set_state(state)
+            self.rng, self._missing = rng, state["drawn"]
 
     def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
         """Draw the order of an epoch.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
         """
+        while self._missing:
+            self._missing -= 1
+            self._permuted(rows)
         self.stride, self.drawn_from = stride, self.state
         if not shuffle:
             self.rows = np.arange(rows)
             return
-        self.rows = self.rng.permutation(rows)
+        self.rows = self._permuted(rows)
         whole = rows // stride * stride
         self.rows[:whole].reshape(-1, stride).sort(axis=1)
         self.rows[whole:].sort()
+
+    def _permuted(self, rows: int) -> Any:
+        """Draw an order whose batches are not sorted."""
+        if isinstance(self._rng, np.random.Generator):
+            return self._rng.permutation(rows)
+        before = self._unsorted if len(self._unsorted) == rows else np.arange(rows)
+        self._unsorted = before[self._rng.permutation(rows)]
+        self._drawn += 1
+        return self._unsorted.copy()
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the indices of each batch's rows."""
@@ -76,4 +138,5 @@ class DataOrder:
         return self._buffer
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"rows": np.arange(0), "_buffer": None}
+        nothing = np.arange(0)
+        return vars(self) | {"rows": nothing, "_unsorted": nothing, "_buffer": None}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..signals import uninterrupted
 from .callbacks import Callback
 from .checkpoint import WRITE_ERRORS, CheckpointWriter
 from .data import Dataset
@@ -19,6 +20,7 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
+from .schedules import Schedule
 from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
@@ -107,11 +109,22 @@ class Run:
                 resumed_from="" if snapshot is None else snapshot.file,
             )
 
+        self._before = step.take(), trainer.optimizer, order.rng, order.state
+
+    @uninterrupted
+    def go_back(self) -> None:
+        """Go back to the state before the fit, which has failed."""
+        state, optimizer, rng, drawn = self._before
+        self._step.optimizer = optimizer
+        self._step.restore(state)
+        self._order.go_back(rng, drawn)
+
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
         trainer, snapshot = self._trainer, self._snapshot
         self._step.make_room(self._forms.values(), self._batches)
         trainer.schedule.begin()
+        self._order.begin()
         for callback in self._callbacks:
             callback.on_fit_begin(trainer, self._epochs, self._batches)
         monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
@@ -209,10 +222,14 @@ class Run:
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        rates = step.prepare(batches, factors, costs)
+        penalties: Any = 1.0
+        if type(trainer.schedule).penalty_factors is not Schedule.penalty_factors:
+            weights = [self._data.total_weight(chosen) for chosen in self._order]
+            penalties = trainer.schedule.penalty_factors(np.array(weights))
+        rates = step.prepare(batches, factors, costs, penalties)
         for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
             if not step.steps_prepared:  # a callback has set another optimizer
-                rates = step.prepare(batches, factors, step.costs())
+                rates = step.prepare(batches, factors, step.costs(), penalties)
             step.run(self._forms[len(chosen)])
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass
 class Schedule:
-    """Base class of schedules; the optimizer's learning rate is multiplied by `factors`.
+    """Base class of schedules: factors of the optimizer's learning rate and, if wanted, of its penalties.
 
     Raises
     ------
@@ -64,6 +64,21 @@ class Schedule:
             The factors.
         """
         raise NotImplementedError
+
+    def penalty_factors(self, batch_weights: Any) -> Any:
+        """Compute the factors of the penalties l1 and l2 in the steps of an epoch; by default 1.
+
+        Parameters
+        ----------
+        batch_weights : float64 array of shape (per_epoch,)
+            The number of rows of each batch, or the sum of their sample weights.
+
+        Returns
+        -------
+        float or float array of shape (per_epoch,)
+            The factors.
+        """
+        return 1.0
 
     def begin(self) -> None:
         """Reset the schedule at the start of a fit."""

@@ -35,6 +35,9 @@ __all__ = [
     "settings_of",
 ]
 
+MOST_ORDERS = 1_000_000
+"""The most orders that a RandomState may have drawn in a fit that goes on: they are drawn again."""
+
 
 @dataclass
 class Snapshot:
@@ -59,7 +62,7 @@ class Snapshot:
     history : History
         The record of the epochs that have ended.
     generator : dict
-        The state of the random generator before the running epoch's order was drawn.
+        The state of the order before that of the running epoch was drawn (`DataOrder.state`).
     order : int
         A checksum of the running epoch's order; 0 between two epochs.
     dropout_seed : int
@@ -96,7 +99,7 @@ class Snapshot:
         step.optimizer = optimizer_with(self.optimizer, step.optimizer)
         step.dropout_seed = self.dropout_seed
         step.restore(self.states["now"])
-        order.rng = np.random.Generator(generator)
+        order.go_on(generator, self.generator.get("drawn"))
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Check that these settings, or some of them, are those that the fit began with.
@@ -167,7 +170,8 @@ def described(thing: Any) -> dict[str, Any]:
     """
     name, arguments = type(thing).__name__, {}
     if is_dataclass(thing):
-        arguments = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+        given = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+        arguments = {n: described(v) if is_dataclass(v) else v for n, v in given.items()}
     return {"class": name, **as_read(name, arguments)}
 
 
@@ -207,6 +211,9 @@ def generator_with(state: Mapping[str, Any]) -> np.random.BitGenerator:
     if name not in names:
         raise ValueError(f"the bit generator is {shown(name)}, expected one of {', '.join(names)}")
     generator: np.random.BitGenerator = getattr(np.random, name)()
+    drawn = state.get("drawn", 0)
+    if not isinstance(drawn, int) or not 0 <= drawn <= MOST_ORDERS:
+        raise ValueError(f"the number of orders drawn is {shown(drawn)}")
     try:
         generator.state = dict(state)
     except (ValueError, TypeError, KeyError, OverflowError) as error:

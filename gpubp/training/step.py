@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,6 +22,7 @@ from .data import BatchForm
 from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
 from .state import State
+from .step_numbers import StepNumbers
 
 __all__ = ["TrainingStep"]
 
@@ -104,15 +104,15 @@ class TrainingStep:
             )
             self._squared_norm = self.backend.zeros(1, np.float64)
             self._counters = self.backend.zeros(2, np.int64)
-            self._allocate_steps(1, STEPS_AHEAD)
+            self._numbers, self._sums_squares = StepNumbers(self.backend, STEPS_AHEAD), False
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
         lasting = {name: self.backend.to_numpy(array) for name, array in self._lasting.items()}
-        return make, (self.network, self.optimizer), (self.steps_taken, lasting)
+        return make, (self.network, self.optimizer), (self.steps_taken, self.sums_squares, lasting)
 
-    def __setstate__(self, state: tuple[int, dict[str, Any]]) -> None:
-        self.steps_taken, lasting = state
+    def __setstate__(self, state: tuple[int, bool, dict[str, Any]]) -> None:
+        self.steps_taken, self.sums_squares, lasting = state
         with self.backend.use():
             for name, array in self._lasting.items():
                 array[...] = self.backend.asarray(lasting[name])
@@ -131,6 +131,16 @@ class TrainingStep:
     def dropout_seed(self, dropout_seed: int) -> None:
         if dropout_seed != self._dropout_seed:
             self._dropout_seed, self.captured = dropout_seed, {}
+
+    @property
+    def sums_squares(self) -> bool:
+        """Whether steps compute Σ w² for `penalties`; captured steps are dropped if it changes."""
+        return self._sums_squares
+
+    @sums_squares.setter
+    def sums_squares(self, sums_squares: bool) -> None:
+        if sums_squares != self._sums_squares:
+            self._sums_squares, self.captured = sums_squares, {}
 
     @property
     def loss_scale(self) -> float:
@@ -172,20 +182,17 @@ class TrainingStep:
         more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
         self._gradients += more
         self._views += map(network.layout.views, more)
-        room = self._costs.shape
-        if room[0] < shards or room[1] < steps:
-            self._allocate_steps(max(shards, room[0]), max(steps, room[1]))
+        if self._numbers.make_room(shards, steps):
             self.captured, self.steps_prepared = {}, 0
 
-    def _allocate_steps(self, shards: int, steps: int) -> None:
-        """Allocate costs, NaN until `prepare` clears them, and rates."""
-        self._costs: Array = self.backend.empty((shards, steps), np.float64)
-        self._costs.fill(math.nan)
-        self._rates: Array = self.backend.zeros((steps, 3), np.float64)
-        self._room_for_steps = steps  # a number: a replay looks at no array
-
     @uninterrupted
-    def prepare(self, steps: int | None = None, factors: Any = 1.0, costs: Any = ()) -> Any:
+    def prepare(
+        self,
+        steps: int | None = None,
+        factors: Any = 1.0,
+        costs: Any = (),
+        penalty_factors: Any = 1.0,
+    ) -> Any:
         """Write the learning rates of the next steps to the device, and clear the costs.
 
         Parameters
@@ -197,6 +204,8 @@ class TrainingStep:
         costs : array of shape (steps_done,), optional
             The costs of the steps that have been done already, as `costs` returned them: the next step is
             the one after them. By default none has been done.
+        penalty_factors : float or array of shape (steps,)
+            The factor of the penalties l1 and l2, in all steps or in each.
 
         Returns
         -------
@@ -204,31 +213,25 @@ class TrainingStep:
             The learning rates.
         """
         steps, done = STEPS_AHEAD if steps is None else steps, len(costs)
-        rates = self._optimizer_state.rates(factors, self.steps_taken - done, steps)
-        self._rates[:steps] = self.backend.asarray(rates)
+        taken = self.steps_taken - done
+        rates = self._optimizer_state.rates(factors, penalty_factors, taken, steps)
+        self._numbers.prepare(rates, costs)
         self._counters[1] = done
-        self._costs.fill(0)
-        if done:
-            self._costs[0, :done] = self.backend.asarray(np.asarray(costs, np.float64))
         self.steps_done, self.steps_prepared = done, steps
         return rates[:, 0]
 
     def costs(self) -> Any:
-        """Read the mean costs of the batches since `prepare`, each computed before the batch's update.
+        """Read the mean cost of each batch since `prepare`, before its update; waits for the device."""
+        return self._numbers.mean_costs(self.steps_done)
 
-        Returns
-        -------
-        float64 array of shape (steps_done,), on the host
-            The costs. To read them waits for the device.
-        """
-        return self.backend.to_numpy(self._costs)[:, : self.steps_done].sum(0)
+    def penalties(self) -> Any:
+        """Read ½ l2 Σ w² of each batch, as `costs` does; 0 without `sums_squares`."""
+        return self._numbers.penalties(self.optimizer.l2, self.steps_done)
 
     @property
     def last_cost(self) -> float:
         """Read the mean cost of the last step's batch, NaN before the first step; waits for the device."""
-        if not self.steps_done:
-            return math.nan
-        return float(self.backend.to_numpy(self._costs[:, self.steps_done - 1]).sum())
+        return self._numbers.last_cost(self.steps_done)
 
     # A step.
 
@@ -245,7 +248,7 @@ class TrainingStep:
         # A captured step does not check these, and would read or write outside its arrays.
         if self.rows.x is None:
             raise RuntimeError("a training step has no rows to run on")
-        if self.steps_done >= self._room_for_steps:
+        if self.steps_done >= self._numbers.room:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
         self._replay(self.captured.get(form) or self._capture(form))
 
@@ -324,7 +327,11 @@ class TrainingStep:
     ) -> None:
         """Backpropagate over all shards; add `shard_gradients`, and divide by the loss scale."""
         backend, gradient, beta = self.backend, self.gradient, self._optimizer_state.plan.beta
-        backpropagate(problem, workspace, self.rows, self._views, beta, self._costs)
+        numbers = self._numbers
+        if self.sums_squares:
+            weights = self.network.parameters[: self.network.layout.n_weights]
+            backend.weighted_sum(weights, weights, numbers.squares, self._counters)
+        backpropagate(problem, workspace, self.rows, self._views, beta, numbers.costs)
         for shard_gradient in shard_gradients:
             backend.add(shard_gradient, gradient)
         if self._loss_scale is not None:
@@ -332,7 +339,7 @@ class TrainingStep:
 
     def _update_parameters(self, shard_gradients: list[Array]) -> None:
         """Update by the gradient plus `shard_gradients`, and advance the counters."""
-        variables = StepVariables(self._rates, self._counters, self._squared_norm)
+        variables = StepVariables(self._numbers.rates, self._counters, self._squared_norm)
         self._optimizer_state.update(variables, shard_gradients)
         if self._loss_scale is not None:
             self.backend.adapt_loss_scale(self._loss_scale, self._squared_norm)

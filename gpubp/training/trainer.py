@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
-import numpy as np
-
 from ..backends import Backend, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
 from ..network import Network
 from ..signals import uninterrupted
-from ..validation import check_flag, check_number, check_seed
+from ..validation import check_flag, check_number
 from . import settings
 from .callbacks import Callback, as_callbacks
 from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
@@ -31,9 +29,9 @@ from .order import DataOrder
 from .progress import progress_callback
 from .run import Run
 from .schedules import Schedule, get_schedule
+from .seeds import RandomSource, draw_dropout_seed, random_source
 from .settings import Setting
 from .snapshot import Snapshot, settings_of
-from .state import State
 from .step import TrainingStep
 
 __all__ = ["Trainer"]
@@ -72,8 +70,9 @@ class Trainer(MadeOnce):
     checkpoint : Checkpoint or path-like, optional
         Where a fit writes checkpoints, and how often. The name of a folder means one every 5 minutes. By
         default none are written.
-    seed : int, numpy.random.Generator or None, default None
-        Seed or generator of the batch order and the dropout masks.
+    seed : int, numpy.random.Generator, numpy.random.RandomState or None, default None
+        Seed or generator of the batch order and the dropout masks. A RandomState shuffles as scikit-learn
+        does: each epoch reorders the order of the epoch before.
 
     Attributes
     ----------
@@ -118,7 +117,7 @@ class Trainer(MadeOnce):
         early_stopping: EarlyStopping | int | bool | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
-        seed: int | np.random.Generator | None = None,
+        seed: int | RandomSource | None = None,
     ) -> None:
         optimizer = get_optimizer(optimizer)
         if not isinstance(network, Network):
@@ -126,11 +125,9 @@ class Trainer(MadeOnce):
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
-        if seed is not None and not isinstance(seed, np.random.Generator):
-            check_seed(seed)
-        rng = np.random.default_rng(seed)
-        dropout_seed = int(rng.integers(2**63))
+        rng = random_source(seed)
         self._order = DataOrder(rng)
+        dropout_seed = draw_dropout_seed(rng, network)
         self._training_step = TrainingStep(network, optimizer, dropout_seed=dropout_seed)
         self._check_batch = BatchCheck(network)
         self.checkpoint, self._stop_reason, self._fits_running = checkpoint, "", 0
@@ -161,6 +158,16 @@ class Trainer(MadeOnce):
     @on_device
     def optimizer(self, optimizer: str | Optimizer) -> None:
         self._training_step.optimizer = get_optimizer(optimizer)
+
+    @property
+    def training_step(self) -> TrainingStep:
+        """The step that the trainer runs."""
+        return self._training_step
+
+    @property
+    def order(self) -> DataOrder:
+        """The order of the rows. Between fits its generator may be set to another."""
+        return self._order
 
     @property
     @on_device
@@ -305,7 +312,6 @@ class Trainer(MadeOnce):
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
         step, snapshot = self._training_step, self._snapshot
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
-        before = step.take(), self.optimizer, self._order.rng, self._order.state
         outer = self._stop_reason if self._fits_running else ""  # of a fit that calls this one
         self._stop_reason, self._snapshot = "", None
         with interruptible(self.stop):
@@ -322,21 +328,12 @@ class Trainer(MadeOnce):
             except BaseException as error:
                 diverged = isinstance(error, DivergenceError) and error.history is run.history
                 if not (diverged or run.has_lost_data):
-                    self._go_back(*before)
+                    run.go_back()
                     self._snapshot = snapshot
                 raise
         if run.failure is not None:
             raise run.failure
         return run.history
-
-    @uninterrupted
-    def _go_back(
-        self, state: State, optimizer: Optimizer, rng: np.random.Generator, drawn: dict[str, Any]
-    ) -> None:
-        """Go back to the state before a fit that has failed."""
-        self._training_step.optimizer = optimizer
-        self._training_step.restore(state)
-        self._order.rng, rng.bit_generator.state = rng, drawn
 
     @in_one_thread
     @on_device

@@ -10,14 +10,14 @@ template <typename T> struct StepNumbers {
     __device__ __forceinline__ StepNumbers(const double* rates, const long long* counters, double squared_norm,
                                            double l1, double l2, double weight_decay, double clip_norm,
                                            double clip_value, bool skips_overflow) {
-        const double* row = &rates[3 * counters[1]];
+        const double* row = &rates[4 * counters[1]];
         learning_rate = T(row[0]);
         factor1 = T(row[1]);
         factor2 = T(row[2]);
         clip_factor = squared_norm > clip_norm * clip_norm ? T(clip_norm / sqrt(squared_norm)) : T(1);
         largest = T(clip_value);
-        ridge = T(l2);
-        lasso = T(l1);
+        ridge = T(l2 * row[3]);
+        lasso = T(l1 * row[3]);
         shrinkage = learning_rate * T(weight_decay);
         skips = skips_overflow && !(squared_norm <= 1.7976931348623157e308);
     }

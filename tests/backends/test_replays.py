@@ -82,13 +82,13 @@ def test_a_replay_goes_through_no_verb(
         monkeypatch.setattr(CupyBackend, name, unexpected)
     for name in (
         "_counters",
-        "_costs",
-        "_rates",
         "_gradients",
         "_optimizer_state",
         "_squared_norm",
     ):
         monkeypatch.setattr(trainer._training_step, name, None)  # a replay does not look them up
+    for name in ("costs", "rates"):
+        monkeypatch.setattr(trainer._training_step._numbers, name, None)
     for _ in range(5):
         trainer.step(x, y)
     monkeypatch.undo()

@@ -45,8 +45,8 @@ def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     assert cells["matmul"][0] == "14" and cells["matmul"][2] == f"{work / 1e6:.1f}"
     parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
     # Adam reads theta, the gradient and two moments, and writes all but the gradient: 28 bytes for each
-    # parameter. It also reads three rates, two counters and the norm.
-    moved = 28 * parameters + 3 * 8 + 2 * 8 + 8
+    # parameter. It also reads four rates, two counters and the norm.
+    moved = 28 * parameters + 4 * 8 + 2 * 8 + 8
     assert cells["update"][:2] == ["1", f"{moved / 1e6:.2f}"]
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
 

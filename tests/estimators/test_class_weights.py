@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_data import examples, not_converged, quick, targets
 from sklearn.utils.class_weight import compute_sample_weight
+from small_data import examples, not_converged, quick, targets
 
 from gpubp import MLPClassifier
 from gpubp.backends import Backend
@@ -55,7 +55,7 @@ def test_weights_of_rows_and_of_classes_are_multiplied() -> None:
 def test_balanced_gives_every_class_the_same_total_weight(rows: Any) -> None:
     model = quick(class_weight="balanced", **EXACT).fit(X, Y, sample_weight=rows)
     given = np.ones(60) if rows is None else rows
-    totals = [given[Y == label].sum() for label in range(3)]
+    totals = [given[label == Y].sum() for label in range(3)]
     by_hand = {label: sum(totals) / (3 * totals[label]) for label in range(3)}
     assert_same_network(model, quick(class_weight=by_hand, **EXACT).fit(X, Y, sample_weight=rows))
 
@@ -83,7 +83,7 @@ def test_balanced_weights_find_a_rare_class() -> None:
         quick(class_weight=weight, **settings).fit(x, y) for weight in (None, "balanced")
     )
     found = [model.predict(x)[y == 1].mean() for model in (plain, balanced)]
-    assert found[0] < 0.4 < 0.8 < found[1]
+    assert found[0] < 0.4 and found[1] > 0.8
 
 
 def test_partial_fit_takes_a_dict_and_refuses_balanced_as_sgd_classifier_does() -> None:

@@ -181,5 +181,5 @@ def test_a_bad_parameter_is_told_and_nothing_changes(parameters: Any, told: str)
 
 
 def test_partial_fit_refuses_a_schedule_that_needs_the_number_of_epochs() -> None:
-    with pytest.raises(ValueError, match="learning_rate is 'cosine', expected .* with partial_fit"):
+    with pytest.raises(ValueError, match="learning_rate is 'cosine', expected"):
         quick(learning_rate="cosine").partial_fit(X, Y, classes=[0, 1, 2])

@@ -254,7 +254,7 @@ def update(backend: Backend, dtype: str) -> Iterator[Array]:
         for options in (UpdateOptions(), UpdateOptions(weight_decay=0.1, clip_norm=0.5)):
             theta, gradient = numbers(backend, 1037, dtype), numbers(backend, 1037, dtype, 1)
             state = tuple(zeros(backend, 1037, dtype) for _ in one.state)
-            rates = backend.asarray(np.array([[0.1, 0.5, 0.5]] * 2))
+            rates = backend.asarray(np.array([[0.1, 0.5, 0.5, 1.0]] * 2))
             norm = zeros(backend, 1, "float64")
             backend.weighted_sum(gradient, None, norm)
             backend.update(

@@ -69,7 +69,7 @@ def test_every_update_compiles(name: str, options: UpdateOptions) -> None:
     update, theta = UPDATES[name], np.zeros(4)
     rule = UpdateRule(update, dict.fromkeys(update.hyperparameters, 0.5), options)
     arrays = ParameterArrays(theta, theta, tuple(np.zeros(4) for _ in update.state), 2)
-    step = StepVariables(np.zeros((1, 3)), np.zeros(2, np.int64), np.zeros(1))
+    step = StepVariables(np.zeros((1, 4)), np.zeros(2, np.int64), np.zeros(1))
     assert update_cpu(rule, arrays, step) is not None
 
 

@@ -172,7 +172,7 @@ def run_loading(recorder: Recorder, dtype: str) -> None:
 
 def run_updates(recorder: Recorder, dtype: str) -> None:
     theta, g = recorder.array(6, dtype=dtype), recorder.array(6, dtype=dtype)
-    counters, rates = recorder.array(2, dtype="int64"), recorder.array(1, 3, dtype="float64")
+    counters, rates = recorder.array(2, dtype="int64"), recorder.array(1, 4, dtype="float64")
     for update in UPDATES.values():
         state = tuple(recorder.array(6, dtype=dtype) for _ in update.state)
         hyperparameters = dict.fromkeys(update.hyperparameters, 0.5)

@@ -30,12 +30,17 @@ def published_update(
     h = HYPERPARAMETERS
     if name == "sgd":
         return theta - rate * g
-    if name in ("momentum", "nesterov"):
-        state["v"] = h["momentum"] * state.get("v", 0) + g
-        return theta - rate * (state["v"] if name == "momentum" else g + h["momentum"] * state["v"])
-    if name == "adam":
+    if name.startswith(("momentum", "nesterov")):
+        before, after = (rate, 1) if name.endswith("with_rate") else (1, rate)
+        state["v"] = h["momentum"] * state.get("v", 0) + before * g
+        nesterov = before * g + h["momentum"] * state["v"]
+        return theta - after * (nesterov if name.startswith("nesterov") else state["v"])
+    if name in ("adam", "adam_hat"):
         state["m"] = h["beta1"] * state.get("m", 0) + (1 - h["beta1"]) * g
         state["v"] = h["beta2"] * state.get("v", 0) + (1 - h["beta2"]) * g**2
+        if name == "adam_hat":
+            rate *= np.sqrt(1 - h["beta2"] ** t) / (1 - h["beta1"] ** t)
+            return theta - rate * state["m"] / (np.sqrt(state["v"]) + h["epsilon"])
         m, v = state["m"] / (1 - h["beta1"] ** t), state["v"] / (1 - h["beta2"] ** t)
         return theta - rate * m / (np.sqrt(v) + h["epsilon"])
     if name == "rmsprop":
@@ -58,12 +63,17 @@ OPTIONS = {
 
 
 def prepared(
-    options: UpdateOptions, theta: Array, g: Array, is_weight: Array, rate: float
+    options: UpdateOptions,
+    theta: Array,
+    g: Array,
+    is_weight: Array,
+    rate: float,
+    penalties: float,
 ) -> tuple[Array, Array]:
     """Do what precedes the update: clipping, penalties and decay. Biases are only clipped."""
     g = g * min(1.0, options.clip_norm / np.linalg.norm(g))
     g = np.clip(g, -options.clip_value, options.clip_value)
-    g = g + is_weight * (options.l2 * theta + options.l1 * np.sign(theta))
+    g = g + is_weight * penalties * (options.l2 * theta + options.l1 * np.sign(theta))
     return theta * (1 - is_weight * rate * options.weight_decay), g
 
 
@@ -75,9 +85,11 @@ def test_update_is_the_published_one(
     update, options, rng = UPDATES[name], OPTIONS[kind], np.random.default_rng(13)
     size, n_weights, steps = 2 * BLOCK, BLOCK + 1000, 3
     is_weight = np.arange(size) < n_weights
-    rates = [0.1, 0.05, 0.2]
+    rates, penalties = [0.1, 0.05, 0.2], [1.0, 0.25, 3.0]
     h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
-    per_step = [[rates[t], *update.factors(rates[t], t + 1, **h)] for t in range(steps)]
+    per_step = [
+        [rates[t], *update.factors(rates[t], t + 1, **h), penalties[t]] for t in range(steps)
+    ]
     start = rng.normal(size=size).astype(dtype)
     start[0] = 0
     gs = rng.normal(size=(steps, size)).astype(dtype)
@@ -85,7 +97,7 @@ def test_update_is_the_published_one(
 
     expected, averages = start.astype(np.float64), {}
     for t, g in enumerate(gs.astype(np.float64)):
-        expected, seen = prepared(options, expected, g, is_weight, rates[t])
+        expected, seen = prepared(options, expected, g, is_weight, rates[t], penalties[t])
         expected = published_update(name, expected, seen, averages, rates[t], t + 1)
 
     for backend in both(cuda_backend):
@@ -122,7 +134,7 @@ def test_an_update_of_any_length_and_alignment(
     h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
     given = rng.uniform(0.5, 1, (2 + len(update.state), firsts + size + 3)).astype(dtype)
     used = slice(firsts, firsts + size)
-    rates, counters = np.array([[0.1, *update.factors(0.1, 1, **h)]]), np.zeros(2, np.int64)
+    rates, counters = np.array([[0.1, *update.factors(0.1, 1, **h), 1.0]]), np.zeros(2, np.int64)
     for squared_norm in (9.0, np.inf):
         results = []
         for backend in (NumpyBackend(compile=False), cuda_backend):
@@ -152,7 +164,7 @@ def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: 
         theta, gradient = on(backend, np.ones(3)), on(backend, [0.5, np.nan, 0.5])
         state = tuple(on(backend, np.zeros(3)) for _ in update.state)
         rates, counters, norm = (
-            on(backend, [[0.1, 0.5, 0.5]]),
+            on(backend, [[0.1, 0.5, 0.5, 1.0]]),
             on(backend, [0, 0], np.int64),
             on(backend, [0.0]),
         )

@@ -233,8 +233,8 @@ def test_names_give_optimizers_with_their_defaults() -> None:
         ),
         (lambda: Adam(learning_rate="1"), "learning_rate is '1', expected a number above 0"),
         (
-            lambda: SGD(momentum=1.0),
-            "momentum is 1.0, expected a number at least 0 and below 1",
+            lambda: SGD(momentum=1.1),
+            "momentum is 1.1, expected a number at least 0 and at most 1",
         ),
         (lambda: SGD(nesterov="yes"), "nesterov is 'yes', expected True or False"),
         (lambda: Adam(beta1=-0.1), "beta1 is -0.1, expected a number at least 0 and below 1"),

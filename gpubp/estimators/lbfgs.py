@@ -1,0 +1,153 @@
+"""Train the estimators by L-BFGS, on all rows at once and in float64."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+
+from ..arrays import dense
+from ..backends import Array
+from ..network import Network
+from ..training import SGD, BatchForm, History, TrainingStep
+from ..training.data import Dataset
+from ..training.order import DataOrder
+
+__all__ = ["fit_lbfgs"]
+
+
+class _Objective:
+    """The loss and its gradient, as functions of the parameters.
+
+    Each call replays the first half of one captured training step.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Any,
+        targets: Array,
+        weights: Array | None,
+        alpha: float,
+        loss_factor: float,
+    ) -> None:
+        self._network, self._loss_factor = network, loss_factor
+        self._data = Dataset(network, dense(X), targets, weights)
+        rows = len(self._data)
+        self._order = DataOrder(np.random.default_rng(0))
+        self._order.draw(rows, rows, shuffle=False)
+        total = self._data.total_weight(self._order.rows)
+        self._l2 = alpha / total if total else 0.0
+        # A step with `reduce` adds up the whole gradient in its first half.
+        self._step = TrainingStep(network, SGD(), dropout_seed=0, reduce=lambda gradient: None)
+        self._form = BatchForm(rows, self._data.labels, self._data.weights is not None, None)
+        self._step.make_room([self._form], 1)
+        self.latest = np.nan
+
+    @cached_property
+    def _compute(self) -> Callable[[], None]:
+        """The captured half; when it is captured, the step has its rows."""
+        return self._network.backend.capture(self._step.halves(self._form)[0])
+
+    def __call__(self, theta: Any) -> tuple[float, Any]:
+        network, step = self._network, self._step
+        network.parameters = theta
+        step.prepare(1)
+        with np.errstate(all="ignore"):
+            for _ in self._data.batches(step.rows, self._order, 0):
+                self._compute()
+        step.count()
+        gradient = np.array(network.backend.to_numpy(step.gradient))
+        w = theta[: network.layout.n_weights]
+        gradient[: len(w)] += self._l2 * w
+        # With several outputs, scikit-learn's squared error is the mean over them, but its gradient is that
+        # of the sum. The same numbers give the same steps.
+        cost = float(step.costs()[0])
+        self.latest = self._loss_factor * cost + 0.5 * self._l2 * float(w @ w)
+        return self.latest, gradient
+
+
+def fit_lbfgs(
+    settings: Any,
+    network: Network,
+    twin: Network,
+    X: Any,
+    targets: Array,
+    weights: Array | None,
+    loss_factor: float,
+) -> tuple[History, float]:
+    """Train by L-BFGS, from the network's parameters.
+
+    Parameters
+    ----------
+    settings : BaseMLP
+        The estimator.
+    network : Network
+        The network to train.
+    twin : Network
+        A float64 copy of the network, which computes costs and gradients.
+    X, targets, weights, loss_factor
+        As in `fit_batches`.
+
+    Returns
+    -------
+    history : History
+        The record of the fit; its costs contain the penalty, and there is one for each iteration.
+    loss : float
+        The last loss, with the penalty.
+    """
+    history, to_numpy = History(), network.backend.to_numpy
+    with twin.backend.use():
+        objective = _Objective(twin, X, targets, weights, settings.alpha, loss_factor)
+
+        def report(theta: Any) -> None:
+            history.cost.append(objective.latest)
+            if settings.verbose:
+                print(f"Iteration {len(history)}, loss = {objective.latest:.8f}")
+
+        result = scipy.optimize.minimize(
+            objective,
+            to_numpy(network.parameters).astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            callback=report,
+            options={
+                "maxiter": settings.max_iter,
+                "maxfun": settings.max_fun,
+                "gtol": settings.tol,
+            },
+        )
+    network.parameters = result.x
+    loss = float(result.fun)
+    if history.cost:
+        history.cost[-1] = loss
+    history.best_epoch = len(history) - 1
+    history.stopped = "epochs" if result.nit >= settings.max_iter else "converged"
+    if result.status:
+        history.stopped = str(result.message)
+        _warn_of_no_convergence(result, settings)
+    return history, loss
+
+
+def _warn_of_no_convergence(result: Any, settings: Any) -> None:
+    """Warn in words that contain scikit-learn's."""
+    iterations = min(result.nit, settings.max_iter)
+    more = ""
+    if iterations == settings.max_iter:
+        more = (
+            "\nIncrease the number of iterations to improve the convergence"
+            f" (max_iter={settings.max_iter})."
+        )
+    warnings.warn(
+        f"lbfgs failed to converge after {iterations} iteration(s) (status={result.status}):\n"
+        f"{result.message}\n{more}\n"
+        "You might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html",
+        ConvergenceWarning,
+        stacklevel=5,
+    )

@@ -1,0 +1,76 @@
+"""The numbers of training steps, one entry for each step, in arrays that captured steps read and write."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backends import Array, Backend
+
+__all__ = ["StepNumbers"]
+
+
+class StepNumbers:
+    """The numbers of the steps since `prepare`.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend of the arrays.
+    room : int
+        The number of steps that there is room for at first, of one shard.
+
+    Attributes
+    ----------
+    shards, room : int
+        The number of shards and of steps that there is room for.
+    rates : float64 array of shape (room, 4)
+        What an update reads: the learning rate, two factors, and the factor of the penalties.
+    costs : float64 array of shape (shards, room)
+        Each shard's part of the mean cost of the step's batch, before the update; NaN before `prepare`.
+    squares : float64 array of shape (room,)
+        The sum of the squared weights before the update, if steps compute it.
+    """
+
+    def __init__(self, backend: Backend, room: int) -> None:
+        self._backend = backend
+        self._allocate(1, room)
+
+    def make_room(self, shards: int, steps: int) -> bool:
+        """Make room; return whether the arrays are new."""
+        grows = self.shards < shards or self.room < steps
+        if grows:
+            self._allocate(max(shards, self.shards), max(steps, self.room))
+        return grows
+
+    def _allocate(self, shards: int, steps: int) -> None:
+        backend = self._backend
+        self.costs: Array = backend.empty((shards, steps), np.float64)
+        self.costs.fill(math.nan)
+        self.rates: Array = backend.zeros((steps, 4), np.float64)
+        self.squares: Array = backend.zeros(steps, np.float64)
+        self.shards, self.room = shards, steps  # numbers: a replay looks at no array
+
+    def prepare(self, rates: Any, costs: Any) -> None:
+        """Write the rates, and the costs of the steps that have been done; clear all others."""
+        done = len(costs)
+        self.rates[: len(rates)] = self._backend.asarray(rates)
+        self.costs.fill(0)
+        self.squares.fill(0)
+        if done:
+            self.costs[0, :done] = self._backend.asarray(np.asarray(costs, np.float64))
+
+    def mean_costs(self, done: int) -> Any:
+        """Read the mean costs of the batches of the first steps; waits for the device."""
+        return self._backend.to_numpy(self.costs)[:, :done].sum(0)
+
+    def penalties(self, l2: float, done: int) -> Any:
+        """Read the penalty ½ l2 Σ w² of each of the first steps; waits for the device."""
+        factors, squares = (self._backend.to_numpy(a) for a in (self.rates[:, 3], self.squares))
+        return 0.5 * l2 * factors[:done] * squares[:done]
+
+    def last_cost(self, done: int) -> float:
+        """Read the last of these costs, NaN before the first step."""
+        return float(self._backend.to_numpy(self.costs[:, done - 1]).sum()) if done else math.nan
