@@ -94,5 +94,5 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         dtypes = ["float64", "float32"] if self.dtype is None else [str(self.dtype)]
-        tags.transformer_tags.preserve_dtype = dtypes
+        tags.transformer_tags.preserves_dtype = dtypes
         return tags

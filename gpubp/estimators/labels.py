@@ -138,15 +138,15 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
 
 def _check_labels_have(estimator: Any, cost: Cost) -> None:
     """Check that the output and the cost of each label do not depend on the row's other labels."""
-    if cost.targets == "class":
-        raise ValueError(
-            f"loss is {shown(estimator.loss)}, expected one that is not for classes where y has several"
-            " labels for each row"
-        )
     if is_softmax(estimator.output_activation):
         raise ValueError(
             f"output_activation is {shown(estimator.output_activation)}, expected one that computes each"
             " output alone where y has several labels for each row"
+        )
+    if cost.targets == "class":
+        raise ValueError(
+            f"loss is {shown(estimator.loss)}, expected one that is not for classes where y has several"
+            " labels for each row"
         )
 
 

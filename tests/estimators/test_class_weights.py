@@ -101,16 +101,6 @@ def test_partial_fit_takes_a_dict_and_refuses_balanced_as_sgd_classifier_does() 
 
 
 @not_converged
-def test_a_warm_start_goes_on_without_one_of_the_classes() -> None:
-    model = quick(class_weight="balanced", warm_start=True, **EXACT).fit(X, Y)
-    by_hand = quick(warm_start=True, **EXACT)
-    by_hand.set_params(class_weight=dict(enumerate(20 / np.bincount(Y)))).fit(X, Y)
-    x, y = X[Y < 2], Y[Y < 2]
-    by_hand.set_params(class_weight=dict(enumerate(len(y) / 2 / np.bincount(y)))).fit(x, y)
-    assert_same_network(model.fit(x, y), by_hand)
-
-
-@not_converged
 def test_validation_scores_are_weighted_by_class() -> None:
     model = quick(class_weight={0: 10, 1: 1, 2: 0}, early_stopping=True)
     model.fit(X, Y, X_val=X, y_val=Y)

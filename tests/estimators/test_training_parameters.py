@@ -162,7 +162,7 @@ def test_new_parameters_can_be_searched_over() -> None:
         ({"clip_norm": 0}, "'clip_norm' parameter of MLPClassifier must be"),
         ({"weight_decay": -1, "solver": "adamw"}, "'weight_decay' parameter of MLPClassifier must"),
         ({"weight_decay": 0.1}, "weight_decay is 0.1, expected None with solver 'adam'"),
-        ({"learning_rate": "cosin"}, "'cosin' instead; did you mean 'cosine'"),
+        ({"learning_rate": "cosin"}, "did you mean 'cosine'"),
         ({"callbacks": print}, "callbacks is "),
         ({"callbacks": [3]}, "callbacks holds 3, expected a Callback or a function"),
         ({"progress": 1}, "'progress' parameter of MLPClassifier must be"),
