@@ -12,7 +12,8 @@ With
   sample weights, batch_size is multiplied by the mean weight of all rows.
 - The loss of several outputs is the sum of their losses. Both libraries minimise this sum, but scikit-learn
   reports the mean of squared errors. The Poisson loss omits the terms that depend only on y.
-- Training uses float32, or float64 with dtype="float64". lbfgs always computes in float64.
+- Training uses float32, or the dtype of X with dtype=None, as scikit-learn does. lbfgs always computes in
+  float64.
 """
 
 from .classifier import MLPClassifier

@@ -66,9 +66,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     verbose : bool, default False
         Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether fit continues with the network of the last fit.
+        Whether fit continues with the network of the last fit. y must then have the same classes.
     momentum : float, default 0.9
-        Momentum of sgd, from 0 to below 1.
+        Momentum of sgd, from 0 to 1.
     nesterovs_momentum : bool, default True
         Whether sgd uses Nesterov's momentum.
     early_stopping : bool, default False
@@ -88,8 +88,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         The most evaluations of the loss by lbfgs.
     backend : str or Backend, default "auto"
         "auto", "numpy" or "cupy".
-    dtype : str, default "float32"
-        The dtype of parameters and training, "float32" or "float64"; lbfgs always computes in float64.
+    dtype : str or None, default "float32"
+        The dtype of parameters, training and predictions, "float32" or "float64". None follows X, as
+        scikit-learn does: float32 for a float32 X, else float64. lbfgs always computes in float64.
     dropout : float, default 0
         Probability with which training drops a hidden activation; not available with lbfgs.
     checkpoint : Checkpoint or path-like, optional
@@ -106,9 +107,11 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     classes_ : array of shape (n_classes,)
         The classes; with several labels for each row, the numbers of the columns.
     coefs_ : list of arrays of shape (n_in, n_out)
-        The weights of each layer: views of the network's parameters.
+        The weights of each layer: views of the network's parameters. The list, its items and their elements
+        can be assigned. A list that is assigned before the first fit is the initial one of partial_fit, and
+        of fit with warm_start.
     intercepts_ : list of arrays of shape (n_out,)
-        The biases of each layer: views of the network's parameters.
+        The biases of each layer, like coefs_.
     loss_ : float
         The last loss, with penalties.
     loss_curve_ : list of float

@@ -27,9 +27,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {} if estimator.dtype is None else FINER_THAN_FLOAT32
 
 
-@not_converged
-@parametrize_with_checks(
-    [
+def with_checks() -> Any:
+    estimators = [
         kind(**parameters)
         for kind in (MLPClassifier, MLPRegressor)
         for parameters in (
@@ -37,9 +36,14 @@ def expected_failures(estimator: Any) -> dict[str, str]:
             {"max_iter": 15, "dtype": None, "solver": "lbfgs"},
             {"max_iter": 30},
         )
-    ],
-    expected_failed_checks=expected_failures,
-)  # type: ignore[untyped-decorator]
+    ]
+    mark = parametrize_with_checks(estimators, expected_failed_checks=expected_failures)
+    names, checks = mark.args  # scikit-learn < 1.9 gives a generator, about which pytest 9 warns
+    return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
+
+
+@not_converged
+@with_checks()
 def test_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -96,9 +96,9 @@ def test_a_divergence_leaves_a_warm_start_as_it_was() -> None:
     ("fail", "told"),
     [
         (lambda model: model.partial_fit(X[:, :4], Y), "features"),
-        (lambda model: model.partial_fit(X, Y + 9), "y holds the classes"),
-        (lambda model: model.partial_fit(X, Y, classes=[7, 8]), "expected those of the first call"),
-        (lambda model: model.partial_fit(X, Y, np.zeros(len(Y))), "sample_weight is all zero"),
+        (lambda model: model.partial_fit(X, Y + 9), "`y` has classes not in"),
+        (lambda model: model.partial_fit(X, Y, classes=[7, 8]), "is not the same as on last call"),
+        (lambda model: model.partial_fit(X, Y, np.zeros(len(Y))), "zero"),
     ],
 )
 def test_a_failed_partial_fit_goes_on_as_if_it_had_not_been(fail: Fail, told: str) -> None:
