@@ -241,8 +241,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         trainer: Any = vars(self).get("_trainer")
         if trainer is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute '_optimizer'")
-        rate = trainer.optimizer.learning_rate * trainer.schedule.current
-        return SimpleNamespace(learning_rate=rate)
+        return SimpleNamespace(learning_rate=trainer.schedule.current)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -30,15 +30,16 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
     For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For
-    labels it has one sigmoid output for each label. The loss is the cross-entropy of these outputs.
+    labels it has one sigmoid output for each label. The loss is the cross-entropy of these outputs. `loss`
+    and `output_activation` choose others.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default (100,)
         The widths of the hidden layers, or the width of the only one.
-    activation : str or Activation, default "relu"
+    activation : str, Activation or list of them, default "relu"
         Activation of the hidden layers: "identity", "logistic", "tanh", "relu", or another activation of
-        gpubp.
+        gpubp. A list has one for each hidden layer.
     solver : str, default "adam"
         "lbfgs", "sgd", "adam", or another optimizer of gpubp: "adamw", "rmsprop", "lion".
     alpha : float, default 0.0001
@@ -46,10 +47,11 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         penalty.
     batch_size : int or "auto", default "auto"
         The number of rows of a batch; "auto" is min(200, n_samples). Unused with lbfgs.
-    learning_rate : str, default "constant"
+    learning_rate : str or Schedule, default "constant"
         Schedule of sgd: "constant"; "invscaling", which is learning_rate_init / (t_ + 1)^power_t in each
         epoch; or "adaptive". "adaptive" divides the learning rate by 5 when training would stop, until it
-        is 1e-6.
+        is 1e-6. The schedules of gpubp, by name or as objects of `gpubp.schedules`, are for all solvers
+        except lbfgs, and not for partial_fit; "on_plateau" watches the training loss.
     learning_rate_init : float, default 0.001
         η of all solvers except lbfgs.
     power_t : float, default 0.5
@@ -91,17 +93,44 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     dtype : str or None, default "float32"
         The dtype of parameters, training and predictions, "float32" or "float64". None follows X, as
         scikit-learn does: float32 for a float32 X, else float64. lbfgs always computes in float64.
-    dropout : float, default 0
-        Probability with which training drops a hidden activation; not available with lbfgs.
+    dropout : float or list of float, default 0
+        Probability with which training drops a hidden activation; a list has one for each hidden layer. Not
+        available with lbfgs.
     checkpoint : Checkpoint or path-like, optional
         Where `fit` writes checkpoints, and how often, as in `gpubp.Trainer`. With warm_start, `fit` goes on
         from the newest one, and max_iter includes its epochs; that needs the same data and an int as
         random_state. Not available with lbfgs, and unused by partial_fit.
+    loss : str or Cost, default "log_loss"
+        "log_loss" is the cross-entropy that goes with the output activation. The others are the costs of
+        gpubp, by name or as objects. "cross_entropy" has a softmax output also for two classes.
+        "binary_cross_entropy" has a sigmoid for each class. All others compare the outputs with 1 for the
+        row's class and 0 for the others.
+    class_weight : "balanced", dict, list of dict or None, default None
+        Factors of the sample weights. A dict has a factor for each class; for labels a list has a dict for
+        each, such as ``{0: 1, 1: 5}``, and the factors of a row's labels are multiplied. "balanced" gives
+        all classes the same total weight; it is not available in partial_fit. Validation scores have these
+        weights too.
+    label_smoothing : float, default 0
+        ε: training brings the outputs near (1 - ε) y + ε / n_classes instead of y (for labels, n_classes is
+        2).
+    output_activation : str, Activation or None, default None
+        Activation of the output layer. None is the softmax for more than two classes, else the sigmoid; see
+        loss. `predict_proba` needs outputs from 0 to 1.
+    clip_norm : float or None, default None
+        A gradient with a larger norm is scaled to this norm. Not available with lbfgs.
+    weight_decay : float or None, default None
+        The decoupled decay of adamw and lion. None is the default of `gpubp.AdamW` or `gpubp.Lion`.
+    callbacks : sequence of Callback or callable, default ()
+        Callbacks of gpubp, or functions (trainer, history) that are called after each epoch. Not available
+        with lbfgs.
+    progress : bool, default False
+        Whether `fit` shows a progress bar with the loss, the validation score and the speed, in a terminal
+        or a notebook. Not available with lbfgs.
 
     Attributes
     ----------
     network_ : gpubp.Network
-        The trained network.
+        The trained network. It may be used like any other; training goes on with the weights that it has.
     history_ : gpubp.History
         The record of the last call of fit or partial_fit. Its costs contain penalties only with lbfgs.
     classes_ : array of shape (n_classes,)

@@ -45,7 +45,9 @@ class Scheduled(Rate):
     schedule: Schedule = field(default_factory=Constant)
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        return self.schedule.factors(steps, total, per_epoch)
+        factors = self.schedule.factors(steps, total, per_epoch)
+        self.current = self.initial * float(factors[-1])
+        return factors
 
     def begin(self) -> None:
         self.schedule.begin()

@@ -33,11 +33,19 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
     ----------
     loss : str or Cost, default "squared_error"
         "squared_error" is half the squared error. "poisson" has exponential outputs, for y of at least 0.
-        "binary_cross_entropy" has sigmoid outputs, for y from 0 to 1. The other costs of gpubp are "huber",
-        "absolute_error", "log_cosh" and "quantile". A `Cost` is also possible, for example
-        ``gpubp.get_cost("quantile", quantile=0.9)``.
+        "binary_cross_entropy" has sigmoid outputs, for y from 0 to 1. "cross_entropy" has a softmax output,
+        for rows of probabilities. The other costs of gpubp are "huber", "absolute_error", "log_cosh" and
+        "quantile". A `Cost` is also possible, for example ``gpubp.get_cost("huber", threshold=2.0)``.
+    output_activation : str, Activation or None, default None
+        Activation of the output layer. None is the one that goes with the loss, as above; for all other
+        losses it is the identity.
+    quantile : float or list of float, default 0.5
+        The quantile that loss "quantile" estimates. With a list, y has one column, and `predict` returns a
+        column for each quantile. They are trained together, so that they rarely cross, but nothing prevents
+        it.
     **others
-        The parameters of `MLPClassifier`, with the same meaning. Validation scores are R².
+        The parameters of `MLPClassifier` other than class_weight and label_smoothing, with the same
+        meaning. Validation scores are those of `score`.
 
     Attributes
     ----------

@@ -53,5 +53,13 @@ def test_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> No
 )
 def test_parameters_and_defaults_are_those_of_scikit_learn(ours: Any, theirs: Any) -> None:
     mine, others = ours().get_params(), theirs().get_params()
-    own = {"backend": "auto", "dtype": "float32", "dropout": 0.0, "checkpoint": None}
+    own = {
+        "backend": "auto", "dtype": "float32", "dropout": 0.0, "checkpoint": None,
+        "output_activation": None, "clip_norm": None, "weight_decay": None, "callbacks": (),
+        "progress": False,
+    }  # fmt: skip
+    if ours is MLPClassifier:
+        own |= {"loss": "log_loss", "class_weight": None, "label_smoothing": 0.0}
+    else:
+        own |= {"quantile": 0.5}
     assert mine == {**others, **own}

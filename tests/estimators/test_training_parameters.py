@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,28 @@ def test_a_fit_leaves_the_schedule_it_is_given_as_it_was() -> None:
     assert model.learning_rate is schedule
     assert schedule.state() == schedules.OnPlateau(patience=0, min_improvement=1.0).state()
     assert model.history_.learning_rate[-1] < model.history_.learning_rate[0]
+
+
+@not_converged
+@pytest.mark.parametrize(
+    "schedule", ["cosine", schedules.OnPlateau(patience=0, min_improvement=1.0)]
+)
+def test_a_fit_with_a_schedule_goes_on_from_its_checkpoint(tmp_path: Path, schedule: Any) -> None:
+    ends = [3]
+
+    def stop(trainer: Any, history: Any) -> None:
+        if len(history) in ends:
+            trainer.stop("enough")
+
+    settings = {"learning_rate": schedule, "callbacks": [stop], "learning_rate_init": 0.01}
+    stopped = {"checkpoint": tmp_path, "warm_start": True, **settings}
+    assert quick(**stopped).fit(X, Y).n_iter_ == 3
+    ends.clear()
+    resumed, whole = quick(**stopped).fit(X, Y), quick(**settings).fit(X, Y)
+    assert resumed.history_.learning_rate == whole.history_.learning_rate
+    np.testing.assert_array_equal(numbers_of(resumed), numbers_of(whole))
+    with pytest.raises(ValueError, match="schedule"):
+        quick(**{**stopped, "learning_rate": schedules.Cosine(final=0.5)}).fit(X, Y)
 
 
 @not_converged
