@@ -56,7 +56,7 @@ class _Objective:
 
     def __call__(self, theta: Any) -> tuple[float, Any]:
         network, step = self._network, self._step
-        network.parameters = theta
+        network.parameters[...] = network.backend.asarray(theta)
         step.prepare(1)
         with np.errstate(all="ignore"):
             for _ in self._data.batches(step.rows, self._order, 0):

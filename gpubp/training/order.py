@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends import Array, Backend
 from .seeds import RandomSource
+from .values import plain
 
 __all__ = ["DataOrder"]
 
@@ -62,7 +63,7 @@ class DataOrder:
         self._drawn = self._missing = 0
         self._unsorted: Any = np.arange(0)
         if isinstance(self._rng, np.random.RandomState):
-            self._begun = dict(self._rng.get_state(legacy=False))
+            self._begun = plain(self._rng.get_state(legacy=False))
 
     @property
     def state(self) -> dict[str, Any]:

@@ -226,9 +226,9 @@ def test_it_stops_when_the_loss_stops_falling_and_warns_when_it_does_not() -> No
     model = quick(max_iter=500, tol=0.01, n_iter_no_change=2, learning_rate_init=0.05).fit(x, y)
     assert model.n_iter_ < 500
     assert model.history_.stopped == "converged"
-    with pytest.warns(ConvergenceWarning, match="max_iter=5 epochs are done"):
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(5\) reached"):
         quick().fit(x, y)
-    with pytest.warns(ConvergenceWarning, match="lbfgs did not converge in 2 iterations"):
+    with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 2 iter"):
         quick(solver="lbfgs", max_iter=2).fit(x, y)
     with pytest.warns(UserWarning, match="batch_size is 500, but there are 120 rows"):
         quick(max_iter=300, tol=1.0, batch_size=500).fit(x, y)
@@ -239,9 +239,9 @@ def test_verbose_prints_the_loss_of_each_epoch(capsys: pytest.CaptureFixture[str
     quick(verbose=True, max_iter=100, tol=9.0, early_stopping=True, n_iter_no_change=1).fit(x, y)
     quick(verbose=True, max_iter=100, solver="lbfgs", tol=0.1).fit(x, y)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("epoch 1, loss ")
-    assert "validation score" in printed[0]
-    assert printed[-1].startswith("iteration ")
+    assert printed[0].startswith("Iteration 1, loss = ")
+    assert printed[1].startswith("Validation score: ")
+    assert printed[-1].startswith("Iteration ")
 
 
 @not_converged

@@ -13,11 +13,11 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 
 from gpubp import Checkpoint, MLPClassifier, MLPRegressor, Trainer
-from gpubp.estimators import solvers
+from gpubp.estimators import stochastic
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:max_iter"),
-    pytest.mark.filterwarnings("ignore:training was interrupted"),
+    pytest.mark.filterwarnings("ignore:Stochastic Optimizer"),
+    pytest.mark.filterwarnings("ignore:Training interrupted"),
 ]
 
 DATA = {
@@ -48,7 +48,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that lets Ctrl-C come in the last step of a number of epochs."""
 
     def interrupt(epochs: int) -> None:
-        change, left = solvers._Progress._change_rate, [epochs]
+        change, left = stochastic._Progress._change_rate, [epochs]
 
         def counted(self: Any, trainer: Trainer) -> None:
             change(self, trainer)
@@ -56,7 +56,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch) -> Any:
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(solvers._Progress, "_change_rate", counted)
+        monkeypatch.setattr(stochastic._Progress, "_change_rate", counted)
 
     return interrupt
 
@@ -81,6 +81,27 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(
     assert clone(model).fit(X, y).n_iter_ == 3
     assert_same(clone(model).fit(X, y), whole)
     assert_same(clone(model).fit(X, y), whole)  # it was over
+
+
+def test_a_fit_interrupted_within_an_epoch_has_the_same_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = DATA[MLPClassifier]
+    model = MLPClassifier(
+        (8,), max_iter=4, batch_size=30, alpha=2.0, random_state=0, warm_start=True
+    )
+    whole = clone(model).fit(X, y)
+    model.set_params(checkpoint=Checkpoint(tmp_path, "1000 hours"))
+    left = [6]  # an epoch has 4 steps
+
+    def interrupt(self: Any, trainer: Trainer, step: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(stochastic._Progress, "on_step_end", interrupt)
+    assert clone(model).fit(X, y).n_iter_ == 2
+    assert_same(clone(model).fit(X, y), whole)
 
 
 def test_a_folder_is_enough_and_a_new_fit_needs_a_new_one(tmp_path: Path) -> None:

@@ -25,7 +25,11 @@ OPTIMIZERS = [
     SGD(learning_rate=0.1, momentum=0.8),
     SGD(learning_rate=0.1, momentum=0.8, nesterov=True),
     SGD(learning_rate=0.1, nesterov=True),
+    SGD(learning_rate=0.1, momentum=0.8, rate_in_velocity=True),
+    SGD(learning_rate=0.1, momentum=0.8, nesterov=True, rate_in_velocity=True),
+    SGD(learning_rate=0.1, rate_in_velocity=True),
     Adam(learning_rate=0.05, beta1=0.8, beta2=0.95, epsilon=1e-3),
+    Adam(learning_rate=0.05, beta1=0.8, beta2=0.95, epsilon=1e-3, epsilon_hat=True),
     AdamW(learning_rate=0.05, weight_decay=0.3),
     RMSProp(learning_rate=0.02, decay=0.7, epsilon=1e-4),
     Lion(learning_rate=0.03, beta1=0.7, beta2=0.9, weight_decay=0.2),
@@ -75,6 +79,9 @@ def textbook(optimizer: Optimizer) -> Direction:
             m = o.beta1 * m + (1 - o.beta1) * g
             v = o.beta2 * v + (1 - o.beta2) * g**2
             m_hat, v_hat = m / (1 - o.beta1**t), v / (1 - o.beta2**t)
+            if o.epsilon_hat:
+                rate = o.learning_rate * np.sqrt(1 - o.beta2**t) / (1 - o.beta1**t)
+                return rate * m / (np.sqrt(v) + o.epsilon)
             return o.learning_rate * m_hat / (np.sqrt(v_hat) + o.epsilon)
         if isinstance(optimizer, RMSProp):
             v = o.decay * v + (1 - o.decay) * g**2
@@ -112,7 +119,10 @@ def name_of(value: Any) -> str:
     if isinstance(value, Optimizer):
         nesterov = "-nesterov" if getattr(value, "nesterov", False) else ""
         momentum = "-momentum" if getattr(value, "momentum", 0) else ""
-        return type(value).__name__ + momentum + nesterov
+        forms = [
+            form for form in ("rate_in_velocity", "epsilon_hat") if getattr(value, form, False)
+        ]
+        return "-".join([type(value).__name__ + momentum + nesterov, *forms])
     return "+".join(value) or "plain"
 
 

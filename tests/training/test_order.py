@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp.backends import Backend, Rows, get_backend
 from gpubp.training.order import DataOrder
+from gpubp.training.snapshot import generator_with
 
 
 def test_every_row_is_in_one_batch_of_an_epoch_in_rising_order() -> None:
@@ -42,6 +43,35 @@ def test_the_order_stays_in_one_place_and_its_pickle_has_the_generator_alone(
     for each in (order, copied):
         each.draw(50, 7, shuffle=True)
     np.testing.assert_array_equal(copied.rows, order.rows)
+
+
+def test_a_random_state_reorders_the_order_of_the_epoch_before() -> None:
+    order, theirs = DataOrder(np.random.RandomState(3)), np.random.RandomState(3)
+    for _ in range(2):
+        order.begin()
+        expected = np.arange(23)
+        for _ in range(3):
+            expected = expected[theirs.permutation(23)]
+            order.draw(23, 5, shuffle=True)
+            for batch, start in zip(order, range(0, 23, 5), strict=True):
+                np.testing.assert_array_equal(batch, np.sort(expected[start : start + 5]))
+    order.draw(23, 5, shuffle=False)
+    assert order.rng.randint(2**31) == theirs.randint(2**31)
+
+
+def test_a_random_states_order_goes_on_from_its_state_alone() -> None:
+    order = DataOrder(np.random.RandomState(3))
+    for _ in range(4):
+        order.draw(23, 5, shuffle=True)
+    state, between = order.drawn_from, order.state
+    drawn = order.rows
+    order.draw(23, 5, shuffle=True)
+    other = DataOrder(np.random.default_rng(0))
+    for kept, expected in ((state, drawn), (between, order.rows)):
+        other.go_on(generator_with(kept), kept["drawn"])
+        assert other.state == kept
+        other.draw(23, 5, shuffle=True)
+        np.testing.assert_array_equal(other.rows, expected)
 
 
 def test_rows_that_are_cleared_hold_nothing() -> None:

@@ -17,7 +17,7 @@ from small_networks import classes, classifier, parameters
 import gpubp
 from gpubp import SGD, Adam, Callback, DivergenceError, History, Network, Trainer
 from gpubp.backends import Backend
-from gpubp.training.schedules import SCHEDULES
+from gpubp.training.schedules import SCHEDULES, Constant
 
 X, Y = classes(22, seed=3)
 VALIDATION = classes(9, seed=4)
@@ -59,6 +59,29 @@ def check(
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS.values(), gpubp.AdamW(), gpubp.Lion()], ids=str)
 def test_each_optimizer_goes_on(backend: Backend, tmp_path: Path, optimizer: Any) -> None:
     check(tmp_path, backend, {"optimizer": optimizer})
+
+
+def test_the_order_of_a_random_state_goes_on(tmp_path: Path) -> None:
+    def make() -> Trainer:
+        return trainer("numpy", seed=np.random.RandomState(7))
+
+    whole = make()
+    expected = whole.fit(X, Y, epochs=4)
+    resumed = fit_in_parts(make, tmp_path, PARTS, X, Y, epochs=4)
+    assert_same(resumed, (whole, expected))
+
+
+def test_factors_of_penalties_go_on(tmp_path: Path) -> None:
+    optimizer = Adam(learning_rate=0.01, l2=3.0)
+    made = {"optimizer": optimizer, "schedule": PerRow()}
+    check(tmp_path, gpubp.get_backend("numpy"), made, sample_weight=WEIGHTS)
+
+
+class PerRow(Constant):
+    """A penalty of the sum of the costs of all rows."""
+
+    def penalty_factors(self, batch_weights: Any) -> Any:
+        return 1 / batch_weights
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -139,6 +139,35 @@ class WrongCount(Schedule):
         return np.ones(len(steps) + 1)
 
 
+class PerRow(Constant):
+    """Divides the penalties by the weight of the batch, which it notes."""
+
+    def penalty_factors(self, batch_weights: Any) -> Any:
+        self.seen = batch_weights
+        return 1 / batch_weights
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 8.0)], ids=["rows", "weights"])
+def test_factors_of_penalties_act_on_each_step(backend: Backend, weights: Any) -> None:
+    network = Network((1, 1), biases=False, dtype="float64", backend=backend, seed=0)
+    w = start = float(backend.to_numpy(network.parameters)[0])
+    schedule = PerRow()
+    trainer = Trainer(
+        network, SGD(learning_rate=0.1, l2=3.0), schedule=schedule, batch_size=3, shuffle=False
+    )
+    trainer.training_step.sums_squares = True
+    trainer.fit(np.zeros((7, 1)), np.ones((7, 1)), epochs=1, sample_weight=weights)
+    expected = [3.0, 3.0, 1.0] if weights is None else [6.0, 15.0, 7.0]
+    np.testing.assert_allclose(schedule.seen, expected)
+    penalties = []
+    for total in expected:  # inputs of 0 leave the penalty as the only gradient
+        penalties.append(0.5 * 3.0 / total * w**2)
+        w -= 0.1 * 3.0 / total * w
+    assert w != start
+    np.testing.assert_allclose(backend.to_numpy(network.parameters), [w], rtol=1e-13)
+    np.testing.assert_allclose(trainer.training_step.penalties(), penalties, rtol=1e-13)
+
+
 def test_a_schedule_may_give_one_number_for_all_steps(backend: Backend) -> None:
     taken, told = fitted_rates(backend, OneFactor(), epochs=2)
     np.testing.assert_allclose(taken, np.full(8, 0.5), rtol=1e-9)
