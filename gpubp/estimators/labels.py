@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
@@ -23,8 +22,7 @@ def is_multilabel(y: Any) -> bool:
     return bool(type_of_target(to_host(y), input_name="y") == "multilabel-indicator")
 
 
-@dataclass(frozen=True, eq=False)
-class LabelEncoder:
+class LabelEncoder(NamedTuple):
     """Converts classes or labels to the network's targets.
 
     Attributes

@@ -11,7 +11,6 @@ from ..kernels import COSTS, Activation, Cost
 from ..kernels.messages import shown
 from ..network.arguments import is_sequence
 from ..registry import get_activation, get_cost
-from ..validation import check_number
 
 __all__ = [
     "LOSSES",
@@ -94,14 +93,12 @@ def quantile_cost(quantile: Any) -> Cost:
     Raises
     ------
     ValueError
-        If a level is not above 0 and below 1, or there is none.
+        If there is no level.
     """
     if not is_sequence(quantile):
         return get_cost("quantile", quantile=quantile)
     if not len(quantile):
         raise ValueError(f"quantile is {shown(quantile)}, expected at least one number")
-    for level in quantile:
-        check_number("each of quantile", level, 0, 1, open_low=True)
     levels = tuple(float(level) for level in quantile)
     return Cost.from_functions("quantiles", _Pinball(levels), _PinballDerivative(levels))
 

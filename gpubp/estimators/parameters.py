@@ -23,7 +23,6 @@ from ..errors import suggestion
 from ..kernels import ACTIVATIONS, Activation, Cost
 from ..kernels.messages import shown
 from ..network.arguments import check_dtype
-from ..registry import check_name
 from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
@@ -45,7 +44,7 @@ THEIR_SCHEDULES = ("constant", "invscaling", "adaptive")
 
 CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "hidden_layer_sizes": ["array-like", _COUNT],
-    "activation": [StrOptions(_HIDDEN), Activation, list, tuple],
+    "activation": [StrOptions(_HIDDEN), Activation],
     "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
     "alpha": [_FROM_ZERO],
     "batch_size": [StrOptions({"auto"}), _COUNT],
@@ -67,7 +66,7 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "epsilon": [_ABOVE_ZERO],
     "n_iter_no_change": [_COUNT, Options(Real, {math.inf})],
     "max_fun": [_COUNT],
-    "dropout": [_BELOW_ONE, list, tuple],
+    "dropout": [_BELOW_ONE],
     "output_activation": [StrOptions({"logistic", "exp", *ACTIVATIONS}), Activation, None],
     "clip_norm": [_ABOVE_ZERO, None],
     "weight_decay": [_FROM_ZERO, None],
@@ -87,7 +86,14 @@ CLASSIFIER_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
 REGRESSOR_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     **CONSTRAINTS,
     "loss": [StrOptions(set(LOSSES)), Cost],
-    "quantile": [_BETWEEN_ZERO_AND_ONE, list, tuple],
+    "quantile": [_BETWEEN_ZERO_AND_ONE],
+}
+
+# Parameters that may be a list, whose entries satisfy the constraints.
+_LISTS: Mapping[str, str] = {
+    "activation": "a list with one for each hidden layer",
+    "dropout": "a list with one for each hidden layer",
+    "quantile": "a list of them",
 }
 
 # What lbfgs cannot do, with the only value that it takes.
@@ -129,8 +135,10 @@ def check_parameters(estimator: Any) -> None:
     for name, constraints in estimator._parameter_constraints.items():
         value = getattr(estimator, name)
         allowed = [make_constraint(constraint) for constraint in constraints]
-        if not any(_satisfies(value, constraint) for constraint in allowed):
-            raise _refusal(estimator, name, value, allowed)
+        entries = value if name in _LISTS and isinstance(value, list | tuple) else [value]
+        for entry in entries:
+            if not any(_satisfies(entry, constraint) for constraint in allowed):
+                raise _refusal(estimator, name, entry, allowed)
     _check_layers(estimator, len(hidden_widths(estimator)))
     _check_dtype(estimator.dtype)
     as_callbacks(estimator.callbacks)
@@ -165,18 +173,11 @@ def _check_dtype(dtype: Any) -> None:
 
 
 def _check_layers(estimator: Any, depth: int) -> None:
-    """Check lists with an entry for each of `depth` hidden layers."""
+    """Check that lists have an entry for each of `depth` hidden layers."""
     for name in ("activation", "dropout"):
         entries = getattr(estimator, name)
-        if not isinstance(entries, list | tuple):
-            continue
-        if len(entries) != depth:
+        if isinstance(entries, list | tuple) and len(entries) != depth:
             raise ValueError(f"{name} has {len(entries)} entries, expected one, or {depth}")
-        for entry in entries:
-            if name == "dropout":
-                check_number("each of dropout", entry, 0, 1)
-            elif not isinstance(entry, Activation):
-                check_name("activation", entry, _HIDDEN)
 
 
 def _check_lbfgs(estimator: Any) -> None:
@@ -217,12 +218,14 @@ def _satisfies(value: Any, constraint: Any) -> bool:
 
 
 def _refusal(
-    estimator: Any, name: str, value: Any, allowed: Sequence[Any]
+    estimator: Any, name: str, entry: Any, allowed: Sequence[Any]
 ) -> InvalidParameterError:
-    """Make the error of a value that satisfies none of the allowed constraints."""
+    """Make the error of a value, or of one of its entries, that satisfies none of the constraints."""
+    value = getattr(estimator, name)
     texts = [_text(constraint) for constraint in allowed if not constraint.hidden]
+    texts += [_LISTS[name]] if name in _LISTS else []
     expected = " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-    hint = suggestion(value, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
+    hint = suggestion(entry, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
     return InvalidParameterError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}."
         f" Got {shown(value)} instead.{hint and f' ({hint})'}"

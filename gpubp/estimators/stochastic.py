@@ -321,9 +321,9 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
     )
     if len(held_out) < 2:
         raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of your"
-            f" dataset: validation_fraction is {settings.validation_fraction}, which of"
-            f" {len(targets)} rows holds out fewer than the 2 that a score needs"
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
+            " out fewer than the 2 that a score needs)"
         )
     return train, held_out
 

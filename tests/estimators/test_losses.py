@@ -204,7 +204,7 @@ def test_a_quantile_of_several_columns_is_that_of_each() -> None:
         (quick(output_activation="softmax"), np.eye(3, dtype=int)[Y], "output_activation is 'softmax'"),
         (regressor(loss="log_loss"), Y, "'log_loss' instead"),
         (regressor(loss="quantile", quantile=1.0), Y, "'quantile' parameter of MLPRegressor must be"),
-        (regressor(loss="quantile", quantile=[1.0]), Y, "each of quantile is 1.0, expected a number"),
+        (regressor(loss="quantile", quantile=[1.0]), Y, r"or a list of them. Got \[1.0\] instead"),
         (regressor(loss="quantile", quantile=[]), Y, "expected at least one number"),
         (regressor(loss="quantile", quantile="0.5"), Y, "'quantile' parameter of MLPRegressor must be"),
         (regressor(loss="quantile", quantile=LEVELS), np.c_[Y, Y], "y has 2 columns, expected one"),
