@@ -1,7 +1,7 @@
 """scikit-learn's MLPClassifier and MLPRegressor on gpubp's engine.
 
 Names, parameters, defaults, initial weights and stopping rules are those of scikit-learn. The parameters
-`backend`, `dtype` and `dropout` are gpubp's. The two libraries differ in five points:
+after scikit-learn's own are gpubp's. The two libraries differ in five points:
 
 - Momentum is v ← μ v + g, θ ← θ - η v. scikit-learn stores η v, which gives the same result as long as η
 does

@@ -75,9 +75,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         Whether sgd uses Nesterov's momentum.
     early_stopping : bool, default False
         Whether to hold out rows, to stop by the score on them, and to restore the weights with the best
-        score.
+        score. If `fit` is given X_val and y_val, these are the rows.
     validation_fraction : float, default 0.1
-        The share of rows that are held out.
+        The share of rows that are held out; unused with X_val.
     beta_1, beta_2 : float, default 0.9 and 0.999
         β1 and β2 of adam, adamw and lion.
     epsilon : float, default 1e-8
@@ -268,7 +268,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         self
             The estimator.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of y alone;"
                 " expected a dict, for which compute_class_weight('balanced', classes=classes, y=y) gives"

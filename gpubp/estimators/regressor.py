@@ -13,7 +13,7 @@ from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ..arrays import dense, namespace, to_host
+from ..arrays import dense, home_of, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation, Cost
 from ..network.arguments import is_sequence
@@ -211,4 +211,6 @@ def _columns(name: str, y: Any, levels: int) -> Array:
         raise ValueError(
             f"{name} has {columns.shape[1]} columns, expected one with a list of quantiles"
         )
-    return namespace(columns).repeat(columns, levels, axis=1)
+    home = home_of(columns)
+    with home.use():
+        return home.xp.repeat(columns, levels, axis=1)

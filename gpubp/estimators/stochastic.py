@@ -296,13 +296,9 @@ def _scorer(
 ) -> Callable[[], float]:
     """Give a function that scores the network, as it then is, on held-out rows."""
     targets, weights = to_host(targets), to_host(weights)
-    has_numbers = not is_classifier(settings)
 
     def score() -> float:
-        outputs = to_host(outputs_of(network, X))
-        if has_numbers and not np.isfinite(outputs).all():
-            return math.nan
-        return float(settings._score(outputs, targets, weights))
+        return float(settings._score(to_host(outputs_of(network, X)), targets, weights))
 
     return score
 

@@ -102,6 +102,22 @@ def test_squared_error_of_classes_is_regression_on_indicators(output: Any) -> No
 
 
 @not_converged
+@pytest.mark.parametrize("y", [Y, TWO, np.eye(3, dtype=int)[Y]], ids=["three", "two", "labels"])
+def test_outputs_that_are_cut_off_at_0_give_probabilities_of_0(y: Any) -> None:
+    model = quick(loss="squared_error", output_activation="hard_sigmoid", max_iter=40).fit(X, y)
+    probabilities = model.predict_proba(1000 * X)
+    if y is Y:
+        z = model.predict_z(1000 * X)
+        none = (z < -3).all(axis=1)
+        assert none.any()
+        np.testing.assert_allclose(probabilities[none], 1 / 3)
+    assert (probabilities == 0).any()
+    with np.errstate(divide="ignore"):
+        expected = np.log(probabilities)
+    np.testing.assert_allclose(model.predict_log_proba(1000 * X), expected, atol=1e-6)
+
+
+@not_converged
 def test_smoothed_classes_are_soft_targets() -> None:
     soft = 0.9 * np.eye(3)[Y] + 0.1 / 3
     model = quick(label_smoothing=0.1, **EXACT).fit(X, Y)
