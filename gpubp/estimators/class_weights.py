@@ -77,7 +77,11 @@ def _factors(class_weight: Any, codes: Any, classes: Any, sample_weight: Array |
         raise ValueError(f"class_weight holds {shown(class_weight)}, expected dicts")
     for weight in class_weight.values():
         check_number("each of class_weight", weight, 0, math.inf)
-    return compute_class_weight(class_weight, classes=classes, y=classes[codes])
+    try:
+        return compute_class_weight(class_weight, classes=classes, y=classes[codes])
+    except ValueError as error:
+        keys = shown(list(class_weight))
+        raise ValueError(f"{error}, whose keys are {keys}, expected classes of y") from None
 
 
 def times_factors(sample_weight: Array | None, codes: Any, factors: list[Any]) -> Array:
