@@ -18,7 +18,7 @@ from ..kernels import Activation, Cost
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
-from .data import check_inputs_like_fit, outputs_of
+from .data import check_inputs_like_fit, in_library_of, outputs_of
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
 from .probabilities import Probabilities
@@ -294,7 +294,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
             Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host. If
             the y of `fit` was a sparse matrix of labels, the labels are a CSR matrix.
         """
-        outputs = self._outputs(X)
+        return in_library_of(X, self._most_likely(self._outputs(X)))
+
+    def _most_likely(self, outputs: Array) -> Any:
         xp = namespace(outputs)
         if self._multilabel:
             labels = (outputs > 0.5).astype(np.int64)
@@ -320,7 +322,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         float
             The accuracy, from 0 to 1.
         """
-        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        predicted, weights = to_host(self._most_likely(self._outputs(X))), to_host(sample_weight)
         return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
 
     def _outputs(self, X: Any) -> Array:

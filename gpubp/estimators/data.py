@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import column_or_1d
+from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from ..arrays import as_array, is_on_host, is_sparse, to_host
@@ -17,11 +19,13 @@ from ..training.evaluation import CHUNK_ROWS
 
 __all__ = [
     "CHUNK_ROWS",
+    "as_known",
     "batches_of",
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
     "dtype_of",
+    "in_library_of",
     "outputs_of",
 ]
 
@@ -58,6 +62,7 @@ def check_data(
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
+    X, y = as_known("X", X), as_known("y", y)
     if is_on_host(X):
         dtype = _input_dtype(estimator, reset) if dtype is None else dtype
         y_checks |= {"multi_output": True}
@@ -86,6 +91,7 @@ def dtype_of(X: Any) -> Any:
 
 def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
     """Check sample weights for X, on their device; a number is the weight of every row."""
+    sample_weight = as_known("sample_weight", sample_weight)
     if sample_weight is not None and is_on_host(sample_weight):
         sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
     return check_weights(sample_weight, X.shape[0], name)
@@ -99,9 +105,30 @@ def _without_column(y: Any) -> Any:
 
 def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """Check that the X of a prediction has the features that `fit` has seen."""
+    X = as_known("X", X)
     if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
     return _validated(estimator, X, reset=False, dtype=dtype)
+
+
+def as_known(name: str, values: Any) -> Any:
+    """Convert an array of another library in the host's memory to NumPy; return anything else unchanged."""
+    is_foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray)
+    return as_array(name, values) if is_foreign and is_on_host(values) else values
+
+
+def in_library_of(X: Any, result: Array) -> Any:
+    """Convert a result to an array of X's library, if scikit-learn dispatches on arrays.
+
+    Nothing is copied. Without ``sklearn.config_context(array_api_dispatch=True)``, and for classes that are
+    not numbers, the result is a NumPy or CuPy array.
+    """
+    dispatches = get_config()["array_api_dispatch"] and hasattr(X, "__dlpack__")
+    if not dispatches or isinstance(result, type(X)) or is_sparse(result):
+        return result
+    if result.dtype.kind not in "fiub":
+        return result
+    return get_namespace(X)[0].from_dlpack(result)
 
 
 def _validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..arrays import dense, namespace
 from ..backends import Array
 from ..network import Backprop, Forward
-from .data import CHUNK_ROWS, check_data, check_inputs_like_fit, check_sample_weight
+from .data import CHUNK_ROWS, check_data, check_inputs_like_fit, check_sample_weight, in_library_of
 from .layers_table import layers_table
 
 __all__ = ["Inspection"]
@@ -78,10 +78,10 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
     def _from_passes(self, X: Any, part: Callable[[Forward], Array]) -> Array:
         """Compute a part of the forward pass for all rows, in chunks."""
         check_is_fitted(self)
-        X = check_inputs_like_fit(self, X, self.network_.dtype)
-        chunks = range(0, X.shape[0], CHUNK_ROWS)
-        parts = [part(self.network_.forward(dense(X[k : k + CHUNK_ROWS]))) for k in chunks]
-        return namespace(parts[0]).concatenate(parts)
+        inputs = check_inputs_like_fit(self, X, self.network_.dtype)
+        chunks = range(0, inputs.shape[0], CHUNK_ROWS)
+        parts = [part(self.network_.forward(dense(inputs[k : k + CHUNK_ROWS]))) for k in chunks]
+        return in_library_of(X, namespace(parts[0]).concatenate(parts))
 
     @property
     def _n_features_out(self) -> int:

@@ -12,6 +12,7 @@ from ..kernels import Cost
 from ..kernels.messages import shortened, shown
 from ..registry import get_cost
 from .base import Task
+from .data import as_known
 from .losses import is_softmax, output_for_classes
 
 __all__ = ["LabelEncoder", "classification_task", "is_multilabel"]
@@ -112,6 +113,7 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
         )
     multilabel = kind == "multilabel-indicator"
     present = _classes_in(y)
+    classes = as_known("classes", to_host(classes))
     known = _known_classes(estimator, present, goes_on, classes)
     if goes_on and multilabel != estimator._multilabel:
         if multilabel:

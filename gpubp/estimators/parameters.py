@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -132,9 +133,8 @@ def check_parameters(estimator: Any) -> None:
     ValueError
         If parameters exclude each other.
     """
-    for name, constraints in estimator._parameter_constraints.items():
+    for name, allowed in _constraints_of(type(estimator)).items():
         value = getattr(estimator, name)
-        allowed = [make_constraint(constraint) for constraint in constraints]
         entries = value if name in _LISTS and isinstance(value, list | tuple) else [value]
         for entry in entries:
             if not any(_satisfies(entry, constraint) for constraint in allowed):
@@ -151,6 +151,13 @@ def check_parameters(estimator: Any) -> None:
             "random_state is None, expected a seed with checkpoint and early_stopping: a fit that"
             " goes on must hold out the same rows"
         )
+
+
+@cache
+def _constraints_of(kind: Any) -> dict[str, list[Any]]:
+    """Make the constraints of a class of estimators, once: each fit and partial_fit needs them."""
+    given = kind._parameter_constraints.items()
+    return {name: [make_constraint(one) for one in constraints] for name, constraints in given}
 
 
 def hidden_widths(estimator: Any) -> list[int]:

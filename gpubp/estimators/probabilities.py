@@ -8,6 +8,7 @@ from sklearn.utils.metaestimators import available_if
 
 from ..arrays import namespace
 from ..backends import Array
+from .data import in_library_of
 from .inspection import Inspection
 from .losses import our_activation
 
@@ -46,7 +47,7 @@ class Probabilities(Inspection):
         array of shape (n_samples, n_classes)
             Probabilities in the order of classes_, on the device of X.
         """
-        return self._probabilities(self._outputs(X))
+        return in_library_of(X, self._probabilities(self._outputs(X)))
 
     def _probabilities(self, outputs: Array) -> Array:
         xp = namespace(outputs)

@@ -19,7 +19,7 @@ from ..kernels import Activation, Cost
 from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, outputs_of
+from .data import check_inputs_like_fit, in_library_of, outputs_of
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
 
@@ -175,6 +175,9 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         array of shape (n_samples,) or (n_samples, n_outputs)
             The network's outputs, on the device of X; with a list of quantiles, a column for each.
         """
+        return in_library_of(X, self._predicted(X))
+
+    def _predicted(self, X: Any) -> Array:
         check_is_fitted(self)
         outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 and not self._levels else outputs
@@ -194,7 +197,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         float
             R² or D²; 1 is the best value.
         """
-        predicted, weights = to_host(self.predict(X)), to_host(sample_weight)
+        predicted, weights = to_host(self._predicted(X)), to_host(sample_weight)
         if not self._levels:
             return float(r2_score(to_host(y), predicted, sample_weight=weights))
         y = check_array(to_host(y), ensure_2d=False, input_name="y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -63,3 +64,20 @@ def test_parameters_and_defaults_are_those_of_scikit_learn(ours: Any, theirs: An
     else:
         own |= {"quantile": 0.5}
     assert mine == {**others, **own}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(MLPClassifier, TheirClassifier), (MLPRegressor, TheirRegressor)]
+)
+def test_methods_take_what_scikit_learns_take(ours: Any, theirs: Any) -> None:
+    """Other parameters come after those of scikit-learn, and only by keyword."""
+    methods = [name for name, _ in inspect.getmembers(theirs, callable) if name[0] != "_"]
+    assert {"fit", "partial_fit", "predict", "score", "set_fit_request"} <= {*methods}
+    for name in ("__init__", *methods):
+        mine, others = (
+            list(inspect.signature(getattr(kind, name)).parameters.values())
+            for kind in (ours, theirs)
+        )
+        common = [(p.name, p.kind, p.default) for p in mine[: len(others)]]
+        assert common == [(p.name, p.kind, p.default) for p in others]
+        assert {p.kind for p in mine[len(others) :]} <= {inspect.Parameter.KEYWORD_ONLY}

@@ -19,9 +19,6 @@ import joblib
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import gpubp
 from gpubp import MLPClassifier, MLPRegressor
@@ -192,19 +189,6 @@ def test_an_estimator_read_from_a_mapped_file_goes_on(tmp_path: Path, solver: st
 def test_a_fitted_estimator_keeps_no_training_data() -> None:
     x, y = examples(5000)
     assert len(pickle.dumps(quick(max_iter=1, batch_size=200).fit(x, y))) < 20_000
-
-
-@not_converged
-def test_grid_search_in_a_pipeline() -> None:
-    x, y = examples()
-    pipeline = make_pipeline(StandardScaler(), quick(max_iter=30))
-    grid = {
-        "mlpclassifier__learning_rate_init": [1e-6, 0.02],
-        "mlpclassifier__activation": ["tanh"],
-    }
-    search = GridSearchCV(pipeline, grid, cv=3, n_jobs=1, error_score="raise").fit(x, y)
-    assert search.best_params_["mlpclassifier__learning_rate_init"] == 0.02
-    assert search.best_score_ > 0.8
 
 
 @not_converged

@@ -187,3 +187,30 @@ def test_regressors_of_one_column_predict_one_axis() -> None:
     with pytest.warns(sklearn.exceptions.DataConversionWarning):
         model = MLPRegressor(**QUICK).fit(x, y[:, None])
     assert model.predict(x).shape == (60,)
+
+
+@not_converged
+@pytest.mark.parametrize("dispatch", [True, False])
+def test_arrays_of_another_library_come_back_as_such_where_scikit_learn_dispatches(
+    dispatch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xp = pytest.importorskip("array_api_strict")
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    x, y, weights, labels = (xp.asarray(v) for v in (X, Y, np.arange(60.0), LABELS))
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        model = MLPClassifier(early_stopping=True, **QUICK).fit(x, y, weights)
+        expected = MLPClassifier(early_stopping=True, **QUICK).fit(X, Y, np.arange(60.0))
+        for method in ("predict", "predict_proba", "predict_log_proba"):
+            found = getattr(model, method)(x)
+            assert type(found) is type(x if dispatch else X)
+            np.testing.assert_array_equal(np.asarray(found), getattr(expected, method)(X))
+        assert model.score(x, y, weights) == expected.score(X, Y, np.arange(60.0))
+        model = MLPClassifier(**QUICK).partial_fit(x, y, classes=xp.asarray([0, 1, 2]))
+        assert model.partial_fit(x, y).t_ == 120
+        assert MLPClassifier(**QUICK).fit(x, labels).predict(x).shape == (60, 3)
+        assert MLPClassifier(**QUICK).fit(x, np.array(["a", "b", "c"])[Y]).predict(x).dtype == "<U1"
+        regressor = MLPRegressor(**QUICK).fit(x, x[:, 0])
+        assert type(regressor.predict(x)) is type(x if dispatch else X)
+        assert regressor.score(x, x[:, 0]) == MLPRegressor(**QUICK).fit(X, X[:, 0]).score(
+            X, X[:, 0]
+        )
