@@ -45,7 +45,12 @@ class _Objective:
         self._l2 = alpha / total if total else 0.0
         # A step with `reduce` adds up the whole gradient in its first half.
         self._step = TrainingStep(network, SGD(), dropout_seed=0, reduce=lambda gradient: None)
-        self._form = BatchForm(rows, self._data.labels, self._data.weights is not None, None)
+        self._form = BatchForm(
+            rows=rows,
+            labels=self._data.labels,
+            weighted=self._data.weights is not None,
+            block_limit=None,
+        )
         self._step.make_room([self._form], 1)
         self.latest = np.nan
 

@@ -133,7 +133,7 @@ def check_parameters(estimator: Any) -> None:
     ValueError
         If parameters exclude each other.
     """
-    for name, allowed in _constraints_of(type(estimator)).items():
+    for name, allowed in _constraints_of(estimator.__class__).items():
         value = getattr(estimator, name)
         entries = value if name in _LISTS and isinstance(value, list | tuple) else [value]
         for entry in entries:

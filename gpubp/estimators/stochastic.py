@@ -50,12 +50,13 @@ class _Progress(Callback):
         settings: Any,
         record: Record,
         rows: int,
+        weighted: bool,
         loss_factor: float,
         score: Callable[[], float] | None,
         incremental: bool,
     ) -> None:
-        self.settings, self.record = settings, record
-        self.rows, self.loss_factor, self.score = rows, loss_factor, score
+        self.settings, self.record, self.rows = settings, record, rows
+        self.weighted, self.loss_factor, self.score = weighted, loss_factor, score
         self.incremental = incremental
         self._penalties: Any = np.zeros(0)  # of the epoch's steps before a checkpoint
         self._within_epoch = self._converged = False
@@ -63,6 +64,8 @@ class _Progress(Callback):
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._trainer = trainer
         trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
+        starts = trainer.batch_size * np.arange(steps_per_epoch)
+        self._counts = np.minimum(trainer.batch_size, self.rows - starts)
         goes_on = self.incremental and self.record.best_parameters is not None
         if self.score is not None and not goes_on:
             self.record.best_parameters = trainer.network.parameters.copy()
@@ -71,20 +74,21 @@ class _Progress(Callback):
         self._within_epoch = True
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        self.add_epoch(
-            len(history),
-            self._loss(trainer),
-            None if self.score is None else self.score(),
-        )
+        score = None if self.score is None else self.score()
+        self.add_epoch(len(history), self._loss(trainer, history), score)
         self._within_epoch, self._penalties = False, np.zeros(0)
         self._change_rate(trainer)
 
-    def _loss(self, trainer: Trainer) -> float:
+    def _loss(self, trainer: Trainer, history: History) -> float:
         """Compute the mean over the epoch's rows of their batches' losses, each before its update."""
-        costs = self.loss_factor * trainer.training_step.costs() + self._all_penalties()
-        starts = trainer.batch_size * np.arange(len(costs))
-        counts = np.minimum(trainer.batch_size, self.rows - starts)
-        return float(counts @ costs / counts.sum())
+        step, cost = trainer.training_step, history.cost[-1]
+        counts = self._counts[: step.steps_done]
+        if (
+            self.weighted
+        ):  # scikit-learn weighs batches by their rows, and the history by sample weights
+            cost = float(counts @ step.costs() / counts.sum())
+        penalty = float(counts @ self._all_penalties() / counts.sum()) if step.sums_squares else 0.0
+        return self.loss_factor * cost + penalty
 
     def _all_penalties(self) -> Any:
         """Read the penalties of the epoch's steps, including those before a checkpoint."""
@@ -227,13 +231,15 @@ def fit_batches(
     batch_size = _batch_size(settings, rows)
     optimizer = _optimizer(settings)
     if trainer is None or type(trainer.optimizer) is not type(optimizer):
-        trainer = Trainer(network, optimizer, seed=rng)
-        trainer.schedule = rate_of(settings)
-    elif type(trainer.schedule) is not Rate:  # of a fit with one of gpubp's schedules
-        trainer.schedule = rate_of(settings)
-    trainer.optimizer, trainer.order.rng = optimizer, rng
+        trainer = Trainer(network, optimizer, schedule=rate_of(settings), seed=rng)
+    else:
+        trainer.optimizer, trainer.order.rng = optimizer, rng
+        if type(trainer.schedule) is not Rate:  # of a fit with one of gpubp's schedules
+            trainer.schedule = rate_of(settings)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
-    progress = _Progress(settings, record, rows, loss_factor, score, incremental)
+    progress = _Progress(
+        settings, record, rows, weights is not None, loss_factor, score, incremental
+    )
     trainer.callbacks = [progress, *as_callbacks(settings.callbacks)]
     if settings.progress and not incremental:
         trainer.callbacks.append(bar_of(record, rows))

@@ -199,10 +199,12 @@ class Dataset:
             return float(len(chosen))
         return float(self.weights[chosen].sum(dtype=np.float64))
 
-    def mean_cost(self, costs: Any, order: DataOrder) -> float:
-        """Compute the mean cost of the rows of the first batches from the mean cost of each batch."""
-        weights = [self.total_weight(chosen) for chosen in islice(order, len(costs))]
-        return float(np.dot(costs, weights) / (sum(weights) or 1))
+    def batch_weights(self, order: DataOrder) -> Any:
+        """Return the weight of each batch of an epoch in a mean over all rows: see `total_weight`."""
+        starts = np.arange(0, len(self), order.stride)
+        if self.weights is None:
+            return np.minimum(order.stride, len(self) - starts).astype(np.float64)
+        return np.add.reduceat(self.weights[order.rows], starts, dtype=np.float64)
 
     def _on_device(
         self, x: Array, y: Array, weights: Array | None

@@ -36,8 +36,6 @@ class DataOrder:
         The indices of the rows in this epoch's order.
     stride : int
         The number of rows from the start of one batch to the start of the next.
-    drawn_from : dict
-        The state before the order of this epoch was drawn.
     """
 
     def __init__(self, rng: RandomSource) -> None:
@@ -45,7 +43,6 @@ class DataOrder:
         self.stride = 1
         self._buffer: Array = None
         self.rng = rng
-        self.drawn_from = self.state
 
     @property
     def rng(self) -> RandomSource:
@@ -59,18 +56,33 @@ class DataOrder:
 
     def begin(self) -> None:
         """Begin a fit: its orders do not depend on earlier ones."""
-        self._begun: dict[str, Any] = {}
         self._drawn = self._missing = 0
         self._unsorted: Any = np.arange(0)
+        self._begun: Any = None
         if isinstance(self._rng, np.random.RandomState):
-            self._begun = plain(self._rng.get_state(legacy=False))
+            self._begun = self._rng.get_state(legacy=False)
+        self._before_epoch = self._now
+
+    @property
+    def _now(self) -> Any:
+        """The state of a Generator, or the number of orders that a RandomState has drawn in this fit."""
+        if isinstance(self._rng, np.random.Generator):
+            return self._rng.bit_generator.state
+        return self._drawn + self._missing
+
+    def _described(self, state: Any) -> dict[str, Any]:
+        """Return a state as a checkpoint has it; with "drawn" if it is that of a RandomState."""
+        return dict(state) if self._begun is None else plain(self._begun) | {"drawn": state}
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state of the generator; with "drawn", the number of orders since, if it is a RandomState."""
-        if isinstance(self._rng, np.random.Generator):
-            return dict(self._rng.bit_generator.state)
-        return self._begun | {"drawn": self._drawn + self._missing}
+        """The state now."""
+        return self._described(self._now)
+
+    @property
+    def drawn_from(self) -> dict[str, Any]:
+        """The state before the order of this epoch was drawn."""
+        return self._described(self._before_epoch)
 
     def go_on(self, bit_generator: np.random.BitGenerator, drawn: int | None) -> None:
         """Go on with the state of a checkpoint.
@@ -105,7 +117,7 @@ class DataOrder:
         while self._missing:
             self._missing -= 1
             self._permuted(rows)
-        self.stride, self.drawn_from = stride, self.state
+        self.stride, self._before_epoch = stride, self._now
         if not shuffle:
             self.rows = np.arange(rows)
             return

@@ -20,7 +20,6 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
-from .schedules import Schedule
 from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
@@ -196,9 +195,11 @@ class Run:
         self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
-        rate = self._run_batches(costs)
+        weights = data.batch_weights(self._order)
+        rate = self._run_batches(costs, weights)
         costs = self._step.costs()
-        cost = data.mean_cost(costs, self._order)
+        weights = weights[: len(costs)]
+        cost = float(weights @ costs / (weights.sum() or 1))
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
             with np.errstate(all="ignore"):
@@ -210,8 +211,15 @@ class Run:
             callback.on_epoch_end(trainer, history)
         return len(costs) < batches or self._write_if_due(begun=False)
 
-    def _run_batches(self, costs: Any) -> float:
+    def _run_batches(self, costs: Any, weights: Any) -> float:
         """Run the batches of an epoch after steps with these costs, or until a stop is requested.
+
+        Parameters
+        ----------
+        costs : float64 array of shape (steps_done,)
+            The costs of the steps that have been done.
+        weights : float64 array of shape (batches,)
+            The weight of each batch.
 
         Returns
         -------
@@ -222,10 +230,7 @@ class Run:
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
         in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        penalties: Any = 1.0
-        if type(trainer.schedule).penalty_factors is not Schedule.penalty_factors:
-            weights = [self._data.total_weight(chosen) for chosen in self._order]
-            penalties = trainer.schedule.penalty_factors(np.array(weights))
+        penalties = trainer.schedule.penalty_factors(weights)
         rates = step.prepare(batches, factors, costs, penalties)
         for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
             if not step.steps_prepared:  # a callback has set another optimizer

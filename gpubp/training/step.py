@@ -22,15 +22,12 @@ from .data import BatchForm
 from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
 from .state import State
-from .step_numbers import StepNumbers
+from .step_numbers import STEPS_AHEAD, StepNumbers
 
 __all__ = ["TrainingStep"]
 
 STEPS_KEPT = 8
 """The most forms of batches with a captured step and its buffers."""
-
-STEPS_AHEAD = 256
-"""The number of single steps that are prepared together: to prepare takes longer than a small step."""
 
 
 class TrainingStep:

@@ -9,7 +9,10 @@ import numpy as np
 
 from ..backends import Array, Backend
 
-__all__ = ["StepNumbers"]
+__all__ = ["STEPS_AHEAD", "StepNumbers"]
+
+STEPS_AHEAD = 256
+"""The number of single steps that are prepared together: to prepare takes longer than a small step."""
 
 
 class StepNumbers:

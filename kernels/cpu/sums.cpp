@@ -24,13 +24,8 @@ KERNEL(column_sums) {  // values, out, beta, rows, columns, total (double, colum
 KERNEL(weighted_sum) {  // values, weights (null: the values), out, slot (null: 0), n, add
     const T* values = array<const T>(s[0]);
     const T* weights = s[1].pointer ? array<const T>(s[1]) : values;
-    const int64_t n = s[4].integer;
-    double parts[8] = {};  // eight sums do not wait for each other, and fit vectors
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int k = 0; k < 8; ++k) parts[k] += double(values[i + k]) * weights[i + k];
-    double total = ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
-    for (; i < n; ++i) total += double(values[i]) * weights[i];
+    double total = 0;
+    for (int64_t i = 0; i < s[4].integer; ++i) total += double(values[i]) * weights[i];
     double* out = array<double>(s[2]) + (s[3].pointer ? *array<const int64_t>(s[3]) : 0);
     *out = s[5].integer ? *out + total : total;
 }
