@@ -51,6 +51,11 @@ class SparseRows:
         return len(self), self.columns
 
     @property
+    def dtype(self) -> Any:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
     def arrays(self) -> tuple[Array, Array, Array]:
         """The values, indices and starts."""
         return self.values, self.indices, self.starts
@@ -61,6 +66,10 @@ class SparseRows:
         ends = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
         return SparseRows(self.values[places], self.indices[places], ends, self.columns)
+
+    def place_of(self, k: int) -> tuple[int, int]:
+        """Return the row and the column of the stored number k, for a matrix on the host."""
+        return int(np.searchsorted(self.starts, k, "right")) - 1, int(self.indices[k])
 
     def moved(self, move: Callable[[Array], Array]) -> SparseRows:
         """Return the matrix with each array moved by a function."""
