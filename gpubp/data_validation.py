@@ -147,7 +147,7 @@ def check_inputs(
     Raises
     ------
     ValueError
-        If `x` has a wrong width, no rows or no numbers; if it is sparse and stores numbers at places that it
+        If `x` has a wrong width, no rows or no numbers, or is sparse and stores numbers at places that it
         does not have; or, with `finite`, if it contains NaN, infinity or numbers too large for `dtype`.
     """
     array = x if is_sparse(x) else as_array(name, x)

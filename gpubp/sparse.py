@@ -42,7 +42,7 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
     ValueError
         If the matrix does not hold real numbers, or stores them at places that it does not have.
     """
-    if hasattr(matrix, "get"):  # from the GPU
+    if type(matrix).__module__.startswith("cupyx."):
         matrix = matrix.get()
     try:
         csr = _csr(matrix)
@@ -51,7 +51,9 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
         raise
     except Exception as error:  # each format has other errors for places that are out of range
         came = f"{type(error).__name__}: {shortened(error)}"
-        raise ValueError(f"{name} cannot be converted ({came}), expected a sparse matrix") from error
+        raise ValueError(
+            f"{name} cannot be converted ({came}), expected a sparse matrix"
+        ) from error
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {shortened(values.dtype)}, expected real numbers")
     rows, columns = csr.shape

@@ -65,9 +65,7 @@ SUMS_BYTES = 8192
 """The shared memory of a block of sparse_gradient.cu, for the sums of neighbouring columns."""
 
 
-def sparse_gradient_cuda(
-    cupy: Any, delta: Array, x: SparseBlock, out: Array, beta: float
-) -> Bound:
+def sparse_gradient_cuda(cupy: Any, delta: Array, x: SparseBlock, out: Array, beta: float) -> Bound:
     """Bind out by sparse_gradient.cu."""
     columns = SUMS_BYTES // out.itemsize
     types = {"D": launch.operand_type(delta), "T": launch.c_type(out)}
@@ -116,9 +114,7 @@ def _bind_cpu(
     panel = np.empty(n_in * PANEL_BYTES // weights.itemsize, weights.dtype)
     leading = outputs.strides[0] // outputs.itemsize
     place = source.slots, x.counters, x.first, x.count
-    return bind(
-        name, weights.dtype, *place, weights, n_out, n_in, outputs, leading, panel, *factor
-    )
+    return bind(name, weights.dtype, *place, weights, n_out, n_in, outputs, leading, panel, *factor)
 
 
 def _rows_of(x: SparseBlock) -> Any:

@@ -73,7 +73,8 @@ class SparseRows:
 
     def moved(self, move: Callable[[Array], Array]) -> SparseRows:
         """Return the matrix with each array moved by a function."""
-        return SparseRows(*map(move, self.arrays), self.columns)
+        values, indices, starts = map(move, self.arrays)
+        return SparseRows(values, indices, starts, self.columns)
 
 
 @dataclass(frozen=True, eq=False)

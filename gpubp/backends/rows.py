@@ -41,7 +41,12 @@ class Rows:
     stride: int = 0
 
     def set(
-        self, x: Array | SparseRows, y: Array, weights: Array = None, order: Array = None, stride: int = 0
+        self,
+        x: Array | SparseRows,
+        y: Array,
+        weights: Array = None,
+        order: Array = None,
+        stride: int = 0,
     ) -> None:
         """Set the arrays, order and stride for the next steps."""
         self.x, self.y, self.weights, self.order, self.stride = x, y, weights, order, stride

@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from ..arrays import dense, home_of, move, namespace, to_host
 from ..backends import Array
 from ..kernels.messages import shown
+from ..training.evaluation import CHUNK_ROWS
 from .base import BaseMLP, Task
-from .data import CHUNK_ROWS, check_inputs_like_fit, outputs_of
+from .data import check_inputs_like_fit
 
 __all__ = ["MLPClassifier"]
 
@@ -258,7 +259,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X = check_inputs_like_fit(self, X, self.network_.dtype)
         parts = []
         for first in range(0, X.shape[0], CHUNK_ROWS):
-            z = self.network_.forward(dense(X[first : first + CHUNK_ROWS])).z[-1]
+            z = self.network_.forward(X[first : first + CHUNK_ROWS]).z[-1]
             parts.append(self._log_probabilities(z))
         return namespace(parts[0]).concatenate(parts)
 
@@ -292,7 +293,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
-        return outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+        return self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
 
     @property
     def _multilabel(self) -> bool:

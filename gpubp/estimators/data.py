@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_array
 
-from ..arrays import as_array, is_on_host, is_sparse, to_host
-from ..backends import Array
+from ..arrays import as_array, is_on_host, to_host
 from ..data_validation import check_inputs
-from ..network import Network
-from ..training.evaluation import CHUNK_ROWS
 
 try:
     from sklearn.utils.validation import validate_data
@@ -23,13 +19,7 @@ except ImportError:  # scikit-learn < 1.6
         return estimator._validate_data(X, y, **options)
 
 
-__all__ = [
-    "CHUNK_ROWS",
-    "batches_of",
-    "check_data",
-    "check_inputs_like_fit",
-    "outputs_of",
-]
+__all__ = ["check_data", "check_inputs_like_fit"]
 
 
 def check_data(
@@ -85,26 +75,3 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     if not is_on_host(X):
         return check_inputs(X, estimator.n_features_in_, "X")
     return validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=dtype)
-
-
-class _DenseSlices:
-    """A CSR matrix whose slices are dense; training reads it batch by batch."""
-
-    def __init__(self, matrix: Any) -> None:
-        self.matrix, self.shape = matrix, matrix.shape
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self.matrix[rows].toarray()
-
-
-def batches_of(X: Any) -> Any:
-    """Convert X to an argument of `Trainer.fit`."""
-    return _DenseSlices(X) if is_sparse(X) else X
-
-
-def outputs_of(network: Network, X: Any) -> Array:
-    """Compute the network's outputs, (n_samples, n_outputs), on the device of X; a CSR matrix in chunks."""
-    if not is_sparse(X):
-        return network.predict(X)
-    chunks = range(0, X.shape[0], CHUNK_ROWS)
-    return np.concatenate([network.predict(X[k : k + CHUNK_ROWS].toarray()) for k in chunks])

@@ -15,7 +15,7 @@ from ..backends import Array, Backend
 from ..kernels import COSTS, Activation, Cost
 from ..registry import check_name
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, outputs_of
+from .data import check_inputs_like_fit
 
 __all__ = ["MLPRegressor"]
 
@@ -164,7 +164,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
             The network's outputs, on the device of X.
         """
         check_is_fitted(self)
-        outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+        outputs = self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

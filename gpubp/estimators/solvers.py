@@ -14,13 +14,12 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from ..arrays import dense, home_of, move, take, to_host
+from ..arrays import home_of, is_sparse, move, take, to_host
 from ..backends import Array
 from ..network import Network
 from ..training import Callback, Checkpoint, History, Optimizer, Trainer, get_optimizer
 from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import Schedule
-from .data import batches_of, outputs_of
 
 __all__ = ["Record", "fit_batches", "fit_lbfgs"]
 
@@ -245,7 +244,7 @@ def fit_batches(
     if checkpoint is not None and settings.warm_start and checkpoint.newest is not None:
         trainer.resume(checkpoint.folder)
     try:
-        history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
+        history = trainer.fit(X, targets, epochs=epochs, sample_weight=weights)
     finally:
         trainer.callbacks = []
     if progress.best_parameters is not None:
@@ -265,7 +264,7 @@ def _scorer(
     targets, weights = to_host(targets), to_host(weights)
 
     def score() -> float:
-        return float(settings._score(to_host(outputs_of(network, X)), targets, weights))
+        return float(settings._score(to_host(network.predict(X)), targets, weights))
 
     return score
 
@@ -321,8 +320,8 @@ def fit_lbfgs(
         The record of the fit; its costs contain the penalty.
     """
     backend, n_weights = twin.backend, twin.layout.n_weights
-    X, targets = move(dense(X), backend), move(targets, backend)
-    l2 = settings.alpha / (len(X) * _mean_weight(weights))
+    X, targets = X if is_sparse(X) else move(X, backend), move(targets, backend)
+    l2 = settings.alpha / (X.shape[0] * _mean_weight(weights))
     history, latest = History(), [math.nan]
 
     def objective(theta: Any) -> tuple[float, Any]:

@@ -43,9 +43,9 @@ WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 activations in the widest layer, half a MiB of float32: its z, a and δ then stay in a second-level cache."""
 
 SPARSE_ELEMENTS = 4 * 2**20
-"""The activations of a block with sparse rows, in the widest layer. Their product and its gradient pass over
-all weights of the first layer, however few the rows. So there are few blocks, and one shard, whose products
-the threads share by their outputs."""
+"""The activations of a block of sparse rows, in the widest layer. The first layer's product and its gradient
+pass over all its weights, however few the rows. So blocks are large. There is one shard, whose products the
+threads share: a second gradient would cost another pass."""
 
 
 class _Recorder(threading.local):
@@ -87,7 +87,10 @@ class NumpySteps(Steps):
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
         if sparse:
-            shards, most = 1, min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:])))
+            shards, most = (
+                1,
+                min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:]))),
+            )
         # Every shard has the same number of blocks, of nearly the same size, so shards end at about one
         # time.
         blocks = -(-rows // (most * shards))
