@@ -151,7 +151,7 @@ def check_inputs(
         does not have; or, with `finite`, if it contains NaN, infinity or numbers too large for `dtype`.
     """
     array = x if is_sparse(x) else as_array(name, x)
-    if array.ndim == 1 and n_in == array.shape[0]:
+    if array.ndim == 1 and n_in == array.shape[0] and not is_sparse(array):
         array = array[None, :]
     if array.ndim != 2:
         raise ValueError(

@@ -43,9 +43,9 @@ WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 activations in the widest layer, half a MiB of float32: its z, a and δ then stay in a second-level cache."""
 
 SPARSE_ELEMENTS = 4 * 2**20
-"""The activations of a block of sparse rows, in the widest layer. The first layer's product and its gradient
-pass over all its weights, however few the rows. So blocks are large. There is one shard, whose products the
-threads share: a second gradient would cost another pass."""
+"""The activations of a block of sparse rows, in the widest layer. The first layer's product and its
+gradient pass over all its weights, however few the rows, so blocks are large. There is one shard, whose
+products the threads share: a second gradient would cost another pass."""
 
 
 class _Recorder(threading.local):

@@ -71,7 +71,8 @@ TOUCH_WORK = 4
 """The cost of reading an element of a matmul's weights, in multiply-adds."""
 
 SPARSE_SHARE = 64
-"""Of this many numbers in sparse rows, one is taken to be stored: a step is cut before its rows are known."""
+"""Of this many numbers in sparse rows, one is taken to be stored, because steps are cut before rows are
+known."""
 
 UPDATE_WORK = 4
 """The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds."""
