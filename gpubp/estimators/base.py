@@ -110,8 +110,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array, DataFrame, CSR or CSC matrix of shape (n_samples, n_features)
-            Inputs. A sparse matrix is converted to dense rows batch by batch. An array on a GPU stays
-            there.
+            Inputs. A sparse matrix is never made dense. An array on a GPU stays there.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Classes, labels or numbers.
         sample_weight : array of shape (n_samples,), optional

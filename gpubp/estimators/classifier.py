@@ -18,7 +18,7 @@ from ..kernels import Activation, Cost
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
-from .data import check_inputs_like_fit, in_library_of, outputs_of
+from .data import check_inputs_like_fit, in_library_of
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
 from .probabilities import Probabilities
@@ -327,7 +327,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
-        return outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+        return self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
 
     @property
     def _multilabel(self) -> bool:

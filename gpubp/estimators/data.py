@@ -14,19 +14,14 @@ from ..arrays import as_array, is_on_host, is_sparse, to_host
 from ..backends import Array
 from ..data_validation import check_inputs, check_weights
 from ..kernels.messages import shown
-from ..network import Network
-from ..training.evaluation import CHUNK_ROWS
 
 __all__ = [
-    "CHUNK_ROWS",
     "as_known",
-    "batches_of",
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
     "dtype_of",
     "in_library_of",
-    "outputs_of",
 ]
 
 FLOATS = (np.float64, np.float32)
@@ -163,26 +158,3 @@ def _columns_that_are_not_finite(estimator: Any, X: Any, dtype: Any) -> str:
     first = [shown(names[k]) if names is not None else str(k) for k in bad[:MOST_COLUMNS].tolist()]
     others = f" and {len(bad) - len(first)} more" if len(bad) > len(first) else ""
     return f"column{'s' if len(bad) > 1 else ''} {', '.join(first)}{others}"
-
-
-class _DenseSlices:
-    """A CSR matrix whose slices are dense; training reads it batch by batch."""
-
-    def __init__(self, matrix: Any) -> None:
-        self.matrix, self.shape = matrix, matrix.shape
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self.matrix[rows].toarray()
-
-
-def batches_of(X: Any) -> Any:
-    """Convert X to an argument of `Trainer.fit`."""
-    return _DenseSlices(X) if is_sparse(X) else X
-
-
-def outputs_of(network: Network, X: Any) -> Array:
-    """Compute the network's outputs, (n_samples, n_outputs), on the device of X; a CSR matrix in chunks."""
-    if not is_sparse(X):
-        return network.predict(X)
-    chunks = range(0, X.shape[0], CHUNK_ROWS)
-    return np.concatenate([network.predict(X[k : k + CHUNK_ROWS].toarray()) for k in chunks])

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..arrays import dense, namespace
 from ..backends import Array
 from ..network import Backprop, Forward
-from .data import CHUNK_ROWS, check_data, check_inputs_like_fit, check_sample_weight, in_library_of
+from ..training.evaluation import CHUNK_ROWS
+from .data import check_data, check_inputs_like_fit, check_sample_weight, in_library_of
 from .layers_table import layers_table
 
 __all__ = ["Inspection"]
@@ -72,7 +73,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         X, y = check_data(self, X, y, reset=False, dtype=self.network_.dtype, **self._y_checks)
         weights = check_sample_weight(sample_weight, X)
         targets, weights = self._targets_and_weights("y", y, weights)
-        result: Backprop = self.network_.backprop(dense(X), targets, weights)
+        result: Backprop = self.network_.backprop(X, targets, weights)
         return result
 
     def _from_passes(self, X: Any, part: Callable[[Forward], Array]) -> Array:
@@ -80,7 +81,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         check_is_fitted(self)
         inputs = check_inputs_like_fit(self, X, self.network_.dtype)
         chunks = range(0, inputs.shape[0], CHUNK_ROWS)
-        parts = [part(self.network_.forward(dense(inputs[k : k + CHUNK_ROWS]))) for k in chunks]
+        parts = [dense(part(self.network_.forward(inputs[k : k + CHUNK_ROWS]))) for k in chunks]
         return in_library_of(X, namespace(parts[0]).concatenate(parts))
 
     @property

@@ -19,7 +19,7 @@ from ..kernels import Activation, Cost
 from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, in_library_of, outputs_of
+from .data import check_inputs_like_fit, in_library_of
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
 
@@ -179,7 +179,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
 
     def _predicted(self, X: Any) -> Array:
         check_is_fitted(self)
-        outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+        outputs = self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
         return outputs[:, 0] if self.n_outputs_ == 1 and not self._levels else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

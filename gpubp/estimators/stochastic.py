@@ -20,7 +20,6 @@ from ..training import Callback, History, Optimizer, Trainer, get_optimizer
 from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
-from .data import batches_of, outputs_of
 from .progress import bar_of
 from .rates import Rate, rate_of
 from .record import Record
@@ -249,7 +248,7 @@ def fit_batches(
         trainer.resume(checkpoint.folder)
     epochs = 1 if incremental else int(settings.max_iter)
     try:
-        history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
+        history = trainer.fit(X, targets, epochs=epochs, sample_weight=weights)
     except DivergenceError as error:
         history = _without_divergence(error, progress, epochs)
     finally:
@@ -304,7 +303,7 @@ def _scorer(
     targets, weights = to_host(targets), to_host(weights)
 
     def score() -> float:
-        return float(settings._score(to_host(outputs_of(network, X)), targets, weights))
+        return float(settings._score(to_host(network.predict(X)), targets, weights))
 
     return score
 
