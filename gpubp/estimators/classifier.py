@@ -268,7 +268,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         self
             The estimator.
         """
-        if isinstance(self.class_weight, str):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of y alone;"
                 " expected a dict, for which compute_class_weight('balanced', classes=classes, y=y) gives"

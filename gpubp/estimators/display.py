@@ -17,16 +17,16 @@ SCORES_LABEL = "validation score"
 
 
 class LossCurveDisplay:
-    """The loss of each epoch and, on a second axis, the validation scores; a dot is at the highest.
+    """The loss of each iteration and, on a second axis, the validation scores; a dot is at the highest.
 
     `from_estimator` makes one and draws it. All parameters are stored as attributes.
 
     Parameters
     ----------
     loss_curve : sequence of float
-        The loss of each epoch, or of each iteration of lbfgs.
+        The loss of each iteration: an epoch, or an iteration of lbfgs.
     validation_scores : sequence of float or None, default None
-        The validation score of each epoch; None without validation.
+        The validation score of each iteration; None without validation.
     estimator_name : str or None, default None
         The name in the legend.
 
@@ -142,7 +142,7 @@ class LossCurveDisplay:
         of_name = "" if name is None else f"{name}: "
         epochs = range(1, len(self.loss_curve) + 1)
         (self.line_,) = ax.plot(epochs, self.loss_curve, **{"label": f"{of_name}loss", **kwargs})
-        ax.set(xlabel="epoch", ylabel="loss")
+        ax.set(xlabel="iteration", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True)
         if _spans_decades(ax):
             ax.set_yscale("log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -119,3 +120,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
 
 def test_the_package_exports_it() -> None:
     assert "LossCurveDisplay" in dir(gpubp)
+
+
+def test_the_example_in_its_docstring_runs() -> None:
+    assert doctest.testmod(sys.modules[LossCurveDisplay.__module__]).failed == 0
