@@ -1,19 +1,23 @@
 """scikit-learn's MLPClassifier and MLPRegressor on gpubp's engine.
 
-Names, parameters, defaults, initial weights and stopping rules are those of scikit-learn. The parameters
-after scikit-learn's own are gpubp's. The two libraries differ in five points:
+Names, parameters and defaults are those of scikit-learn. So are initial weights, the order of the rows,
+updates, losses, stopping rules and printed lines. The parameters after
+scikit-learn's own are gpubp's.
 
-- Momentum is v ← μ v + g, θ ← θ - η v. scikit-learn stores η v, which gives the same result as long as η
-does
-  not change.
-- Adam's ε is added to √(v / c2), as in the paper. scikit-learn adds it to √v.
-- The penalty of every batch is ½ alpha ‖w‖² / batch_size, also for the last, smaller batch of an epoch.
-With
-  sample weights, batch_size is multiplied by the mean weight of all rows.
-- The loss of several outputs is the sum of their losses. Both libraries minimise this sum, but scikit-learn
-  reports the mean of squared errors. The Poisson loss omits the terms that depend only on y.
+In float64 both libraries compute the same numbers, to rounding. With sgd and adam, losses, scores and
+predictions agree to eleven digits after dozens of epochs. With lbfgs they agree to seven digits after a
+dozen iterations: its line searches multiply differences in rounding, so after hundreds of iterations they
+may be others. What is different:
+
 - Training uses float32, or the dtype of X with dtype=None, as scikit-learn does. lbfgs always computes in
-  float64.
+  float64, then rounds the parameters to the dtype.
+- Cross-entropy is computed from z. scikit-learn clips probabilities to the range from ε to 1 - ε, which
+  changes the loss of outputs that have saturated.
+- Training ends when the loss is no longer finite. Without early stopping it raises a DivergenceError, which
+  is a ValueError. scikit-learn goes on to max_iter, and then raises a ValueError if its parameters are not
+  finite.
+- With warm_start and early stopping, a fit that does not reach the best score of earlier fits returns to
+  the parameters of that score. scikit-learn returns those of the last epoch.
 """
 
 from .classifier import MLPClassifier

@@ -38,9 +38,17 @@ def trainer(optimizer: Any, **options: Any) -> Trainer:
     )
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=["adam", "momentum"])
-def test_a_damaged_checkpoint_is_a_clear_error_or_goes_on(tmp_path: Path, optimizer: Any) -> None:
-    written = trainer(optimizer, checkpoint=tmp_path / "run", callbacks=[StopAfter(15), Remember()])
+@pytest.mark.parametrize(
+    ("optimizer", "seed"),
+    [(Adam(), 7), (SGD(momentum=0.9), 7), (Adam(), np.random.RandomState(7))],
+    ids=["adam", "momentum", "RandomState"],
+)
+def test_a_damaged_checkpoint_is_a_clear_error_or_goes_on(
+    tmp_path: Path, optimizer: Any, seed: Any
+) -> None:
+    written = trainer(
+        optimizer, checkpoint=tmp_path / "run", callbacks=[StopAfter(15), Remember()], seed=seed
+    )
     written.fit(X, Y, epochs=4, validation_data=(X, Y))
     content = (tmp_path / "run" / "checkpoint-000001.safetensors").read_bytes()
     tried = trainer(optimizer)
