@@ -147,7 +147,8 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         check_parameters(self)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
         X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
-        dtype = self.network_.dtype if goes_on else self.dtype or dtype_of(X)
+        chosen = dtype_of(X) if self.dtype is None else self.dtype
+        dtype = self.network_.dtype if goes_on else chosen
         task = self._task(y, dtype, goes_on, classes)
         sizes = self._sizes(X, task, goes_on)
         for name, value in task.attributes.items():

@@ -66,6 +66,7 @@ def check_data(
     if reset:
         X = as_array("X", X)
         estimator.n_features_in_ = int(X.shape[-1])
+        vars(estimator).pop("feature_names_in_", None)  # those of an earlier fit
     X = check_inputs(X, estimator.n_features_in_, "X")
     if is_on_host(y):
         y = check_array(y, ensure_2d=False, accept_sparse="csr", dtype=None, input_name="y")

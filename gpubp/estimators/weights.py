@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import home_of
 from ..backends import Array
 from ..kernels.messages import shown
 from ..layers import assign
@@ -54,8 +56,15 @@ class ArrayOfEachLayer(list[Any]):
             raise ValueError(
                 f"{self._name} is given {len(values)} arrays, expected {len(layers)}, one for each layer"
             )
-        for layer, value in zip(layers, values, strict=True):
-            assign(f"{self._name}[{layer}]", self[layer], value)
+        before = copy.deepcopy(self)
+        try:
+            for layer, value in zip(layers, values, strict=True):
+                assign(f"{self._name}[{layer}]", self[layer], value)
+        except BaseException:
+            for layer in layers:
+                with home_of(self[layer]).use():
+                    self[layer][...] = before[layer]
+            raise
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return list, (list(self),)
@@ -100,8 +109,7 @@ class ListsOfWeights:
                 f"{name} is {shown(values)}, expected a list of arrays, one for each layer"
             )
         if "network_" in vars(self):
-            with unchanged_by_errors(self):
-                self._list(name)[:] = values
+            self._list(name)[:] = values
         else:
             given = vars(self).get("_given_weights", {})
             self._given_weights = {**given, name: list(values)}

@@ -123,6 +123,8 @@ def test_a_plain_fit_draws_weights_whatever_was_assigned() -> None:
          r"intercepts_\[1\] holds nan at \[1\], expected finite numbers"),
         (lambda m: setattr(m, "coefs_", [m.coefs_[0] + 1, np.ones(3)]), ValueError,
          r"coefs_\[1\] is given shape \(3,\), expected shape \(10, 3\)"),
+        (lambda m: m.intercepts_.__setitem__(slice(None), [np.ones(10), 0]), ValueError,
+         r"intercepts_\[1\] is given shape \(\), expected shape \(3,\)"),
         (lambda m: setattr(m, "coefs_", weights()[0][:1]), ValueError,
          "coefs_ is given 1 arrays, expected 2, one for each layer"),
         (lambda m: setattr(m, "intercepts_", 5), TypeError,

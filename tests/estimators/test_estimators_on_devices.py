@@ -59,3 +59,13 @@ def test_regression_on_a_device(cuda_backend: Backend) -> None:
     np.testing.assert_allclose(cuda_backend.to_numpy(result), expected.predict(x), atol=1e-4)
     host = pickle.loads(pickle.dumps(model)).predict(x)
     np.testing.assert_allclose(host, expected.predict(x), atol=1e-4)
+
+
+@not_converged
+def test_an_array_on_a_device_has_no_names_of_columns(cuda_backend: Backend) -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = examples()
+    model = quick(backend="cupy").fit(pandas.DataFrame(x, columns=list("abcdef")), y)
+    assert list(model.feature_names_in_) == list("abcdef")
+    model.fit(cuda_backend.asarray(x), y)
+    assert not hasattr(model, "feature_names_in_")
