@@ -296,7 +296,10 @@ OTHERS: list[Row] = [
     Row("loss class", estimating(loss=gpubp.Cost), ValueError, "'loss' parameter of MLPClassifier"),
     Row("smoothing", estimating(label_smoothing=1.0), ValueError, "'label_smoothing' parameter"),
     Row(
-        "output list", estimating(output_activation=["softmax"]), ValueError, "'output_activation'"
+        "output_activation list",
+        estimating(output_activation=["softmax"]),
+        ValueError,
+        "'output_activation'",
     ),
     Row("clip_norm zero", estimating(clip_norm=0.0), ValueError, "'clip_norm' parameter of MLPC"),
     Row(
