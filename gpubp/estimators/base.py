@@ -113,8 +113,8 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             Inputs. A sparse matrix is never made dense. An array on a GPU stays there.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Classes, labels or numbers.
-        sample_weight : array of shape (n_samples,), optional
-            Sample weights, not negative.
+        sample_weight : array of shape (n_samples,) or float, optional
+            Sample weights, not negative. A number is the weight of every row.
         X_val, y_val : arrays like X and y, optional
             The rows whose score early_stopping observes, instead of a share of X and y.
         sample_weight_val : array of shape (n_validation_samples,), optional
@@ -127,8 +127,10 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        InvalidParameterError
+            If a parameter is not valid. It is a ValueError and a TypeError.
         ValueError
-            If a parameter or the data are not valid; the message names the parameter or array.
+            If parameters exclude each other, or the data are not valid; the message names them.
         DivergenceError
             If the loss is no longer finite. A lower learning_rate_init may help.
         """

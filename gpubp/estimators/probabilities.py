@@ -45,7 +45,8 @@ class Probabilities(Inspection):
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Probabilities in the order of classes_, on the device of X.
+            Probabilities in the order of classes_, on the device of X. If there is only one class, a second
+            column has the probability of any other.
         """
         return in_library_of(X, self._probabilities(self._outputs(X)))
 
@@ -54,13 +55,13 @@ class Probabilities(Inspection):
         if self._multilabel:
             return outputs
         if self.n_outputs_ == 1:
-            return xp.concatenate([1 - outputs, outputs], axis=1)[:, : len(self.classes_)]
+            return xp.concatenate([1 - outputs, outputs], axis=1)
         if self.out_activation_ != "softmax":
             total = xp.sum(outputs, axis=1, keepdims=True)
             none = total == 0  # all outputs have rounded to 0
             even = xp.full_like(outputs, 1 / self.n_outputs_)
             outputs = xp.where(none, even, outputs / xp.where(none, 1, total))
-        return outputs[:, : len(self.classes_)]
+        return outputs
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> Array:
@@ -77,7 +78,7 @@ class Probabilities(Inspection):
         Returns
         -------
         array of shape (n_samples, n_classes)
-            Log-probabilities in the order of classes_, on the device of X.
+            Log-probabilities in the same columns, on the device of X.
         """
         return self._from_passes(
             X, lambda computed: self._logarithms(computed.z[-1], computed.a[-1])
@@ -97,4 +98,4 @@ class Probabilities(Inspection):
         else:
             shifted = positive - xp.max(positive, axis=1, keepdims=True)
             exact = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        return xp.where(vanished, exact[:, : probabilities.shape[1]], logarithms)
+        return xp.where(vanished, exact, logarithms)

@@ -262,9 +262,10 @@ def test_what_is_no_class_is_told(y: Any, expected: str) -> None:
     assert isinstance(found, type(theirs))
 
 
-def test_columns_that_are_not_finite_have_their_names() -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(with_bad(np.nan), columns=[f"feature {k}" for k in range(6)])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_that_are_not_finite_have_their_names(library: str) -> None:
+    frames = pytest.importorskip(library)
+    frame = frames.DataFrame({f"feature {k}": with_bad(np.nan)[:, k] for k in range(6)})
     found = told(ValueError, lambda: MLPClassifier(**QUICK).fit(frame, Y))
     assert "Input X contains NaN in columns 'feature 1', 'feature 4'; " in str(found)
     assert str(found).endswith("sklearn.impute.SimpleImputer fills them in")

@@ -171,16 +171,18 @@ def test_cross_validated_probabilities_come_from_the_other_folds() -> None:
         np.testing.assert_array_equal(found[test], expected)
 
 
-def test_frames_keep_their_names() -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(X, columns=[f"feature {k}" for k in range(6)])
-    classes = pandas.Series(np.array(["a", "b", "c"])[Y])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_keep_their_names(library: str) -> None:
+    frames = pytest.importorskip(library)
+    names = [f"feature {k}" for k in range(6)]
+    frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
+    classes = frames.Series(np.array(["a", "b", "c"])[Y].tolist())
     model = classifier().fit(frame, classes)
-    assert list(model.feature_names_in_) == list(frame.columns)
+    assert list(model.feature_names_in_) == names
     np.testing.assert_array_equal(model.predict(frame), classifier().fit(X, classes).predict(X))
     with pytest.raises(ValueError, match="feature names should match"):
-        model.predict(frame.rename(columns={"feature 1": "another"}))
+        model.predict(frames.DataFrame(dict(zip(["another", *names[1:]], X.T, strict=True))))
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         model.predict(X)
-    pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), classifier())
-    assert "feature 3" in pipeline.fit(frame, classes)[-1].feature_names_in_
+    pipeline = make_pipeline(StandardScaler().set_output(transform=library), classifier())
+    assert list(pipeline.fit(frame, classes)[-1].feature_names_in_) == names

@@ -56,6 +56,8 @@ def test_classes_and_predictions_have_the_type_of_scikit_learns(y: Any) -> None:
     assert type(found) is type(expected)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     assert (ours.n_outputs_, ours.out_activation_) == (theirs.n_outputs_, theirs.out_activation_)
+    assert ours.predict_proba(X).shape == theirs.predict_proba(X).shape
+    assert ours.predict_log_proba(X).shape == ours.predict_proba(X).shape
     assert 0 <= ours.score(X, y) <= 1
 
 

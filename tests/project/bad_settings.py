@@ -311,7 +311,7 @@ OTHERS: list[Row] = [
     Row("callbacks of sklearn", estimating(callbacks=print), TypeError, "callbacks is <built-in"),
     Row("progress of sklearn", estimating(progress=1), ValueError, "'progress' parameter of MLPC"),
     Row(
-        "schedule class",
+        "learning_rate class",
         estimating(learning_rate=schedules.Cosine),
         ValueError,
         "'learning_rate' parameter",
