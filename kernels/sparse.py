@@ -102,8 +102,8 @@ def sparse_gradient_cpu(
     return _bind_cpu("sparse_gradient", source, x, out, delta, float(beta))
 
 
-PANEL_BYTES = 32
-"""The outputs that sparse.cpp computes at once: as many as fit this many bytes, an AVX register."""
+LINE_BYTES = 64
+"""A line of the cache. sparse.cpp computes as many outputs at once as fit it."""
 
 
 def _bind_cpu(
@@ -111,7 +111,7 @@ def _bind_cpu(
 ) -> Call | None:
     """Bind a kernel of sparse.cpp; `outputs` are z or δ, `weights` w or its gradient."""
     n_out, n_in = weights.shape
-    panel = np.empty(n_in * PANEL_BYTES // weights.itemsize, weights.dtype)
+    panel = np.empty((n_in + 1) * LINE_BYTES, np.uint8)
     leading = outputs.strides[0] // outputs.itemsize
     place = source.slots, x.counters, x.first, x.count
     return bind(name, weights.dtype, *place, weights, n_out, n_in, outputs, leading, panel, *factor)

@@ -1,7 +1,6 @@
-// Products of sparse rows. Both kernels take LANES outputs at once, in one vector. The weights of these
-// outputs are far apart: w is (n_out, n_in). If the batch has many numbers, the kernels go through a panel,
-// (n_in, LANES), in which the weights of one column are neighbours. It fits a second-level cache for some
-// ten thousand columns.
+// Products of sparse rows. Both kernels take LANES outputs at once. The weights of these outputs are far
+// apart, because w is (n_out, n_in). If the batch has many numbers, the kernels go through a panel, (n_in,
+// LANES): the weights of one column are then one line of the cache.
 #include <algorithm>
 
 namespace {
@@ -15,11 +14,31 @@ struct SparseSource {
     const int64_t* starts;
 };
 
-template <typename T> constexpr int LANES = 32 / sizeof(T);
+constexpr int LINE = 64;
+template <typename T> constexpr int LANES = LINE / sizeof(T);
 
-// A vector in memory has the alignment of a number, because NumPy promises no more.
-template <typename T> struct Of { typedef T Lanes __attribute__((vector_size(32), aligned(sizeof(T)))); };
-template <typename T> using Lanes = typename Of<T>::Lanes;
+// A number for each lane, in two registers: compilers keep wider vectors in memory.
+template <typename T> struct Lanes {
+    typedef T Register __attribute__((vector_size(LINE / 2), may_alias));
+    Register parts[2] = {};
+
+    static Lanes read(const T* from, int lanes) {
+        T numbers[LANES<T>] = {};
+        for (int j = 0; j < lanes; ++j) numbers[j] = from[j];
+        Lanes result;
+        std::memcpy(result.parts, numbers, LINE);
+        return result;
+    }
+    void write(T* to, int lanes) const {
+        T numbers[LANES<T>];
+        std::memcpy(numbers, parts, LINE);
+        for (int j = 0; j < lanes; ++j) to[j] = numbers[j];
+    }
+    void add(T factor, const Lanes& other) {
+        parts[0] += factor * other.parts[0];
+        parts[1] += factor * other.parts[1];
+    }
+};
 
 template <typename T> struct SparseBlock {
     const SparseSource& source;
@@ -44,7 +63,12 @@ template <typename T> struct SparseBlock {
     }
 };
 
-// Calls body(c, j) for each column and lane, in squares: w is read or written by whole cache lines.
+// The panel begins at the first line of its memory, which is a line longer.
+template <typename T> Lanes<T>* panel_in(const Slot& memory) {
+    return reinterpret_cast<Lanes<T>*>((reinterpret_cast<uintptr_t>(memory.pointer) + LINE - 1) / LINE * LINE);
+}
+
+// Calls body(c, j) for each column and lane, in squares: w is read or written by whole lines.
 template <typename Body> void in_squares(int64_t columns, int lanes, Body body) {
     constexpr int64_t SIDE = 16;
     for (int64_t c = 0; c < columns; c += SIDE)
@@ -55,65 +79,69 @@ template <typename Body> void in_squares(int64_t columns, int lanes, Body body) 
 }  // namespace
 
 // out = x wᵀ. Without the panel, each number reads LANES distant weights.
-KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out, leading, panel
+KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out, leading, memory of the panel
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
-    T* panel = array<T>(s[9]);
-    const Lanes<T>* columns = reinterpret_cast<const Lanes<T>*>(panel);
+    Lanes<T>* panel = panel_in<T>(s[9]);
+    T* numbers = reinterpret_cast<T*>(panel);
     const bool through_panel = block.stored() >= n_in / 8;
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* w = array<const T>(s[4]) + first * n_in;
         T* out = array<T>(s[7]) + first;
         if (through_panel) {
-            if (lanes < LANES<T>) std::memset(panel, 0, n_in * sizeof(Lanes<T>));
-            in_squares(n_in, lanes, [=](int64_t c, int j) { panel[c * LANES<T> + j] = w[j * n_in + c]; });
+            if (lanes < LANES<T>) std::memset(numbers, 0, n_in * LINE);
+            in_squares(n_in, lanes, [=](int64_t c, int j) { numbers[c * LANES<T> + j] = w[j * n_in + c]; });
         }
         for (int64_t i = 0; i < block.rows; ++i) {
-            Lanes<T> sums = {};
-            if (through_panel)
-                block.each_number(i, [&](T value, int64_t c) { sums += value * columns[c]; });
-            else
+            if (through_panel) {
+                Lanes<T> sums;
+                block.each_number(i, [&](T value, int64_t c) { sums.add(value, panel[c]); });
+                sums.write(out + i * leading, lanes);
+            } else {
+                T sums[LANES<T>] = {};
                 block.each_number(i, [&](T value, int64_t c) {
                     for (int j = 0; j < lanes; ++j) sums[j] += value * w[j * n_in + c];
                 });
-            for (int j = 0; j < lanes; ++j) out[i * leading + j] = sums[j];
+                for (int j = 0; j < lanes; ++j) out[i * leading + j] = sums[j];
+            }
         }
     }
 }
 
 // out = δᵀ x + beta out. Without the panel, each number is added to LANES distant sums.
-KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, delta, leading, panel, beta
+KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, delta, leading, memory, beta
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
-    T* panel = array<T>(s[9]);
-    Lanes<T>* columns = reinterpret_cast<Lanes<T>*>(panel);
+    Lanes<T>* panel = panel_in<T>(s[9]);
+    T* numbers = reinterpret_cast<T*>(panel);
     const T beta = T(s[10].real);
-    const bool through_panel = block.stored() >= n_in;
+    const bool through_panel = block.stored() >= n_in / 2;
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* delta = array<const T>(s[7]) + first;
         T* out = array<T>(s[4]) + first * n_in;
         if (through_panel)
-            std::memset(panel, 0, n_in * sizeof(Lanes<T>));
+            std::memset(numbers, 0, n_in * LINE);
         else if (beta == 0)
             std::memset(out, 0, lanes * n_in * sizeof(T));
         else if (beta != 1)
             for (int64_t k = 0; k < lanes * n_in; ++k) out[k] *= beta;
         for (int64_t i = 0; i < block.rows; ++i) {
-            Lanes<T> of_row = {};
-            for (int j = 0; j < lanes; ++j) of_row[j] = delta[i * leading + j];
-            if (through_panel)
-                block.each_number(i, [&](T value, int64_t c) { columns[c] += value * of_row; });
-            else
+            const T* of_row = delta + i * leading;
+            if (through_panel) {
+                const Lanes<T> deltas = Lanes<T>::read(of_row, lanes);
+                block.each_number(i, [&](T value, int64_t c) { panel[c].add(value, deltas); });
+            } else {
                 block.each_number(i, [&](T value, int64_t c) {
                     for (int j = 0; j < lanes; ++j) out[j * n_in + c] += value * of_row[j];
                 });
+            }
         }
         if (through_panel)
             in_squares(n_in, lanes, [=](int64_t c, int j) {
                 T& sum = out[j * n_in + c];
-                sum = beta == 0 ? panel[c * LANES<T> + j] : panel[c * LANES<T> + j] + beta * sum;
+                sum = beta == 0 ? numbers[c * LANES<T> + j] : numbers[c * LANES<T> + j] + beta * sum;
             });
     }
 }

@@ -101,7 +101,7 @@ def test_sparse_rows_are_rounded_as_dense_rows_are(backend: Backend, precision: 
     given, expected = (network.backprop(rows, LABELS) for rows in (x, x.toarray()))
     rtol, atol = (2e-2, 2e-3) if precision == "bfloat16" else (2e-3, 2e-4)
     # With tf32, a GPU's sparse product does not round the weights.
-    of_z = (1e-3, 1e-3) if precision == "tf32" else (1e-5, 1e-6)
+    of_z = (2e-3, 4e-3) if precision == "tf32" else (1e-5, 1e-6)
     np.testing.assert_allclose(given.z[0], expected.z[0], *of_z)
     gradients = (backend.to_numpy(result.gradient) for result in (given, expected))
     np.testing.assert_allclose(*gradients, rtol=rtol, atol=atol)
