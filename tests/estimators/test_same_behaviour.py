@@ -14,7 +14,6 @@ pytest.importorskip("sklearn", minversion="1.7")
 
 import sklearn
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_validate
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
@@ -167,20 +166,6 @@ def test_metadata_can_be_requested_as_in_scikit_learn(ours: Any, theirs: Any) ->
         for name in ("set_fit_request", "set_partial_fit_request", "set_score_request"):
             mine, other = (getattr(m(), name)(sample_weight=True) for m in (ours, theirs))
             assert requests_of(mine) == requests_of(other)
-
-
-@not_converged
-def test_routed_sample_weights_arrive() -> None:
-    weights = np.random.default_rng(0).uniform(size=60)
-    weights[Y == 0] = 0
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = MLPClassifier(**{**QUICK, "max_iter": 40}, learning_rate_init=0.05)
-        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        scores = cross_validate(
-            model, X, Y, cv=3, params={"sample_weight": weights}, return_estimator=True
-        )
-    for fitted in scores["estimator"]:
-        assert set(fitted.predict(X)) <= {1, 2}
 
 
 @not_converged

@@ -16,7 +16,7 @@ import sklearn.neural_network
 import gpubp
 
 # In scikit-learn's own runs, warnings are no errors either.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 PRIVATE = {"test_gradient": "it calls the private _loss_grad_lbfgs"}
 
