@@ -102,19 +102,14 @@ def sparse_gradient_cpu(
     return _bind_cpu("sparse_gradient", source, x, out, delta, float(beta))
 
 
-LINE_BYTES = 64
-"""A line of the cache. sparse.cpp computes as many outputs at once as fit it."""
-
-
 def _bind_cpu(
     name: str, source: Source, x: SparseBlock, weights: Array, outputs: Array, *factor: float
 ) -> Call | None:
     """Bind a kernel of sparse.cpp; `outputs` are z or δ, `weights` w or its gradient."""
     n_out, n_in = weights.shape
-    panel = np.empty((n_in + 1) * LINE_BYTES, np.uint8)
     leading = outputs.strides[0] // outputs.itemsize
     place = source.slots, x.counters, x.first, x.count
-    return bind(name, weights.dtype, *place, weights, n_out, n_in, outputs, leading, panel, *factor)
+    return bind(name, weights.dtype, *place, weights, n_out, n_in, outputs, leading, *factor)
 
 
 def _rows_of(x: SparseBlock) -> Any:

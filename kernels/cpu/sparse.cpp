@@ -2,6 +2,7 @@
 // apart, because w is (n_out, n_in). If the batch has many numbers, the kernels go through a panel, (n_in,
 // LANES): the weights of one column are then one line of the cache.
 #include <algorithm>
+#include <cstdlib>
 
 namespace {
 
@@ -63,9 +64,27 @@ template <typename T> struct SparseBlock {
     }
 };
 
-// The panel begins at the first line of its memory, which is a line longer.
-template <typename T> Lanes<T>* panel_in(const Slot& memory) {
-    return reinterpret_cast<Lanes<T>*>((reinterpret_cast<uintptr_t>(memory.pointer) + LINE - 1) / LINE * LINE);
+// The memory of a thread's panels, which grows to the widest matrix.
+struct PanelMemory {
+    void* lines = nullptr;
+    int64_t columns = 0;
+
+    ~PanelMemory() { std::free(lines); }
+    void* of(int64_t wanted) {
+        if (columns < wanted) {
+            std::free(lines);
+            columns = 0;
+            lines = std::aligned_alloc(LINE, wanted * LINE);
+            if (lines) columns = wanted;
+        }
+        return lines;
+    }
+};
+
+// Returns null if the memory is too small; the kernels then do without a panel.
+template <typename T> Lanes<T>* panel_of(int64_t columns) {
+    static thread_local PanelMemory memory;
+    return static_cast<Lanes<T>*>(memory.of(columns));
 }
 
 // Calls body(c, j) for each column and lane, in squares: w is read or written by whole lines.
@@ -79,22 +98,21 @@ template <typename Body> void in_squares(int64_t columns, int lanes, Body body) 
 }  // namespace
 
 // out = x wᵀ. Without the panel, each number reads LANES distant weights.
-KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out, leading, memory of the panel
+KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out, leading
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
-    Lanes<T>* panel = panel_in<T>(s[9]);
+    Lanes<T>* panel = block.stored() >= n_in / 8 ? panel_of<T>(n_in) : nullptr;
     T* numbers = reinterpret_cast<T*>(panel);
-    const bool through_panel = block.stored() >= n_in / 8;
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* w = array<const T>(s[4]) + first * n_in;
         T* out = array<T>(s[7]) + first;
-        if (through_panel) {
+        if (panel) {
             if (lanes < LANES<T>) std::memset(numbers, 0, n_in * LINE);
             in_squares(n_in, lanes, [=](int64_t c, int j) { numbers[c * LANES<T> + j] = w[j * n_in + c]; });
         }
         for (int64_t i = 0; i < block.rows; ++i) {
-            if (through_panel) {
+            if (panel) {
                 Lanes<T> sums;
                 block.each_number(i, [&](T value, int64_t c) { sums.add(value, panel[c]); });
                 sums.write(out + i * leading, lanes);
@@ -110,18 +128,17 @@ KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out,
 }
 
 // out = δᵀ x + beta out. Without the panel, each number is added to LANES distant sums.
-KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, delta, leading, memory, beta
+KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, delta, leading, beta
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
-    Lanes<T>* panel = panel_in<T>(s[9]);
+    const T beta = T(s[9].real);
+    Lanes<T>* panel = block.stored() >= n_in / 2 ? panel_of<T>(n_in) : nullptr;
     T* numbers = reinterpret_cast<T*>(panel);
-    const T beta = T(s[10].real);
-    const bool through_panel = block.stored() >= n_in / 2;
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* delta = array<const T>(s[7]) + first;
         T* out = array<T>(s[4]) + first * n_in;
-        if (through_panel)
+        if (panel)
             std::memset(numbers, 0, n_in * LINE);
         else if (beta == 0)
             std::memset(out, 0, lanes * n_in * sizeof(T));
@@ -129,7 +146,7 @@ KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, d
             for (int64_t k = 0; k < lanes * n_in; ++k) out[k] *= beta;
         for (int64_t i = 0; i < block.rows; ++i) {
             const T* of_row = delta + i * leading;
-            if (through_panel) {
+            if (panel) {
                 const Lanes<T> deltas = Lanes<T>::read(of_row, lanes);
                 block.each_number(i, [&](T value, int64_t c) { panel[c].add(value, deltas); });
             } else {
@@ -138,7 +155,7 @@ KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, d
                 });
             }
         }
-        if (through_panel)
+        if (panel)
             in_squares(n_in, lanes, [=](int64_t c, int j) {
                 T& sum = out[j * n_in + c];
                 sum = beta == 0 ? numbers[c * LANES<T> + j] : numbers[c * LANES<T> + j] + beta * sum;
