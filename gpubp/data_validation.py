@@ -353,12 +353,14 @@ def _in_range(name: str, weights: Array, dtype: np.dtype[Any]) -> Array:
     """Scale weights that do not fit `dtype` by a power of two, which changes no weighted mean.
 
     The scale leaves room above the largest weight for sums, which are float64, and below it for small
-    weights. Weights that still become 0 in float32 are below 1e-63 of the largest.
+    weights. Weights that still become 0 in float32 are below 1e-63 of the largest. float32 weights are
+    scaled to float32's normal numbers, because a GPU takes smaller ones for 0, also in float64 networks.
     """
     if weights.dtype.kind != "f":
         return weights
     check_fits(name, weights, np.dtype(np.float64))
-    limits, largest = np.finfo(dtype), float(weights.max())
+    narrow = np.dtype(np.float32) in (dtype, weights.dtype)
+    limits, largest = np.finfo(np.float32 if narrow else np.float64), float(weights.max())
     least, total = float(weights[weights > 0].min()), largest * len(weights)
     fit = least >= float(limits.smallest_normal) and largest <= float(limits.max)
     if fit and math.isfinite(total):

@@ -7,6 +7,7 @@ Reference: NVIDIA, "CUDA Runtime API", and "CUDA C++ Programming Guide", section
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import itertools
 import threading
@@ -265,10 +266,16 @@ class Runtime:
                 self._until(stream, stream.asked)
 
     def _until(self, stream: Stream, position: int) -> None:
-        """Let the stream do its work up to a position, and first the work that it waits for."""
+        """Let the stream do its work up to a position, and first the work that it waits for.
+
+        The work has a context of its own. It may run within a deallocation by the garbage collector, which
+        before Python 3.12 runs wherever an object is made: also while `np.errstate` sets its context
+        variable. If the work set this variable in the same context, it would free the map that the outer
+        one is reading.
+        """
         self._works += 1
         try:
-            self._reach(stream, position)
+            contextvars.copy_context().run(self._reach, stream, position)
         finally:
             self._works -= 1
         if not self._works:

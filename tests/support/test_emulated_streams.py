@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 
 import numpy as np
@@ -38,6 +39,14 @@ def test_work_is_done_as_late_as_it_may_be(cuda: CudaOnHost) -> None:
     host[0] = 7
     kernel((1,), (1,), (x, np.float32(1)))
     assert x.item() == 2
+
+
+def test_work_changes_no_context_variable_of_the_thread_that_waits(cuda: CudaOnHost) -> None:
+    variable = contextvars.ContextVar("variable", default="as before")
+    stream = cupy().cuda.Stream(non_blocking=True)
+    cuda.runtime.ask(cuda.runtime.stream(stream.ptr), lambda: variable.set("changed"))
+    stream.synchronize()
+    assert variable.get() == "as before"
 
 
 def test_page_locked_memory_is_read_when_its_turn_comes(cuda: CudaOnHost) -> None:

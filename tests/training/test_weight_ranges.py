@@ -76,3 +76,11 @@ def test_the_users_weights_are_not_changed() -> None:
     before = weights.copy()
     network("numpy").cost(X, Y, weights)
     np.testing.assert_array_equal(weights, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_float32_weights_become_normal_numbers(dtype: str) -> None:
+    weights = np.full(ROWS, 1e-45, np.float32)
+    scaled = check_weights(weights, ROWS, dtype=np.dtype(dtype))
+    assert scaled is not None
+    assert scaled.min() >= np.finfo(np.float32).smallest_normal
