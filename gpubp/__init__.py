@@ -34,6 +34,7 @@ from .training import (
 from .training import schedules as schedules
 
 if TYPE_CHECKING:
+    from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
 
@@ -70,7 +71,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("LossCurveDisplay", "MLPClassifier", "MLPRegressor")
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ __all__ = [
 
 def home_of(values: Any) -> Backend:
     """Return the backend of an array; NumPy's for everything that is not an array of another backend."""
-    backend = backend_of(values)
+    backend = backend_of(getattr(values, "data", None) if is_sparse(values) else values)
     return get_backend("numpy") if backend is None else backend
 
 

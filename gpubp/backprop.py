@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from .backends import Array, Rows
+from .backends import Array, Rows, SparseBlock
 from .kernels import ACTIVATIONS
 from .layers import Parameters
 from .problem import Problem
@@ -107,7 +107,10 @@ def beside(
 
 
 def gather_batch(problem: Problem, block: Block, rows: Rows) -> None:
-    """Gather a block's rows of x and, unless predicting, its targets; labels become one-hot rows."""
+    """Gather a block's rows of x and, unless predicting, its targets; labels become one-hot rows.
+
+    Sparse rows stay where they are: they were rounded before, and the first layer's verbs read them there.
+    """
     backend, counters, first = problem.backend, problem.counters, block.rows.start
     if block.y is not None:
         smoothing = problem.head.cost.label_smoothing
@@ -118,6 +121,10 @@ def gather_batch(problem: Problem, block: Block, rows: Rows) -> None:
             else:
                 backend.gather(rows, "y", counters, first, block.labels)
                 backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
+    if block.sparse:
+        count = block.rows.stop - first
+        block.a[0] = SparseBlock(rows, counters, first, count)
+        return
     backend.gather(rows, "x", counters, first, block.a[0])
     problem.round(block.a[0])
 

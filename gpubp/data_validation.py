@@ -12,9 +12,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from .arrays import as_array, home_of, namespace
-from .backends import Array
+from .arrays import as_array, home_of, is_sparse, namespace
+from .backends import Array, SparseRows
 from .kernels import Cost
+from .sparse import sparse_rows
 
 __all__ = [
     "check_finite",
@@ -43,23 +44,24 @@ def _where_it_lies(
     return run
 
 
-def check_finite(name: str, array: Array, rows: Any = None) -> None:
-    """Check that `array` contains no NaN and no infinity.
+def check_finite(name: str, given: Array | SparseRows, rows: Any = None) -> None:
+    """Check that an array or sparse rows contain no NaN and no infinity.
 
     Parameters
     ----------
     name : str
         The name of the array in the message.
-    array : array
-        The array.
+    given : array or SparseRows
+        The numbers.
     rows : int array, optional
-        The number of each row in the user's array, if `array` holds some of its rows.
+        The number of each row in the user's array, if `given` holds some of its rows.
 
     Raises
     ------
     ValueError
         If it contains one; the message gives the index of the first one.
     """
+    array = given.values if isinstance(given, SparseRows) else given
     if array.dtype.kind != "f":
         return
     with np.errstate(all="ignore"):
@@ -69,24 +71,29 @@ def check_finite(name: str, array: Array, rows: Any = None) -> None:
             return
     bad = ~namespace(array).isfinite(array)
     if bool(bad.any()):
-        raise ValueError(f"{name} holds {_first(array, bad, rows)}, expected finite numbers")
+        raise ValueError(f"{name} holds {_first(given, bad, rows)}, expected finite numbers")
 
 
-def _first(array: Array, bad: Array, rows: Any) -> str:
-    """Describe the first element where `bad` is true: its value and its index."""
+def _first(given: Array | SparseRows, bad: Array, rows: Any) -> str:
+    """Describe the first number where `bad` is true: its value and its index."""
+    array = given.values if isinstance(given, SparseRows) else given
     index = tuple(int(k[0]) for k in namespace(array).nonzero(bad))
     shown_index = index if rows is None else (int(rows[index[0]]), *index[1:])
+    if isinstance(given, SparseRows):
+        shown_index = given.place_of(*index)
     value = array[index].item()
     text = value if isinstance(value, int) else f"{value:g}"
     return f"{text} at [{', '.join(map(str, shown_index))}]"
 
 
-def check_fits(name: str, array: Array, dtype: np.dtype[Any], rows: Any = None) -> None:
-    """Check that the finite numbers of `array` fit `dtype`, the network's dtype.
+def check_fits(
+    name: str, given: Array | SparseRows, dtype: np.dtype[Any], rows: Any = None
+) -> None:
+    """Check that finite numbers fit `dtype`, the network's dtype.
 
     Parameters
     ----------
-    name, array, rows
+    name, given, rows
         As in `check_finite`.
     dtype : dtype
         The dtype.
@@ -96,12 +103,13 @@ def check_fits(name: str, array: Array, dtype: np.dtype[Any], rows: Any = None) 
     ValueError
         If one of them is too large; the message gives the index of the first one.
     """
-    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize:
+    array = given.values if isinstance(given, SparseRows) else given
+    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
         return
     most = float(np.finfo(dtype).max)
     if array.max().item() > most or array.min().item() < -most:
         kind = "dtype" if dtype.itemsize > 2 else "precision"
-        first = _first(array, abs(array) > most, rows)
+        first = _first(given, abs(array) > most, rows)
         raise ValueError(f"{name} holds {first}, too large for {dtype}, the network's {kind}")
 
 
@@ -113,12 +121,12 @@ def check_inputs(
     finite: bool = True,
     dtype: np.dtype[Any] | None = None,
     rows: Any = None,
-) -> Array:
+) -> Array | SparseRows:
     """Check the inputs of a network.
 
     Parameters
     ----------
-    x : array_like of shape (rows, n_in) or (n_in,)
+    x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
         The inputs. One example of shape (n_in,) becomes one row.
     n_in : int
         Width of the input layer.
@@ -133,17 +141,17 @@ def check_inputs(
 
     Returns
     -------
-    array of shape (rows, n_in)
-        A NumPy or CuPy array, on the device of `x`.
+    array of shape (rows, n_in), or SparseRows
+        A NumPy or CuPy array, on the device of `x`. Sparse rows are on the host.
 
     Raises
     ------
     ValueError
-        If `x` has a wrong width, no rows or no numbers; or, with `finite`, if it contains NaN, infinity or
-        numbers too large for `dtype`.
+        If `x` has a wrong width, no rows or no numbers, or is sparse and stores numbers at places that it
+        does not have; or, with `finite`, if it contains NaN, infinity or numbers too large for `dtype`.
     """
-    array = as_array(name, x)
-    if array.ndim == 1 and n_in == array.shape[0]:
+    array = x if is_sparse(x) else as_array(name, x)
+    if array.ndim == 1 and n_in == array.shape[0] and not is_sparse(array):
         array = array[None, :]
     if array.ndim != 2:
         raise ValueError(
@@ -155,6 +163,8 @@ def check_inputs(
         )
     if not array.shape[0]:
         raise ValueError(f"{name} has no rows, expected at least one")
+    if is_sparse(array):
+        array = sparse_rows(name, array)
     if finite:
         check_finite(name, array, rows)
         if dtype is not None:
@@ -162,7 +172,9 @@ def check_inputs(
     return array
 
 
-def check_shapes(x: Any, y: Any, cost: Cost, sizes: Sequence[int]) -> tuple[Array, Array]:
+def check_shapes(
+    x: Any, y: Any, cost: Cost, sizes: Sequence[int]
+) -> tuple[Array | SparseRows, Array]:
     """Check the shapes and types of a training step's x and y, but not their values."""
     x = check_inputs(x, sizes[0], finite=False)
     return x, check_targets(y, cost, len(x), sizes[-1], values=False)

@@ -37,7 +37,8 @@ class Block:
     rows : slice
         The rows of the batch.
     a : list of arrays of shape (rows, n)
-        The input x, then each layer's activations after dropout.
+        The input x, then each layer's activations after dropout. A sparse x is a `SparseBlock`; it is None
+        until `gather_batch` sets it.
     activated : list of arrays of shape (rows, n_out)
         σ(z) of each layer before dropout; the array in `a`, unless the layer has dropout and σ′ reads a.
     z : list of arrays of shape (rows, n_out)
@@ -65,6 +66,8 @@ class Block:
         of its δ.
     outputs_read : bool
         Whether something reads a[-1]. Softmax with cross-entropy computes δ and the cost from z.
+    sparse : bool
+        Whether x is sparse.
     """
 
     rows: slice
@@ -82,6 +85,7 @@ class Block:
     labels: Array
     apart: bool
     outputs_read: bool
+    sparse: bool
 
     def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
         """Make a block of fewer rows in the same memory."""
@@ -122,6 +126,8 @@ class Workspace:
         Whether targets are integer labels.
     outputs : array of shape (batch_size, n_out), or None, default None
         The array for the output layer's activations; with None, a buffer is used.
+    sparse : bool, default False
+        Whether x is sparse.
     input_gradient : bool, default False
         Whether to compute ∂C/∂x.
     loss_scale : array of float64, shape (3,), or None, default None
@@ -154,12 +160,14 @@ class Workspace:
         limit: int | None = None,
         labels: bool = False,
         outputs: Array | None = None,
+        sparse: bool = False,
         input_gradient: bool = False,
         loss_scale: Array | None = None,
     ) -> None:
         self._problem, self._mode = problem, mode
         self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
+        self._sparse = sparse
         reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
         self._dtype = problem.layers[0].weights.dtype
@@ -171,7 +179,7 @@ class Workspace:
         self.shards: list[list[Block]] = []
         plan = [[slice(0, batch_size)]]
         if not keep_all:
-            plan = problem.backend.plan(batch_size, self._widths, limit)
+            plan = problem.backend.plan(batch_size, self._widths, limit, sparse)
         with contextlib.suppress(MemoryError):
             self.shards = [self._shard(blocks, outputs) for blocks in plan]
         # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
@@ -188,7 +196,7 @@ class Workspace:
             if rows == 1:
                 raise self._no_room("a pass over a single row", plan)
             rows = -(-rows // 2)
-            plan = backend.plan(batch_size, self._widths, rows)
+            plan = backend.plan(batch_size, self._widths, rows, self._sparse)
             with contextlib.suppress(MemoryError):
                 self.shards = [self._shard(blocks, outputs) for blocks in plan]
         warnings.warn(
@@ -245,7 +253,7 @@ class Workspace:
         ]
         return Block(
             rows=slice(0, rows),
-            a=[self._operand(rows, n_in), *a],
+            a=[None if self._sparse else self._operand(rows, n_in), *a],
             activated=activated,
             z=z,
             keeps_z=keeps_z,
@@ -259,6 +267,7 @@ class Workspace:
             labels=self._arrays.empty(rows, np.int64) if targets and self._labels else None,
             apart=apart,
             outputs_read=self._reads_outputs,
+            sparse=self._sparse,
         )
 
     def _empty(self, *shape: int) -> Array:

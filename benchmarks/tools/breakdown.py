@@ -192,7 +192,7 @@ class Report:
 
     def _whole_step(self, calls: int, floor: float) -> None:
         trainer = self._trainer(self._backend)
-        form = BatchForm(self._rows, self._y.ndim == 1, weighted=False, block_limit=None)
+        form = BatchForm(self._rows, None, self._y.ndim == 1, weighted=False)
         trainer._training_step.make_room([form], STEPS)
         try:
             if self._timer.on_cuda:

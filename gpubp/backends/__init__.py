@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, Rows, on_device
+from .base import Array, Backend, Rows, SparseBlock, SparseRows, on_device
 
 __all__ = [
     "Array",
     "Backend",
     "Rows",
+    "SparseBlock",
+    "SparseRows",
     "available_backends",
     "backend_of",
     "explain_auto",

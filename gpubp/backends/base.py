@@ -16,7 +16,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -28,50 +27,21 @@ from ..kernels import (
     StepVariables,
     UpdateRule,
 )
+from ..kernels.sparse_rows import SparseBlock, SparseRows
 from ..kernels.typing import Array, Bound
+from .rows import Rows
 
-__all__ = ["Array", "Arrays", "Backend", "Rows", "Steps", "Verbs", "on_device"]
-
-
-@dataclass
-class Rows:
-    """The rows that a captured step reads: arrays on the backend, and their order.
-
-    A step's rows start at `start = counters[1] * stride`. They are `array[order[start:]]`, or
-    `array[start:]` without an order. A captured step reads the fields at every replay, so they may change
-    between replays. `set` changes them. `clear` drops the arrays, so that they can be freed while no step
-    runs.
-
-    Attributes
-    ----------
-    x : array of shape (rows, n_in)
-        Inputs; None after `clear`.
-    y : array of shape (rows,) or (rows, n_out)
-        Labels or targets; None if no verb reads them.
-    weights : array of shape (rows,)
-        Sample weights; None if all rows have the same weight.
-    order : int64 array of shape (rows,)
-        The indices of the rows in the order of the steps; None for the order of the array.
-    stride : int
-        The number of rows from the start of one step's batch to the start of the next; 0 if every step
-        reads the same rows.
-    """
-
-    x: Array
-    y: Array = None
-    weights: Array = None
-    order: Array = None
-    stride: int = 0
-
-    def set(
-        self, x: Array, y: Array, weights: Array = None, order: Array = None, stride: int = 0
-    ) -> None:
-        """Set the arrays, order and stride for the next steps."""
-        self.x, self.y, self.weights, self.order, self.stride = x, y, weights, order, stride
-
-    def clear(self) -> None:
-        """Drop the arrays."""
-        self.x = self.y = self.weights = self.order = None
+__all__ = [
+    "Array",
+    "Arrays",
+    "Backend",
+    "Rows",
+    "SparseBlock",
+    "SparseRows",
+    "Steps",
+    "Verbs",
+    "on_device",
+]
 
 
 class Arrays(ABC):
@@ -150,11 +120,13 @@ class Steps(ABC):
     overlaps: bool = False
 
     @abstractmethod
-    def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
+    def plan(
+        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+    ) -> list[list[slice]]:
         """Cut a batch of `rows` for layers of these widths; return the blocks of each shard.
 
         Shards run at the same time. The blocks of a shard run one after another and share buffers. A block
-        has at most `limit` rows.
+        has at most `limit` rows. `sparse` says that the rows of x are.
         """
 
     @abstractmethod
@@ -242,12 +214,20 @@ class Verbs(ABC):
         If `a` is `z`, a overwrites z. Without `keep_z`, the contents of `z` are undefined afterwards.
         """
 
+    @abstractmethod
+    def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
+        """out = x wᵀ."""
+
+    @abstractmethod
+    def sparse_gradient(self, delta: Array, x: SparseBlock, out: Array, beta: float) -> None:
+        """out = δᵀ x + beta out."""
+
     # A layer's three products, each with the operation after it. A backend may fuse the two.
 
     def layer_forward(
         self,
         activation: Activation,
-        x: Array,
+        x: Array | SparseBlock,
         weights: Array,
         biases: Array | None,
         z: Array,
@@ -256,7 +236,10 @@ class Verbs(ABC):
         keep_z: bool = True,
     ) -> None:
         """z = x wᵀ + b and a = σ(z), with the rules of `bias_activate`."""
-        self.matmul(x, weights, z, transpose_b=True, precision=precision)
+        if isinstance(x, SparseBlock):
+            self.sparse_product(x, weights, z)
+        else:
+            self.matmul(x, weights, z, transpose_b=True, precision=precision)
         if biases is not None or a is not z or not activation.is_identity:
             self.bias_activate(activation, z, biases, a, keep_z)
 
@@ -280,14 +263,17 @@ class Verbs(ABC):
     def layer_gradients(
         self,
         delta: Array,
-        a: Array,
+        a: Array | SparseBlock,
         weights: Array,
         biases: Array | None,
         beta: float,
         precision: Precision | None = None,
     ) -> None:
         """weights = δᵀ a + beta weights and biases = column sums of δ + beta biases."""
-        self.matmul(delta, a, weights, transpose_a=True, beta=beta, precision=precision)
+        if isinstance(a, SparseBlock):
+            self.sparse_gradient(delta, a, weights, beta)
+        else:
+            self.matmul(delta, a, weights, transpose_a=True, beta=beta, precision=precision)
         if biases is not None:
             self.column_sums(delta, biases, beta)
 

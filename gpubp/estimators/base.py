@@ -14,15 +14,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ..backends import Array
-from ..kernels import Cost
+from ..kernels import Activation, Cost
+from ..kernels.messages import shown
 from ..network import Network
+from ..network.arguments import is_sequence
 from ..training import Trainer
-from ..training.checkpoint import as_checkpoint
 from .data import check_data, check_sample_weight, dtype_of
+from .inspection import Inspection
 from .lbfgs import fit_lbfgs
-from .parameters import CONSTRAINTS, check_parameters, hidden_widths
+from .losses import our_activation, their_name
+from .parameters import THEIR_SCHEDULES, check_parameters, hidden_widths
 from .record import Record
 from .stochastic import fit_batches
+from .validation_data import check_validation_data
 from .weights import (
     ListsOfWeights,
     check_finite_parameters,
@@ -31,9 +35,6 @@ from .weights import (
 )
 
 __all__ = ["BaseMLP", "Task"]
-
-# scikit-learn's names of activations that have another name in gpubp.
-_ACTIVATION_NAMES = {"logistic": "sigmoid", "exp": "exponential"}
 
 
 @dataclass
@@ -46,43 +47,62 @@ class Task:
         Labels or numbers.
     n_outputs : int
         Width of the output layer.
-    output : str
-        scikit-learn's name of the output activation.
-    cost : str or Cost
+    output : Activation
+        The output activation.
+    cost : Cost
         The cost to minimise.
-    loss_factor : float
-        The loss that the estimator reports, without the penalty, as a part of the cost.
     attributes : dict of str to object
         What else `fit` stores on the estimator, for example the classes.
+    loss_factor : float
+        The loss that the estimator reports, without the penalty, as a part of the cost.
     """
 
     targets: Array
     n_outputs: int
-    output: str
-    cost: str | Cost
-    loss_factor: float = 1.0
+    output: Activation
+    cost: Cost
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    loss_factor: float = 1.0
 
 
-class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
+class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
     """Base class of MLPClassifier and MLPRegressor, which define the meaning of y."""
 
     network_: Network
     _record: Record
     _trainer: Trainer | None
 
-    _parameter_constraints: Mapping[str, Sequence[Any]] = CONSTRAINTS
+    _parameter_constraints: Mapping[str, Sequence[Any]]
     _y_checks: Mapping[str, Any] = {}
 
     def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
         """Find the targets, the output layer and the cost for y; `dtype` is the network's."""
         raise NotImplementedError
 
+    def _targets_and_weights(
+        self, name: str, y: Any, sample_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        """Convert the y of this name, which is not the y of `fit`, to targets; weigh its rows."""
+        raise NotImplementedError
+
+    def _weighted_by_class(self, y: Any, sample_weight: Array | None) -> Array | None:
+        """Multiply the sample weights of `fit` by class weights; a regressor has none."""
+        return sample_weight
+
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         """Compute the score of the network's outputs for encoded targets, all on the host."""
         raise NotImplementedError
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Train on X and y, starting with new weights unless warm_start.
 
         After an error the estimator is as it was before.
@@ -90,12 +110,15 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array, DataFrame, CSR or CSC matrix of shape (n_samples, n_features)
-            Inputs. A sparse matrix is converted to dense rows batch by batch. An array on a GPU stays
-            there.
+            Inputs. A sparse matrix is never made dense. An array on a GPU stays there.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Classes, labels or numbers.
         sample_weight : array of shape (n_samples,) or float, optional
             Sample weights, not negative. A number is the weight of every row.
+        X_val, y_val : arrays like X and y, optional
+            The rows whose score early_stopping observes, instead of a share of X and y.
+        sample_weight_val : array of shape (n_validation_samples,), optional
+            Sample weights of the score.
 
         Returns
         -------
@@ -112,10 +135,16 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             If the loss is no longer finite. A lower learning_rate_init may help.
         """
         with unchanged_by_errors(self):
-            return self._fit(X, y, sample_weight)
+            return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+        incremental: bool = False,
+        classes: Any = None,
     ) -> Any:
         check_parameters(self)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
@@ -123,8 +152,11 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         chosen = dtype_of(X) if self.dtype is None else self.dtype
         dtype = self.network_.dtype if goes_on else chosen
         task = self._task(y, dtype, goes_on, classes)
-        weights = check_sample_weight(sample_weight, X)
         sizes = self._sizes(X, task, goes_on)
+        for name, value in task.attributes.items():
+            setattr(self, name, value)
+        weights = self._weighted_by_class(y, check_sample_weight(sample_weight, X))
+        scored = check_validation_data(self, *validation, dtype)
         rng = check_random_state(self.random_state)
         if goes_on:
             network, record = self.network_, copy.deepcopy(self._record)
@@ -141,19 +173,18 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             )
         else:
             trainer = self._trainer if incremental and goes_on else None
-            epochs = 1 if incremental else int(self.max_iter)
             trainer, history = fit_batches(
                 self,
                 network,
                 X,
                 task.targets,
                 weights,
+                scored,
                 loss_factor=task.loss_factor,
                 rng=rng,
                 record=record,
                 trainer=trainer,
-                epochs=epochs,
-                checkpoint=None if incremental else as_checkpoint(self.checkpoint),
+                incremental=incremental,
             )
             if history.stopped in ("epochs", "diverged") and not incremental:
                 warnings.warn(
@@ -168,9 +199,8 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         self.network_, self.history_ = network, history
         self._record, self._trainer = record, trainer
         self.n_iter_, self.t_ = len(history), record.seen
-        self.n_layers_, self.n_outputs_, self.out_activation_ = len(sizes), sizes[-1], task.output
-        for name, value in task.attributes.items():
-            setattr(self, name, value)
+        self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
+        self.out_activation_ = their_name(task.output)
         return self
 
     def _sizes(self, X: Any, task: Task, goes_on: bool) -> tuple[int, ...]:
@@ -193,16 +223,18 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         self._no_improvement_count = record.waited
 
     def _network(self, sizes: tuple[int, ...], task: Task, dtype: Any) -> Network:
-        hidden = self.activation
+        depth, hidden = len(sizes) - 2, self.activation
         return Network(
             sizes,
-            hidden=_ACTIVATION_NAMES.get(hidden, hidden) if isinstance(hidden, str) else hidden,
-            output=_ACTIVATION_NAMES.get(task.output, task.output),
+            hidden=[
+                our_activation(a) for a in (hidden if is_sequence(hidden) else [hidden] * depth)
+            ],
+            output=task.output,
             cost=task.cost,
             dtype=dtype,
             backend=self.backend,
             initializer="zeros",
-            dropout=float(self.dropout),
+            dropout=self.dropout,
         )
 
     @property
@@ -228,8 +260,22 @@ class BaseMLP(ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             )
         return True
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+    def _partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+        classes: Any = None,
+    ) -> Any:
+        if self.early_stopping and all(given is None for given in validation):
+            raise ValueError(
+                "partial_fit does not support early_stopping=True without X_val and y_val"
+            )
+        if self.learning_rate not in THEIR_SCHEDULES:
+            raise ValueError(
+                f"learning_rate is {shown(self.learning_rate)}, expected 'constant', 'invscaling' or"
+                " 'adaptive' with partial_fit, which does not know the number of epochs"
+            )
         with unchanged_by_errors(self):
-            return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +12,34 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import dense, home_of, move, namespace, to_host
+from ..arrays import home_of, move, namespace, to_host
 from ..backends import Array, Backend
-from ..kernels import Activation
+from ..kernels import Activation, Cost
+from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import CHUNK_ROWS, check_inputs_like_fit, in_library_of, outputs_of
-from .labels import classification_task, is_multilabel
-from .parameters import set_parameters
+from .class_weights import class_factors, times_factors
+from .data import check_inputs_like_fit, in_library_of
+from .labels import LabelEncoder, classification_task, is_multilabel
+from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
+from .probabilities import Probabilities
 
 __all__ = ["MLPClassifier"]
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
     For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For
-    labels it has one sigmoid output for each label. The loss is the cross-entropy of these outputs.
+    labels it has one sigmoid output for each label. The loss is the cross-entropy of these outputs. `loss`
+    and `output_activation` choose others.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default (100,)
         The widths of the hidden layers, or the width of the only one.
-    activation : str or Activation, default "relu"
+    activation : str, Activation or list of them, default "relu"
         Activation of the hidden layers: "identity", "logistic", "tanh", "relu", or another activation of
-        gpubp.
+        gpubp. A list has one for each hidden layer.
     solver : str, default "adam"
         "lbfgs", "sgd", "adam", or another optimizer of gpubp: "adamw", "rmsprop", "lion".
     alpha : float, default 0.0001
@@ -42,10 +47,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         penalty.
     batch_size : int or "auto", default "auto"
         The number of rows of a batch; "auto" is min(200, n_samples). Unused with lbfgs.
-    learning_rate : str, default "constant"
+    learning_rate : str or Schedule, default "constant"
         Schedule of sgd: "constant"; "invscaling", which is learning_rate_init / (t_ + 1)^power_t in each
         epoch; or "adaptive". "adaptive" divides the learning rate by 5 when training would stop, until it
-        is 1e-6.
+        is 1e-6. The schedules of gpubp, by name or as objects of `gpubp.schedules`, are for all solvers
+        except lbfgs, and not for partial_fit; "on_plateau" watches the training loss.
     learning_rate_init : float, default 0.001
         η of all solvers except lbfgs.
     power_t : float, default 0.5
@@ -69,9 +75,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Whether sgd uses Nesterov's momentum.
     early_stopping : bool, default False
         Whether to hold out rows, to stop by the score on them, and to restore the weights with the best
-        score.
+        score. If `fit` is given X_val and y_val, these are the rows.
     validation_fraction : float, default 0.1
-        The share of rows that are held out.
+        The share of rows that are held out; unused with X_val.
     beta_1, beta_2 : float, default 0.9 and 0.999
         β1 and β2 of adam, adamw and lion.
     epsilon : float, default 1e-8
@@ -87,17 +93,44 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     dtype : str or None, default "float32"
         The dtype of parameters, training and predictions, "float32" or "float64". None follows X, as
         scikit-learn does: float32 for a float32 X, else float64. lbfgs always computes in float64.
-    dropout : float, default 0
-        Probability with which training drops a hidden activation; not available with lbfgs.
+    dropout : float or list of float, default 0
+        Probability with which training drops a hidden activation; a list has one for each hidden layer. Not
+        available with lbfgs.
     checkpoint : Checkpoint or path-like, optional
         Where `fit` writes checkpoints, and how often, as in `gpubp.Trainer`. With warm_start, `fit` goes on
         from the newest one, and max_iter includes its epochs; that needs the same data and an int as
         random_state. Not available with lbfgs, and unused by partial_fit.
+    loss : str or Cost, default "log_loss"
+        "log_loss" is the cross-entropy that goes with the output activation. The others are the costs of
+        gpubp, by name or as objects. "cross_entropy" has a softmax output also for two classes.
+        "binary_cross_entropy" has a sigmoid for each class. All others compare the outputs with 1 for the
+        row's class and 0 for the others.
+    class_weight : "balanced", dict, list of dict or None, default None
+        Factors of the sample weights. A dict has a factor for each class; for labels a list has a dict for
+        each, such as ``{0: 1, 1: 5}``, and the factors of a row's labels are multiplied. "balanced" gives
+        all classes the same total weight; it is not available in partial_fit. Validation scores have these
+        weights too.
+    label_smoothing : float, default 0
+        ε: training brings the outputs near (1 - ε) y + ε / n_classes instead of y (for labels, n_classes is
+        2).
+    output_activation : str, Activation or None, default None
+        Activation of the output layer. None is the softmax for more than two classes, else the sigmoid; see
+        loss. `predict_proba` needs outputs from 0 to 1.
+    clip_norm : float or None, default None
+        A gradient with a larger norm is scaled to this norm. Not available with lbfgs.
+    weight_decay : float or None, default None
+        The decoupled decay of adamw and lion. None is the default of `gpubp.AdamW` or `gpubp.Lion`.
+    callbacks : sequence of Callback or callable, default ()
+        Callbacks of gpubp, or functions (trainer, history) that are called after each epoch. Not available
+        with lbfgs.
+    progress : bool, default False
+        Whether `fit` shows a progress bar with the loss, the validation score and the speed, in a terminal
+        or a notebook. Not available with lbfgs.
 
     Attributes
     ----------
     network_ : gpubp.Network
-        The trained network.
+        The trained network. It may be used like any other; training goes on with the weights that it has.
     history_ : gpubp.History
         The record of the last call of fit or partial_fit. Its costs contain penalties only with lbfgs.
     classes_ : array of shape (n_classes,)
@@ -137,12 +170,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str | Activation = "relu",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -162,23 +195,61 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         max_fun: int = 15000,
         backend: str | Backend = "auto",
         dtype: Any = "float32",
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         checkpoint: Any = None,
+        loss: str | Cost = "log_loss",
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        output_activation: str | Activation | None = None,
+        clip_norm: float | None = None,
+        weight_decay: float | None = None,
+        callbacks: Sequence[Any] = (),
+        progress: bool = False,
     ) -> None:
         set_parameters(self, locals())
+
+    _encoder: LabelEncoder
+    _parameter_constraints: Mapping[str, Sequence[Any]] = CLASSIFIER_CONSTRAINTS
 
     def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
         return classification_task(self, y, dtype, goes_on, classes)
 
+    def _targets_and_weights(
+        self, name: str, y: Any, sample_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        codes, factors = self._encoder.checked_codes(name, y), self._class_factors
+        targets = self._encoder.targets(codes)
+        return targets, times_factors(sample_weight, codes, factors) if factors else sample_weight
+
+    def _weighted_by_class(self, y: Any, sample_weight: Array | None) -> Array | None:
+        self._class_factors: list[Any] = []
+        if self.class_weight is None:
+            return sample_weight
+        codes = self._encoder.codes(y)
+        self._class_factors = class_factors(self.class_weight, codes, self.classes_, sample_weight)
+        return times_factors(sample_weight, codes, self._class_factors)
+
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
-        else:
+        elif self._multilabel or self._encoder.n_outputs == 1:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        else:
+            right = outputs.argmax(axis=1) == targets.argmax(axis=1)
         return float(np.average(right, weights=sample_weight))
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters
@@ -188,16 +259,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         classes : array of shape (n_classes,), optional
             All classes of this and later calls. The first call needs them, unless y has several labels for
             each row.
+        X_val, y_val, sample_weight_val
+            As in `fit`. early_stopping needs them: when the score has not risen for n_iter_no_change calls,
+            the network gets the weights of the best call, and ``history_.stopped`` is "converged".
 
         Returns
         -------
         self
             The estimator.
         """
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of y alone;"
+                " expected a dict, for which compute_class_weight('balanced', classes=classes, y=y) gives"
+                " the numbers"
+            )
         first = not hasattr(self, "network_")
         if first and classes is None and not is_multilabel(y):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._partial_fit(X, y, sample_weight, classes)
+        validation = X_val, y_val, sample_weight_val
+        return self._partial_fit(X, y, sample_weight, validation, classes)
 
     def predict(self, X: Any) -> Any:
         """Predict the most likely class of each row, or its labels.
@@ -220,72 +301,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self._multilabel:
             labels = (outputs > 0.5).astype(np.int64)
             return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
-        if self.n_outputs_ > 1:
-            chosen = xp.argmax(outputs, axis=1)
-        else:
-            chosen = xp.minimum(outputs[:, 0] > 0.5, len(self.classes_) - 1)
-        chosen = chosen.astype(np.int64)
+        chosen = xp.argmax(outputs, axis=1) if self.n_outputs_ > 1 else outputs[:, 0] > 0.5
+        chosen = xp.minimum(chosen, len(self.classes_) - 1).astype(np.int64)
         if self.classes_.dtype.kind in "biuf":
             return move(self.classes_, home_of(outputs))[chosen]
         return self.classes_[to_host(chosen)]
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Probabilities in the order of classes_, on the device of X. If there is only one class, a second
-            column has the probability of any other.
-        """
-        return in_library_of(X, self._probabilities(self._outputs(X)))
-
-    def _probabilities(self, outputs: Array) -> Array:
-        if self.n_outputs_ > 1:
-            return outputs
-        xp = namespace(outputs)
-        return xp.concatenate([1 - outputs, outputs], axis=1)
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Compute the logarithm of `predict_proba`.
-
-        Where a probability rounds to 0, the logarithm is computed from z, so it is finite.
-
-        Parameters
-        ----------
-        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Log-probabilities in the same columns, on the device of X.
-        """
-        check_is_fitted(self)
-        inputs = check_inputs_like_fit(self, X, self.network_.dtype)
-        parts = []
-        for first in range(0, inputs.shape[0], CHUNK_ROWS):
-            forward = self.network_.forward(dense(inputs[first : first + CHUNK_ROWS]))
-            parts.append(self._log_probabilities(forward.z[-1], forward.a[-1]))
-        return in_library_of(X, namespace(parts[0]).concatenate(parts))
-
-    def _log_probabilities(self, z: Array, outputs: Array) -> Array:
-        xp = namespace(z)
-        if self.out_activation_ == "softmax":
-            shifted = z - xp.max(z, axis=1, keepdims=True)
-            exact = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        else:
-            exact = -xp.logaddexp(0, -z)
-            if not self._multilabel:
-                exact = xp.concatenate([-xp.logaddexp(0, z), exact], axis=1)
-        probabilities = self._probabilities(outputs)
-        vanished = probabilities == 0
-        return xp.where(vanished, exact, xp.log(xp.where(vanished, 1, probabilities)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy: the (weighted) share of rows for which the prediction is y.
@@ -307,11 +327,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
-        return outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
+        return self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
 
     @property
     def _multilabel(self) -> bool:
-        return self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+        return self._encoder.multilabel
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

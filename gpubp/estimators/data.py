@@ -14,19 +14,14 @@ from ..arrays import as_array, is_on_host, is_sparse, to_host
 from ..backends import Array
 from ..data_validation import check_inputs, check_weights
 from ..kernels.messages import shown
-from ..network import Network
-from ..training.evaluation import CHUNK_ROWS
 
 __all__ = [
-    "CHUNK_ROWS",
     "as_known",
-    "batches_of",
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
     "dtype_of",
     "in_library_of",
-    "outputs_of",
 ]
 
 FLOATS = (np.float64, np.float32)
@@ -35,7 +30,9 @@ MOST_COLUMNS = 3
 """The most columns that a message names."""
 
 
-def check_data(estimator: Any, X: Any, y: Any, *, reset: bool, **y_checks: Any) -> tuple[Any, Any]:
+def check_data(
+    estimator: Any, X: Any, y: Any, *, reset: bool, dtype: Any = None, **y_checks: Any
+) -> tuple[Any, Any]:
     """Check X and y.
 
     Parameters
@@ -48,19 +45,21 @@ def check_data(estimator: Any, X: Any, y: Any, *, reset: bool, **y_checks: Any) 
         Classes, labels or numbers.
     reset : bool
         Whether the estimator stores the number of features, and their names if X has names.
+    dtype : dtype, optional
+        The dtype of X on the host; by default the one in which the estimator computes.
     **y_checks
         Further options of scikit-learn's check of y.
 
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        The inputs, on the device of X. On the host they have the dtype in which the estimator computes.
+        The inputs, on the device of X.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
     X, y = as_known("X", X), as_known("y", y)
     if is_on_host(X):
-        dtype = _input_dtype(estimator, reset)
+        dtype = _input_dtype(estimator, reset) if dtype is None else dtype
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
@@ -86,12 +85,12 @@ def dtype_of(X: Any) -> Any:
     return X.dtype if X.dtype in FLOATS else np.float64
 
 
-def check_sample_weight(sample_weight: Any, X: Any) -> Array | None:
+def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
     """Check sample weights for X, on their device; a number is the weight of every row."""
     sample_weight = as_known("sample_weight", sample_weight)
     if sample_weight is not None and is_on_host(sample_weight):
         sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
-    return check_weights(sample_weight, X.shape[0])
+    return check_weights(sample_weight, X.shape[0], name)
 
 
 def _without_column(y: Any) -> Any:
@@ -160,26 +159,3 @@ def _columns_that_are_not_finite(estimator: Any, X: Any, dtype: Any) -> str:
     first = [shown(names[k]) if names is not None else str(k) for k in bad[:MOST_COLUMNS].tolist()]
     others = f" and {len(bad) - len(first)} more" if len(bad) > len(first) else ""
     return f"column{'s' if len(bad) > 1 else ''} {', '.join(first)}{others}"
-
-
-class _DenseSlices:
-    """A CSR matrix whose slices are dense; training reads it batch by batch."""
-
-    def __init__(self, matrix: Any) -> None:
-        self.matrix, self.shape = matrix, matrix.shape
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self.matrix[rows].toarray()
-
-
-def batches_of(X: Any) -> Any:
-    """Convert X to an argument of `Trainer.fit`."""
-    return _DenseSlices(X) if is_sparse(X) else X
-
-
-def outputs_of(network: Network, X: Any) -> Array:
-    """Compute the network's outputs, (n_samples, n_outputs), on the device of X; a CSR matrix in chunks."""
-    if not is_sparse(X):
-        return network.predict(X)
-    chunks = range(0, X.shape[0], CHUNK_ROWS)
-    return np.concatenate([network.predict(X[k : k + CHUNK_ROWS].toarray()) for k in chunks])

@@ -2,22 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from ..arrays import dense, is_sparse, to_host
+from ..kernels import Cost
 from ..kernels.messages import shortened, shown
+from ..registry import get_cost
 from .base import Task
 from .data import as_known
+from .losses import is_softmax, output_for_classes
 
-__all__ = ["classification_task", "is_multilabel"]
+__all__ = ["LabelEncoder", "classification_task", "is_multilabel"]
 
 
 def is_multilabel(y: Any) -> bool:
     """Whether each row of y has several labels, in columns of 0 and 1."""
     return bool(type_of_target(to_host(y), input_name="y") == "multilabel-indicator")
+
+
+class LabelEncoder(NamedTuple):
+    """Converts classes or labels to the network's targets.
+
+    Attributes
+    ----------
+    classes : array of shape (n_classes,)
+        The classes, or the numbers of the labels' columns.
+    multilabel : bool
+        Whether each row has several labels.
+    n_outputs : int
+        The width of the output layer.
+    takes_indices : bool
+        Whether the cost takes the index of each row's class. Otherwise it takes numbers for each output.
+    label_smoothing : float
+        ε: if the cost takes numbers, a target y becomes (1 - ε) y + ε / n, where n is the number of
+        classes, or 2 for labels.
+    dtype : dtype
+        The dtype of targets that are numbers.
+    """
+
+    classes: Any
+    multilabel: bool
+    n_outputs: int
+    takes_indices: bool
+    label_smoothing: float
+    dtype: Any
+
+    def codes(self, y: Any) -> Any:
+        """Convert y to int codes on the host: the index of each row's class, or 0 and 1 for each label."""
+        y = dense(to_host(y))
+        return (y != 0).astype(np.int64) if self.multilabel else np.searchsorted(self.classes, y)
+
+    def checked_codes(self, name: str, y: Any) -> Any:
+        """Convert an array of this name to codes, after a check.
+
+        Raises
+        ------
+        ValueError
+            If it is of another kind than the y of `fit`, or has other classes or labels.
+        """
+        y = dense(to_host(y))
+        if is_multilabel(y) != self.multilabel:
+            kind = "columns of labels" if self.multilabel else "classes"
+            raise ValueError(f"{name} is {shown(y)}, expected {kind}, as y of fit had")
+        check_known_classes(name, _classes_in(y), self.classes)
+        if self.multilabel and y.shape[1] != len(self.classes):
+            raise ValueError(f"{name} has {y.shape[1]} columns, expected {len(self.classes)}")
+        return self.codes(y)
+
+    def targets(self, codes: Any) -> Any:
+        """Convert codes to targets of shape (n_samples,) or (n_samples, n_outputs)."""
+        if self.takes_indices:
+            return codes
+        if codes.ndim == 1:
+            codes = codes[:, None] if self.n_outputs == 1 else np.eye(self.n_outputs)[codes]
+        choices = 2 if self.multilabel else max(2, self.n_outputs)
+        smoothed = (1 - self.label_smoothing) * codes + self.label_smoothing / choices
+        return smoothed.astype(self.dtype)
 
 
 def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
@@ -56,15 +119,35 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
         if multilabel:
             raise ValueError("The object was not fitted with multilabel input.")
         raise ValueError("y holds classes, expected columns of labels, as the last y had")
-    attributes = {"classes_": known, "_has_sparse_labels": sparse}
+    several = len(known) > 2 and not multilabel
+    output, cost = output_for_classes(estimator.loss, estimator.output_activation, several)
     if multilabel:
-        targets = (y != 0).astype(dtype)
-        return Task(targets, len(known), "logistic", "binary_cross_entropy", attributes=attributes)
-    codes = np.searchsorted(known, y)
-    if len(known) <= 2:
-        targets = codes[:, None].astype(dtype)
-        return Task(targets, 1, "logistic", "binary_cross_entropy", attributes=attributes)
-    return Task(codes, len(known), "softmax", "cross_entropy", attributes=attributes)
+        _check_labels_have(estimator, cost)
+        n_outputs = len(known)
+    elif several or cost.targets == "class" or is_softmax(output):
+        n_outputs = max(2, len(known))
+    else:
+        n_outputs = 1
+    takes_indices, smoothing = cost.targets == "class", float(estimator.label_smoothing)
+    if takes_indices and smoothing:
+        cost = get_cost(cost, label_smoothing=smoothing)
+    encoder = LabelEncoder(known, multilabel, n_outputs, takes_indices, smoothing, dtype)
+    attributes = {"classes_": known, "_encoder": encoder, "_has_sparse_labels": sparse}
+    return Task(encoder.targets(encoder.codes(y)), n_outputs, output, cost, attributes)
+
+
+def _check_labels_have(estimator: Any, cost: Cost) -> None:
+    """Check that the output and the cost of each label do not depend on the row's other labels."""
+    if is_softmax(estimator.output_activation):
+        raise ValueError(
+            f"output_activation is {shown(estimator.output_activation)}, expected one that computes each"
+            " output alone where y has several labels for each row"
+        )
+    if cost.targets == "class":
+        raise ValueError(
+            f"loss is {shown(estimator.loss)}, expected one that is not for classes where y has several"
+            " labels for each row"
+        )
 
 
 def _classes_in(y: Any) -> Any:
@@ -93,9 +176,14 @@ def _known_classes(estimator: Any, present: Any, goes_on: bool, classes: Any) ->
             "warm_start can only be used where `y` has the same classes as in the previous call to"
             f" fit. Previously got {shortened(known)}, `y` has {shortened(present)}"
         )
+    check_known_classes("y", present, known)
+    return known
+
+
+def check_known_classes(name: str, present: Any, known: Any) -> None:
+    """Check that all classes present in the array of this name are known."""
     if len(np.setdiff1d(present, known)):
         raise ValueError(
-            f"`y` has classes not in `self.classes_`. `self.classes_` has {shortened(known)}."
-            f" 'y' has {shortened(present)}."
+            f"`{name}` has classes not in `self.classes_`. `self.classes_` has {shortened(known)}."
+            f" '{name}' has {shortened(present)}."
         )
-    return known

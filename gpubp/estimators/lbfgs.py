@@ -11,7 +11,6 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
-from ..arrays import dense
 from ..backends import Array
 from ..network import Network
 from ..training import SGD, BatchForm, History, TrainingStep
@@ -37,7 +36,7 @@ class _Objective:
         loss_factor: float,
     ) -> None:
         self._network, self._loss_factor = network, loss_factor
-        self._data = Dataset(network, dense(X), targets, weights)
+        self._data = Dataset(network, X, targets, weights)
         rows = len(self._data)
         self._order = DataOrder(np.random.default_rng(0))
         self._order.draw(rows, rows, shuffle=False)
@@ -50,6 +49,7 @@ class _Objective:
             labels=self._data.labels,
             weighted=self._data.weights is not None,
             block_limit=None,
+            sparse=self._data.sparse,
         )
         self._step.make_room([self._form], 1)
         self.latest = np.nan

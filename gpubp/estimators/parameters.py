@@ -21,12 +21,15 @@ from sklearn.utils._param_validation import (
 )
 
 from ..errors import suggestion
-from ..kernels import ACTIVATIONS, Activation
+from ..kernels import ACTIVATIONS, Activation, Cost
 from ..kernels.messages import shown
 from ..network.arguments import check_dtype
+from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
+from ..training.schedules import SCHEDULES, Schedule
 from ..validation import check_number, fits
+from .losses import LOSSES
 
 __all__ = ["CONSTRAINTS", "StrOptions", "check_parameters", "hidden_widths", "set_parameters"]
 
@@ -34,7 +37,11 @@ _FROM_ZERO = Interval(Real, 0, None, closed="left")
 _ABOVE_ZERO = Interval(Real, 0, None, closed="neither")
 _BELOW_ONE = Interval(Real, 0, 1, closed="left")
 _COUNT = Interval(Integral, 1, None, closed="left")
+_BETWEEN_ZERO_AND_ONE = Interval(Real, 0, 1, closed="neither")
 _HIDDEN = {"logistic", *(name for name, a in ACTIVATIONS.items() if not a.rowwise)}
+
+THEIR_SCHEDULES = ("constant", "invscaling", "adaptive")
+"""scikit-learn's values of learning_rate; the others are gpubp's."""
 
 CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "hidden_layer_sizes": ["array-like", _COUNT],
@@ -42,7 +49,7 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
     "alpha": [_FROM_ZERO],
     "batch_size": [StrOptions({"auto"}), _COUNT],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate": [StrOptions({*THEIR_SCHEDULES, *SCHEDULES}), Schedule],
     "learning_rate_init": [_ABOVE_ZERO],
     "power_t": [_FROM_ZERO],
     "max_iter": [_COUNT],
@@ -61,10 +68,44 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "n_iter_no_change": [_COUNT, Options(Real, {math.inf})],
     "max_fun": [_COUNT],
     "dropout": [_BELOW_ONE],
+    "output_activation": [StrOptions({"logistic", "exp", *ACTIVATIONS}), Activation, None],
+    "clip_norm": [_ABOVE_ZERO, None],
+    "weight_decay": [_FROM_ZERO, None],
+    "progress": ["boolean"],
 }
 """For each parameter its constraints, of which a value must satisfy one."""
 MOST_NAMES = 8
 """The most names that a message lists."""
+
+CLASSIFIER_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
+    **CONSTRAINTS,
+    "loss": [StrOptions({"log_loss", *LOSSES}), Cost],
+    "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    "label_smoothing": [_BELOW_ONE],
+}
+
+REGRESSOR_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
+    **CONSTRAINTS,
+    "loss": [StrOptions(set(LOSSES)), Cost],
+    "quantile": [_BETWEEN_ZERO_AND_ONE],
+}
+
+# Parameters that may be a list, whose entries satisfy the constraints.
+_LISTS: Mapping[str, str] = {
+    "activation": "a list with one for each hidden layer",
+    "dropout": "a list with one for each hidden layer",
+    "quantile": "a list of them",
+}
+
+# What lbfgs cannot do, with the only value that it takes.
+_NOT_WITH_LBFGS: Mapping[str, Any] = {
+    "dropout": 0,
+    "clip_norm": None,
+    "weight_decay": None,
+    "callbacks": (),
+    "progress": False,
+    "checkpoint": None,
+}
 
 
 def set_parameters(estimator: Any, given: Mapping[str, Any]) -> None:
@@ -94,11 +135,15 @@ def check_parameters(estimator: Any) -> None:
     """
     for name, allowed in _constraints_of(estimator.__class__).items():
         value = getattr(estimator, name)
-        if not any(_satisfies(value, constraint) for constraint in allowed):
-            raise _refusal(estimator, name, value, allowed)
-    hidden_widths(estimator)
+        entries = value if name in _LISTS and isinstance(value, list | tuple) else [value]
+        for entry in entries:
+            if not any(_satisfies(entry, constraint) for constraint in allowed):
+                raise _refusal(estimator, name, entry, allowed)
+    _check_layers(estimator, len(hidden_widths(estimator)))
     _check_dtype(estimator.dtype)
+    as_callbacks(estimator.callbacks)
     _check_lbfgs(estimator)
+    _check_weight_decay(estimator)
     if as_checkpoint(estimator.checkpoint) is None:
         return
     if estimator.early_stopping and estimator.random_state is None:
@@ -134,15 +179,37 @@ def _check_dtype(dtype: Any) -> None:
             raise ValueError(f"{error}, or None for that of X") from None
 
 
+def _check_layers(estimator: Any, depth: int) -> None:
+    """Check that lists have an entry for each of `depth` hidden layers."""
+    for name in ("activation", "dropout"):
+        entries = getattr(estimator, name)
+        if isinstance(entries, list | tuple) and len(entries) != depth:
+            raise ValueError(f"{name} has {len(entries)} entries, expected one, or {depth}")
+
+
 def _check_lbfgs(estimator: Any) -> None:
     """Check that lbfgs is not asked for what only training by batches can do."""
     if estimator.solver != "lbfgs":
         return
-    if estimator.dropout:
-        raise ValueError(f"dropout is {shown(estimator.dropout)}, expected 0 with solver 'lbfgs'")
-    if as_checkpoint(estimator.checkpoint) is not None:
-        came = shown(estimator.checkpoint)
-        raise ValueError(f"checkpoint is {came}, expected None with solver 'lbfgs'")
+    for name, only in _NOT_WITH_LBFGS.items():
+        value = getattr(estimator, name)
+        given = any(value) if isinstance(value, list | tuple) else value not in (None, 0)
+        if given:
+            raise ValueError(f"{name} is {shown(value)}, expected {only} with solver 'lbfgs'")
+    if estimator.learning_rate not in THEIR_SCHEDULES:
+        raise ValueError(
+            f"learning_rate is {shown(estimator.learning_rate)}, expected 'constant' with solver 'lbfgs'"
+        )
+
+
+def _check_weight_decay(estimator: Any) -> None:
+    if estimator.weight_decay is None:
+        return
+    if not hasattr(OPTIMIZERS[estimator.solver], "weight_decay"):
+        raise ValueError(
+            f"weight_decay is {shown(estimator.weight_decay)}, expected None with solver"
+            f" {estimator.solver!r}; 'adamw' and 'lion' have a decay"
+        )
 
 
 def _satisfies(value: Any, constraint: Any) -> bool:
@@ -158,12 +225,14 @@ def _satisfies(value: Any, constraint: Any) -> bool:
 
 
 def _refusal(
-    estimator: Any, name: str, value: Any, allowed: Sequence[Any]
+    estimator: Any, name: str, entry: Any, allowed: Sequence[Any]
 ) -> InvalidParameterError:
-    """Make the error of a value that satisfies none of the allowed constraints."""
+    """Make the error of a value, or of one of its entries, that satisfies none of the constraints."""
+    value = getattr(estimator, name)
     texts = [_text(constraint) for constraint in allowed if not constraint.hidden]
+    texts += [_LISTS[name]] if name in _LISTS else []
     expected = " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-    hint = suggestion(value, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
+    hint = suggestion(entry, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
     return InvalidParameterError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}."
         f" Got {shown(value)} instead.{hint and f' ({hint})'}"

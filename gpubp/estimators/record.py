@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from ..backends import Array
+
 __all__ = ["Record"]
 
 
@@ -26,6 +28,8 @@ class Record:
         The number of epochs since the last improvement.
     seen : int
         The number of rows trained on.
+    best_parameters : array of shape (size,) or None
+        The network's parameters with the highest score, while training watches scores.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -34,3 +38,4 @@ class Record:
     best_score: float = -math.inf
     waited: int = 0
     seen: int = 0
+    best_parameters: Array | None = None

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from ..arrays import dense, to_host
+from ..arrays import dense, home_of, to_host
 from ..backends import Array, Backend
-from ..kernels import COSTS, Activation, Cost
+from ..kernels import Activation, Cost
+from ..network.arguments import is_sequence
+from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, in_library_of, outputs_of
-from .parameters import CONSTRAINTS, StrOptions, set_parameters
+from .data import check_inputs_like_fit, in_library_of
+from .losses import LOSSES, our_activation, quantile_cost
+from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
 
 __all__ = ["MLPRegressor"]
-
-# scikit-learn's names of activations and losses that have another name in gpubp.
-_OUTPUT_NAMES = {"sigmoid": "logistic", "exponential": "exp"}
-_LOSSES = {
-    "squared_error": COSTS["quadratic"],
-    **{name: cost for name, cost in COSTS.items() if cost.targets != "class"},
-}
 
 
 class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[misc]
@@ -36,11 +33,19 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
     ----------
     loss : str or Cost, default "squared_error"
         "squared_error" is half the squared error. "poisson" has exponential outputs, for y of at least 0.
-        "binary_cross_entropy" has sigmoid outputs, for y from 0 to 1. The other costs of gpubp are "huber",
-        "absolute_error", "log_cosh" and "quantile". A `Cost` is also possible, for example
-        ``gpubp.get_cost("quantile", quantile=0.9)``.
+        "binary_cross_entropy" has sigmoid outputs, for y from 0 to 1. "cross_entropy" has a softmax output,
+        for rows of probabilities. The other costs of gpubp are "huber", "absolute_error", "log_cosh" and
+        "quantile". A `Cost` is also possible, for example ``gpubp.get_cost("huber", threshold=2.0)``.
+    output_activation : str, Activation or None, default None
+        Activation of the output layer. None is the one that goes with the loss, as above; for all other
+        losses it is the identity.
+    quantile : float or list of float, default 0.5
+        The quantile that loss "quantile" estimates. With a list, y has one column, and `predict` returns a
+        column for each quantile. They are trained together, so that they rarely cross, but nothing prevents
+        it.
     **others
-        The parameters of `MLPClassifier`, with the same meaning. Validation scores are R².
+        The parameters of `MLPClassifier` other than class_weight and label_smoothing, with the same
+        meaning. Validation scores are those of `score`.
 
     Attributes
     ----------
@@ -60,12 +65,12 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         self,
         loss: str | Cost = "squared_error",
         hidden_layer_sizes: Any = (100,),
-        activation: str | Activation = "relu",
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Schedule = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -85,47 +90,77 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         max_fun: int = 15000,
         backend: str | Backend = "auto",
         dtype: Any = "float32",
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         checkpoint: Any = None,
+        output_activation: str | Activation | None = None,
+        quantile: float | Sequence[float] = 0.5,
+        clip_norm: float | None = None,
+        weight_decay: float | None = None,
+        callbacks: Sequence[Any] = (),
+        progress: bool = False,
     ) -> None:
         set_parameters(self, locals())
 
-    _parameter_constraints: Mapping[str, Sequence[Any]] = {
-        **CONSTRAINTS,
-        "loss": [StrOptions(set(_LOSSES)), Cost],
-    }
+    _parameter_constraints: Mapping[str, Sequence[Any]] = REGRESSOR_CONSTRAINTS
     _y_checks: Mapping[str, Any] = {"y_numeric": True}
 
     def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
-        y = dense(y)
-        targets = y[:, None] if y.ndim == 1 else y
-        cost = self.loss if isinstance(self.loss, Cost) else _LOSSES[self.loss]
-        output = cost.canonical or "identity"
+        levels: Any = None
+        if isinstance(self.loss, Cost):
+            cost = self.loss
+        elif self.loss == "quantile":
+            cost, levels = quantile_cost(self.quantile), self.quantile
+        else:
+            cost = LOSSES[self.loss]
+        levels = tuple(levels) if is_sequence(levels) else ()
+        targets = _columns("y", y, len(levels))
+        output = our_activation(self.output_activation or cost.canonical or "identity")
         # scikit-learn's squared error is the mean over the outputs, and the network's cost is their sum.
         factor = 1 / targets.shape[1] if self.loss == "squared_error" else 1.0
-        output = _OUTPUT_NAMES.get(output, output)
-        return Task(targets, targets.shape[1], output, cost, loss_factor=factor)
+        return Task(targets, targets.shape[1], output, cost, {"_levels": levels}, factor)
+
+    def _targets_and_weights(
+        self, name: str, y: Any, sample_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        return _columns(name, y, len(self._levels)), sample_weight
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if not np.isfinite(outputs).all():
             return math.nan
-        return float(r2_score(targets, outputs, sample_weight=sample_weight))
+        if not self._levels:
+            return float(r2_score(targets, outputs, sample_weight=sample_weight))
+        columns = zip(self._levels, targets.T, outputs.T, strict=True)
+        return fmean(
+            d2_pinball_score(y, a, sample_weight=sample_weight, alpha=level)
+            for level, y, a in columns
+        )
 
     @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
+        X_val, y_val, sample_weight_val
+            As in `MLPClassifier.partial_fit`.
 
         Returns
         -------
         self
             The estimator.
         """
-        return self._partial_fit(X, y, sample_weight)
+        return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def predict(self, X: Any) -> Array:
         """Predict y.
@@ -138,17 +173,19 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_outputs)
-            The network's outputs, on the device of X.
+            The network's outputs, on the device of X; with a list of quantiles, a column for each.
         """
         return in_library_of(X, self._predicted(X))
 
     def _predicted(self, X: Any) -> Array:
         check_is_fitted(self)
-        outputs = outputs_of(self.network_, check_inputs_like_fit(self, X, self.network_.dtype))
-        return outputs[:, 0] if self.n_outputs_ == 1 else outputs
+        outputs = self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
+        return outputs[:, 0] if self.n_outputs_ == 1 and not self._levels else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute R² = 1 - Σ (y - a)² / Σ (y - mean y)².
+        """Compute R² = 1 - Σ (y - a)² / Σ (y - mean y)²; with a list of quantiles, the mean of their D².
+
+        D² is 1 - (pinball loss of a) / (pinball loss of the quantile of y).
 
         Parameters
         ----------
@@ -158,7 +195,25 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         Returns
         -------
         float
-            R²; 1 is the best value.
+            R² or D²; 1 is the best value.
         """
         predicted, weights = to_host(self._predicted(X)), to_host(sample_weight)
-        return float(r2_score(to_host(y), predicted, sample_weight=weights))
+        if not self._levels:
+            return float(r2_score(to_host(y), predicted, sample_weight=weights))
+        y = check_array(to_host(y), ensure_2d=False, input_name="y")
+        return self._score(predicted, to_host(_columns("y", y, len(self._levels))), weights)
+
+
+def _columns(name: str, y: Any, levels: int) -> Array:
+    """Convert the y of this name to columns; with several quantiles, repeat its only one for each level."""
+    y = dense(y)
+    columns = y[:, None] if y.ndim == 1 else y
+    if not levels:
+        return columns
+    if columns.shape[1] > 1:
+        raise ValueError(
+            f"{name} has {columns.shape[1]} columns, expected one with a list of quantiles"
+        )
+    home = home_of(columns)
+    with home.use():
+        return home.xp.repeat(columns, levels, axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from ..arrays import home_of, move, take, to_host
 from ..backends import Array
 from ..errors import DivergenceError
 from ..network import Network
-from ..training import Callback, Checkpoint, History, Optimizer, Trainer, get_optimizer
+from ..training import Callback, History, Optimizer, Trainer, get_optimizer
+from ..training.callbacks import as_callbacks
+from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
-from ..training.schedules import Schedule
-from .data import batches_of, outputs_of
+from .progress import bar_of
+from .rates import Rate, rate_of
 from .record import Record
+from .validation_data import Rows
 
 __all__ = ["fit_batches"]
 
@@ -38,29 +41,6 @@ _PARAMETERS = {
 _FORMS = {"sgd": {"rate_in_velocity": True}, "adam": {"epsilon_hat": True}}
 
 
-@dataclass
-class _Rate(Schedule):
-    """The same learning rate for all steps of an epoch; `_Progress` changes it between epochs.
-
-    The penalty belongs to the sum of the rows' losses. A batch's share of it is that of the mean loss: the
-    penalty is divided by the number of the batch's rows, or by the sum of their sample weights.
-    """
-
-    initial: float
-    current: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self.current = self.initial
-
-    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        return np.full(len(steps), self.current / self.initial)
-
-    def penalty_factors(self, batch_weights: Any) -> Any:
-        return np.divide(
-            1, batch_weights, out=np.zeros_like(batch_weights), where=batch_weights > 0
-        )
-
-
 class _Progress(Callback):
     """Updates the record, changes the learning rate, and stops training."""
 
@@ -72,10 +52,11 @@ class _Progress(Callback):
         weighted: bool,
         loss_factor: float,
         score: Callable[[], float] | None,
+        incremental: bool,
     ) -> None:
         self.settings, self.record, self.rows = settings, record, rows
         self.weighted, self.loss_factor, self.score = weighted, loss_factor, score
-        self.best_parameters: Array | None = None
+        self.incremental = incremental
         self._penalties: Any = np.zeros(0)  # of the epoch's steps before a checkpoint
         self._within_epoch = self._converged = False
 
@@ -84,8 +65,9 @@ class _Progress(Callback):
         trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
         starts = trainer.batch_size * np.arange(steps_per_epoch)
         self._counts = np.minimum(trainer.batch_size, self.rows - starts)
-        if self.score is not None:
-            self.best_parameters = trainer.network.parameters.copy()
+        goes_on = self.incremental and self.record.best_parameters is not None
+        if self.score is not None and not goes_on:
+            self.record.best_parameters = trainer.network.parameters.copy()
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         self._within_epoch = True
@@ -130,31 +112,33 @@ class _Progress(Callback):
             fails = score < record.best_score + settings.tol
             if score > record.best_score:
                 record.best_score = score
-                self.best_parameters = self._trainer.network.parameters.copy()
+                record.best_parameters = self._trainer.network.parameters.copy()
         record.waited = record.waited + 1 if fails else 0
 
     def state(self) -> dict[str, Any]:
-        record = asdict(self.record)
+        record = {item.name: getattr(self.record, item.name) for item in fields(Record)}
         lists = {name: np.array(record[name], np.float64) for name in ("loss_curve", "scores")}
-        best = {} if self.best_parameters is None else {"best": to_host(self.best_parameters)}
+        best = record.pop("best_parameters")
+        arrays = lists if best is None else {**lists, "best_parameters": to_host(best)}
         penalties = self._all_penalties() if self._within_epoch else np.zeros(0)
-        return record | lists | best | {"penalties": penalties, "converged": self._converged}
+        return record | arrays | {"penalties": penalties, "converged": self._converged}
 
     def restore(self, state: dict[str, Any]) -> None:
+        record = self.record
+        best = record.best_parameters
         for item in fields(Record):
-            value = state[item.name]
-            setattr(
-                self.record, item.name, value.tolist() if isinstance(value, np.ndarray) else value
-            )
+            value = state.get(item.name)
+            setattr(record, item.name, value.tolist() if isinstance(value, np.ndarray) else value)
+        if best is not None:
+            best[...] = move(state["best_parameters"], home_of(best))
+        record.best_parameters = best
         self._penalties = state["penalties"]
-        if self.best_parameters is not None:
-            self.best_parameters[...] = move(state["best"], home_of(self.best_parameters))
         if state["converged"]:
             self._trainer.stop("converged")
 
     def _change_rate(self, trainer: Trainer) -> None:
         settings, record, rate = self.settings, self.record, trainer.schedule
-        assert isinstance(rate, _Rate)
+        assert isinstance(rate, Rate)
         plan = settings.learning_rate if settings.solver == "sgd" else "constant"
         if plan == "invscaling":
             rate.current = rate.initial / (record.seen + 1) ** float(settings.power_t)
@@ -186,13 +170,13 @@ def fit_batches(
     X: Any,
     targets: Array,
     weights: Array | None,
+    scored: Rows | None,
     *,
     loss_factor: float,
     rng: Any,
     record: Record,
     trainer: Trainer | None,
-    epochs: int,
-    checkpoint: Checkpoint | None,
+    incremental: bool,
 ) -> tuple[Trainer, History]:
     """Train by batches, with the estimator's parameters.
 
@@ -208,6 +192,8 @@ def fit_batches(
         Targets in the network's form.
     weights : array of shape (n_samples,) or None
         Sample weights.
+    scored : Rows or None
+        The rows that early stopping scores; by default a share of X.
     loss_factor : float
         The loss that is reported, as a part of the network's cost; the penalty is added to it.
     rng : numpy.random.RandomState
@@ -217,10 +203,9 @@ def fit_batches(
     trainer : Trainer or None
         The trainer of the last fit. If the solver is the same, it is used again, with its optimizer's
         state.
-    epochs : int
-        The number of passes over the data.
-    checkpoint : Checkpoint or None
-        Where checkpoints are written. With warm_start, training goes on from the newest.
+    incremental : bool
+        Whether this is a call of partial_fit: one epoch, without checkpoints. Early stopping then restores
+        the best parameters only when it says stop.
 
     Returns
     -------
@@ -235,32 +220,43 @@ def fit_batches(
         If the loss is no longer finite. With early stopping, the network has its best parameters instead,
         and the record has NaN for the remaining epochs.
     """
-    score = None
-    if settings.early_stopping:
+    if settings.early_stopping and scored is None:
         train, held_out = _split(settings, targets, rng)
         data = X, targets, weights
-        score = _scorer(settings, network, *(_rows_of(array, held_out) for array in data))
+        scored = Rows(*(_rows_of(array, held_out) for array in data))
         X, targets, weights = (_rows_of(array, train) for array in data)
+    score = None if scored is None else _scorer(settings, network, *scored)
     rows = int(X.shape[0])
     batch_size = _batch_size(settings, rows)
     optimizer = _optimizer(settings)
     if trainer is None or type(trainer.optimizer) is not type(optimizer):
-        trainer = Trainer(network, optimizer, schedule=_Rate(optimizer.learning_rate), seed=rng)
+        trainer = Trainer(network, optimizer, schedule=rate_of(settings), seed=rng)
     else:
         trainer.optimizer, trainer.order.rng = optimizer, rng
+        if type(trainer.schedule) is not Rate:  # of a fit with one of gpubp's schedules
+            trainer.schedule = rate_of(settings)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
-    progress = _Progress(settings, record, rows, weights is not None, loss_factor, score)
-    trainer.callbacks, trainer.checkpoint = [progress], checkpoint
+    progress = _Progress(
+        settings, record, rows, weights is not None, loss_factor, score, incremental
+    )
+    trainer.callbacks = [progress, *as_callbacks(settings.callbacks)]
+    if settings.progress and not incremental:
+        trainer.callbacks.append(bar_of(record, rows))
+    checkpoint = None if incremental else as_checkpoint(settings.checkpoint)
+    trainer.checkpoint = checkpoint
     if checkpoint is not None and settings.warm_start and checkpoint.newest is not None:
         trainer.resume(checkpoint.folder)
+    epochs = 1 if incremental else int(settings.max_iter)
     try:
-        history = trainer.fit(batches_of(X), targets, epochs=epochs, sample_weight=weights)
+        history = trainer.fit(X, targets, epochs=epochs, sample_weight=weights)
     except DivergenceError as error:
         history = _without_divergence(error, progress, epochs)
     finally:
         trainer.callbacks = []
-    if progress.best_parameters is not None:
-        network.parameters = progress.best_parameters
+    if record.best_parameters is not None and (not incremental or history.stopped == "converged"):
+        network.parameters = record.best_parameters
+    if not incremental:
+        record.best_parameters = None
     if history.stopped == "interrupted":
         goes_on = (
             "" if checkpoint is None else " fit goes on from the checkpoint with warm_start=True."
@@ -273,7 +269,7 @@ def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int
     """Record the remaining epochs as not finite; without early stopping, raise the error."""
     history = error.history
     assert isinstance(history, History)
-    if progress.best_parameters is None:
+    if progress.record.best_parameters is None:
         raise DivergenceError(
             "Solver produced non-finite parameter weights. The input data may contain large values and"
             f" need to be preprocessed, or learning_rate_init is too high: {error}",
@@ -305,13 +301,9 @@ def _scorer(
 ) -> Callable[[], float]:
     """Give a function that scores the network, as it then is, on held-out rows."""
     targets, weights = to_host(targets), to_host(weights)
-    has_numbers = not is_classifier(settings)
 
     def score() -> float:
-        outputs = to_host(outputs_of(network, X))
-        if has_numbers and not np.isfinite(outputs).all():
-            return math.nan
-        return float(settings._score(outputs, targets, weights))
+        return float(settings._score(to_host(network.predict(X)), targets, weights))
 
     return score
 
@@ -326,7 +318,7 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
         np.arange(len(targets)),
         random_state=rng,
         test_size=settings.validation_fraction,
-        stratify=to_host(targets).astype(bool) if two_classes else None,
+        stratify=to_host(targets) > 0.5 if two_classes else None,
     )
     if len(held_out) < 2:
         raise ValueError(
@@ -342,10 +334,13 @@ def _optimizer(settings: Any) -> Optimizer:
     parameters: dict[str, Any] = {
         own: getattr(settings, name) for own, name in _PARAMETERS.items() if own in fields
     }
+    if settings.weight_decay is not None:
+        parameters["weight_decay"] = settings.weight_decay
     return get_optimizer(
         settings.solver,
         learning_rate=float(settings.learning_rate_init),
         l2=float(settings.alpha),
+        clip_norm=settings.clip_norm,
         **parameters,
         **_FORMS.get(settings.solver, {}),
     )

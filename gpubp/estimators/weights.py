@@ -12,7 +12,6 @@ import numpy as np
 
 from ..arrays import home_of
 from ..backends import Array
-from ..kernels import Activation
 from ..kernels.messages import shown
 from ..layers import assign
 from ..network import Network
@@ -127,11 +126,16 @@ def _views(network: Network, name: str) -> ArrayOfEachLayer:
     return ArrayOfEachLayer(name, (layer.biases for layer in network.layers))
 
 
-def draw_parameters(network: Network, rng: Any, activation: str | Activation) -> None:
-    """Draw weights and biases as scikit-learn does, within Glorot and Bengio's bound."""
+def draw_parameters(network: Network, rng: Any, activation: Any) -> None:
+    """Draw weights and biases as scikit-learn does, within Glorot and Bengio's bound.
+
+    The bound of the output layer is computed for the activation of the last hidden layer.
+    """
     values = np.zeros(network.layout.size, network.dtype)
-    factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
-    for weights, biases in network.layout.views(values):
+    hidden = list(activation) if is_sequence(activation) else [activation]
+    for number, (weights, biases) in enumerate(network.layout.views(values)):
+        near = hidden[min(number, len(hidden) - 1)] if hidden else None
+        factor = 2.0 if near in ("logistic", "sigmoid") else 6.0
         bound = math.sqrt(factor / sum(weights.shape))
         weights[...] = rng.uniform(-bound, bound, weights.shape[::-1]).T
         assert biases is not None

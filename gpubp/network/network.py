@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import home_of, move
-from ..backends import Array, Backend, Rows, get_backend, on_device
+from ..arrays import home_of, is_sparse, move
+from ..backends import Array, Backend, Rows, SparseRows, get_backend, on_device
 from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
@@ -17,6 +17,7 @@ from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
 from ..memory import allocated
 from ..problem import Problem, Rounding
+from ..sparse import place
 from . import arguments, copying, passes, storage
 from .initializers import Initializer, initial_parameters
 from .predictor import Predictor
@@ -211,7 +212,7 @@ class Network(MadeOnce):
 
         Parameters
         ----------
-        x : array_like of shape (rows, n_in) or (n_in,)
+        x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
             The inputs of a batch or of one example.
 
         Returns
@@ -225,8 +226,8 @@ class Network(MadeOnce):
             If x has a wrong shape or type, or contains NaN, infinity or numbers too large for the network's
             dtype.
         """
-        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
-        return passes.forward(self.problem(), Rows(move(given, self.backend)), home_of(given))
+        home, placed = self._inputs(x)
+        return passes.forward(self.problem(), Rows(placed), home)
 
     @on_device
     def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
@@ -234,7 +235,7 @@ class Network(MadeOnce):
 
         Parameters
         ----------
-        x : array_like of shape (rows, n_in) or (n_in,)
+        x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
             The inputs of a batch or of one example.
         y : array_like of shape (rows, n_out) or (rows,)
             The targets: numbers, or, for costs of classes, integer labels or rows of probabilities.
@@ -252,8 +253,8 @@ class Network(MadeOnce):
         ValueError
             If x, y or sample_weight does not fit the network; the message names it.
         """
-        given, rows = self._rows(x, y, sample_weight)
-        return passes.backpropagate(self.problem(), self.layout, rows, home_of(given))
+        home, rows = self._rows(x, y, sample_weight)
+        return passes.backpropagate(self.problem(), self.layout, rows, home)
 
     @on_device
     def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
@@ -282,7 +283,7 @@ class Network(MadeOnce):
 
         Parameters
         ----------
-        x : array_like of shape (rows, n_in) or (n_in,)
+        x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
             The inputs of a batch or of one example.
 
         Returns
@@ -295,8 +296,8 @@ class Network(MadeOnce):
         ValueError
             If x does not fit the network, as in `forward`.
         """
-        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
-        result = move(self._predictor(move(given, self.backend)), home_of(given))
+        home, placed = self._inputs(x)
+        result = move(self._predictor(placed), home)
         return result[0] if np.ndim(x) == 1 else result
 
     @cached_property
@@ -381,14 +382,19 @@ class Network(MadeOnce):
         vars(self).update(attributes)
         self._adopt(parameters, activations, dropout)
 
-    def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Rows]:
-        """Check a batch; return x on its device, and the batch on the backend."""
-        n_in, n_out, dtype = self.sizes[0], self.sizes[-1], self.dtype
-        given = check_inputs(x, n_in, dtype=self.input_dtype)
-        targets = check_targets(y, self.cost_function, len(given), n_out, dtype=dtype)
-        weights = check_weights(sample_weight, len(given), dtype=dtype)
-        return given, Rows(
-            move(given, self.backend),
+    def _inputs(self, x: Any) -> tuple[Backend, Array | SparseRows]:
+        """Check x; return the backend of its device, and the rows on the network's backend."""
+        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
+        home = home_of(x if is_sparse(x) else given)
+        return home, place(given, self.backend, self.dtype, self.precision)
+
+    def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Backend, Rows]:
+        """Check a batch; return the backend of x's device, and the batch on the network's backend."""
+        (home, placed), n_out, dtype = self._inputs(x), self.sizes[-1], self.dtype
+        targets = check_targets(y, self.cost_function, len(placed), n_out, dtype=dtype)
+        weights = check_weights(sample_weight, len(placed), dtype=dtype)
+        return home, Rows(
+            placed,
             move(targets, self.backend),
             None if weights is None else move(weights, self.backend),
         )

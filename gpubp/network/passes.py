@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import backprop
-from ..arrays import move
-from ..backends import Array, Backend, Rows
+from ..arrays import move, to_host
+from ..backends import Array, Backend, Rows, SparseRows
 from ..kernels.scaling import LEAST, fresh_loss_scale
 from ..layers import Layout
 from ..problem import Problem
-from ..workspace import Mode, Workspace
+from ..sparse import as_csr
+from ..workspace import Block, Mode, Workspace
 from .results import Backprop, Forward
 
 __all__ = ["backpropagate", "forward", "mean_cost"]
@@ -29,7 +30,7 @@ def forward(problem: Problem, rows: Rows, home: Backend) -> Forward:
     workspace = _workspace(problem, rows, "predict", keep_all=True)
     backprop.predict(problem, workspace, rows)
     block = workspace.shards[0][0]
-    return Forward(_moved(block.z, home), _moved(_plain(problem, block.a), home))
+    return Forward(_moved(block.z, home), _activations(problem, block, rows, home))
 
 
 def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -> Backprop:
@@ -40,8 +41,9 @@ def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -
     # range.
     scale = fresh_loss_scale(2.0 ** math.ceil(math.log2(len(rows.x))))
     loss_scale: Array = backend.asarray(scale.copy()) if scaled else None
+    dense = not isinstance(rows.x, SparseRows)
     workspace = _workspace(
-        problem, rows, "train", keep_all=True, input_gradient=True, loss_scale=loss_scale
+        problem, rows, "train", keep_all=True, input_gradient=dense, loss_scale=loss_scale
     )
     gradient = backend.empty(layout.size, dtype)
     views = layout.views(gradient)
@@ -57,7 +59,7 @@ def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -
     block = workspace.shards[0][0]
     deltas, input_gradient = _plain(problem, block.deltas), block.input_gradient
     if scaled:
-        for array in (gradient, input_gradient, *deltas):
+        for array in (gradient, *([input_gradient] if dense else []), *deltas):
             backend.xp.multiply(array, dtype.type(scale[1]), out=array)
     return Backprop(
         cost=float(costs[0, 0]),
@@ -65,9 +67,9 @@ def backpropagate(problem: Problem, layout: Layout, rows: Rows, home: Backend) -
         gradient=gradient,
         weight_gradients=[weights for weights, _ in views],
         bias_gradients=[biases for _, biases in views],
-        input_gradient=move(input_gradient, home),
+        input_gradient=move(input_gradient, home) if dense else None,
         z=_moved(block.z, home),
-        a=_moved(_plain(problem, block.a), home),
+        a=_activations(problem, block, rows, home),
     )
 
 
@@ -81,7 +83,16 @@ def mean_cost(problem: Problem, rows: Rows) -> float:
 
 def _workspace(problem: Problem, rows: Rows, mode: Mode, **options: Any) -> Workspace:
     labels = rows.y is not None and rows.y.ndim == 1
-    return Workspace(problem, len(rows.x), mode, labels=labels, **options)
+    sparse = isinstance(rows.x, SparseRows)
+    return Workspace(problem, len(rows.x), mode, labels=labels, sparse=sparse, **options)
+
+
+def _activations(problem: Problem, block: Block, rows: Rows, home: Backend) -> list[Any]:
+    """Return x, then each layer's activations, in the network's dtype; a sparse x as a CSR array."""
+    if not block.sparse:
+        return _moved(_plain(problem, block.a), home)
+    x = as_csr(rows.x.moved(to_host))
+    return [x, *_moved(_plain(problem, block.a[1:]), home)]
 
 
 def _dtype(problem: Problem) -> np.dtype[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet
 
-from ..backends import Array, Rows
+from ..backends import Array, Rows, SparseRows
 from ..backprop import predict
 from ..layers import widths
 from ..memory import allocated
@@ -55,15 +55,15 @@ class Predictor:
     Attributes
     ----------
     captured : dict of Captured
-        The forward passes of the latest batch sizes, by size.
+        The forward passes of the latest batches, by their size and whether x was sparse.
     """
 
     def __init__(self, problem: Problem) -> None:
-        self.captured: dict[int, Captured] = {}
+        self.captured: dict[tuple[int, bool], Captured] = {}
         self._problem, self._lock = problem, threading.Lock()
         _predictors.add(self)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array | SparseRows) -> Array:
         """Return a new array of outputs, (rows, n_out); x has been checked and is on the backend."""
         count = len(x)
         if count <= ROWS_AT_ONCE:
@@ -74,13 +74,14 @@ class Predictor:
             outputs[part] = self._predict(x[part])
         return outputs
 
-    def _predict(self, x: Array) -> Array:
+    def _predict(self, x: Array | SparseRows) -> Array:
+        form = len(x), isinstance(x, SparseRows)
         with self._lock:
-            return self._replay(self.captured.get(len(x)) or self._capture(len(x)), x)
+            return self._replay(self.captured.get(form) or self._capture(*form), x)
 
     @staticmethod
     @uninterrupted
-    def _replay(captured: Captured, x: Array) -> Array:
+    def _replay(captured: Captured, x: Array | SparseRows) -> Array:
         captured.rows.x = x
         try:
             captured.replay()
@@ -88,14 +89,14 @@ class Predictor:
             captured.rows.x = None
         return captured.outputs.copy()
 
-    def _capture(self, count: int) -> Captured:
+    def _capture(self, count: int, sparse: bool) -> Captured:
         while len(self.captured) >= SIZES_KEPT:
             del self.captured[next(iter(self.captured))]
         problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
-        workspace = Workspace(problem, count, "predict", outputs=outputs)
+        workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
         replay = problem.backend.capture(lambda: predict(problem, workspace, rows))
-        self.captured[count] = Captured(rows, outputs, replay)
-        return self.captured[count]
+        captured = self.captured[count, sparse] = Captured(rows, outputs, replay)
+        return captured
 
     def _outputs(self, count: int) -> Array:
         backend, sizes = self._problem.backend, widths(self._problem.layers)

@@ -20,7 +20,7 @@ class Forward:
     z : list of arrays of shape (rows, n_out)
         z = a wᵀ + b of each layer except the input.
     a : list of arrays of shape (rows, n)
-        x, then the activations of each layer; ``a[-1]`` is the output.
+        x, then the activations of each layer; ``a[-1]`` is the output. A sparse x is a SciPy CSR array.
     """
 
     z: list[Array]
@@ -50,8 +50,8 @@ class Backprop:
         ∂(mean cost)/∂w of each layer except the input.
     bias_gradients : list of arrays of shape (n_out,), or None
         ∂(mean cost)/∂b of each layer except the input; None for a layer without biases.
-    input_gradient : array of shape (rows, n_in)
-        ∂(mean cost)/∂x.
+    input_gradient : array of shape (rows, n_in), or None
+        ∂(mean cost)/∂x; None for a sparse x, because it is dense.
     z, a : list of arrays
         As in `Forward`.
     """
@@ -61,7 +61,7 @@ class Backprop:
     gradient: Array
     weight_gradients: list[Array]
     bias_gradients: list[Array | None]
-    input_gradient: Array
+    input_gradient: Array | None
     z: list[Array]
     a: list[Array]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import is_on_host, move, take, to_host
-from ..backends import Array, Backend, Rows
+from ..arrays import is_on_host, is_sparse, move, take, to_host
+from ..backends import Array, Backend, Rows, SparseRows
 from ..data_validation import (
     check_inputs,
     check_shapes,
@@ -21,6 +21,7 @@ from ..data_validation import (
     check_weights,
 )
 from ..network import Network
+from ..sparse import place
 from .order import DataOrder
 from .source import Source, is_source
 
@@ -35,13 +36,14 @@ class Dataset:
 
     Arrays in memory are checked completely and moved to the device once. Other data are streamed: a
     numpy.memmap, or any object with a shape that can be sliced, such as an h5py data set. They are read and
-    checked batch by batch. The rows of a batch are read in rising order.
+    checked batch by batch. The rows of a batch are read in rising order. A sparse x is in memory, and so is
+    its y.
 
     Parameters
     ----------
     network : Network
         The network that the rows are for.
-    x : array of shape (rows, n_in), or a sliceable object of that shape
+    x : array or sparse matrix of shape (rows, n_in), or a sliceable object of that shape
         Inputs.
     y : array of shape (rows,) or (rows, n_out), or a sliceable object of that shape
         Labels or targets.
@@ -54,9 +56,11 @@ class Dataset:
     ----------
     streamed : bool
         Whether rows are read batch by batch.
+    sparse : bool
+        Whether x is sparse.
     labels : bool
         Whether y holds integer labels.
-    x, y : arrays or Source
+    x, y : arrays, SparseRows or Source
         The data; on the device unless they are streamed.
     weights : array of shape (rows,), on the host, or None
         The sample weights.
@@ -75,7 +79,10 @@ class Dataset:
         self._network, self._name, self.failed = network, name, False
         backend, cost, dtype = network.backend, network.cost_function, network.dtype
         n_in, n_out = network.sizes[0], network.sizes[-1]
-        self.streamed = is_source(x) or is_source(y)
+        self.streamed, self.sparse = is_source(x) or is_source(y), is_sparse(x)
+        if self.sparse and self.streamed:
+            came = f"{name}y is read batch by batch"
+            raise ValueError(f"{came}, expected an array in memory, because {name}x is sparse")
         if is_source(x):
             x = Source(f"{name}x", x)
             if len(x.shape) != 2 or x.shape[1] != n_in:
@@ -98,6 +105,8 @@ class Dataset:
             try:
                 self.x, self.y, self._weights_on_device = self._on_device(x, y, weights)
             except MemoryError:
+                if self.sparse:
+                    raise
                 warnings.warn(
                     f"{name}x and {name}y have no room in memory, on {backend.name}: they are brought"
                     " there a batch at a time, which is slower",
@@ -184,7 +193,7 @@ class Dataset:
         parts = (
             [self.x.read(chosen), self.y.read(chosen)]
             if self.streamed
-            else [take(self.x, chosen), take(self.y, chosen)]
+            else [*self._taken_from_x(chosen), take(self.y, chosen)]
         )
         if self.weights is not None:
             parts.append(self.weights[chosen])
@@ -192,6 +201,12 @@ class Dataset:
         for part in parts:
             checksum = zlib.crc32(to_host(part).astype(np.float64).tobytes(), checksum)
         return {"number of rows": len(self), "checksum of rows": checksum}
+
+    def _taken_from_x(self, chosen: Any) -> list[Array]:
+        """Return these rows of an x in memory; of a sparse x, what it stores of them."""
+        if not isinstance(self.x, SparseRows):
+            return [take(self.x, chosen)]
+        return list(self.x.moved(to_host).take(chosen).arrays)
 
     def total_weight(self, chosen: Any) -> float:
         """Return a batch's weight in a mean over all rows: its row count, or its sum of sample weights."""
@@ -207,12 +222,13 @@ class Dataset:
         return np.add.reduceat(self.weights[order.rows], starts, dtype=np.float64)
 
     def _on_device(
-        self, x: Array, y: Array, weights: Array | None
-    ) -> tuple[Array, Array, Array | None]:
+        self, x: Array | SparseRows, y: Array, weights: Array | None
+    ) -> tuple[Array | SparseRows, Array, Array | None]:
         """Move all rows to the device."""
-        backend = self._network.backend
+        network, backend = self._network, self._network.backend
+        placed = place(x, backend, network.dtype, network.precision)
         return (
-            backend.asarray(move(x, backend)),
+            placed if self.sparse else backend.asarray(placed),
             backend.asarray(move(y, backend)),
             None if weights is None else move(weights, backend),
         )
@@ -259,32 +275,37 @@ class BatchForm(NamedTuple):
     ----------
     rows : int
         The number of rows.
+    block_limit : int or None
+        The most rows of a block; with None, the backend chooses it.
     labels : bool
         Whether targets are integer labels.
     weighted : bool
         Whether rows have sample weights.
-    block_limit : int or None
-        The most rows of a block; with None, the backend chooses it.
+    sparse : bool, default False
+        Whether x is sparse.
     """
 
     rows: int
+    block_limit: int | None
     labels: bool
     weighted: bool
-    block_limit: int | None
+    sparse: bool = False
 
 
 class BatchCheck:
     """Checks the shapes and types of single batches, not their values, and moves them to the device.
 
     The check takes longer than a small step. So it is skipped for a batch with the shapes and dtypes of the
-    last one, if the last one needed no conversion.
+    last one, if the last one needed no conversion. Sparse rows are checked in every step.
     """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._passed: list[Any] = []
 
-    def __call__(self, x: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+    def __call__(
+        self, x: Any, y: Any, sample_weight: Any
+    ) -> tuple[Array | SparseRows, Array, Array | None]:
         """Return the batch as a step needs it.
 
         Raises
@@ -303,7 +324,7 @@ class BatchCheck:
             return given
         x, y = check_shapes(x, y, network.cost_function, network.sizes)
         weights = check_weights(sample_weight, len(x), values=False)
-        x, y = move(x, backend), move(y, backend)
+        x, y = place(x, backend, network.dtype, network.precision), move(y, backend)
         taken = x, y, None if weights is None else move(weights, backend)
         as_it_is = None not in described and all(map(is_, given, taken))
         self._passed = described if as_it_is else []

@@ -92,7 +92,8 @@ class Evaluation:
             network = self._network
             problem = network.problem(self._counters)
             outputs = network.backend.empty((count, network.sizes[-1]), network.dtype)
-            workspace = Workspace(problem, count, "cost", labels=self.data.labels, outputs=outputs)
+            kind = {"labels": self.data.labels, "sparse": self.data.sparse}
+            workspace = Workspace(problem, count, "cost", outputs=outputs, **kind)
             costs = network.backend.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
                 lambda: evaluate(problem, workspace, self._rows, costs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 __all__ = ["progress_callback"]
+
+Describe = Callable[[History], str]
 
 
 def describe(history: History) -> str:
@@ -25,16 +28,19 @@ def describe(history: History) -> str:
 
 
 class _Lines(Callback):
+    def __init__(self, describe: Describe) -> None:
+        self._describe = describe
+
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._epochs = epochs
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        print(f"epoch {len(history)}/{self._epochs}  {describe(history)}", file=sys.stderr)
+        print(f"epoch {len(history)}/{self._epochs}  {self._describe(history)}", file=sys.stderr)
 
 
 class _Bar(Callback):
-    def __init__(self, progress: Any) -> None:
-        self._progress = progress
+    def __init__(self, progress: Any, describe: Describe) -> None:
+        self._progress, self._describe = progress, describe
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._epochs, self._steps, self._before = epochs, steps_per_epoch, 0
@@ -56,24 +62,41 @@ class _Bar(Callback):
         self._progress.update(self._task, completed=self._before + step + 1)
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        self._progress.update(self._task, figures=describe(history))
+        self._progress.update(self._task, figures=self._describe(history))
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         self._progress.stop()
 
 
-def progress_callback() -> Callback:
-    """Make the callback of ``fit(progress=True)``."""
+def progress_callback(describe: Describe = describe, *, in_files: bool = True) -> Callback:
+    """Make the callback of ``fit(progress=True)``.
+
+    Parameters
+    ----------
+    describe : callable
+        (history) -> the figures of the last epoch, in one line.
+    in_files : bool, default True
+        Whether to write figures where there is neither a terminal nor a notebook: to a file or a pipe.
+
+    Returns
+    -------
+    Callback
+        The callback; one that shows nothing if there is nowhere to show it.
+    """
     try:
         from rich import console, progress  # noqa: PLC0415
     except ImportError:
-        return _Lines()
+        return _Lines(describe) if in_files or sys.stderr.isatty() else Callback()
+    screen = console.Console(stderr=True)
+    if not (in_files or screen.is_terminal or screen.is_jupyter):
+        return Callback()
     return _Bar(
         progress.Progress(
             progress.TextColumn("{task.description:>14}"),
             progress.BarColumn(bar_width=30),
             progress.TimeRemainingColumn(compact=True),
             progress.TextColumn("{task.fields[figures]}"),
-            console=console.Console(stderr=True),
-        )
+            console=screen,
+        ),
+        describe,
     )

@@ -83,9 +83,8 @@ class Run:
         self._epochs, self._callbacks, self._snapshot = epochs, callbacks, snapshot
         stride = trainer.batch_size * trainer.accumulate
         counts = min(stride, len(data)), len(data) % stride or stride
-        self._forms = {
-            n: trainer.batch_form(n, data.labels, data.weights is not None) for n in counts
-        }
+        kind = data.labels, data.weights is not None, data.sparse
+        self._forms = {n: trainer.form_of(n, *kind) for n in counts}
         self._stride, self._batches = stride, -(-len(data) // stride)
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
         self.failure: Exception | None = None

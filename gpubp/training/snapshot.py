@@ -170,7 +170,8 @@ def described(thing: Any) -> dict[str, Any]:
     """
     name, arguments = type(thing).__name__, {}
     if is_dataclass(thing):
-        arguments = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+        given = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+        arguments = {n: described(v) if is_dataclass(v) else v for n, v in given.items()}
     return {"class": name, **as_read(name, arguments)}
 
 

@@ -175,7 +175,8 @@ class TrainingStep:
         array must grow.
         """
         backend, network, sizes = self.backend, self.network, widths(self.network.layers)
-        shards = max(len(backend.plan(form.rows, sizes, form.block_limit)) for form in forms)
+        plans = [backend.plan(f.rows, sizes, f.block_limit, f.sparse) for f in forms]
+        shards = max(map(len, plans))
         more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
         self._gradients += more
         self._views += map(network.layout.views, more)
@@ -306,6 +307,7 @@ class TrainingStep:
             *(problem, form.rows, "train"),
             limit=form.block_limit,
             labels=form.labels,
+            sparse=form.sparse,
             loss_scale=self._loss_scale,
         )
         shard_gradients = self._gradients[1 : len(workspace.shards)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
-from ..backends import Backend, on_device
+from ..backends import Backend, SparseRows, on_device
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
@@ -217,7 +217,7 @@ class Trainer(MadeOnce):
 
         Parameters
         ----------
-        x : array of shape (rows, n_in)
+        x : array or sparse matrix of shape (rows, n_in)
             Inputs.
         y : array of shape (rows,) or (rows, n_out)
             Targets; for cross_entropy integer labels or rows of probabilities.
@@ -236,7 +236,7 @@ class Trainer(MadeOnce):
         try:
             self._check_that_no_epoch_runs()
             x, y, weights = self._check_batch(x, y, sample_weight)
-            form = self.batch_form(len(x), y.ndim == 1, weights is not None)
+            form = self.form_of(len(x), y.ndim == 1, weights is not None, isinstance(x, SparseRows))
             try:
                 step.rows.set(x, y, weights)
                 if form not in step.captured:
@@ -268,9 +268,9 @@ class Trainer(MadeOnce):
 
         Parameters
         ----------
-        x : array of shape (rows, n_in)
+        x : array or sparse matrix of shape (rows, n_in)
             Inputs in memory, or data that are streamed: a numpy.memmap, or another object with a shape that
-            can be sliced. Streamed data are read batch by batch.
+            can be sliced. Streamed data are read batch by batch. A sparse matrix is never made dense.
         y : array of shape (rows,) or (rows, n_out)
             Targets; for cross_entropy integer labels or rows of probabilities.
         epochs : int
@@ -392,6 +392,6 @@ class Trainer(MadeOnce):
                 " on_epoch_end can call them"
             )
 
-    def batch_form(self, rows: int, labels: bool, weighted: bool) -> BatchForm:
-        """Describe a batch; with `accumulate`, a block has at most `batch_size` rows."""
-        return BatchForm(rows, labels, weighted, self.batch_size if self.accumulate > 1 else None)
+    def form_of(self, rows: int, *kind: bool) -> BatchForm:
+        """Describe a batch of `rows`; `kind` says whether it has labels, has weights and is sparse."""
+        return BatchForm(rows, self.batch_size if self.accumulate > 1 else None, *kind)

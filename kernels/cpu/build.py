@@ -30,7 +30,8 @@ from .compiler import (
 
 __all__ = ["base", "compiler_version", "explain", "kernel", "text_of"]
 
-BASE = ("shards.cpp", "matmul.cpp", "batch.cpp", "softmax.cpp", "sums.cpp", "arithmetic.cpp")
+BASE = ("shards.cpp", "matmul.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
+        "arithmetic.cpp")  # fmt: skip
 """The files of the base library, which contains no text of a table entry."""
 
 

@@ -1,4 +1,4 @@
-"""Addresses of the rows that a compiled gather reads."""
+"""Addresses of the rows that compiled kernels read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..sparse_rows import SparseRows
 from ..typing import Array
 
-__all__ = ["Source", "readable"]
+__all__ = ["Source", "SparseSource", "readable"]
 
 SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
                 "uint64")  # fmt: skip
@@ -32,13 +33,13 @@ class Source:
 
     Attributes
     ----------
-    slots : array of int64, shape (4,)
-        The addresses of the field and of the order, the stride and the number of the field's type.
+    slots : array of int64, shape (5,)
+        The address of the field, that of the order, the stride, then the number of the field's type.
     """
 
     def __init__(self, rows: Any, field: str) -> None:
         self._rows, self._field = rows, field
-        self.slots = np.zeros(4, np.int64)
+        self.slots = np.zeros(5, np.int64)
         self._array: Any = _dead
         self._order: Any = _dead
         self._copies: tuple[Any, ...] = ()
@@ -50,30 +51,46 @@ class Source:
         same_order = self.slots[1] == 0 if order is None else self._order() is order
         if same_order and self._array() is array:
             return
-        copies = []
-        if array.dtype not in TYPE_NUMBERS or not array.flags.c_contiguous:
-            read = readable(array)
-            if _address(read) != _address(array):
-                copies.append(read)
-        else:
-            read = array
+        copies = self._point_to(array)
         if order is not None and (order.dtype != np.int64 or not order.flags.c_contiguous):
             positions = np.ascontiguousarray(order, np.int64)
             copies.append(positions)
         else:
             positions = order
-        self.slots[0] = _address(read)
         self.slots[1] = 0 if positions is None else _address(positions)
-        self.slots[3] = TYPE_NUMBERS[read.dtype]
         self._array = weakref.ref(array)
         self._order = _dead if order is None else weakref.ref(order)
         self._copies = tuple(copies)
+
+    def _point_to(self, array: Any) -> list[Array]:
+        """Write what the slots say about the field's array; return the copies that they point to."""
+        read, copies = array, []
+        if array.dtype not in TYPE_NUMBERS or not array.flags.c_contiguous:
+            read = readable(array)
+            if _address(read) != _address(array):
+                copies.append(read)
+        self.slots[0], self.slots[3] = _address(read), TYPE_NUMBERS[read.dtype]
+        return copies
 
     def release(self) -> None:
         """Drop copies, because their originals may change before the next replay."""
         if self._copies:
             self._copies = ()
             self._array = self._order = _dead
+
+
+class SparseSource(Source):
+    """The addresses of a field that is a `SparseRows`.
+
+    Attributes
+    ----------
+    slots : array of int64, shape (5,)
+        The address of the values, that of the order, the stride, then those of the indices and the starts.
+    """
+
+    def _point_to(self, array: SparseRows) -> list[Array]:
+        self.slots[0], *self.slots[3:] = map(_address, array.arrays)
+        return []
 
 
 def _dead() -> None:

@@ -16,7 +16,7 @@ from gpu_cupy import import_cupy, open_backend
 from gpu_report import last_lines, record
 
 import gpubp
-from gpubp.backends import Backend, Rows
+from gpubp.backends import Backend, Rows, SparseBlock, SparseRows
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import (
     ACTIVATIONS,
@@ -41,9 +41,12 @@ HYPERPARAMETERS = {
 ACTIVATIONS_RUN = ("identity", "relu", "tanh", "gelu", "softmax")
 COSTS_RUN = ("quadratic", "cross_entropy", "huber")
 """Only a few, because each is a kernel, and compiling takes longer than running. The suite runs all."""
-WIDE_TOO = ("matmul", "layers", "matmul_large", "column_sums", "weighted_sum", "softmax", "update")
+WIDE_TOO = (
+    *("matmul", "layers", "matmul_large", "column_sums", "weighted_sum", "softmax", "update"),
+    "sparse_products",
+)
 """Verbs that also run in float64."""
-SHARING = ("matmul", "layers", "column_sums", "weighted_sum", "softmax", "train")
+SHARING = ("matmul", "layers", "column_sums", "weighted_sum", "softmax", "train", "sparse_products")
 """Verbs whose threads exchange values; racecheck runs these."""
 
 
@@ -69,6 +72,29 @@ def gather(backend: Backend, dtype: str) -> Iterator[Array]:
                 rows = Rows(x, order=taken, stride=9)
                 backend.gather(rows, "x", counters(backend), 3, out, 0.5, 0.25)
                 yield out
+
+
+def sparse_products(backend: Backend, dtype: str) -> Iterator[Array]:
+    for columns, outputs in ((5, 1), (70, 130), (5000, 33)):
+        stored = np.random.default_rng(1).random((41, columns)) < 0.1
+        places = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+        x = SparseRows(
+            numbers(backend, int(places[-1]), dtype),
+            backend.asarray(np.nonzero(stored)[1].astype(np.int32)),
+            backend.asarray(places.astype(np.int64)),
+            columns,
+        )
+        order = backend.asarray(np.random.default_rng(2).permutation(41))
+        block = SparseBlock(Rows(x, order=order, stride=9), counters(backend), 3, 29)
+        weights = numbers(backend, (outputs, columns), dtype)
+        delta = numbers(backend, (29, outputs), dtype)
+        z, gradient = (
+            zeros(backend, (29, outputs), dtype),
+            zeros(backend, (outputs, columns), dtype),
+        )
+        backend.sparse_product(block, weights, z)
+        backend.sparse_gradient(delta, block, gradient, 0.5)
+        yield from (z, gradient)
 
 
 def one_hot(backend: Backend, dtype: str) -> Iterator[Array]:
@@ -291,6 +317,7 @@ CASES: dict[str, Case] = {
     case.__name__: case
     for case in (
         matmul, layers, train, column_sums, weighted_sum, softmax, gather, one_hot, normalize, convert,
+        sparse_products,
         bias_activate, dropout, output_delta, multiply_by_derivative, loss_scale, update,
         add_and_advance, matmul_large, matmul_rounded,
     )

@@ -12,7 +12,7 @@ import pytest
 from support.kernels import Kernel
 from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
 
-from gpubp.backends import Rows
+from gpubp.backends import Rows, SparseBlock, SparseRows
 from gpubp.backends.cupy import CupyBackend
 from gpubp.kernels import (
     ACTIVATIONS,
@@ -73,9 +73,11 @@ def launches() -> tuple[Kernel, ...]:
             run_layers(recorder, dtype)
             run_costs(recorder, dtype)
             run_loading(recorder, dtype)
+            run_sparse(recorder, dtype, dtype)
             run_updates(recorder, dtype)
         for precision in PRECISIONS.values():
             run_rounded(recorder, precision.storage)
+            run_sparse(recorder, precision.storage, "float32")
     return tuple(recorder.kernels.values())
 
 
@@ -170,6 +172,17 @@ def run_loading(recorder: Recorder, dtype: str) -> None:
     backend.weighted_sum(recorder.array(5, dtype=dtype)[1:], None, total)
 
 
+def run_sparse(recorder: Recorder, operands: str, dtype: str) -> None:
+    """Run the sparse verbs with weights and δ of the type `operands`."""
+    backend, counters = recorder.backend, recorder.array(2, dtype="int64")
+    places = recorder.array(4, dtype="int32"), recorder.array(9, dtype="int64")
+    rows = Rows(SparseRows(recorder.array(4, dtype=dtype), *places, 3))
+    block = SparseBlock(rows, counters, 0, 8)
+    weights, delta = recorder.array(5, 3, dtype=operands), recorder.array(8, 5, dtype=operands)
+    backend.sparse_product(block, weights, recorder.array(8, 5, dtype=dtype))
+    backend.sparse_gradient(delta, block, recorder.array(5, 3, dtype=dtype), 0.0)
+
+
 def run_updates(recorder: Recorder, dtype: str) -> None:
     theta, g = recorder.array(6, dtype=dtype), recorder.array(6, dtype=dtype)
     counters, rates = recorder.array(2, dtype="int64"), recorder.array(1, 4, dtype="float64")
@@ -227,7 +240,12 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 # The most that a kernel may take: registers of a thread, and bytes of a block's static shared memory. With
 # 64 registers a thread, half of a multiprocessor's 2048 threads are resident. Sums and matmuls may take
 # more: their blocks are few and large.
-MOST = {"matmul": (128, 33 * 2**10 + 1), "column_sums": (128, 4097), "weighted_sum": (128, 129)}
+MOST = {
+    "matmul": (128, 33 * 2**10 + 1),
+    "column_sums": (128, 4097),
+    "weighted_sum": (128, 129),
+    "sparse_gradient": (64, 9 * 2**10),
+}
 # Bytes of a thread's stack in which sin and cos reduce large arguments.
 STACK_OF_SINES = 40
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from samples import with_value
+from sparse_matrices import DAMAGED
 
 from gpubp import Network, Trainer, check_gradients
 from gpubp.backends import Backend
@@ -51,8 +52,9 @@ X_ERRORS: dict[str, tuple[Any, str]] = {
     ),
     "None": (None, "x has dtype object, expected real numbers"),
     "masked": (np.ma.masked_invalid(with_value(X, (2, 1), np.nan)), f"x {MASKED}"),
-    "csr": (scipy.sparse.csr_matrix(X), f"x {SPARSE}"),
-    "coo": (scipy.sparse.coo_array(X), f"x {SPARSE}"),
+    "wide csr": (scipy.sparse.csr_matrix(np.ones((4, 5))), "x has 5 columns, expected 3, the w"),
+    "csr without rows": (scipy.sparse.csr_array((0, 3)), "x has no rows, expected at least one"),
+    **{kind: (matrix, f"x {message}") for kind, (matrix, message) in DAMAGED.items()},
 }
 
 

@@ -117,7 +117,7 @@ def test_many_rows_are_predicted_in_parts_and_leave_little_behind(
     monkeypatch.setattr("gpubp.network.predictor.ROWS_AT_ONCE", 7)
     net = Network((3, 8, 4), backend=backend, seed=4)
     np.testing.assert_allclose(net.predict(x), whole, rtol=1e-5, atol=1e-7)
-    assert sorted(net._predictor.captured) == [1, 7]
+    assert sorted(net._predictor.captured) == [(1, False), (7, False)]
 
 
 def test_what_is_assigned_to_parameters_reaches_every_use_of_them(net: Network) -> None:

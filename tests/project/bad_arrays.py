@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from bad_settings import LABELS, Row, X, Y, fitting
+from sparse_matrices import DAMAGED
 
 from gpubp import Activation, Cost, MLPClassifier, MLPRegressor, Network, check_gradients
 
@@ -80,8 +81,8 @@ NO_INPUTS: dict[str, tuple[Any, str]] = {
     "-inf in a list": (spoilt(-np.inf).tolist(), "x holds -inf at [5, 1], expected finite numb"),
     "too large": (spoilt(1e300), "x holds 1e+300 at [5, 1], too large for float32"),
     "masked": (np.ma.masked_less(X, 0), "x is a masked array, expected a number everywhere"),
-    "csr": (scipy.sparse.csr_array(X), "x is sparse, expected a dense array"),
-    "coo": (scipy.sparse.coo_matrix(X), "x is sparse, expected a dense array"),
+    "a wide csr": (scipy.sparse.csr_array(X[:, :2]), "x has 2 columns, expected 3, the width of"),
+    **{kind: (matrix, f"x {message}") for kind, (matrix, message) in DAMAGED.items()},
     "needs a gradient": (NeedsGradient(), "x cannot be converted (RuntimeError: Can't call numpy"),
     "bfloat16": (BFloat16(), "x cannot be converted (BufferError: DLPack only supports"),
     "a long message": (LongMessage(), "x cannot be converted (TypeError: no. no. no. "),

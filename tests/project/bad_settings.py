@@ -283,7 +283,42 @@ OTHERS: list[Row] = [
     Row("shuffle of sklearn", estimating(shuffle=1), ValueError, "'shuffle' parameter of MLPC"),
     Row("solver None", estimating(solver=None), ValueError, "'solver' parameter of MLPClassifier"),
     Row("solver near", estimating(solver="sgdd"), ValueError, "did you mean 'sgd'?"),
-    Row("activation list", estimating(activation=["relu"]), ValueError, "'activation' parameter"),
+    Row(
+        "activation list", estimating(activation=["relu"] * 2), ValueError, "activation has 2 entr"
+    ),
+    Row("activation entry", estimating(activation=[None]), ValueError, "'activation' parameter"),
+    Row("dropout entry", estimating(dropout=["half"]), ValueError, "'dropout' parameter"),
+    Row("class_weight set", estimating(class_weight={1}), ValueError, "'class_weight' parameter"),
+    Row(
+        "class_weight inf", estimating(class_weight={1: 1e999}), ValueError, "each of class_weight"
+    ),
+    Row("class of no weight", estimating(class_weight={"a": 1}), ValueError, "not in class_weight"),
+    Row("loss class", estimating(loss=gpubp.Cost), ValueError, "'loss' parameter of MLPClassifier"),
+    Row("smoothing", estimating(label_smoothing=1.0), ValueError, "'label_smoothing' parameter"),
+    Row(
+        "output_activation list",
+        estimating(output_activation=["softmax"]),
+        ValueError,
+        "'output_activation'",
+    ),
+    Row("clip_norm zero", estimating(clip_norm=0.0), ValueError, "'clip_norm' parameter of MLPC"),
+    Row(
+        "weight_decay of adam",
+        estimating(weight_decay=0.1),
+        ValueError,
+        "expected None with solver",
+    ),
+    Row("callbacks of sklearn", estimating(callbacks=print), TypeError, "callbacks is <built-in"),
+    Row("progress of sklearn", estimating(progress=1), ValueError, "'progress' parameter of MLPC"),
+    Row(
+        "learning_rate class",
+        estimating(learning_rate=schedules.Cosine),
+        ValueError,
+        "'learning_rate' parameter",
+    ),
+    Row(
+        "quantile", estimating(MLPRegressor, quantile=[0.5, 1]), ValueError, "'quantile' parameter"
+    ),
     Row("dtype of sklearn", estimating(dtype="half"), ValueError, "dtype is 'half', expected"),
     Row(
         "n_iter_no_change", estimating(n_iter_no_change=np.ones(2)), ValueError, "n_iter_no_change"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from small_networks import classes, classifier, parameters
+from sparse_matrices import DAMAGED
 
 import gpubp
 from gpubp import EarlyStopping, Network, Trainer
@@ -146,7 +147,9 @@ def test_validation_data_that_is_no_pair_is_told(data: Any) -> None:
         ((X, Y * 1.0), "y has dtype float64, expected integer labels"),
         ((X, Y, [1, 2]), "sample_weight has shape (2,), expected (4,)"),
         ((np.ma.masked_array(X, X > 0), Y), "x is a masked array, expected a number everywhere"),
-        ((scipy.sparse.csr_array(X), Y), "x is sparse, expected a dense array"),
+        ((DAMAGED["a column too large"][0], [0] * 8), "x stores a number in column 3, expected"),
+        ((DAMAGED["places that fall"][0], [0] * 8), "x has an indptr that does not fit"),
+        ((X, scipy.sparse.csr_array(X)), "y is sparse, expected a dense array"),
     ],
 )
 def test_a_step_tells_shapes_and_types_that_are_wrong(

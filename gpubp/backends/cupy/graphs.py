@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.matmul import ARRIVALS
-from ..base import Array, Rows
+from ..base import Array, Rows, SparseRows
 from .cublas import CublasError
 
 __all__ = ["CannotCaptureError", "CapturedStep", "Recording"]
@@ -62,7 +62,7 @@ class Recording(threading.local):
     Attributes
     ----------
     sources : dict or None
-        The fields of `Rows` that gather has read; None unless they are being collected.
+        The fields of `Rows` that kernels have read; None unless they are being collected.
     held : list of arrays or None
         The temporary memory of the graph that is being captured; None outside a capture.
     memory, side_memories : ProductMemory or None, sequence of ProductMemory
@@ -150,7 +150,7 @@ class Recording(threading.local):
         self._next_side = 0
 
     def reads(self, rows: Rows, field: str) -> None:
-        """Note that gather reads this field."""
+        """Note that a kernel reads this field."""
         if self.sources is not None:
             self.sources[id(rows), field] = rows, field
 
@@ -263,9 +263,10 @@ class CapturedStep:
         assert self._sources is not None
         places = []
         for rows, field in self._sources:
-            array, order = getattr(rows, field), rows.order
-            place = (array.data.ptr, array.dtype) if array is not None else None
-            places.append((place, None if order is None else order.data.ptr, rows.stride))
+            given, order = getattr(rows, field), rows.order
+            arrays = given.arrays if isinstance(given, SparseRows) else (given,)
+            place = [(array.data.ptr, array.dtype) for array in arrays if array is not None]
+            places.append((*place, None if order is None else order.data.ptr, rows.stride))
         return tuple(places)
 
     def _capture(self, key: Key) -> None:

@@ -32,7 +32,9 @@ class CupySteps(Steps):
         self.overlaps = self._graphs = graphs
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
-    def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
+    def plan(
+        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+    ) -> list[list[slice]]:
         """One shard, and one block unless `limit` needs more: a kernel uses the whole device."""
         count = 1 if limit is None else -(-rows // limit)
         edges = [rows * k // count for k in range(count + 1)]

@@ -31,9 +31,10 @@ from ...kernels.precision import convert_cuda
 from ...kernels.row_costs import row_costs_cuda
 from ...kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ...kernels.softmax import softmax_cross_entropy_cuda, softmax_cuda, softmax_jacobian_cuda
+from ...kernels.sparse import sparse_gradient_cuda, sparse_product_cuda
 from ...kernels.sums import column_sums_cuda, weighted_sum_cuda
 from ...kernels.update import update_cuda
-from ..base import Array, Rows, Verbs
+from ..base import Array, Rows, SparseBlock, Verbs
 from .steps import CupySteps
 
 __all__ = ["CupyVerbs"]
@@ -85,6 +86,14 @@ class CupyVerbs(CupySteps, Verbs):
             tf32 = _is_tf32(precision)
             self._do(self._cublas.bind(a, b, out, *options, tf32=tf32, workspace=workspace))
 
+    def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
+        self._recording.reads(x.rows, "x")
+        self._do(sparse_product_cuda(self.xp, x, weights, out))
+
+    def sparse_gradient(self, delta: Array, x: SparseBlock, out: Array, beta: float) -> None:
+        self._recording.reads(x.rows, "x")
+        self._do(sparse_gradient_cuda(self.xp, delta, x, out, beta))
+
     def round(self, values: Array, precision: Precision) -> None:
         """Do nothing: bfloat16 and float16 are rounded when stored, tf32 when multiplied."""
 
@@ -114,7 +123,7 @@ class CupyVerbs(CupySteps, Verbs):
     def layer_forward(
         self,
         activation: Activation,
-        x: Array,
+        x: Array | SparseBlock,
         weights: Array,
         biases: Array | None,
         z: Array,
@@ -122,7 +131,8 @@ class CupyVerbs(CupySteps, Verbs):
         precision: Precision | None = None,
         keep_z: bool = True,
     ) -> None:
-        if not (activation.has_cuda and _is_small(x, z, precision)):
+        fuses = activation.has_cuda and not isinstance(x, SparseBlock)
+        if not (fuses and _is_small(x, z, precision)):
             super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
             kept = z if keep_z and a is not z else None
@@ -147,13 +157,13 @@ class CupyVerbs(CupySteps, Verbs):
     def layer_gradients(
         self,
         delta: Array,
-        a: Array,
+        a: Array | SparseBlock,
         weights: Array,
         biases: Array | None,
         beta: float,
         precision: Precision | None = None,
     ) -> None:
-        if _is_small(delta, weights, precision):
+        if not isinstance(a, SparseBlock) and _is_small(delta, weights, precision):
             self._do(layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self))
         else:
             super().layer_gradients(delta, a, weights, biases, beta, precision)

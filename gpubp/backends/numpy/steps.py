@@ -42,6 +42,11 @@ WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 """A batch of at most WHOLE_ROWS rows is not cut into blocks. A block of a larger batch has BLOCK_ELEMENTS
 activations in the widest layer, half a MiB of float32: its z, a and δ then stay in a second-level cache."""
 
+SPARSE_ELEMENTS = 4 * 2**20
+"""The activations of a block of sparse rows, in the widest layer. The first layer's product and its
+gradient pass over all its weights, however few the rows, so blocks are large. There is one shard, whose
+products the threads share: a second gradient would cost another pass."""
+
 
 class _Recorder(threading.local):
     """The state of a thread's capture. Verbs append their calls to `tape`; if it is None, they run."""
@@ -75,10 +80,17 @@ class NumpySteps(Steps):
         """
         return bool(self._may_compile and compiler_version())
 
-    def plan(self, rows: int, widths: Sequence[int], limit: int | None) -> list[list[slice]]:
+    def plan(
+        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+    ) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
+        if sparse:
+            shards, most = (
+                1,
+                min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:]))),
+            )
         # Every shard has the same number of blocks, of nearly the same size, so shards end at about one
         # time.
         blocks = -(-rows // (most * shards))
@@ -159,14 +171,14 @@ class NumpySteps(Steps):
             return Scratch(dtype)
         return self._recorder.scratch.setdefault(dtype, Scratch(dtype))
 
-    def _source(self, rows: Rows, field: str) -> Source:
-        """Return the `Source` of `rows.<field>` for the compiled gather; replays refresh it."""
+    def _source(self, rows: Rows, field: str, kind: type[Source] = Source) -> Source:
+        """Return the `Source` of `rows.<field>` for compiled kernels; replays refresh it."""
         if self._recorder.tape is None:
-            source = Source(rows, field)
+            source = kind(rows, field)
             source.refresh()
             return source
         key = id(rows), field
-        return self._recorder.sources.setdefault(key, Source(rows, field))
+        return self._recorder.sources.setdefault(key, kind(rows, field))
 
     def _parts(self, size: int, work: int) -> list[slice]:
         """Cut `size` items of `work` multiply-adds into parts of PART_WORK or more for the threads."""

@@ -28,6 +28,7 @@ from ...kernels.batch import (
     one_hot_numpy,
 )
 from ...kernels.bias_activate import add_bias_cpu, bias_activate_cpu, bias_activate_numpy
+from ...kernels.cpu.source import SparseSource
 from ...kernels.dropout import dropout_cpu, dropout_numpy
 from ...kernels.matmul import matmul_cpu
 from ...kernels.multiply_by_derivative import (
@@ -45,6 +46,12 @@ from ...kernels.softmax import (
     softmax_jacobian_numpy,
     softmax_numpy,
 )
+from ...kernels.sparse import (
+    sparse_gradient_cpu,
+    sparse_gradient_numpy,
+    sparse_product_cpu,
+    sparse_product_numpy,
+)
 from ...kernels.sums import (
     PRODUCT_ROWS,
     column_sums_cpu,
@@ -54,7 +61,7 @@ from ...kernels.sums import (
 )
 from ...kernels.typing import Bound
 from ...kernels.update import update_cpu, update_numpy
-from ..base import Array, Rows, Verbs
+from ..base import Array, Rows, SparseBlock, Verbs
 from . import blas
 from .steps import NumpySteps
 
@@ -62,6 +69,10 @@ __all__ = ["NumpyVerbs"]
 
 TOUCH_WORK = 4
 """The cost of reading an element of a matmul's weights, in multiply-adds."""
+
+SPARSE_SHARE = 64
+"""Of this many numbers in sparse rows, one is taken to be stored, because steps are cut before rows are
+known."""
 
 UPDATE_WORK = 4
 """The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds."""
@@ -126,6 +137,31 @@ class NumpyVerbs(NumpySteps, Verbs):
 
         parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
         self.run_shards([partial(matmul_part, part) for part in parts])
+
+    def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
+        source = self._source(x.rows, "x", SparseSource)
+
+        def product_part(part: slice) -> None:
+            w, z = weights[part], out[:, part]
+            self._do(
+                self._compiled(sparse_product_cpu, source, x, w, z) or sparse_product_numpy(x, w, z)
+            )
+
+        parts = self._parts(len(weights), _sparse_work(x, weights))
+        self.run_shards([partial(product_part, part) for part in parts])
+
+    def sparse_gradient(self, delta: Array, x: SparseBlock, out: Array, beta: float) -> None:
+        source = self._source(x.rows, "x", SparseSource)
+
+        def gradient_part(part: slice) -> None:
+            d, gradient = delta[:, part], out[part]
+            self._do(
+                self._compiled(sparse_gradient_cpu, source, d, x, gradient, beta)
+                or sparse_gradient_numpy(d, x, gradient, beta)
+            )
+
+        parts = self._parts(len(out), _sparse_work(x, out))
+        self.run_shards([partial(gradient_part, part) for part in parts])
 
     def round(self, values: Array, precision: Precision) -> None:
         self._do(round_numpy(precision, values, self._scratch(values.dtype)))
@@ -258,3 +294,9 @@ class NumpyVerbs(NumpySteps, Verbs):
         self._do(
             self._compiled(advance_cpu, counters) or (lambda: np.add(counters, 1, out=counters))
         )
+
+
+def _sparse_work(x: SparseBlock, weights: Array) -> int:
+    """Estimate the multiply-adds of a sparse product for each of its outputs."""
+    n_in = int(weights.shape[1])
+    return n_in * TOUCH_WORK + x.count * n_in // SPARSE_SHARE

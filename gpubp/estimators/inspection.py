@@ -1,0 +1,99 @@
+"""What a fitted estimator shows of its network: z, hidden activations, gradients, and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import estimator_html_repr
+from sklearn.utils.validation import check_is_fitted
+
+from ..arrays import dense, namespace
+from ..backends import Array
+from ..network import Backprop, Forward
+from ..training.evaluation import CHUNK_ROWS
+from .data import check_data, check_inputs_like_fit, check_sample_weight, in_library_of
+from .layers_table import layers_table
+
+__all__ = ["Inspection"]
+
+
+class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
+    """Methods of both estimators that look into the network."""
+
+    def predict_z(self, X: Any) -> Array:
+        """Compute z of the output layer, from which its activation computes the outputs.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        array of shape (n_samples, n_outputs)
+            z, on the device of X.
+        """
+        return self._from_passes(X, lambda computed: computed.z[-1])
+
+    def transform(self, X: Any) -> Array:
+        """Compute the activations of the last hidden layer: features for another model.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        array of shape (n_samples, width)
+            The activations, on the device of X; X itself, as the network reads it, if there is no hidden
+            layer. `get_feature_names_out` names the columns.
+        """
+        return self._from_passes(X, lambda computed: computed.a[-2])
+
+    def backprop(self, X: Any, y: Any, sample_weight: Any = None) -> Backprop:
+        """Compute the loss, every z, a and δ, and the gradients of parameters and inputs.
+
+        The loss is the one that `fit` minimises, without the penalty of alpha and without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; a classifier multiplies sample_weight by the class weights of the last fit.
+
+        Returns
+        -------
+        gpubp.Backprop
+            The result. The gradients have the shapes of network_, whose weights are (n_out, n_in):
+            transposed, they are those of coefs_.
+        """
+        check_is_fitted(self)
+        X, y = check_data(self, X, y, reset=False, dtype=self.network_.dtype, **self._y_checks)
+        weights = check_sample_weight(sample_weight, X)
+        targets, weights = self._targets_and_weights("y", y, weights)
+        result: Backprop = self.network_.backprop(X, targets, weights)
+        return result
+
+    def _from_passes(self, X: Any, part: Callable[[Forward], Array]) -> Array:
+        """Compute a part of the forward pass for all rows, in chunks."""
+        check_is_fitted(self)
+        inputs = check_inputs_like_fit(self, X, self.network_.dtype)
+        chunks = range(0, inputs.shape[0], CHUNK_ROWS)
+        parts = [dense(part(self.network_.forward(inputs[k : k + CHUNK_ROWS]))) for k in chunks]
+        return in_library_of(X, namespace(parts[0]).concatenate(parts))
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.network_.sizes[-2])
+
+    def _html_repr(self) -> str:
+        """scikit-learn's HTML of an estimator, and a table of the layers below it."""
+        return f"{estimator_html_repr(self)}{layers_table(self)}"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        dtypes = ["float64", "float32"] if self.dtype is None else [str(self.dtype)]
+        tags.transformer_tags.preserves_dtype = dtypes
+        return tags

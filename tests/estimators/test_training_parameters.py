@@ -1,0 +1,208 @@
+"""Parameters of training that scikit-learn's estimators do not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from small_data import examples, not_converged, quick
+
+import gpubp
+from gpubp.training import schedules
+
+X, Y = examples()
+EXACT = {"dtype": "float64", "shuffle": False, "alpha": 0.0}
+
+
+def numbers_of(model: Any) -> Any:
+    return model.network_.parameters
+
+
+def trained_by_hand(model: Any, optimizer: Any, **settings: Any) -> Any:
+    """Train a network with the initial weights of `model` by gpubp.Trainer, as `quick` would."""
+    start = clone(model).set_params(max_iter=1, learning_rate_init=1e-300).fit(X, Y)
+    network = start.network_
+    trainer = gpubp.Trainer(network, optimizer, batch_size=30, shuffle=False, **settings)
+    trainer.fit(X, Y, epochs=5)
+    return network.parameters
+
+
+@not_converged
+def test_each_hidden_layer_has_an_activation_and_a_dropout_of_its_own() -> None:
+    elu = gpubp.get_activation("elu", alpha=0.5)
+    model = quick(activation=["tanh", "logistic", elu], dropout=[0.5, 0.0, 0.1])
+    model = clone(model.set_params(hidden_layer_sizes=(10, 8, 6))).fit(X, Y)
+    layers = model.network_.layers
+    assert [layer.activation.name for layer in layers] == ["tanh", "sigmoid", "elu", "softmax"]
+    assert layers[2].activation is elu or layers[2].activation.parameters == {"alpha": 0.5}
+    assert [layer.dropout for layer in layers] == [0.5, 0.0, 0.1, 0.0]
+
+
+@not_converged
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+def test_a_list_of_the_same_activations_is_that_activation(activation: str) -> None:
+    one, each = quick(activation=activation), quick(activation=[activation] * 2)
+    for model in (one, each):
+        model.set_params(hidden_layer_sizes=(10, 8)).fit(X, Y)
+    np.testing.assert_array_equal(numbers_of(one), numbers_of(each))
+
+
+@not_converged
+@pytest.mark.parametrize("place", [0, 1])
+def test_initial_weights_of_a_sigmoid_are_within_its_bound(place: int) -> None:
+    names = ["relu", "relu"]
+    names[place] = "logistic"
+    model = quick(activation=names, learning_rate_init=1e-300, max_iter=1)
+    model.set_params(hidden_layer_sizes=(200, 200)).fit(X, Y)
+    factors = [2.0 if name == "logistic" else 6.0 for name in (*names, names[-1])]
+    for weights, factor in zip(model.coefs_, factors, strict=True):
+        bound = np.sqrt(factor / sum(weights.shape))
+        assert 0.9 * bound < abs(weights).max() <= bound * (1 + 1e-6)
+
+
+@not_converged
+@pytest.mark.parametrize(
+    ("solver", "parameters", "optimizer"),
+    [
+        ("sgd", {"clip_norm": 0.1}, gpubp.SGD(learning_rate=0.001, momentum=0.9, nesterov=True)),
+        ("rmsprop", {"clip_norm": 0.05}, gpubp.RMSProp()),
+        ("adamw", {"weight_decay": 0.3}, gpubp.AdamW()),
+        ("lion", {"weight_decay": 0.3}, gpubp.Lion(learning_rate=1e-3, beta2=0.999)),
+    ],
+)
+def test_clip_norm_and_weight_decay_are_those_of_the_optimizer(
+    solver: str, parameters: Any, optimizer: Any
+) -> None:
+    model = quick(solver=solver, **parameters, **EXACT)
+    by_hand = trained_by_hand(model, gpubp.get_optimizer(optimizer, **parameters))
+    np.testing.assert_allclose(numbers_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
+    without = quick(solver=solver, **EXACT).fit(X, Y)
+    assert abs(numbers_of(without) - by_hand).max() > 1e-5
+
+
+@not_converged
+@pytest.mark.parametrize("schedule", [*schedules.SCHEDULES, schedules.Cosine(warmup=0.3)], ids=str)
+@pytest.mark.parametrize("solver", ["sgd", "rmsprop"])
+def test_a_schedule_of_gpubp_gives_every_solver_its_rates(solver: str, schedule: Any) -> None:
+    model = quick(solver=solver, learning_rate=schedule, learning_rate_init=0.01, **EXACT)
+    model.fit(X, Y)
+    chosen = schedules.get_schedule(schedule)
+    factors = chosen.factors(np.arange(20), 20, 4)
+    np.testing.assert_allclose(model.history_.learning_rate, 0.01 * factors[3::4])
+
+
+@not_converged
+def test_a_fit_leaves_the_schedule_it_is_given_as_it_was() -> None:
+    schedule = schedules.OnPlateau(patience=0, min_improvement=1.0)
+    model = quick(learning_rate=schedule).fit(X, Y)
+    assert model.learning_rate is schedule
+    assert schedule.state() == schedules.OnPlateau(patience=0, min_improvement=1.0).state()
+    assert model.history_.learning_rate[-1] < model.history_.learning_rate[0]
+
+
+@not_converged
+@pytest.mark.parametrize(
+    "schedule", ["cosine", schedules.OnPlateau(patience=0, min_improvement=1.0)]
+)
+def test_a_fit_with_a_schedule_goes_on_from_its_checkpoint(tmp_path: Path, schedule: Any) -> None:
+    ends = [3]
+
+    def stop(trainer: Any, history: Any) -> None:
+        if len(history) in ends:
+            trainer.stop("enough")
+
+    settings = {"learning_rate": schedule, "callbacks": [stop], "learning_rate_init": 0.01}
+    stopped = {"checkpoint": tmp_path, "warm_start": True, **settings}
+    assert quick(**stopped).fit(X, Y).n_iter_ == 3
+    ends.clear()
+    resumed, whole = quick(**stopped).fit(X, Y), quick(**settings).fit(X, Y)
+    assert resumed.history_.learning_rate == whole.history_.learning_rate
+    np.testing.assert_array_equal(numbers_of(resumed), numbers_of(whole))
+    with pytest.raises(ValueError, match="schedule"):
+        quick(**{**stopped, "learning_rate": schedules.Cosine(final=0.5)}).fit(X, Y)
+
+
+@not_converged
+def test_callbacks_run_after_each_epoch_and_may_end_training() -> None:
+    class Recorder(gpubp.Callback):
+        def __init__(self) -> None:
+            self.epochs: list[int] = []
+
+        def on_epoch_begin(self, trainer: Any, epoch: int) -> None:
+            self.epochs.append(epoch)
+
+    recorder = Recorder()
+
+    def stop_at_three(trainer: Any, history: Any) -> None:
+        if len(history) == 3:
+            trainer.stop("third epoch")
+
+    model = quick(callbacks=[recorder, stop_at_three]).fit(X, Y)
+    assert recorder.epochs == [0, 1, 2]
+    assert (model.n_iter_, model.history_.stopped) == (3, "third epoch")
+    model.partial_fit(X, Y)
+    assert recorder.epochs == [0, 1, 2, 0]
+
+
+@not_converged
+def test_the_progress_bar_shows_loss_score_and_rate_in_a_terminal_and_nothing_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rich")
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    model = quick(progress=True, early_stopping=True).fit(X, Y)
+    assert capsys.readouterr() == ("", "")
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    model.fit(X, Y)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "epoch 5/5" in err and "rows/s" in err
+    assert f"loss {model.loss_:.4f}" in err and f"score {model.validation_scores_[-1]:.4f}" in err
+
+
+@not_converged
+def test_new_parameters_can_be_searched_over() -> None:
+    grid = {"activation": [["tanh", "relu"]], "dropout": [0.0, [0.1, 0.2]], "clip_norm": [None, 1]}
+    model = quick(learning_rate="cosine").set_params(hidden_layer_sizes=(8, 6))
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, Y)
+    assert len(search.cv_results_["params"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"activation": ["relu", "relu"]}, "activation has 2 entries, expected one, or 1"),
+        ({"activation": ["rellu"]}, r"Got \['rellu'\] instead. \(did you mean 'relu'"),
+        ({"activation": ["softmax"]}, "'activation' parameter of MLPClassifier must be"),
+        ({"dropout": [0.1, 0.2]}, "dropout has 2 entries, expected one, or 1"),
+        ({"dropout": [1.5]}, "'dropout' parameter of MLPClassifier must be a float in the range"),
+        ({"clip_norm": 0}, "'clip_norm' parameter of MLPClassifier must be"),
+        ({"weight_decay": -1, "solver": "adamw"}, "'weight_decay' parameter of MLPClassifier must"),
+        ({"weight_decay": 0.1}, "weight_decay is 0.1, expected None with solver 'adam'"),
+        ({"learning_rate": "cosin"}, "did you mean 'cosine'"),
+        ({"callbacks": print}, "callbacks is "),
+        ({"callbacks": [3]}, "callbacks holds 3, expected a Callback or a function"),
+        ({"progress": 1}, "'progress' parameter of MLPClassifier must be"),
+        ({"solver": "lbfgs", "dropout": [0.5]}, "dropout is .* expected 0 with solver 'lbfgs'"),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, "clip_norm is 1.0, expected None with solver"),
+        ({"solver": "lbfgs", "learning_rate": "cosine"}, "learning_rate is 'cosine', expected"),
+        ({"solver": "lbfgs", "callbacks": [print]}, "callbacks is .* with solver 'lbfgs'"),
+        ({"solver": "lbfgs", "progress": True}, "progress is True, expected False with solver"),
+    ],
+)  # fmt: skip
+def test_a_bad_parameter_is_told_and_nothing_changes(parameters: Any, told: str) -> None:
+    model = quick(**parameters)
+    with pytest.raises((ValueError, TypeError), match=told):
+        model.fit(X, Y)
+    assert not hasattr(model, "network_")
+
+
+def test_partial_fit_refuses_a_schedule_that_needs_the_number_of_epochs() -> None:
+    with pytest.raises(ValueError, match="learning_rate is 'cosine', expected"):
+        quick(learning_rate="cosine").partial_fit(X, Y, classes=[0, 1, 2])

@@ -1,0 +1,155 @@
+"""Sparse rows in a network: the results of dense rows, without dense rows."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sparse_matrices import FORMATS, sparse
+
+from gpubp import Network, check_gradients
+from gpubp.backends import Backend
+from gpubp.backends.numpy import NumpyBackend
+
+LABELS = np.random.default_rng(0).integers(0, 3, 30)
+
+
+def network_for(backend: Backend, dtype: str = "float64", **options: Any) -> Network:
+    made_with = {"hidden": "tanh", "output": "softmax", "seed": 1, **options}
+    return Network((12, 5, 3), dtype=dtype, backend=backend, **made_with)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_computes_the_same_for_sparse_and_dense_rows(
+    backend: Backend, dtype: str
+) -> None:
+    network, x = network_for(backend, dtype), sparse(30, 12)
+    dense, weights = x.toarray(), np.linspace(0.5, 2, 30)
+    rtol, atol = (1e-5, 1e-6) if dtype == "float32" else (1e-12, 1e-14)
+    np.testing.assert_allclose(network.predict(x), network.predict(dense), rtol, atol)
+    assert network.cost(x, LABELS, weights) == pytest.approx(network.cost(dense, LABELS, weights))
+    given, expected = (network.backprop(rows, LABELS, weights) for rows in (x, dense))
+    to_numpy = backend.to_numpy
+    np.testing.assert_allclose(to_numpy(given.gradient), to_numpy(expected.gradient), rtol, atol)
+    for name in ("z", "deltas"):
+        for mine, other in zip(getattr(given, name), getattr(expected, name), strict=True):
+            np.testing.assert_allclose(mine, other, rtol, atol)
+    for mine, other in zip(network.forward(x).a[1:], expected.a[1:], strict=True):
+        np.testing.assert_allclose(mine, other, rtol, atol)
+
+
+def test_gradients_of_sparse_rows_are_those_of_finite_differences() -> None:
+    network = network_for(NumpyBackend())
+    assert check_gradients(network, sparse(30, 12), LABELS).relative_error < 1e-7
+
+
+def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend) -> None:
+    network, x = network_for(backend, "float32"), sparse(30, 12)
+    result = network.backprop(x, LABELS)
+    for a in (result.a[0], network.forward(x).a[0]):
+        assert isinstance(a, scipy.sparse.csr_array)
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a.toarray(), x.toarray().astype(np.float32))
+    assert result.input_gradient is None
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_of_scipy_is_taken_and_left_as_it_was(form: str) -> None:
+    network, x = network_for(NumpyBackend()), sparse(30, 12)
+    matrix = x.asformat(form)
+    before = matrix.copy()
+    np.testing.assert_array_equal(network.predict(matrix), network.predict(x))
+    assert (matrix != before).nnz == 0
+    assert matrix.dtype == before.dtype
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "bool", "float32", "int64"])
+def test_every_real_dtype_is_taken(backend: Backend, dtype: str) -> None:
+    network, x = network_for(backend), abs(sparse(30, 12) * 20).astype(dtype)
+    expected = network.predict(x.toarray().astype(float))
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
+
+
+def test_numbers_stored_for_one_place_are_added_in_any_order_of_columns(backend: Backend) -> None:
+    network = network_for(backend)
+    values, columns, places = [1.0, 2, 4, 8, 16], [7, 7, 2, 7, 0], [0, 3, 5]
+    x = scipy.sparse.csr_array((values, columns, places), shape=(2, 12))
+    dense = np.zeros((2, 12))
+    dense[0, 7], dense[0, 2], dense[1, 7], dense[1, 0] = 3, 4, 8, 16
+    given, expected = network.backprop(x, [0, 1]), network.backprop(dense, [0, 1])
+    for mine, other in zip(given.weight_gradients, expected.weight_gradients, strict=True):
+        np.testing.assert_allclose(backend.to_numpy(mine), backend.to_numpy(other), rtol=1e-12)
+    assert x.nnz == 5
+
+
+def test_a_matrix_of_zeros_gives_the_biases_alone(backend: Backend) -> None:
+    network = network_for(backend)
+    network.parameters = np.random.default_rng(2).normal(size=network.layout.size)
+    x = scipy.sparse.csr_array((4, 12))
+    np.testing.assert_allclose(network.predict(x), network.predict(np.zeros((4, 12))), rtol=1e-12)
+    first = network.backprop(x, LABELS[:4]).weight_gradients[0]
+    assert not backend.to_numpy(first).any()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_sparse_rows_are_rounded_as_dense_rows_are(backend: Backend, precision: str) -> None:
+    network = network_for(backend, "float32", precision=precision)
+    x = sparse(30, 12)
+    given, expected = (network.backprop(rows, LABELS) for rows in (x, x.toarray()))
+    rtol, atol = (2e-2, 2e-3) if precision == "bfloat16" else (2e-3, 2e-4)
+    # With tf32, a GPU's sparse product does not round the weights.
+    of_z = (2e-3, 4e-3) if precision == "tf32" else (1e-5, 1e-6)
+    np.testing.assert_allclose(given.z[0], expected.z[0], *of_z)
+    gradients = (backend.to_numpy(result.gradient) for result in (given, expected))
+    np.testing.assert_allclose(*gradients, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(given.a[0].toarray(), expected.a[0], rtol=1e-3)
+
+
+def test_many_sparse_rows_are_predicted_in_parts(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = network_for(backend), sparse(30, 12)
+    monkeypatch.setattr("gpubp.network.predictor.ROWS_AT_ONCE", 7)
+    np.testing.assert_allclose(network.predict(x), network.predict(x.toarray()), rtol=1e-12)
+    assert sorted(network._predictor.captured) == [(2, False), (2, True), (7, False), (7, True)]
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_wide_matrix_is_never_dense(compile: bool) -> None:
+    rows, columns = (
+        400,
+        100_000,
+    )  # dense, these are 160 MB of float32, and a block of 256 rows 102 MB
+    x = scipy.sparse.random_array((rows, columns), density=2e-5, format="csr", rng=0)
+    network = Network((columns, 2), backend=NumpyBackend(compile=compile), seed=0)
+    y = np.zeros((rows, 2))
+    network.predict(x[:1])  # compile, and import what is used
+    tracemalloc.start()
+    network.backprop(x, y)
+    network.predict(x)
+    network.cost(x, y)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+class OnTheGpu:
+    """Like a `cupyx.scipy.sparse.csr_matrix`, which needs CUDA's cuSPARSE."""
+
+    __module__ = "cupyx.scipy.sparse._csr"
+
+    def __init__(self, matrix: Any, backend: Backend) -> None:
+        self.get, self.data = matrix.copy, backend.asarray(matrix.data)
+        self.shape, self.ndim, self.nnz = matrix.shape, 2, matrix.nnz
+
+    def toarray(self) -> None:
+        raise AssertionError("the matrix was made dense")
+
+
+def test_results_for_a_matrix_on_a_gpu_stay_there(cuda_backend: Backend) -> None:
+    network, x = network_for(cuda_backend), sparse(30, 12)
+    outputs = network.predict(OnTheGpu(x, cuda_backend))
+    assert cuda_backend.owns(outputs)
+    np.testing.assert_array_equal(cuda_backend.to_numpy(outputs), network.predict(x))

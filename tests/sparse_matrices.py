@@ -1,0 +1,82 @@
+"""Sparse matrices that tests share: good ones, and ones that contradict themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+__all__ = ["DAMAGED", "FORMATS", "sparse"]
+
+FORMATS = ("csr", "csc", "coo", "bsr", "lil", "dok", "dia")
+
+
+def sparse(rows: int, columns: int, density: float = 0.2, seed: int = 0, kind: Any = None) -> Any:
+    """Draw a CSR array with an empty row, unless it has one row."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < density)
+    values[rows // 2] *= rows == 1
+    return (kind or scipy.sparse.csr_array)(values)
+
+
+def _damaged(name: str, values: Any, kind: Any = scipy.sparse.csr_array) -> Any:
+    """Make an 8 × 3 matrix, then replace one of its arrays, which SciPy does not check."""
+    matrix = kind(np.arange(1.0, 25.0).reshape(8, 3))
+    setattr(matrix, name, np.asarray(values))
+    return matrix
+
+
+def _changed(array: Any, index: int, value: Any) -> Any:
+    changed = np.array(array)
+    changed[index] = value
+    return changed
+
+
+COLUMNS, STARTS, VALUES = np.tile([0, 1, 2], 8), np.arange(0, 25, 3), np.arange(1.0, 25.0)
+INDPTR = "has an indptr that does not fit its 8 rows and "
+
+DAMAGED: dict[str, tuple[Any, str]] = {
+    "a column too large": (
+        _damaged("indices", _changed(COLUMNS, 7, 3)),
+        "stores a number in column 3, expected columns from 0 to 2",
+    ),
+    "a column far too large": (
+        _damaged("indices", _changed(COLUMNS, 7, 2**40 + 1)),
+        "stores a number in column 1099511627777, expected columns from 0 to 2",
+    ),
+    "a negative column": (
+        _damaged("indices", _changed(COLUMNS, 0, -1)),
+        "stores a number in column -1, expected columns from 0 to 2",
+    ),
+    "places beyond the end": (_damaged("indptr", _changed(STARTS, 8, 25)), INDPTR),
+    "places that fall": (_damaged("indptr", _changed(STARTS, 3, 13)), INDPTR),
+    "a negative place": (_damaged("indptr", _changed(STARTS, 1, -3)), INDPTR),
+    "places from 1 on": (_damaged("indptr", _changed(STARTS, 0, 1)), INDPTR),
+    "too few places": (_damaged("indptr", STARTS[:-1]), INDPTR),
+    "fewer values": (_damaged("data", VALUES[:20]), INDPTR),
+    "fewer columns": (_damaged("indices", COLUMNS[:20]), INDPTR),
+    "nan": (
+        _damaged("data", _changed(VALUES, 16, np.nan)),
+        "holds nan at [5, 1], expected finite numbers",
+    ),
+    "inf": (
+        _damaged("data", _changed(VALUES, 16, np.inf)),
+        "holds inf at [5, 1], expected finite numbers",
+    ),
+    "too large": (
+        _damaged("data", _changed(VALUES, 16, 1e300)),
+        "holds 1e+300 at [5, 1], too large for float32",
+    ),
+    "complex": (_damaged("data", VALUES * 1j), "has dtype complex128, expected real numbers"),
+    "objects": (_damaged("data", VALUES.astype(object)), "has dtype object, expected real"),
+    "CSC with a row too large": (
+        _damaged("indices", np.tile(_changed(np.arange(8), 7, 8), 3), scipy.sparse.csc_array),
+        "cannot be converted (ValueError: ",
+    ),
+    "COO with a column too large": (
+        _damaged("col", _changed(COLUMNS, 7, 3), scipy.sparse.coo_matrix),
+        "cannot be converted (ValueError: ",
+    ),
+}
+"""Matrices of 8 rows and 3 columns, and what follows the name of the array in the message."""
