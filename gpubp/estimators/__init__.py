@@ -1,8 +1,7 @@
 """scikit-learn's MLPClassifier and MLPRegressor on gpubp's engine.
 
 Names, parameters and defaults are those of scikit-learn. So are initial weights, the order of the rows,
-updates, losses, stopping rules and printed lines. The parameters after
-scikit-learn's own are gpubp's.
+updates, losses, stopping rules and printed lines. The parameters after scikit-learn's own are gpubp's.
 
 In float64 both libraries compute the same numbers, to rounding. With sgd and adam, losses, scores and
 predictions agree to eleven digits after dozens of epochs. With lbfgs they agree to seven digits after a
