@@ -64,28 +64,16 @@ template <typename T> struct SparseBlock {
     }
 };
 
-// The memory of a thread's panels, which grows to the widest matrix.
-struct PanelMemory {
-    void* lines = nullptr;
-    int64_t columns = 0;
+// The panel of one call: null if the numbers are few, or if there is no room for it. A panel for each captured
+// product would take memory for as long as the step is kept.
+template <typename T> struct Panel {
+    Lanes<T>* const columns;
 
-    ~PanelMemory() { std::free(lines); }
-    void* of(int64_t wanted) {
-        if (columns < wanted) {
-            std::free(lines);
-            columns = 0;
-            lines = std::aligned_alloc(LINE, wanted * LINE);
-            if (lines) columns = wanted;
-        }
-        return lines;
-    }
+    Panel(int64_t n_in, bool wanted)
+        : columns(wanted ? static_cast<Lanes<T>*>(std::aligned_alloc(LINE, n_in * LINE)) : nullptr) {}
+    Panel(const Panel&) = delete;
+    ~Panel() { std::free(columns); }
 };
-
-// Returns null if the memory is too small; the kernels then do without a panel.
-template <typename T> Lanes<T>* panel_of(int64_t columns) {
-    static thread_local PanelMemory memory;
-    return static_cast<Lanes<T>*>(memory.of(columns));
-}
 
 // Calls body(c, j) for each column and lane, in squares: w is read or written by whole lines.
 template <typename Body> void in_squares(int64_t columns, int lanes, Body body) {
@@ -101,8 +89,9 @@ template <typename Body> void in_squares(int64_t columns, int lanes, Body body) 
 KERNEL(sparse_product) {  // source, counters, first, rows, w, n_out, n_in, out, leading
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
-    Lanes<T>* panel = block.stored() >= n_in / 8 ? panel_of<T>(n_in) : nullptr;
-    T* numbers = reinterpret_cast<T*>(panel);
+    const Panel<T> memory(n_in, block.stored() >= n_in / 8);
+    Lanes<T>* const panel = memory.columns;
+    T* const numbers = reinterpret_cast<T*>(panel);
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* w = array<const T>(s[4]) + first * n_in;
@@ -132,8 +121,9 @@ KERNEL(sparse_gradient) {  // source, counters, first, rows, out, n_out, n_in, d
     const SparseBlock<T> block(s);
     const int64_t n_out = s[5].integer, n_in = s[6].integer, leading = s[8].integer;
     const T beta = T(s[9].real);
-    Lanes<T>* panel = block.stored() >= n_in / 2 ? panel_of<T>(n_in) : nullptr;
-    T* numbers = reinterpret_cast<T*>(panel);
+    const Panel<T> memory(n_in, block.stored() >= n_in / 2);
+    Lanes<T>* const panel = memory.columns;
+    T* const numbers = reinterpret_cast<T*>(panel);
     for (int64_t first = 0; first < n_out; first += LANES<T>) {
         const int lanes = int(std::min<int64_t>(LANES<T>, n_out - first));
         const T* delta = array<const T>(s[7]) + first;

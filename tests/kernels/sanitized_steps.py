@@ -8,19 +8,21 @@ import threading
 os.environ.pop("LD_PRELOAD", None)  # the compiler itself runs without a sanitizer
 
 import numpy as np
+import scipy.sparse
 
 from gpubp import Network, Trainer
 
 X = np.random.default_rng(0).normal(size=(512, 64)).astype(np.float32)
 Y = np.arange(512) % 10
+MANY, FEW = (scipy.sparse.csr_array(np.where(least < X, X, 0)) for least in (0, 3))
 
 
-def train(seed: int, optimizer: str, hidden: str, accumulate: int, epochs: int) -> None:
+def train(seed: int, optimizer: str, hidden: str, accumulate: int, x: object, epochs: int) -> None:
     network = Network(
         (64, 128, 10), hidden=hidden, output="softmax", backend="numpy", seed=seed, dropout=0.1
     )
     trainer = Trainer(network, optimizer, batch_size=256, accumulate=accumulate, seed=seed)
-    trainer.fit(X, Y, epochs=epochs, validation_data=(X, Y), sample_weight=np.ones(512))
+    trainer.fit(x, Y, epochs=epochs, validation_data=(x, Y), sample_weight=np.ones(512))
 
 
 def predict() -> None:
@@ -29,7 +31,12 @@ def predict() -> None:
         network.predict(X)
 
 
-FITS = [(1, "adam", "gelu", 1), (2, "sgd", "relu", 2), (3, "rmsprop", "tanh", 1)]
+FITS = [
+    (1, "adam", "gelu", 1, X),
+    (2, "sgd", "relu", 2, MANY),
+    (3, "rmsprop", "tanh", 1, X),
+    (4, "adam", "relu", 1, FEW),
+]
 # The kernels are compiled before the threads start: a compiler started beside them would confuse OpenBLAS.
 for fit in FITS:
     train(*fit, epochs=1)

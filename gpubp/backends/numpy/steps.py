@@ -87,10 +87,8 @@ class NumpySteps(Steps):
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
         if sparse:
-            shards, most = (
-                1,
-                min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:]))),
-            )
+            shards = 1
+            most = min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:])))
         # Every shard has the same number of blocks, of nearly the same size, so shards end at about one
         # time.
         blocks = -(-rows // (most * shards))
