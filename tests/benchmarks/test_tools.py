@@ -102,7 +102,7 @@ def test_breakdown_on_cuda_times_graphs_by_events(
     (update,) = [k for k in lines if (k["network"], k.get("verb")) == ("narrow", "update")]
     (call,) = update["each"]
     parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
-    assert call["read"] + call["written"] == 28 * parameters + 3 * 8 + 2 * 8 + 8
+    assert call["read"] + call["written"] == 28 * parameters + 4 * 8 + 2 * 8 + 8
     assert call["how"] == "graph" and call["seconds"] > 0
     assert {line["verb"] for line in lines if "how" not in line and "verb" in line} >= {
         "gather", "advance", "its matmuls in a row", "the step's graph", "the step"
