@@ -42,7 +42,8 @@ def is_on_host(values: Any) -> bool:
 
 def is_sparse(values: Any) -> bool:
     """Whether `values` is a sparse matrix or array of SciPy, CuPy or a library with the same names."""
-    return hasattr(values, "toarray") and hasattr(values, "nnz")
+    # The class is asked, because a matrix whose arrays do not fit each other cannot count its numbers.
+    return hasattr(values, "toarray") and hasattr(type(values), "nnz")
 
 
 def as_array(name: str, values: Any) -> Array:
