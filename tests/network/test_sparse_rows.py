@@ -108,13 +108,15 @@ class Resized(scipy.sparse.csr_array):
 
 def test_the_checked_copy_of_a_matrix_has_the_width_of_the_network() -> None:
     x = Resized((np.ones(1), [3], [0, 1]), shape=(1, 12))
-    with pytest.raises(ValueError, match="^x has 40 columns, expected 12"):
+    with pytest.raises(ValueError, match=r"^x has 40 columns, expected 12"):
         network_for(NumpyBackend()).predict(x)
 
 
 def test_more_columns_than_int32_counts_are_refused() -> None:
     x = scipy.sparse.csr_array((np.ones(1), [2**31], [0, 1]), shape=(1, 2**31 + 5))
-    with pytest.raises(ValueError, match="^x has 2147483653 columns, expected 2147483647 at most$"):
+    with pytest.raises(
+        ValueError, match=r"^x has 2147483653 columns, expected 2147483647 at most$"
+    ):
         sparse_rows("x", x)
 
 
