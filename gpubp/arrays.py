@@ -26,7 +26,9 @@ __all__ = [
 
 def home_of(values: Any) -> Backend:
     """Return the backend of an array; NumPy's for everything that is not an array of another backend."""
-    backend = backend_of(getattr(values, "data", None) if is_sparse(values) else values)
+    backend = backend_of(values)
+    if backend is None and is_sparse(values):
+        backend = backend_of(getattr(values, "data", None))
     return get_backend("numpy") if backend is None else backend
 
 

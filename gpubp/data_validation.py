@@ -167,7 +167,7 @@ def check_inputs(
         raise ValueError(f"{name} has no rows, expected at least one")
     if finite:
         check_finite(name, array, rows)
-        if dtype is not None:
+        if dtype is not None and dtype != array.dtype:
             check_fits(name, array, dtype, rows)
     return array
 

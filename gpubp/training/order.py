@@ -42,6 +42,7 @@ class DataOrder:
         self.rows: Any = np.arange(0)
         self.stride = 1
         self._buffer: Array = None
+        self._before_epoch: Any = None
         self.rng = rng
 
     @property
@@ -61,7 +62,6 @@ class DataOrder:
         self._begun: Any = None
         if isinstance(self._rng, np.random.RandomState):
             self._begun = self.rng_state
-        self._before_epoch = self._now
 
     @property
     def rng_state(self) -> dict[str, Any]:
