@@ -57,7 +57,7 @@ class StepNumbers:
         self.shards, self.room = shards, steps  # numbers: a replay looks at no array
 
     def prepare(self, rates: Any, costs: Any) -> None:
-        """Write the rates, and the costs of the steps that have been done; clear what later steps add to."""
+        """Write the rates, and the costs of the steps that have been done; clear later steps'."""
         done = len(costs)
         self.rates[: len(rates)] = self._backend.asarray(rates)
         self.costs.fill(0)
