@@ -105,7 +105,7 @@ def _csr_of_lists(matrix: Any) -> Any:
     columns, numbers = ([list(row) for row in lists] for lists in (matrix.rows, matrix.data))
     lengths = [len(row) for row in columns]
     if lengths != [len(row) for row in numbers]:
-        raise ValueError("a row has not as many columns as numbers")
+        raise ValueError("the columns of a row are not as many as its numbers")
     starts, stored = np.cumsum([0, *lengths]), sum(lengths)
     values = np.fromiter(chain.from_iterable(numbers), matrix.dtype, stored)
     indices = np.fromiter(chain.from_iterable(columns), np.int64, stored)

@@ -116,7 +116,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     ),
     "LIL with a row of too many numbers": (
         _damaged("data", _lists([1.0] * 100_000), scipy.sparse.lil_array),
-        "cannot be converted (ValueError: a row has not as many columns as numbers)",
+        "cannot be converted (ValueError: the columns of a row are not as many as its numbers)",
     ),
     "COO with a column too large": (
         _damaged("col", _changed(COLUMNS, 7, 3), scipy.sparse.coo_matrix),
