@@ -26,7 +26,9 @@ __all__ = [
 
 def home_of(values: Any) -> Backend:
     """Return the backend of an array; NumPy's for everything that is not an array of another backend."""
-    backend = backend_of(getattr(values, "data", None) if is_sparse(values) else values)
+    backend = backend_of(values)
+    if backend is None and is_sparse(values):
+        backend = backend_of(getattr(values, "data", None))
     return get_backend("numpy") if backend is None else backend
 
 
@@ -42,7 +44,8 @@ def is_on_host(values: Any) -> bool:
 
 def is_sparse(values: Any) -> bool:
     """Whether `values` is a sparse matrix or array of SciPy, CuPy or a library with the same names."""
-    return hasattr(values, "toarray") and hasattr(values, "nnz")
+    # The class is asked, because a matrix whose arrays do not fit each other cannot count its numbers.
+    return hasattr(values, "toarray") and hasattr(type(values), "nnz")
 
 
 def as_array(name: str, values: Any) -> Array:

@@ -150,24 +150,24 @@ def check_inputs(
         If `x` has a wrong width, no rows or no numbers, or is sparse and stores numbers at places that it
         does not have; or, with `finite`, if it contains NaN, infinity or numbers too large for `dtype`.
     """
-    array = x if is_sparse(x) else as_array(name, x)
-    if array.ndim == 1 and n_in == array.shape[0] and not is_sparse(array):
+    sparse = is_sparse(x)
+    array = x if sparse else as_array(name, x)
+    if array.ndim == 1 and n_in == array.shape[0] and not sparse:
         array = array[None, :]
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}, expected (rows, {n_in}) or one example ({n_in},)"
-        )
+        one = "" if sparse else f" or one example ({n_in},)"
+        raise ValueError(f"{name} has shape {array.shape}, expected (rows, {n_in}){one}")
+    if sparse:  # from here on, the user's matrix may change
+        array = sparse_rows(name, array)
     if array.shape[1] != n_in:
         raise ValueError(
             f"{name} has {array.shape[1]} columns, expected {n_in}, the width of the input layer"
         )
     if not array.shape[0]:
         raise ValueError(f"{name} has no rows, expected at least one")
-    if is_sparse(array):
-        array = sparse_rows(name, array)
     if finite:
         check_finite(name, array, rows)
-        if dtype is not None:
+        if dtype is not None and dtype != array.dtype:
             check_fits(name, array, dtype, rows)
     return array
 

@@ -6,6 +6,7 @@ change.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from .kernels.messages import shortened
 from .kernels.precision import round_numpy
 
 __all__ = ["as_csr", "place", "sparse_rows"]
+
+MOST_COLUMNS = 2**31 - 1
+"""The most columns of a sparse matrix: `SparseRows` holds their numbers in int32."""
 
 
 def sparse_rows(name: str, matrix: Any) -> SparseRows:
@@ -42,11 +46,11 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
     ValueError
         If the matrix does not hold real numbers, or stores them at places that it does not have.
     """
-    if type(matrix).__module__.startswith("cupyx."):
-        matrix = matrix.get()
     try:
-        csr = _csr(matrix)
-        values, given, starts = csr.data, np.array(csr.indices), np.array(csr.indptr, np.int64)
+        csr = _csr(matrix.get() if type(matrix).__module__.startswith("cupyx.") else matrix)
+        rows, columns = csr.shape
+        # Copies: another thread may change the matrix.
+        values, given, starts = np.asarray(csr.data), np.array(csr.indices), np.array(csr.indptr)
     except MemoryError:
         raise
     except Exception as error:  # each format has other errors for places that are out of range
@@ -56,16 +60,25 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
         ) from error
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {shortened(values.dtype)}, expected real numbers")
-    rows, columns = csr.shape
-    most = min(len(values), len(given))
-    _check_starts(name, starts, rows, most)
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"{name} has {columns} columns, expected {MOST_COLUMNS} at most")
+    _check_dimensions(name, values, given, starts)
+    starts, most = starts.astype(np.int64, copy=False), min(len(values), len(given))
+    if starts.shape != (rows + 1,) or starts[-1] > most or not _rise_from_0(starts):
+        raise ValueError(
+            f"{name} has an indptr that does not fit its {rows} rows and {most} stored numbers,"
+            f" expected {rows + 1} places that rise from 0 to {most} at most"
+        )
     values, given = values[: starts[-1]], given[: starts[-1]]
     if len(given) and not 0 <= int(given.min()) <= int(given.max()) < columns:
         column = int(given[(given < 0) | (given >= columns)][0])
         raise ValueError(
             f"{name} stores a number in column {column}, expected columns from 0 to {columns - 1}"
         )
-    made = SparseRows(np.ascontiguousarray(values), given.astype(np.int32), starts, columns)
+    indices = given.astype(np.int32, copy=False)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)  # SciPy cannot add float16
+    made = SparseRows(np.ascontiguousarray(values), indices, starts, columns)
     return made if _columns_rise(made) else _canonical(made)
 
 
@@ -73,22 +86,46 @@ def _csr(matrix: Any) -> Any:
     """Convert to CSR. SciPy's conversions trust the places in a matrix, so they get a checked copy."""
     if matrix.format == "csr":
         return matrix
+    if matrix.format == "lil":
+        return _csr_of_lists(matrix)
     copy = matrix.copy()
-    if hasattr(copy, "check_format"):
+    if copy.format in ("csc", "bsr"):
+        # SciPy's check passes over places that are out of range if the last one is 0, or if their
+        # differences overflow.
+        if not _rise_from_0(copy.indptr):
+            raise ValueError("indptr does not rise from 0")
         copy.check_format(full_check=True)
     if copy.format == "coo":
         copy = coo_array((copy.data, (copy.row, copy.col)), shape=copy.shape)
     return copy.tocsr()
 
 
-def _check_starts(name: str, starts: Array, rows: int, most: int) -> None:
-    """Check that the places where rows start rise from 0, and end within the stored numbers."""
-    right = starts.shape == (rows + 1,) and starts[0] == 0 and starts[-1] <= most
-    if not right or bool((np.diff(starts) < 0).any()):
-        raise ValueError(
-            f"{name} has an indptr that does not fit its {rows} rows and {most} stored numbers,"
-            f" expected {rows + 1} places that rise from 0 to {most} at most"
-        )
+def _csr_of_lists(matrix: Any) -> Any:
+    """Convert a LIL matrix. SciPy's conversion does not check that a row has as many columns as numbers."""
+    columns, numbers = ([list(row) for row in lists] for lists in (matrix.rows, matrix.data))
+    lengths = [len(row) for row in columns]
+    if lengths != [len(row) for row in numbers]:
+        raise ValueError("the columns of a row are not as many as its numbers")
+    starts, stored = np.cumsum([0, *lengths]), sum(lengths)
+    values = np.fromiter(chain.from_iterable(numbers), matrix.dtype, stored)
+    indices = np.fromiter(chain.from_iterable(columns), np.int64, stored)
+    return csr_array((values, indices, starts), shape=matrix.shape)
+
+
+def _check_dimensions(name: str, values: Array, indices: Array, starts: Array) -> None:
+    """Check that the arrays have one dimension, and that places and columns are whole numbers."""
+    for field, array in (("data", values), ("indices", indices), ("indptr", starts)):
+        whole = "" if field == "data" else " of whole numbers"
+        if array.ndim != 1 or (whole and array.dtype.kind not in "iu"):
+            raise ValueError(
+                f"{name} has {field} of shape {array.shape} and dtype {shortened(array.dtype)},"
+                f" expected one dimension{whole}"
+            )
+
+
+def _rise_from_0(starts: Array) -> bool:
+    """Whether the places where rows start rise from 0. A difference of two places could overflow."""
+    return bool(starts[0] == 0 and (starts[1:] >= starts[:-1]).all())
 
 
 def _columns_rise(x: SparseRows) -> bool:
@@ -131,7 +168,8 @@ def place(x: Array | SparseRows, backend: Backend, dtype: Any, precision: str | 
     """
     if not isinstance(x, SparseRows):
         return move(x, backend)
-    values = x.values.astype(dtype, copy=precision is not None)
+    with np.errstate(over="ignore"):  # steps check no values, and divergence tells of infinite ones
+        values = x.values.astype(dtype, copy=precision is not None)
     if precision is not None:
         round_numpy(PRECISIONS[precision], values, Scratch(dtype))()
     rounded = SparseRows(values, x.indices, x.starts, x.columns)

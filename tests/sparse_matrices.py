@@ -33,6 +33,13 @@ def _changed(array: Any, index: int, value: Any) -> Any:
     return changed
 
 
+def _lists(first: list[float]) -> Any:
+    """Return the rows of a LIL matrix: the first row as given, then seven of three numbers."""
+    lists = np.empty(8, object)
+    lists[:] = [first, *([1.0, 2.0, 3.0] for _ in range(7))]
+    return lists
+
+
 COLUMNS, STARTS, VALUES = np.tile([0, 1, 2], 8), np.arange(0, 25, 3), np.arange(1.0, 25.0)
 INDPTR = "has an indptr that does not fit its 8 rows and "
 
@@ -56,6 +63,27 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "too few places": (_damaged("indptr", STARTS[:-1]), INDPTR),
     "fewer values": (_damaged("data", VALUES[:20]), INDPTR),
     "fewer columns": (_damaged("indices", COLUMNS[:20]), INDPTR),
+    "places whose differences overflow": (
+        _damaged("indptr", [0, 6 * 10**18, -9 * 10**18, 5, 5, 5, 5, 5, 5]),
+        INDPTR,
+    ),
+    "places in one number": (_damaged("indptr", 3), "has indptr of shape () and dtype int64"),
+    "places that are no whole numbers": (
+        _damaged("indptr", STARTS + 0.5),
+        "has indptr of shape (9,) and dtype float64, expected one dimension of whole numbers",
+    ),
+    "columns that are no numbers": (
+        _damaged("indices", COLUMNS * np.nan),
+        "has indices of shape (24,) and dtype float64, expected one dimension of whole numbers",
+    ),
+    "columns in two dimensions": (
+        _damaged("indices", COLUMNS.reshape(24, 1)),
+        "has indices of shape (24, 1) and dtype int64, expected one dimension of whole numbers",
+    ),
+    "values without memory": (
+        _damaged("data", np.empty((24, 0))),
+        "has data of shape (24, 0) and dtype float64, expected one dimension",
+    ),
     "nan": (
         _damaged("data", _changed(VALUES, 16, np.nan)),
         "holds nan at [5, 1], expected finite numbers",
@@ -73,6 +101,22 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "CSC with a row too large": (
         _damaged("indices", np.tile(_changed(np.arange(8), 7, 8), 3), scipy.sparse.csc_array),
         "cannot be converted (ValueError: ",
+    ),
+    "CSC whose columns start out of range and end at 0": (
+        _damaged("indptr", [0, 10**9, 2 * 10**9, 0], scipy.sparse.csc_array),
+        "cannot be converted (ValueError: indptr does not rise from 0)",
+    ),
+    "CSC with places whose differences overflow": (
+        _damaged("indptr", [0, 6 * 10**18, -9 * 10**18, 5], scipy.sparse.csc_array),
+        "cannot be converted (ValueError: indptr does not rise from 0)",
+    ),
+    "BSR whose rows start out of range and end at 0": (
+        _damaged("indptr", [0] + [10**9] * 7 + [0], scipy.sparse.bsr_array),
+        "cannot be converted (ValueError: indptr does not rise from 0)",
+    ),
+    "LIL with a row of too many numbers": (
+        _damaged("data", _lists([1.0] * 100_000), scipy.sparse.lil_array),
+        "cannot be converted (ValueError: the columns of a row are not as many as its numbers)",
     ),
     "COO with a column too large": (
         _damaged("col", _changed(COLUMNS, 7, 3), scipy.sparse.coo_matrix),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import home_of, is_sparse, move
+from ..arrays import home_of, move
 from ..backends import Array, Backend, Rows, SparseRows, get_backend, on_device
 from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
@@ -298,7 +298,8 @@ class Network(MadeOnce):
         """
         home, placed = self._inputs(x)
         result = move(self._predictor(placed), home)
-        return result[0] if np.ndim(x) == 1 else result
+        ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
+        return result[0] if ndim == 1 else result
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -385,7 +386,7 @@ class Network(MadeOnce):
     def _inputs(self, x: Any) -> tuple[Backend, Array | SparseRows]:
         """Check x; return the backend of its device, and the rows on the network's backend."""
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
-        home = home_of(x if is_sparse(x) else given)
+        home = home_of(x if isinstance(given, SparseRows) else given)
         return home, place(given, self.backend, self.dtype, self.precision)
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Backend, Rows]:
@@ -393,8 +394,5 @@ class Network(MadeOnce):
         (home, placed), n_out, dtype = self._inputs(x), self.sizes[-1], self.dtype
         targets = check_targets(y, self.cost_function, len(placed), n_out, dtype=dtype)
         weights = check_weights(sample_weight, len(placed), dtype=dtype)
-        return home, Rows(
-            placed,
-            move(targets, self.backend),
-            None if weights is None else move(weights, self.backend),
-        )
+        weights = None if weights is None else move(weights, self.backend)
+        return home, Rows(placed, move(targets, self.backend), weights)

@@ -216,9 +216,11 @@ class Dataset:
 
     def batch_weights(self, order: DataOrder) -> Any:
         """Return the weight of each batch of an epoch in a mean over all rows: see `total_weight`."""
-        starts = np.arange(0, len(self), order.stride)
         if self.weights is None:
-            return np.minimum(order.stride, len(self) - starts).astype(np.float64)
+            counts = np.full(-(-len(self) // order.stride), float(order.stride))
+            counts[-1] -= len(counts) * order.stride - len(self)
+            return counts
+        starts = np.arange(0, len(self), order.stride)
         return np.add.reduceat(self.weights[order.rows], starts, dtype=np.float64)
 
     def _on_device(

@@ -42,6 +42,7 @@ class DataOrder:
         self.rows: Any = np.arange(0)
         self.stride = 1
         self._buffer: Array = None
+        self._before_epoch: Any = None
         self.rng = rng
 
     @property
@@ -60,8 +61,14 @@ class DataOrder:
         self._unsorted: Any = np.arange(0)
         self._begun: Any = None
         if isinstance(self._rng, np.random.RandomState):
-            self._begun = self._rng.get_state(legacy=False)
-        self._before_epoch = self._now
+            self._begun = self.rng_state
+
+    @property
+    def rng_state(self) -> dict[str, Any]:
+        """The generator's own state, for `go_back`."""
+        if isinstance(self._rng, np.random.Generator):
+            return dict(self._rng.bit_generator.state)
+        return dict(self._rng.get_state(legacy=False))
 
     @property
     def _now(self) -> Any:
@@ -98,25 +105,28 @@ class DataOrder:
             self.rng = np.random.Generator(bit_generator)
         else:
             self.rng = np.random.RandomState(bit_generator)
-            self._missing = drawn  # `draw` knows how many rows there are
+            self._missing = drawn  # `catch_up` knows how many rows there are
 
     def go_back(self, rng: RandomSource, state: dict[str, Any]) -> None:
-        """Go back to this generator, with the state that it had before a fit."""
+        """Go back to this generator, with the `rng_state` that it had before a fit."""
         if isinstance(rng, np.random.Generator):
             rng.bit_generator.state = state
-            self.rng = rng
         else:
             rng.set_state(state)
-            self.rng, self._missing = rng, state["drawn"]
+        self.rng = rng
+
+    def catch_up(self, rows: int) -> None:
+        """Draw the orders that a RandomState had drawn before the checkpoint."""
+        while self._missing:
+            self._missing -= 1
+            self._permuted(rows)
 
     def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
         """Draw the order of an epoch.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
         """
-        while self._missing:
-            self._missing -= 1
-            self._permuted(rows)
+        self.catch_up(rows)
         self.stride, self._before_epoch = stride, self._now
         if not shuffle:
             self.rows = np.arange(rows)

@@ -107,15 +107,15 @@ class Run:
                 resumed_from="" if snapshot is None else snapshot.file,
             )
 
-        self._before = step.take(), trainer.optimizer, order.rng, order.state
+        self._before = step.take(), trainer.optimizer, order.rng, order.rng_state
 
     @uninterrupted
     def go_back(self) -> None:
         """Go back to the state before the fit, which has failed."""
-        state, optimizer, rng, drawn = self._before
+        state, optimizer, rng, rng_state = self._before
         self._step.optimizer = optimizer
         self._step.restore(state)
-        self._order.go_back(rng, drawn)
+        self._order.go_back(rng, rng_state)
 
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
@@ -154,6 +154,7 @@ class Run:
             for callback in self._callbacks:
                 callback.on_epoch_begin(self._trainer, len(self.history))
         snapshot.restore(self._step, self._order)
+        self._order.catch_up(len(self._data))
         self._trainer.schedule.restore(snapshot.schedule)
         restore_callbacks(self._callbacks, snapshot.callbacks)
         self._monitor.restore(snapshot.states, snapshot.epochs_waited)

@@ -57,11 +57,11 @@ class StepNumbers:
         self.shards, self.room = shards, steps  # numbers: a replay looks at no array
 
     def prepare(self, rates: Any, costs: Any) -> None:
-        """Write the rates, and the costs of the steps that have been done; clear all others."""
+        """Write the rates, and the costs of the steps that have been done; clear later steps'."""
         done = len(costs)
         self.rates[: len(rates)] = self._backend.asarray(rates)
         self.costs.fill(0)
-        self.squares.fill(0)
+        self.squares[done:].fill(0)
         if done:
             self.costs[0, :done] = self._backend.asarray(np.asarray(costs, np.float64))
 

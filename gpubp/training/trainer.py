@@ -392,6 +392,7 @@ class Trainer(MadeOnce):
                 " on_epoch_end can call them"
             )
 
-    def form_of(self, rows: int, *kind: bool) -> BatchForm:
-        """Describe a batch of `rows`; `kind` says whether it has labels, has weights and is sparse."""
-        return BatchForm(rows, self.batch_size if self.accumulate > 1 else None, *kind)
+    def form_of(self, rows: int, labels: bool, weighted: bool, sparse: bool) -> BatchForm:
+        """Describe a batch of `rows` that has labels or not, has weights or not, and is sparse or not."""
+        limit = self.batch_size if self.accumulate > 1 else None
+        return BatchForm(rows, limit, labels, weighted, sparse)

@@ -54,6 +54,19 @@ def test_an_error_in_a_callback_leaves_network_and_optimizer_as_they_were(
     np.testing.assert_array_equal(trained(fail=True), trained(fail=False))
 
 
+@pytest.mark.parametrize("kind", [np.random.default_rng, np.random.RandomState])
+def test_an_error_in_a_callback_leaves_the_random_generator_as_it_was(kind: Any) -> None:
+    x, y = classes(8)
+    rng = kind(3)
+    trainer = Trainer(classifier("numpy"), batch_size=4, seed=rng)
+    trainer.fit(x, y, epochs=2)
+    before = pickle.dumps(rng)
+    trainer.callbacks = [Raise("on_epoch_end", RuntimeError("oh"))]
+    with pytest.raises(RuntimeError, match="oh"):
+        trainer.fit(x, y, epochs=2)
+    assert pickle.dumps(rng) == before
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "lion"])
 def test_an_error_after_another_optimizer_was_set_in_the_fit_is_told_and_rolled_back(
     backend: Backend, optimizer: str

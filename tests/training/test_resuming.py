@@ -71,6 +71,20 @@ def test_the_order_of_a_random_state_goes_on(tmp_path: Path) -> None:
     assert_same(resumed, (whole, expected))
 
 
+def test_a_fit_after_one_that_was_over_at_its_checkpoint_goes_on_in_the_order_of_a_random_state(
+    tmp_path: Path,
+) -> None:
+    whole, resumed = (trainer("numpy", seed=np.random.RandomState(seed)) for seed in (7, 8))
+    whole.checkpoint = tmp_path
+    whole.fit(X, Y, epochs=2)
+    whole.checkpoint = None
+    resumed.resume(tmp_path)
+    resumed.fit(X, Y, epochs=2)
+    for each in (whole, resumed):
+        each.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(parameters(resumed.network), parameters(whole.network))
+
+
 def test_factors_of_penalties_go_on(tmp_path: Path) -> None:
     optimizer = Adam(learning_rate=0.01, l2=3.0)
     made = {"optimizer": optimizer, "schedule": PerRow()}

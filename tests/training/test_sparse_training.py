@@ -87,6 +87,18 @@ def test_single_steps_take_sparse_and_dense_batches_in_turn(backend: Backend) ->
     np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("precision", [None, "tf32", "bfloat16", "float16"])
+def test_a_step_on_numbers_that_are_too_large_warns_no_more_than_on_dense_rows(
+    backend: Backend, precision: str | None
+) -> None:
+    too_large = np.array([[1e300, 0, 1], [0, 2, 0]])
+    for x in (too_large, scipy.sparse.csr_array(too_large)):
+        network = Network((3, 4, 1), backend=backend, seed=0, precision=precision)
+        trainer = Trainer(network, "sgd", batch_size=2)
+        trainer.step(x, np.zeros((2, 1)))
+        assert not np.isfinite(trainer.step_cost)
+
+
 def test_a_fit_on_sparse_rows_goes_on_from_a_checkpoint_with_the_same_bits(
     backend: Backend, tmp_path: Path
 ) -> None:

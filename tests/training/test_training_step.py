@@ -97,6 +97,19 @@ def test_a_capture_of_several_steps_follows_the_rows(backend: Backend) -> None:
         np.testing.assert_array_equal(parameters(network), parameters(twin))
 
 
+def test_the_penalties_of_steps_outlast_another_prepare(backend: Backend) -> None:
+    step = step_on(classifier(backend), SGD(learning_rate=0.1, l2=2.0))
+    step.sums_squares, squares = True, []
+    with backend.use():
+        for costs in ((), None):
+            step.prepare(4, costs=step.costs() if costs is None else costs)
+            for _ in range(2):
+                weights = parameters(step.network)[: step.network.layout.n_weights]
+                squares.append((weights**2).sum())
+                step.run(FORM)
+        np.testing.assert_allclose(step.penalties(), squares, rtol=1e-12)
+
+
 # What a captured step does not check
 
 
