@@ -228,13 +228,7 @@ def fit_batches(
     score = None if scored is None else _scorer(settings, network, *scored)
     rows = int(X.shape[0])
     batch_size = _batch_size(settings, rows)
-    optimizer = _optimizer(settings)
-    if trainer is None or type(trainer.optimizer) is not type(optimizer):
-        trainer = Trainer(network, optimizer, schedule=rate_of(settings), seed=rng)
-    else:
-        trainer.optimizer, trainer.order.rng = optimizer, rng
-        if type(trainer.schedule) is not Rate:  # of a fit with one of gpubp's schedules
-            trainer.schedule = rate_of(settings)
+    trainer = _trainer_of(settings, network, rng, trainer)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
     progress = _Progress(
         settings, record, rows, weights is not None, loss_factor, score, incremental
@@ -263,6 +257,22 @@ def fit_batches(
         )
         warnings.warn(f"Training interrupted by user.{goes_on}", stacklevel=4)
     return trainer, history
+
+
+def _trainer_of(settings: Any, network: Network, rng: Any, earlier: Trainer | None) -> Trainer:
+    """Return a trainer of this network, with the state of the earlier one if the solver is the same."""
+    optimizer, rate = _optimizer(settings), rate_of(settings)
+    if earlier is None or type(earlier.optimizer) is not type(optimizer):
+        return Trainer(network, optimizer, schedule=rate, seed=rng)
+    known = earlier.schedule
+    if type(known) is Rate and known.initial == rate.initial:  # else it is not the rate of this fit
+        rate = known
+    if earlier.network is not network:
+        trainer = Trainer(network, optimizer, schedule=rate, seed=rng)
+        trainer.training_step.restore(earlier.training_step.take())
+        return trainer
+    earlier.optimizer, earlier.order.rng, earlier.schedule = optimizer, rng, rate
+    return earlier
 
 
 def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int) -> History:
