@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -266,7 +267,7 @@ def _trainer_of(settings: Any, network: Network, rng: Any, earlier: Trainer | No
         return Trainer(network, optimizer, schedule=rate, seed=rng)
     known = earlier.schedule
     if type(known) is Rate and known.initial == rate.initial:  # else it is not the rate of this fit
-        rate = known
+        rate = copy.copy(known)  # after an error the known one is as it was
     if earlier.network is not network:
         trainer = Trainer(network, optimizer, schedule=rate, seed=rng)
         trainer.training_step.restore(earlier.training_step.take())

@@ -67,8 +67,8 @@ class _Place:
         self.array: Array = None
         self.free: Any = None
         self._latest: list[Any] = []
-        # The page-locked memory returns to CuPy's pool, and its next user may write to it at once. A __del__
-        # would be too late: the garbage collector may have destroyed the event before.
+        # The page-locked memory returns to CuPy's pool, and its next user may write to it at once. For a
+        # __del__ the garbage collector may already have destroyed the event.
         weakref.finalize(self, _wait_for, self._latest).atexit = False
 
     @property
