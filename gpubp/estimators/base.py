@@ -160,6 +160,8 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         classes: Any = None,
     ) -> Any:
         check_parameters(self)
+        if incremental:
+            self._check_incremental(validation)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
         X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
         followed = self.network_.dtype if goes_on else dtype_of(X)
@@ -169,7 +171,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         for name, value in task.attributes.items():
             setattr(self, name, value)
         weights = self._weighted_by_class(y, check_sample_weight(sample_weight, X))
-        scored = check_validation_data(self, *validation, dtype)
+        scored = check_validation_data(self, *validation, dtype, sizes[-1])
         rng = check_random_state(self.random_state)
         if goes_on:
             network, record = self._network_going_on(task, dtype), copy.deepcopy(self._record)
@@ -295,6 +297,11 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         validation: tuple[Any, Any, Any],
         classes: Any = None,
     ) -> Any:
+        with unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)
+
+    def _check_incremental(self, validation: tuple[Any, Any, Any]) -> None:
+        """Check what partial_fit cannot do, or only with validation data."""
         if self.early_stopping and all(given is None for given in validation):
             raise ValueError(
                 "partial_fit does not support early_stopping=True without X_val and y_val"
@@ -304,5 +311,3 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                 f"learning_rate is {shown(self.learning_rate)}, expected 'constant', 'invscaling' or"
                 " 'adaptive' with partial_fit, which does not know the number of epochs"
             )
-        with unchanged_by_errors(self):
-            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)

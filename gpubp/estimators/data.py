@@ -87,10 +87,21 @@ def dtype_of(X: Any) -> Any:
 
 def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
     """Check sample weights for X, on their device; a number is the weight of every row."""
-    sample_weight = as_known("sample_weight", sample_weight)
+    sample_weight = as_known(name, sample_weight)
     if sample_weight is not None and is_on_host(sample_weight):
-        sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
+        try:
+            sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(_naming(name, str(error))) from None
     return check_weights(sample_weight, X.shape[0], name)
+
+
+def _naming(name: str, told: str) -> str:
+    """Make scikit-learn's message about sample weights name the argument."""
+    if "sample_weight" in told:
+        return told.replace("sample_weight", name)
+    return f"{name}: {told}"
 
 
 def _without_column(y: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 
@@ -312,6 +313,11 @@ def _scorer(
 ) -> Callable[[], float]:
     """Give a function that scores the network, as it then is, on held-out rows."""
     targets, weights = to_host(targets), to_host(weights)
+    if weights is not None and not weights.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number, also those of the rows that"
+            " early_stopping scores."
+        )
 
     def score() -> float:
         return float(settings._score(to_host(network.predict(X)), targets, weights))
@@ -325,17 +331,23 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
     With two classes, both parts have the same proportion of the classes.
     """
     two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
-    train, held_out = train_test_split(
-        np.arange(len(targets)),
-        random_state=rng,
-        test_size=settings.validation_fraction,
-        stratify=to_host(targets) > 0.5 if two_classes else None,
-    )
+    given = f"validation_fraction is {settings.validation_fraction}"
+    try:
+        with config_context(
+            skip_parameter_validation=True
+        ):  # its errors are then those of their fit
+            train, held_out = train_test_split(
+                np.arange(len(targets)),
+                random_state=rng,
+                test_size=settings.validation_fraction,
+                stratify=to_host(targets) > 0.5 if two_classes else None,
+            )
+    except ValueError as error:
+        raise ValueError(f"{error} ({given})") from None
     if len(held_out) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
-            " out fewer than the 2 that a score needs)"
+            f" ({given}, which of {len(targets)} rows holds out fewer than the 2 that a score needs)"
         )
     return train, held_out
 
