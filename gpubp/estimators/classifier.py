@@ -69,7 +69,8 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     verbose : bool, default False
         Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether fit continues with the network of the last fit. y must then have the same classes.
+        Whether fit continues with the network of the last fit. y must then have the same classes, and
+        hidden_layer_sizes must be the same. Other parameters may be changed.
     momentum : float, default 0.9
         Momentum of sgd, from 0 to 1.
     nesterovs_momentum : bool, default True

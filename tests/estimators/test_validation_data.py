@@ -58,6 +58,16 @@ def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weigh
 
 
 @not_converged
+def test_a_warm_start_without_a_better_epoch_keeps_the_best_weights() -> None:
+    model = fit(stopping(warm_start=True))
+    best, weights = model.best_validation_score_, model.coefs_[0].copy()
+    fit(model.set_params(learning_rate_init=3.0))
+    assert max(model.validation_scores_) == model.best_validation_score_ == best
+    assert model.score(X[HELD_OUT], Y[HELD_OUT]) == best
+    np.testing.assert_array_equal(model.coefs_[0], weights)
+
+
+@not_converged
 def test_a_split_by_hand_gives_what_validation_fraction_gives() -> None:
     settings = {"dtype": "float64", "shuffle": False, "validation_fraction": 0.2}
     whole = stopping(**settings).fit(X, Y)
