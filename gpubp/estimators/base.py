@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -35,6 +36,17 @@ from .weights import (
 )
 
 __all__ = ["BaseMLP", "Task"]
+
+# The parameters that a network is made with, other than the widths and the dtype.
+NETWORK_PARAMETERS = (
+    "activation",
+    "loss",
+    "output_activation",
+    "quantile",
+    "label_smoothing",
+    "dropout",
+    "backend",
+)
 
 
 @dataclass
@@ -71,6 +83,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
     network_: Network
     _record: Record
     _trainer: Trainer | None
+    _network_settings: tuple[Any, ...]
 
     _parameter_constraints: Mapping[str, Sequence[Any]]
     _y_checks: Mapping[str, Any] = {}
@@ -147,19 +160,21 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         classes: Any = None,
     ) -> Any:
         check_parameters(self)
+        if incremental:
+            self._check_incremental(validation)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
         X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
-        chosen = dtype_of(X) if self.dtype is None else self.dtype
-        dtype = self.network_.dtype if goes_on else chosen
+        followed = self.network_.dtype if goes_on else dtype_of(X)
+        dtype = np.dtype(followed if self.dtype is None else self.dtype)
         task = self._task(y, dtype, goes_on, classes)
         sizes = self._sizes(X, task, goes_on)
         for name, value in task.attributes.items():
             setattr(self, name, value)
         weights = self._weighted_by_class(y, check_sample_weight(sample_weight, X))
-        scored = check_validation_data(self, *validation, dtype)
+        scored = check_validation_data(self, *validation, dtype, sizes[-1])
         rng = check_random_state(self.random_state)
         if goes_on:
-            network, record = self.network_, copy.deepcopy(self._record)
+            network, record = self._network_going_on(task, dtype), copy.deepcopy(self._record)
         else:
             network, record = self._network(sizes, task, dtype), Record()
             draw_parameters(network, rng, self.activation)
@@ -197,6 +212,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         check_finite_parameters(network)
         self.__dict__.pop("_given_weights", None)
         self.network_, self.history_ = network, history
+        self._network_settings = self._settings_of_network(dtype)
         self._record, self._trainer = record, trainer
         self.n_iter_, self.t_ = len(history), record.seen
         self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
@@ -237,6 +253,19 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             dropout=self.dropout,
         )
 
+    def _settings_of_network(self, dtype: Any) -> tuple[Any, ...]:
+        """The dtype and the parameters that a network is made with, other than the widths."""
+        values: list[Any] = [getattr(self, name, None) for name in NETWORK_PARAMETERS]
+        return dtype, *(tuple(value) if is_sequence(value) else value for value in values)
+
+    def _network_going_on(self, task: Task, dtype: Any) -> Network:
+        """The network of the last fit; if its settings have changed, a new one with its parameters."""
+        if self._network_settings == self._settings_of_network(dtype):
+            return self.network_
+        network = self._network(self.network_.sizes, task, dtype)
+        network.parameters = self.network_.parameters
+        return network
+
     @property
     def _optimizer(self) -> SimpleNamespace:
         """The current learning rate, at the place where users of scikit-learn read it."""
@@ -268,6 +297,11 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         validation: tuple[Any, Any, Any],
         classes: Any = None,
     ) -> Any:
+        with unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)
+
+    def _check_incremental(self, validation: tuple[Any, Any, Any]) -> None:
+        """Check what partial_fit cannot do, or only with validation data."""
         if self.early_stopping and all(given is None for given in validation):
             raise ValueError(
                 "partial_fit does not support early_stopping=True without X_val and y_val"
@@ -277,5 +311,3 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                 f"learning_rate is {shown(self.learning_rate)}, expected 'constant', 'invscaling' or"
                 " 'adaptive' with partial_fit, which does not know the number of epochs"
             )
-        with unchanged_by_errors(self):
-            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..arrays import home_of, move, namespace, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation, Cost
+from ..kernels.messages import shown
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
@@ -68,7 +69,8 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     verbose : bool, default False
         Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether fit continues with the network of the last fit. y must then have the same classes.
+        Whether fit continues with the network of the last fit. y must then have the same classes, and
+        hidden_layer_sizes must be the same. Other parameters may be changed.
     momentum : float, default 0.9
         Momentum of sgd, from 0 to 1.
     nesterovs_momentum : bool, default True
@@ -227,7 +229,12 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
             return sample_weight
         codes = self._encoder.codes(y)
         self._class_factors = class_factors(self.class_weight, codes, self.classes_, sample_weight)
-        return times_factors(sample_weight, codes, self._class_factors)
+        weights = times_factors(sample_weight, codes, self._class_factors)
+        if not bool((weights > 0).any()):
+            raise ValueError(
+                f"class_weight is {shown(self.class_weight)}, expected a row whose weight is not 0"
+            )
+        return weights
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if targets.ndim == 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
@@ -63,14 +63,26 @@ def check_data(
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
+    X = _with_two_axes(X)
     if reset:
-        X = as_array("X", X)
-        estimator.n_features_in_ = int(X.shape[-1])
+        estimator.n_features_in_ = int(X.shape[1])
         vars(estimator).pop("feature_names_in_", None)  # those of an earlier fit
     X = check_inputs(X, estimator.n_features_in_, "X")
     if is_on_host(y):
         y = check_array(y, ensure_2d=False, accept_sparse="csr", dtype=None, input_name="y")
+    check_consistent_length(X, y)
     return X, _without_column(y)
+
+
+def _with_two_axes(X: Any) -> Any:
+    """Convert an X on a device to an array, which must have rows and columns."""
+    X = as_array("X", X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}, expected"
+            " (n_samples, n_features)"
+        )
+    return X
 
 
 def _input_dtype(estimator: Any, reset: bool) -> Any:
@@ -87,10 +99,21 @@ def dtype_of(X: Any) -> Any:
 
 def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:
     """Check sample weights for X, on their device; a number is the weight of every row."""
-    sample_weight = as_known("sample_weight", sample_weight)
+    sample_weight = as_known(name, sample_weight)
     if sample_weight is not None and is_on_host(sample_weight):
-        sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
+        try:
+            sample_weight = _check_sample_weight(sample_weight, np.broadcast_to(0.0, X.shape))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(_naming(name, str(error))) from None
     return check_weights(sample_weight, X.shape[0], name)
+
+
+def _naming(name: str, told: str) -> str:
+    """Make scikit-learn's message about sample weights name the argument."""
+    if "sample_weight" in told:
+        return told.replace("sample_weight", name)
+    return f"{name}: {told}"
 
 
 def _without_column(y: Any) -> Any:
@@ -103,7 +126,7 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """Check that the X of a prediction has the features that `fit` has seen."""
     X = as_known("X", X)
     if not is_on_host(X):
-        return check_inputs(X, estimator.n_features_in_, "X")
+        return check_inputs(X if is_sparse(X) else _with_two_axes(X), estimator.n_features_in_, "X")
     return _validated(estimator, X, reset=False, dtype=dtype)
 
 

@@ -100,8 +100,10 @@ class LossCurveDisplay:
             )
         check_is_fitted(estimator)
         curve = getattr(estimator, "loss_curve_", None)
-        if curve is None and hasattr(estimator, "history_"):  # after lbfgs
-            curve = estimator.history_.cost
+        scores = getattr(estimator, "validation_scores_", None)
+        if hasattr(estimator, "history_") and not hasattr(estimator, "_optimizer"):
+            # After lbfgs the other attributes are those of an earlier fit, if there are any.
+            curve, scores = estimator.history_.cost, None
         if curve is None:
             raise TypeError(
                 f"estimator is {shown(estimator)}, which has no loss_curve_, expected one that was"
@@ -109,7 +111,7 @@ class LossCurveDisplay:
             )
         display = cls(
             loss_curve=curve,
-            validation_scores=getattr(estimator, "validation_scores_", None),
+            validation_scores=scores,
             estimator_name=type(estimator).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **kwargs)
@@ -159,7 +161,7 @@ class LossCurveDisplay:
                 color=self.line_.get_color(),
                 linestyle="--",
                 marker="o",
-                markevery=[max(enumerate(self.validation_scores), key=lambda pair: pair[1])[0]],
+                markevery=[_place_of_highest(self.validation_scores)],
                 label=f"{of_name}{SCORES_LABEL}",
             )
         _draw_legend(ax)
@@ -178,6 +180,11 @@ def _spans_decades(ax: Any) -> bool:
     """Whether the losses are positive, and the largest is more than ten times the smallest."""
     values = [float(v) for line in ax.get_lines() for v in line.get_ydata() if math.isfinite(v)]
     return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
+
+
+def _place_of_highest(scores: Sequence[float]) -> int:
+    """Return the index of the highest score; NaN, of an epoch that diverged, is below all numbers."""
+    return max(range(len(scores)), key=lambda k: -math.inf if math.isnan(scores[k]) else scores[k])
 
 
 def _score_axes(ax: Any) -> Any:

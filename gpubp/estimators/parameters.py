@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import (
 from ..errors import suggestion
 from ..kernels import ACTIVATIONS, Activation, Cost
 from ..kernels.messages import shown
-from ..network.arguments import check_dtype
+from ..network.arguments import check_dtype, is_sequence
 from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
 from ..training.optimizers import OPTIMIZERS
@@ -135,7 +135,7 @@ def check_parameters(estimator: Any) -> None:
     """
     for name, allowed in _constraints_of(estimator.__class__).items():
         value = getattr(estimator, name)
-        entries = value if name in _LISTS and isinstance(value, list | tuple) else [value]
+        entries = value if name in _LISTS and is_sequence(value) else [value]
         for entry in entries:
             if not any(_satisfies(entry, constraint) for constraint in allowed):
                 raise _refusal(estimator, name, entry, allowed)
@@ -183,7 +183,7 @@ def _check_layers(estimator: Any, depth: int) -> None:
     """Check that lists have an entry for each of `depth` hidden layers."""
     for name in ("activation", "dropout"):
         entries = getattr(estimator, name)
-        if isinstance(entries, list | tuple) and len(entries) != depth:
+        if is_sequence(entries) and len(entries) != depth:
             raise ValueError(f"{name} has {len(entries)} entries, expected one, or {depth}")
 
 
@@ -193,7 +193,7 @@ def _check_lbfgs(estimator: Any) -> None:
         return
     for name, only in _NOT_WITH_LBFGS.items():
         value = getattr(estimator, name)
-        given = any(value) if isinstance(value, list | tuple) else value not in (None, 0)
+        given = any(value) if is_sequence(value) else value not in (None, 0)
         if given:
             raise ValueError(f"{name} is {shown(value)}, expected {only} with solver 'lbfgs'")
     if estimator.learning_rate not in THEIR_SCHEDULES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 
@@ -228,13 +230,7 @@ def fit_batches(
     score = None if scored is None else _scorer(settings, network, *scored)
     rows = int(X.shape[0])
     batch_size = _batch_size(settings, rows)
-    optimizer = _optimizer(settings)
-    if trainer is None or type(trainer.optimizer) is not type(optimizer):
-        trainer = Trainer(network, optimizer, schedule=rate_of(settings), seed=rng)
-    else:
-        trainer.optimizer, trainer.order.rng = optimizer, rng
-        if type(trainer.schedule) is not Rate:  # of a fit with one of gpubp's schedules
-            trainer.schedule = rate_of(settings)
+    trainer = _trainer_of(settings, network, rng, trainer)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
     progress = _Progress(
         settings, record, rows, weights is not None, loss_factor, score, incremental
@@ -263,6 +259,22 @@ def fit_batches(
         )
         warnings.warn(f"Training interrupted by user.{goes_on}", stacklevel=4)
     return trainer, history
+
+
+def _trainer_of(settings: Any, network: Network, rng: Any, earlier: Trainer | None) -> Trainer:
+    """Return a trainer of this network, with the state of the earlier one if the solver is the same."""
+    optimizer, rate = _optimizer(settings), rate_of(settings)
+    if earlier is None or type(earlier.optimizer) is not type(optimizer):
+        return Trainer(network, optimizer, schedule=rate, seed=rng)
+    known = earlier.schedule
+    if type(known) is Rate and known.initial == rate.initial:  # else it is not the rate of this fit
+        rate = copy.copy(known)  # after an error the known one is as it was
+    if earlier.network is not network:
+        trainer = Trainer(network, optimizer, schedule=rate, seed=rng)
+        trainer.training_step.restore(earlier.training_step.take())
+        return trainer
+    earlier.optimizer, earlier.order.rng, earlier.schedule = optimizer, rng, rate
+    return earlier
 
 
 def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int) -> History:
@@ -301,6 +313,11 @@ def _scorer(
 ) -> Callable[[], float]:
     """Give a function that scores the network, as it then is, on held-out rows."""
     targets, weights = to_host(targets), to_host(weights)
+    if weights is not None and not weights.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number, also those of the rows that"
+            " early_stopping scores."
+        )
 
     def score() -> float:
         return float(settings._score(to_host(network.predict(X)), targets, weights))
@@ -314,17 +331,23 @@ def _split(settings: Any, targets: Array, rng: Any) -> tuple[Any, Any]:
     With two classes, both parts have the same proportion of the classes.
     """
     two_classes = is_classifier(settings) and targets.ndim > 1 and targets.shape[1] == 1
-    train, held_out = train_test_split(
-        np.arange(len(targets)),
-        random_state=rng,
-        test_size=settings.validation_fraction,
-        stratify=to_host(targets) > 0.5 if two_classes else None,
-    )
+    given = f"validation_fraction is {settings.validation_fraction}"
+    try:
+        with config_context(
+            skip_parameter_validation=True
+        ):  # its errors are then those of their fit
+            train, held_out = train_test_split(
+                np.arange(len(targets)),
+                random_state=rng,
+                test_size=settings.validation_fraction,
+                stratify=to_host(targets) > 0.5 if two_classes else None,
+            )
+    except ValueError as error:
+        raise ValueError(f"{error} ({given})") from None
     if len(held_out) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            f" (validation_fraction is {settings.validation_fraction}, which of {len(targets)} rows holds"
-            " out fewer than the 2 that a score needs)"
+            f" ({given}, which of {len(targets)} rows holds out fewer than the 2 that a score needs)"
         )
     return train, held_out
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from sklearn.base import is_classifier
+
 from ..backends import Array
 from ..kernels.messages import shown
 from .data import check_data, check_sample_weight
@@ -30,7 +32,7 @@ class Rows(NamedTuple):
 
 
 def check_validation_data(
-    estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any, dtype: Any
+    estimator: Any, X_val: Any, y_val: Any, sample_weight_val: Any, dtype: Any, n_outputs: int
 ) -> Rows | None:
     """Check validation data, and convert y_val as `fit` has converted y.
 
@@ -42,6 +44,8 @@ def check_validation_data(
         The arguments of `fit`.
     dtype : dtype
         The dtype of the network.
+    n_outputs : int
+        The width of its output layer.
 
     Returns
     -------
@@ -70,7 +74,19 @@ def check_validation_data(
         )
     try:
         X, y = check_data(estimator, X_val, y_val, reset=False, dtype=dtype, **estimator._y_checks)
-        weights = check_sample_weight(sample_weight_val, X, "sample_weight_val")
     except ValueError as error:
         raise ValueError(f"X_val and y_val do not fit X and y: {error}") from None
-    return Rows(X, *estimator._targets_and_weights("y_val", y, weights))
+    weights = check_sample_weight(sample_weight_val, X, "sample_weight_val")
+    rows = Rows(X, *estimator._targets_and_weights("y_val", y, weights))
+    if not is_classifier(estimator):
+        _check_columns(rows, n_outputs)
+    return rows
+
+
+def _check_columns(rows: Rows, n_outputs: int) -> None:
+    """Check that a regressor's rows have the columns of y, and are enough for its score."""
+    count, columns = rows.targets.shape
+    if columns != n_outputs:
+        raise ValueError(f"y_val has shape {rows.targets.shape}, expected {(count, n_outputs)}")
+    if count < 2:
+        raise ValueError(f"X_val has {count} row, expected at least 2: R² compares rows")

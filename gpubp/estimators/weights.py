@@ -156,12 +156,14 @@ def check_finite_parameters(network: Network) -> None:
 
 @contextmanager
 def unchanged_by_errors(estimator: Any) -> Iterator[None]:
-    """After an error, restore the estimator's attributes and the parameters of its network."""
+    """After an error, restore the estimator's attributes, its network's parameters and its trainer."""
     before = dict(vars(estimator))
-    network = before.get("network_")
+    network, trainer = before.get("network_"), before.get("_trainer")
     if network is not None:
         with network.backend.use():
             kept = network.parameters.copy()
+    if trainer is not None:
+        optimizer, schedule = trainer.optimizer, trainer.schedule
     try:
         yield
     except BaseException:
@@ -170,4 +172,6 @@ def unchanged_by_errors(estimator: Any) -> Iterator[None]:
         estimator.__dict__.update(before)
         if network is not None:
             network.parameters = kept
+        if trainer is not None:
+            trainer.optimizer, trainer.schedule = optimizer, schedule
         raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import move
 from ..backends import Array, Backend, Rows
 from ..backprop import backpropagate
 from ..kernels import PRECISIONS, StepVariables
@@ -389,7 +390,7 @@ class TrainingStep:
             if name in begins_anew:
                 array.fill(0)
             else:
-                array[...] = self.backend.asarray(state.arrays[name])
+                array[...] = move(state.arrays[name], self.backend)
         self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
 
 

@@ -179,6 +179,32 @@ def test_page_locked_memory_is_kept_until_it_has_been_copied(cuda_backend: Backe
     assert waited == ["copied"]
 
 
+def test_a_feed_in_a_cycle_waits_for_its_copies_before_their_events_are_destroyed(
+    cuda_backend: Backend,
+) -> None:
+    """The garbage collector calls the __del__ of a cycle's objects in any order, here by their age."""
+    waited: list[str] = []
+
+    class Copied:
+        state = "whole"
+
+        def synchronize(self) -> None:
+            waited.append(self.state)
+
+        def __del__(self) -> None:
+            self.state = "destroyed"
+
+    copied = Copied()
+    feed = cuda_backend.feed()
+    feed("x", np.zeros(3, np.float32))
+    feed._places["x"][1].copied = copied  # type: ignore[attr-defined]
+    cycle: list[Any] = [feed]
+    cycle.append(cycle)
+    del copied, feed, cycle
+    gc.collect()
+    assert waited == ["whole"]
+
+
 @pytest.mark.parametrize(("asked", "graphs"), [(None, True), ("1", True), ("0", False)])
 def test_graphs_are_on_unless_the_environment_refuses_them(
     cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, asked: str | None, graphs: bool

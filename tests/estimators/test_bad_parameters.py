@@ -262,6 +262,50 @@ def test_what_is_no_class_is_told(y: Any, expected: str) -> None:
     assert isinstance(found, type(theirs))
 
 
+@pytest.mark.parametrize(
+    ("rows", "parameters"),
+    [
+        (40, {"validation_fraction": 0.0}),
+        (40, {"validation_fraction": 0.999}),
+        (5, {"validation_fraction": 0.1}),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_validation_fraction_without_rows_is_told_in_scikit_learns_words(
+    kind: str, rows: int, parameters: dict[str, Any]
+) -> None:
+    ours, theirs = (model(early_stopping=True, **QUICK, **parameters) for model in KINDS[kind])
+    y = [0, 0, 0, 0, 1] * (rows // 5)
+    expected = told(ValueError, lambda: theirs.fit(X[:rows], y))
+    found = told(ValueError, lambda: ours.fit(X[:rows], y))
+    assert str(expected) in str(found)
+    assert f"validation_fraction is {parameters['validation_fraction']}" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("weights", "more"),
+    [
+        ("balanced", "sample_weight: "),
+        ({0: 1}, "sample_weight: "),
+        (np.ones((40, 1, 1)), "sample_weight: "),
+        (np.ones(9), ""),
+        (np.full(40, np.nan), ""),
+    ],
+    ids=["text", "dict", "three axes", "too short", "NaN"],
+)
+def test_sample_weights_that_cannot_be_read_are_named(weights: Any, more: str) -> None:
+    ours, theirs = MLPClassifier(**QUICK), TheirClassifier(**QUICK)
+    expected = told((ValueError, TypeError), lambda: theirs.fit(X, Y, weights))
+    found = told(type(expected), lambda: ours.fit(X, Y, weights))
+    assert str(found) == f"{more}{expected}"
+
+
+def test_partial_fit_tells_a_bad_learning_rate_in_scikit_learns_words() -> None:
+    model = MLPClassifier(**QUICK, learning_rate=np.ones(2))
+    found = told(ValueError, lambda: model.partial_fit(X, Y, classes=[0, 1, 2]))
+    assert "The 'learning_rate' parameter of MLPClassifier must be a str among" in str(found)
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_columns_that_are_not_finite_have_their_names(library: str) -> None:
     frames = pytest.importorskip(library)

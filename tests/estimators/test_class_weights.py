@@ -118,7 +118,7 @@ def test_validation_scores_are_weighted_by_class() -> None:
         (Y, {0: "1"}, "each of class_weight is '1', expected a number at least 0"),
         (Y, {7: 1.0}, "are not in class_weight"),
         (Y, [{0: 1}], "expected a dict or 'balanced'"),
-        (Y, {0: 0, 1: 0, 2: 0}, "sample_weight is all zero"),
+        (Y % 2, {0: 0, 1: 0}, "class_weight is {0: 0, 1: 0}, expected a row whose"),
         (LABELS, {0: 1}, "class_weight should be a list of dicts, or the string 'balanced'"),
         (LABELS, [{0: 1}], "should match number of outputs"),
         (LABELS, [{0: 1}, 2, {}], "class_weight holds 2, expected dicts"),

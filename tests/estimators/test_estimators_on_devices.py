@@ -69,3 +69,30 @@ def test_an_array_on_a_device_has_no_names_of_columns(cuda_backend: Backend) -> 
     assert list(model.feature_names_in_) == list("abcdef")
     model.fit(cuda_backend.asarray(x), y)
     assert not hasattr(model, "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda m, x, y: m.fit(x[0], y[:1]),
+            r"Expected 2D array, got 1D array instead: X has shape",
+        ),
+        (lambda m, x, y: m.predict(x[0]), r"Expected 2D array, got 1D array instead: X has shape"),
+        (lambda m, x, y: m.fit(x, y[:9]), r"inconsistent numbers of samples: \[120, 9\]"),
+        (lambda m, x, y: m.fit(x, y, X_val=x, y_val=y[:9]), r"inconsistent.*: \[120, 9\]"),
+        (lambda m, x, y: m.backprop(x, y[:9]), r"inconsistent numbers of samples: \[120, 9\]"),
+    ],
+)
+@not_converged
+def test_arrays_on_a_device_have_the_shapes_that_scikit_learn_asks_for(
+    cuda_backend: Backend, call: Any, told: str
+) -> None:
+    x, y = (cuda_backend.asarray(values) for values in examples())
+    model = quick(backend="cupy", early_stopping=True).fit(x, y, X_val=x, y_val=y)
+    before = model.predict_proba(x)
+    with pytest.raises(ValueError, match=told):
+        call(model, x, y)
+    np.testing.assert_array_equal(
+        *(cuda_backend.to_numpy(found) for found in (model.predict_proba(x), before))
+    )

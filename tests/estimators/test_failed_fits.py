@@ -112,3 +112,36 @@ def test_a_failed_partial_fit_goes_on_as_if_it_had_not_been(fail: Fail, told: st
     model.partial_fit(X, Y)
     twin.partial_fit(X, Y)
     np.testing.assert_array_equal(model.predict_proba(X), twin.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"solver": "sgd", "learning_rate": "invscaling"}, {}),
+        ({"solver": "sgd", "learning_rate": "invscaling"}, {"learning_rate_init": 0.5}),
+        ({"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 9.0}, {}),
+        ({}, {"beta_1": 0.1}),
+        ({}, {"solver": "sgd"}),
+        ({}, {"activation": "tanh"}),
+    ],
+    ids=str,
+)
+def test_a_callback_that_fails_leaves_the_learning_rate_and_the_optimizer(
+    settings: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    def fail(trainer: Any, history: Any) -> None:
+        raise OSError("no room")
+
+    model, twin = (quick(**settings) for _ in range(2))
+    for each in (model, twin):
+        for _ in range(3):
+            each.partial_fit(X, Y, classes=[0, 1, 2])
+    before = {name: model.get_params()[name] for name in changed}
+    with pytest.raises(OSError, match="no room"):
+        model.set_params(**changed, callbacks=[fail]).partial_fit(X, Y)
+    model.set_params(**before, callbacks=())
+    for _ in range(3):
+        assert model._optimizer.learning_rate == twin._optimizer.learning_rate
+        for each in (model, twin):
+            each.partial_fit(X, Y)
+        np.testing.assert_array_equal(model.predict_proba(X), twin.predict_proba(X))

@@ -57,6 +57,20 @@ def test_a_fit_without_validation_has_one_axis() -> None:
 
 
 @not_converged
+def test_after_lbfgs_the_curve_is_that_of_the_last_fit() -> None:
+    model = quick(early_stopping=True).fit(X, Y).set_params(solver="lbfgs", max_iter=3).fit(X, Y)
+    display = LossCurveDisplay.from_estimator(model)
+    np.testing.assert_array_equal(display.line_.get_ydata(), model.history_.cost)
+    assert len(display.loss_curve) == 3 and display.score_line_ is None
+
+
+def test_a_dot_is_at_the_highest_score_that_is_a_number() -> None:
+    scores = [np.nan, 0.1, 0.3, 0.2, np.nan]
+    display = LossCurveDisplay(loss_curve=[1.0] * 5, validation_scores=scores).plot()
+    assert display.score_line_.get_markevery() == [2]
+
+
+@not_converged
 def test_several_estimators_share_the_axes_in_colours_of_their_own() -> None:
     models = [quick(early_stopping=True, solver=solver).fit(X, Y) for solver in ("adam", "sgd")]
     _, ax = pyplot.subplots()

@@ -193,13 +193,13 @@ def test_several_quantiles_are_trained_like_several_single_ones(backend: Backend
 
 
 @not_converged
-@pytest.mark.parametrize("quantile", [0.2, [0.2]])
+@pytest.mark.parametrize("quantile", [0.2, [0.2], np.array([0.2])], ids=repr)
 def test_one_quantile_is_the_same_in_a_list_which_gives_a_column(quantile: Any) -> None:
     x, y = targets(1)
     model = regressor(loss="quantile", quantile=quantile, **EXACT).fit(x, y)
     single = regressor(loss=gpubp.get_cost("quantile", quantile=0.2), **EXACT).fit(x, y)
     assert_same_network(model, single)
-    shape = (120,) if quantile == 0.2 else (120, 1)
+    shape = (120,) if isinstance(quantile, float) else (120, 1)
     np.testing.assert_allclose(model.predict(x), single.predict(x).reshape(shape))
 
 

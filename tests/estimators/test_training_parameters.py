@@ -43,6 +43,17 @@ def test_each_hidden_layer_has_an_activation_and_a_dropout_of_its_own() -> None:
 
 
 @not_converged
+def test_an_array_is_a_list_with_one_for_each_hidden_layer() -> None:
+    model = quick(activation=np.array(["tanh"]), dropout=np.array([0.5])).fit(X, Y)
+    assert (model.network_.layers[0].activation.name, model.network_.layers[0].dropout) == (
+        "tanh",
+        0.5,
+    )
+    with pytest.raises(ValueError, match="dropout has 2 entries, expected one, or 1"):
+        quick(dropout=np.zeros(2)).fit(X, Y)
+
+
+@not_converged
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
 def test_a_list_of_the_same_activations_is_that_activation(activation: str) -> None:
     one, each = quick(activation=activation), quick(activation=[activation] * 2)

@@ -58,6 +58,16 @@ def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weigh
 
 
 @not_converged
+def test_a_warm_start_without_a_better_epoch_keeps_the_best_weights() -> None:
+    model = fit(stopping(warm_start=True))
+    best, weights = model.best_validation_score_, model.coefs_[0].copy()
+    fit(model.set_params(learning_rate_init=3.0))
+    assert max(model.validation_scores_) == model.best_validation_score_ == best
+    assert model.score(X[HELD_OUT], Y[HELD_OUT]) == best
+    np.testing.assert_array_equal(model.coefs_[0], weights)
+
+
+@not_converged
 def test_a_split_by_hand_gives_what_validation_fraction_gives() -> None:
     settings = {"dtype": "float64", "shuffle": False, "validation_fraction": 0.2}
     whole = stopping(**settings).fit(X, Y)
@@ -147,7 +157,10 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
         ({"y_val": np.eye(3, dtype=int)[Y[HELD_OUT]]}, "y_val"),
         ({"X_val": X[HELD_OUT] * math.nan}, "NaN"),
         ({"sample_weight_val": -WEIGHTS}, "sample_weight_val holds -"),
-        ({"sample_weight_val": WEIGHTS[:9]}, r"\(9,\), expected \(50,\)"),
+        ({"sample_weight_val": WEIGHTS[:9]}, r"sample_weight_val.*\(9,\), expected \(50,\)"),
+        ({"sample_weight_val": WEIGHTS * math.nan}, "sample_weight_val contains NaN"),
+        ({"sample_weight_val": "balanced"}, "sample_weight_val: could not convert"),
+        ({"sample_weight_val": WEIGHTS * 0}, "must contain at least one non-zero number"),
         ({"X_val": None, "y_val": None, "sample_weight_val": WEIGHTS}, "sample_weight_val is given"),
     ],
 )  # fmt: skip
@@ -176,3 +189,30 @@ def test_validation_data_that_nothing_uses_are_refused(parameters: Any, told: st
 def test_partial_fit_stops_early_only_on_given_rows() -> None:
     with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
         stopping().partial_fit(X, Y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("columns", "x_val", "y_val", "told"),
+    [
+        (2, X[:9], np.ones(9), r"y_val has shape \(9, 1\), expected \(9, 2\)"),
+        (1, X[:9], np.ones((9, 2)), r"y_val has shape \(9, 2\), expected \(9, 1\)"),
+        (1, X[:1], np.ones(1), "X_val has 1 row, expected at least 2"),
+    ],
+)
+def test_a_regressors_validation_data_have_the_columns_of_y_and_two_rows(
+    columns: int, x_val: Any, y_val: Any, told: str
+) -> None:
+    x, y = targets(columns)
+    model = MLPRegressor(early_stopping=True, max_iter=1)
+    with pytest.raises(ValueError, match=told):
+        model.fit(x, y, X_val=x_val, y_val=y_val)
+    assert not hasattr(model, "network_")
+
+
+def test_rows_that_are_scored_need_a_weight_that_is_not_zero() -> None:
+    model = stopping(class_weight={0: 0.0})
+    with pytest.raises(ValueError, match="at least one non-zero number, also those of the rows"):
+        model.fit(X, Y, X_val=X[Y == 0], y_val=Y[Y == 0])
+    only_first = np.eye(1, len(X))[0]
+    with pytest.raises(ValueError, match="at least one non-zero number, also those of the rows"):
+        stopping().fit(X, Y, only_first)

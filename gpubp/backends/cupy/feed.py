@@ -6,7 +6,7 @@ allow.
 
 from __future__ import annotations
 
-import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,18 @@ class _Place:
         self.pinned: Any = np.empty((0,))
         self.array: Array = None
         self.free: Any = None
-        self.copied: Any = None
+        self._latest: list[Any] = []
+        # The page-locked memory returns to CuPy's pool, and its next user may write to it at once. For a
+        # __del__ the garbage collector may already have destroyed the event.
+        weakref.finalize(self, _wait_for, self._latest).atexit = False
 
-    def __del__(self) -> None:
-        # The page-locked memory returns to CuPy's pool, and its next user may write to it at once.
-        if self.copied is not None and not sys.is_finalizing():
-            self.copied.synchronize()
+    @property
+    def copied(self) -> Any:
+        return self._latest[0] if self._latest else None
+
+    @copied.setter
+    def copied(self, event: Any) -> None:
+        self._latest[:] = [event]
 
     def has_room(self, values: Any) -> bool:
         fits = self.pinned.dtype == values.dtype and self.pinned.shape[1:] == values.shape[1:]
@@ -87,3 +93,8 @@ class _Place:
     def cut(self, values: Any) -> tuple[Any, Array]:
         """Return the first rows of both parts, as many as `values` has."""
         return self.pinned[: len(values)], self.array[: len(values)]
+
+
+def _wait_for(events: list[Any]) -> None:
+    for event in events:
+        event.synchronize()
