@@ -22,9 +22,11 @@ __all__ = ["EstimatorSettings", "run_estimators"]
 SLOWER = 1.5
 """A contender whose trial takes this many times as long as its library's fastest does not take part."""
 
-TOLERANCE = {"float32": 0.1, "float64": 1e-4}
-"""How far the losses of the two libraries may differ, relative to scikit-learn's. In float32 lbfgs, which
-gpubp computes in float64, goes other ways after some iterations."""
+TOLERANCE = {"float32": 0.02, "float64": 1e-4}
+"""How far the losses of the two libraries may differ, relative to scikit-learn's."""
+LBFGS_TOLERANCE = 0.5
+"""The same for lbfgs in float32: gpubp computes it in float64, and after many iterations the two are at
+other places, with losses of the same size."""
 
 
 @dataclass(frozen=True)
@@ -181,15 +183,18 @@ def _loaded(point: Point, workers: Sequence[Worker]) -> list[Worker]:
             point.errors[worker.name] = str(error)
     theirs = [o for name, o in outcomes.items() if CONTENDERS[name].library == "scikit-learn"]
     for name, outcome in outcomes.items():
-        if theirs and (difference := _difference(outcome, theirs[0], point.task.dtype)):
+        if theirs and (difference := _difference(outcome, theirs[0], point.task)):
             point.errors[name] = difference
     return [worker for worker in workers if worker.name not in point.errors]
 
 
-def _difference(outcome: Outcome, expected: Outcome, dtype: str) -> str:
+def _difference(outcome: Outcome, expected: Outcome, task: Task) -> str:
+    tolerance = TOLERANCE[task.dtype]
+    if (task.solver, task.dtype) == ("lbfgs", "float32"):
+        tolerance = LBFGS_TOLERANCE
     if outcome.iterations != expected.iterations:
         return f"took {outcome.iterations} iterations, scikit-learn {expected.iterations}"
-    if abs(outcome.loss - expected.loss) > TOLERANCE[dtype] * abs(expected.loss):
+    if abs(outcome.loss - expected.loss) > tolerance * abs(expected.loss):
         return f"came to {outcome.loss:.6g}, scikit-learn to {expected.loss:.6g}"
     return ""
 

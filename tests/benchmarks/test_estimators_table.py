@@ -183,6 +183,26 @@ def test_slow_threads_do_not_take_part_and_other_work_is_not_counted(pretended: 
     assert run.machine["others_share"] == 0.25
 
 
+@pytest.mark.parametrize(
+    ("solver", "dtype", "loss", "agrees"),
+    [
+        ("adam", "float64", 1.00005, True),
+        ("adam", "float64", 1.001, False),
+        ("adam", "float32", 0.99, True),
+        ("adam", "float32", 1.03, False),
+        ("lbfgs", "float64", 1.001, False),
+        ("lbfgs", "float32", 0.7, True),
+        ("lbfgs", "float32", 1.6, False),
+    ],
+)
+def test_losses_agree_as_far_as_the_rounding_allows(
+    solver: str, dtype: str, loss: float, agrees: bool
+) -> None:
+    task = Task("diabetes", "fit", solver, (100,), dtype)
+    difference = suite._difference(Outcome(60, loss), Outcome(60, 1.0), task)
+    assert difference == ("" if agrees else f"came to {loss:g}, scikit-learn to 1")
+
+
 def test_only_searches_have_processes(pretended: None) -> None:
     search = Task("digits", "search", "adam", (100,), "float32")
     point = run_estimators(EstimatorSettings([search], rounds=1, least_rounds=1)).points[0]
