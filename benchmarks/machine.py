@@ -12,7 +12,7 @@ from typing import Any
 
 import gpubp
 
-__all__ = ["available_bytes", "commit", "machine", "versions"]
+__all__ = ["available_bytes", "commit", "cores", "machine", "versions"]
 
 PACKAGES = (
     "gpubp",
@@ -32,14 +32,15 @@ def machine() -> dict[str, Any]:
     """Describe the machine as results and reports show it."""
     return {
         "processor": gpubp.get_backend("numpy").device,
-        "cores": _cores(),
+        "cores": cores(),
         "memory_bytes": _sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Count the cores that this process may use."""
     affinity: Any = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

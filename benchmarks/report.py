@@ -6,7 +6,7 @@ If rich is installed, it prints the tables; otherwise they are plain text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,16 @@ from .compare import Change, Comparison
 from .results import Entrant, Point, Results, Spread
 from .tasks import ARCHITECTURES
 
-__all__ = ["Table", "comparison_tables", "markdown", "show", "tables"]
+__all__ = [
+    "Table",
+    "comparison_tables",
+    "duration",
+    "markdown",
+    "noise",
+    "origin",
+    "show",
+    "tables",
+]
 
 WORKS = {
     "step": "training step",
@@ -59,7 +68,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def _head(results: Results) -> Table:
-    machine, cores = results.machine, results.machine["cores"]
+    machine = results.machine
     table = Table("gpubp bench", ["contender", "runs on", "CPU between turns"])
     for entrant in results.entrants:
         if entrant.absent:
@@ -68,12 +77,7 @@ def _head(results: Results) -> Table:
             table.rows.append(
                 [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
             )
-    versions = ", ".join(f"{name} {v}" for name, v in results.versions.items())
-    table.notes = [
-        f"{machine['processor']}; {cores} cores usable; {machine['system']}",
-        f"Python {machine['python']}, {versions}",
-        f"commit {results.commit or 'unknown'}, {results.date}",
-    ]
+    table.notes = origin(machine, results.versions, results.commit, results.date)
     for again in results.settings.get("repeated", []):
         table.notes.append(
             f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
@@ -84,6 +88,18 @@ def _head(results: Results) -> Table:
         + (": repeat the run on a quieter machine" if others > 0.1 else "")
     )
     return table
+
+
+def origin(
+    machine: Mapping[str, Any], versions: Mapping[str, str], commit: str, date: str
+) -> list[str]:
+    """Say where a run's results come from."""
+    packages = ", ".join(f"{name} {v}" for name, v in versions.items())
+    return [
+        f"{machine['processor']}; {machine['cores']} cores usable; {machine['system']}",
+        f"Python {machine['python']}, {packages}",
+        f"commit {commit or 'unknown'}, {date}",
+    ]
 
 
 def _work(results: Results, points: Sequence[Point]) -> Table:
@@ -129,7 +145,7 @@ def _cell(point: Point, entrant: Entrant) -> str:
         if not name.startswith("floor") and (s := point.spread(name)) is not None
     )
     mark = "*" if taken.median == best else ""
-    return f"{mark}{_amount(point, taken.median)} {_noise(taken)}"
+    return f"{mark}{_amount(point, taken.median)} {noise(taken)}"
 
 
 def _amount(point: Point, seconds: float) -> str:
@@ -138,7 +154,7 @@ def _amount(point: Point, seconds: float) -> str:
     return duration(seconds)
 
 
-def _noise(taken: Spread) -> str:
+def noise(taken: Spread) -> str:
     """Show half the interquartile range, relative to the median."""
     return f"±{100 * (taken.high - taken.low) / 2 / taken.median:.0f}%"
 

@@ -5,15 +5,14 @@ The JSON file holds one `Results`. Report, pictures and comparison need nothing 
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import statistics
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .json_files import read_json, write_json
 
 __all__ = ["Entrant", "Memory", "Point", "Results", "Spread", "geometric_mean", "ratio", "spread"]
 
@@ -225,16 +224,7 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write JSON; after a failure the file is as it was before."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"schema": SCHEMA, **asdict(self)}, file, indent=1)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        write_json(path, {"schema": SCHEMA, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Results:
@@ -247,13 +237,8 @@ class Results:
         ValueError
             When the file holds something else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f"there is no file {path}, expected results that gpubp bench wrote"
-            )
         try:
-            with open(path, encoding="utf-8") as file:
-                read = json.load(file)
+            read = read_json(path)
             if read.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             read["entrants"] = [Entrant(**e) for e in read["entrants"]]

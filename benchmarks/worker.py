@@ -188,10 +188,10 @@ def fall_asleep(longest: float = 1.0) -> None:
             return
 
 
-def serve(connection: Connection, name: str) -> None:
+def serve(connection: Connection, name: str, kind: Callable[[str], Any]) -> None:
     """Answer messages until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    session = Session(name)
+    session = kind(name)
     while True:
         try:
             method, arguments = connection.recv()
@@ -209,17 +209,33 @@ def serve(connection: Connection, name: str) -> None:
 class Worker:
     """A contender in a separate process; as a context manager, it ends the process.
 
+    Parameters
+    ----------
+    name : str
+        The contender or floor.
+    kind : callable
+        What makes the object, given the name, whose methods the messages call.
+    starts_processes : bool
+        Whether the process may start others. Then it ends only when it is closed.
+
     Attributes
     ----------
     name : str
         The contender or floor.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: Callable[[str], Any] = Session,
+        starts_processes: bool = False,
+    ) -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, name), daemon=True)
+        self._process = context.Process(
+            target=serve, args=(other, name, kind), daemon=not starts_processes
+        )
         self._process.start()
         other.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..benchmarks.compare import compare
 from ..benchmarks.contenders import CONTENDERS
+from ..benchmarks.estimators.tasks import DATA
 from ..benchmarks.pictures import draw
 from ..benchmarks.report import comparison_tables, markdown, show, tables
 from ..benchmarks.results import Results
@@ -17,13 +18,15 @@ from ..benchmarks.settings import Settings, default_architectures, gpu, quick
 from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
+from .bench_estimators import run_bench_estimators
 
 __all__ = ["add_arguments", "run"]
+
+FOLDER = Path("gpubp-bench")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark."""
-    folder = Path("gpubp-bench")
     add = parser.add_argument
     add("--quick", action="store_true", help="measure a small part, in less than a minute")
     add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
@@ -37,14 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-sizes", nargs="+", type=int, metavar="N", help=f"default: {BATCH_SIZES}")
     add("--contenders", nargs="+", metavar="NAME", help=f"some of {', '.join(CONTENDERS)}")
     add("--optimizer", nargs="+", metavar="NAME", help=f"some of {', '.join(OPTIMIZERS)}")
+    add(
+        "--estimators",
+        action="store_true",
+        help="measure fit, predict and a search beside scikit-learn's MLPs; --quick takes two minutes",
+    )
+    add("--data", nargs="+", metavar="NAME", help=f"with --estimators: some of {', '.join(DATA)}")
     add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
     add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
     add("--repeat", type=Path, metavar="RUN.json", help="replace points of that run by new ones")
     add("--show", type=Path, metavar="RUN.json", help="show that run, without measuring")
     add("--markdown", action="store_true", help="print the tables in Markdown")
-    add("--json", type=Path, metavar="PATH", default=folder / "results.json", help="results file")
-    add("--pictures", type=Path, metavar="FOLDER", default=folder, help="folder for pictures")
+    add("--json", type=Path, metavar="PATH", help="results file")
+    add("--pictures", type=Path, metavar="FOLDER", default=FOLDER, help="folder for pictures")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,6 +64,14 @@ def run(options: argparse.Namespace) -> int:
     int
         The exit status: 1 if a contender failed at a point, else 0.
     """
+    if options.rounds is not None and options.rounds < 1:
+        raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
+    if options.json is None:
+        options.json = FOLDER / ("estimators.json" if options.estimators else "results.json")
+    if options.estimators:
+        return run_bench_estimators(options, _tell)
+    if options.data is not None:
+        raise ValueError("--data was given without --estimators, whose data sets it chooses")
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
     if options.show is not None:
@@ -124,8 +141,6 @@ def _settings(options: argparse.Namespace) -> Settings:
             raise ValueError(f"--budget is {options.budget}, expected seconds above 0")
         settings = replace(settings, budget=options.budget)
     if options.rounds is not None:
-        if options.rounds < 1:
-            raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
         least = min(options.rounds, settings.least_rounds)
         settings = replace(settings, rounds=options.rounds, least_rounds=least)
     return replace(settings, memory=options.memory)

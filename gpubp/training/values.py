@@ -27,6 +27,8 @@ def plain(value: Any) -> Any:
         If the name of an entry is not a text: JSON would make it one.
     """
     if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind in "biu":  # no entry has to be looked at: a generator's state has 624
+            return value.tolist()
         value = value.tolist()
     if isinstance(value, dict):
         for name in value:

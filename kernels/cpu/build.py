@@ -1,12 +1,14 @@
 """Compile C++ text to a library, and load it.
 
 A library is compiled when it is first needed, in a second or less, and stored in the user's cache folder.
-GPUBP_COMPILE=0 turns all compilation off.
+The first compilation of a process is told to the logger "gpubp", at level INFO. GPUBP_COMPILE=0 turns all
+compilation off.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import tempfile
 import warnings
@@ -105,6 +107,7 @@ def _load(code: str) -> tuple[Any, str]:
     for stored in stored_libraries.find(key):
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))
+    _say_once()
     with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as work:
         built, account = compile_library(code, Path(work)), _account(native_flag())
         copy = stored_libraries.store(key, native_flag(), built)
@@ -114,12 +117,23 @@ def _load(code: str) -> tuple[Any, str]:
         return _opened(built), account
 
 
+@cache
+def _say_once() -> None:
+    """Say that kernels are compiled: the first fit of a process may wait for seconds."""
+    logging.getLogger("gpubp").info(
+        "kernels for the CPU are being compiled by %s, %s", version(), _place()
+    )
+
+
 def _opened(library: Path) -> Any:
     return ctypes.CDLL(str(library))
 
 
 def _account(flag: str) -> str:
-    place, reason = stored_libraries.folder()
-    stored = f"stored in {place}" if place else f"for this process alone ({reason})"
     how = f"with {flag}" if flag else "without a flag for this processor"
-    return f"{how}, {stored}"
+    return f"{how}, {_place()}"
+
+
+def _place() -> str:
+    place, reason = stored_libraries.folder()
+    return f"stored in {place}" if place else f"for this process alone ({reason})"

@@ -86,7 +86,14 @@ class FakeCompiler:
 
 def forget() -> None:
     """Forget libraries, folder and compiler, as a new process does."""
-    cached = (build._base, build._library, cache.folder, compiler._version, compiler.native_flag)
+    cached = (
+        build._base,
+        build._library,
+        build._say_once,
+        cache.folder,
+        compiler._version,
+        compiler.native_flag,
+    )
     for function in cached:
         function.cache_clear()
 

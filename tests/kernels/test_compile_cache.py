@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
@@ -37,6 +39,28 @@ def test_a_library_is_compiled_once_and_a_warm_start_asks_only_for_the_version(
     fake.behave("")
     assert answer() == 42
     assert fake.runs == ["--version"]
+
+
+def test_the_log_says_once_a_process_that_kernels_are_compiled_and_where_they_are_stored(
+    fake: FakeCompiler, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gpubp")
+    line = f"kernels for the CPU are being compiled by fake 1.0, stored in {place}"
+    answer()  # two libraries
+    assert caplog.record_tuples == [("gpubp", logging.INFO, line)]
+    caplog.clear()
+    answer()  # a new process that finds both stored
+    assert caplog.record_tuples == []
+
+
+def test_the_log_says_why_compiled_kernels_are_not_stored(
+    fake: FakeCompiler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gpubp")
+    (tmp_path / "home").write_text("not a folder")
+    answer()
+    (record,) = caplog.records
+    assert re.search(r"compiled by fake 1\.0, for this process alone \(.*home", record.message)
 
 
 def test_a_stored_library_is_private_and_names_its_flag(fake: FakeCompiler, place: Path) -> None:

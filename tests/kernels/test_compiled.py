@@ -106,6 +106,29 @@ def test_a_product_in_steps_is_the_product(
     np.testing.assert_allclose(out, expected, atol=400 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("beta", [0.0, -2.0])
+@pytest.mark.parametrize("examples", [1, 3, 4, 70])
+def test_products_of_a_layer_with_one_output_are_right_and_touch_nothing_else(
+    examples: int, beta: float, dtype: str
+) -> None:
+    rng = np.random.default_rng(examples)
+    wide = rng.normal(size=(examples, 40)).astype(dtype)
+    a, w, delta = wide[:, 2:35], rng.normal(size=(1, 33)).astype(dtype), wide[:, 36:37]
+    for transposed, x, y in (("b", a, w), ("", delta, w), ("a", delta, a)):
+        exact = (x.T if transposed == "a" else x).astype(float) @ (y.T if transposed == "b" else y)
+        # Without beta, what was in `out` does not count.
+        around = np.full((len(exact), exact.shape[1] + 2), 1.0 if beta else np.nan, dtype)
+        out = around[:, 1:-1]
+        expected = around.copy()
+        expected[:, 1:-1] = 0.5 * exact + (beta if beta else 0.0)
+        flags = {"transpose_a": transposed == "a", "transpose_b": transposed == "b"}
+        call = matmul_cpu(blas.Matmul(x, y, out, alpha=0.5, beta=beta, **flags))
+        assert call is not None
+        call()
+        np.testing.assert_allclose(around, expected, atol=100 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("examples", [1, 7, 32, 64, 65, 128, 1000])
 @pytest.mark.parametrize(
     ("n_in", "n_out"), [(784, 256), (256, 10), (64, 64), (1024, 1024), (3, 5000)]

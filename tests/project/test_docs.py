@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import gpubp
+from gpubp.benchmarks.estimators.report import estimator_tables
+from gpubp.benchmarks.estimators.results import EstimatorResults
 from gpubp.benchmarks.report import markdown, tables
 from gpubp.benchmarks.results import Point, Results, geometric_mean
 
@@ -49,7 +51,7 @@ def document() -> str:
 
 @pytest.fixture
 def results(document: str) -> Results:
-    (path,) = re.findall(r"`(benchmarks/results/\S+\.json)`", document)
+    (path,) = re.findall(r"`(benchmarks/results/\S+/results\.json)`", document)
     return Results.load(ROOT / path)
 
 
@@ -106,6 +108,12 @@ def test_the_figures_in_the_text_are_those_of_the_committed_results(
     )
     assert f"a step is {torch} times as fast as PyTorch's and {jax} times as JAX's" in readme
     assert f"geometric means over {len(steps)} points" in readme
+
+
+def test_the_tables_of_the_estimators_are_those_of_the_committed_results(document: str) -> None:
+    (path,) = re.findall(r"`(benchmarks/results/\S+/estimators\.json)`", document)
+    for table in estimator_tables(EstimatorResults.load(ROOT / path)):
+        assert markdown(table).strip() in document, table.title
 
 
 GPU_RESULTS = ROOT / "benchmarks/results/2026-11-26-nvidia-h100"

@@ -1,0 +1,123 @@
+"""The report of the estimators' table."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from ..report import Table, duration, noise, origin
+from ..results import spread
+from .results import EstimatorResults, Point
+from .tasks import DATA
+
+__all__ = ["estimator_tables"]
+
+LIBRARIES = ("gpubp", "scikit-learn")
+
+
+def estimator_tables(results: EstimatorResults) -> list[Table]:
+    """Make all tables of the report."""
+    report = [_head(results)]
+    for name in dict.fromkeys(point.task.data for point in results.points):
+        points = [p for p in results.points if p.task.data == name and p.task.work != "search"]
+        if points:
+            report.append(_work(name, points))
+    searches = [p for p in results.points if p.task.work == "search"]
+    if searches:
+        report.append(_work("search", searches))
+    report += [t for t in (_means(results), _scores(results), _first(results)) if t.rows]
+    return report
+
+
+def _head(results: EstimatorResults) -> Table:
+    table = Table("gpubp bench --estimators", ["contender", "runs on"])
+    table.rows = [
+        [e.name, f"absent: {e.absent}" if e.absent else e.detail] for e in results.entrants
+    ]
+    table.notes = origin(results.machine, results.versions, results.commit, results.date)
+    others = results.machine.get("others_share", 0.0)
+    table.notes.append(f"other processes used {100 * others:.0f} % of a core during the turns")
+    return table
+
+
+def _work(name: str, points: Sequence[Point]) -> Table:
+    """Make the table of a data set, or of the searches."""
+    title = f"{name}, {DATA[name].about}" if name in DATA else _search_title(points[0])
+    table = Table(
+        title,
+        ["work", "layers", "dtype", *LIBRARIES, "times as fast", "core seconds: times as few"],
+    )
+    for point in points:
+        task = point.task
+        work = task.work if task.work == "search" else f"{task.work}, {task.solver}"
+        layers = "" if task.work == "search" else " ".join(map(str, task.hidden))
+        cells = [_cell(point, library) for library in LIBRARIES]
+        ratios = [_ratio(r) for r in (point.ratio(), point.core_ratio())]
+        table.rows.append([work, layers, task.dtype, *cells, *ratios])
+        table.notes += [
+            f"ERROR {who}, {work} {layers} {task.dtype}: {why}" for who, why in point.errors.items()
+        ]
+    return table
+
+
+def _search_title(point: Point) -> str:
+    return f"GridSearchCV on {point.task.data}: 12 candidates, 5 folds"
+
+
+def _cell(point: Point, library: str) -> str:
+    """Show the library's fastest contender, and what it ran with if that is not its default."""
+    best = point.best(library)
+    if best is None:
+        return "ERROR"
+    taken = spread(point.rounds[best])
+    peers = [point.best(other) for other in LIBRARIES]
+    least = min(statistics.median(point.rounds[p]) for p in peers if p is not None)
+    mark = "*" if taken.median == least else ""
+    how = best.removeprefix(library).removeprefix("-").replace("-", " ")
+    return f"{mark}{duration(taken.median)} {noise(taken)}" + (f" ({how})" if how else "")
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _means(results: EstimatorResults) -> Table:
+    table = Table(
+        "times as fast as scikit-learn: geometric mean of the ratios (least ratio; how many)",
+        ["dtype", "ratio"],
+    )
+    for dtype in ("float32", "float64"):
+        mean = results.mean(dtype)
+        if mean.count:
+            table.rows.append([dtype, f"{mean.value:.2f} ({mean.least:.2f}; {mean.count})"])
+    return table
+
+
+def _scores(results: EstimatorResults) -> Table:
+    """Make the table of scores: the mean over the seeds and the standard deviation."""
+    table = Table(
+        "scores on a quarter of the rows, mean and deviation over five seeds",
+        ["data", "dtype", *LIBRARIES, "mean difference", "its standard error"],
+    )
+    for entry in results.scores:
+        ours, theirs = (entry.found[library] for library in LIBRARIES)
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        cells = [
+            f"{statistics.mean(some):.4f} ± {statistics.stdev(some):.4f}" for some in (ours, theirs)
+        ]
+        shown = [f"{statistics.mean(differences):+.4f}", f"{error:.4f}"]
+        table.rows.append([entry.data, entry.dtype, *cells, *shown])
+    return table
+
+
+def _first(results: EstimatorResults) -> Table:
+    table = Table(
+        "a new process: one epoch on the digits, in float32",
+        ["library", "import", "first fit", "second fit"],
+    )
+    for call in results.first_calls:
+        parts = call.imports, call.first, call.second
+        table.rows.append([call.kind, *(duration(statistics.median(part)) for part in parts)])
+    return table

@@ -1,0 +1,166 @@
+"""The results of the estimators' table, and the arithmetic on them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..json_files import read_json, write_json
+from ..results import Entrant, Mean, geometric_mean, ratio
+from .session import CONTENDERS
+from .tasks import Task
+
+__all__ = ["EstimatorResults", "FirstCall", "Point", "Scores"]
+
+SCHEMA = "estimators-1"
+
+
+@dataclass
+class Point:
+    """One task, measured on every contender that takes part.
+
+    Attributes
+    ----------
+    task : Task
+        The piece of work.
+    rounds : dict
+        For each contender, the seconds of each round.
+    cores : dict
+        For each contender, the core seconds of its process in each round.
+    trials : dict
+        For each contender, the seconds of its trial, from which it was decided whether it takes part.
+    errors : dict
+        For each contender that failed here, the reason.
+    """
+
+    task: Task
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    cores: dict[str, list[float]] = field(default_factory=dict)
+    trials: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def best(self, library: str) -> str | None:
+        """Find the library's contender with the lowest median; None without one."""
+        own = [name for name in self.rounds if CONTENDERS[name].library == library]
+        return min(own, key=lambda name: statistics.median(self.rounds[name]), default=None)
+
+    def ratio(self) -> float | None:
+        """Say how many times as long as gpubp scikit-learn takes, each at its best."""
+        return self._ratio(self.rounds)
+
+    def core_ratio(self) -> float | None:
+        """Say how many times as many core seconds scikit-learn takes; None for searches.
+
+        The processes that a search starts are not counted, so it has no figure.
+        """
+        return None if self.task.work == "search" else self._ratio(self.cores)
+
+    def _ratio(self, measured: Mapping[str, list[float]]) -> float | None:
+        theirs, ours = self.best("scikit-learn"), self.best("gpubp")
+        if theirs is None or ours is None:
+            return None
+        return ratio(measured[theirs], measured[ours])
+
+
+@dataclass
+class Scores:
+    """Scores on rows held out, one for each seed: accuracy or R².
+
+    Attributes
+    ----------
+    data, dtype : str
+        The data set and the dtype of X.
+    found : dict
+        The scores of each library.
+    """
+
+    data: str
+    dtype: str
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class FirstCall:
+    """A new process; a list has an entry for each process.
+
+    Attributes
+    ----------
+    kind : str
+        The library, and what it found stored.
+    imports, first, second : list of float
+        Seconds of the import, of the first fit and of the second.
+    """
+
+    kind: str
+    imports: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    second: list[float] = field(default_factory=list)
+
+
+@dataclass
+class EstimatorResults:
+    """A whole run.
+
+    Attributes
+    ----------
+    machine, versions, commit, date
+        As in `benchmarks.results.Results`.
+    entrants : list of Entrant
+        The contenders.
+    points : list of Point
+        What was measured.
+    scores : list of Scores
+        The scores of several seeds.
+    first_calls : list of FirstCall
+        The first calls of new processes.
+    """
+
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    commit: str
+    date: str
+    entrants: list[Entrant] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+    first_calls: list[FirstCall] = field(default_factory=list)
+
+    def mean(self, dtype: str) -> Mean:
+        """Average the ratios of this dtype."""
+        found = [p.ratio() for p in self.points if p.task.dtype == dtype]
+        ratios = [r for r in found if r is not None]
+        return Mean(geometric_mean(ratios), min(ratios, default=float("nan")), len(ratios))
+
+    def save(self, path: Path) -> None:
+        """Write JSON; after a failure the file is as it was before."""
+        write_json(path, {"schema": SCHEMA, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> EstimatorResults:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        ValueError
+            When the file holds something else.
+        """
+        try:
+            read = read_json(path)
+            if read.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            for point in read["points"]:
+                task = point["task"]
+                point["task"] = Task(**{**task, "hidden": tuple(task["hidden"])})
+            read["entrants"] = [Entrant(**e) for e in read["entrants"]]
+            read["points"] = [Point(**p) for p in read["points"]]
+            read["scores"] = [Scores(**s) for s in read["scores"]]
+            read["first_calls"] = [FirstCall(**f) for f in read["first_calls"]]
+            return cls(**read)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} holds no results of gpubp bench --estimators ({error})"
+            ) from None
