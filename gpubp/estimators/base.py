@@ -289,17 +289,6 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             )
         return True
 
-    def _partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation: tuple[Any, Any, Any],
-        classes: Any = None,
-    ) -> Any:
-        with unchanged_by_errors(self):
-            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)
-
     def _check_incremental(self, validation: tuple[Any, Any, Any]) -> None:
         """Check what partial_fit cannot do, or only with validation data."""
         if self.early_stopping and all(given is None for given in validation):

@@ -23,6 +23,7 @@ from .data import check_inputs_like_fit, in_library_of
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
 from .probabilities import Probabilities
+from .weights import unchanged_by_errors
 
 __all__ = ["MLPClassifier"]
 
@@ -285,7 +286,8 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         if first and classes is None and not is_multilabel(y):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         validation = X_val, y_val, sample_weight_val
-        return self._partial_fit(X, y, sample_weight, validation, classes)
+        with unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> Any:
         """Predict the most likely class of each row, or its labels.

@@ -22,6 +22,7 @@ from .base import BaseMLP, Task
 from .data import check_inputs_like_fit, in_library_of
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
+from .weights import unchanged_by_errors
 
 __all__ = ["MLPRegressor"]
 
@@ -160,7 +161,9 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         self
             The estimator.
         """
-        return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        validation = X_val, y_val, sample_weight_val
+        with unchanged_by_errors(self):
+            return self._fit(X, y, sample_weight, validation, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """Predict y.

@@ -154,6 +154,18 @@ def test_an_estimator_describes_itself_as_in_scikit_learn(ours: Any, theirs: Any
         ours().coefs_  # noqa: B018
 
 
+@not_converged
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@BOTH
+def test_a_warning_names_the_line_of_the_user(ours: Any, theirs: Any, how: str) -> None:
+    first = {"classes": [0, 1, 2]} if (ours, how) == (MLPClassifier, "partial_fit") else {}
+    for model in (ours, theirs):
+        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger") as caught:
+            getattr(model(batch_size=61, **QUICK), how)(X, Y, **first)
+        if model is ours:
+            assert {warning.filename for warning in caught} == {__file__}
+
+
 @BOTH
 def test_metadata_can_be_requested_as_in_scikit_learn(ours: Any, theirs: Any) -> None:
     def requests_of(model: Any) -> str:
