@@ -38,6 +38,11 @@ def _head(results: EstimatorResults) -> Table:
     table.notes = origin(results.machine, results.versions, results.commit, results.date)
     others = results.machine.get("others_share", 0.0)
     table.notes.append(f"other processes used {100 * others:.0f} % of a core during the turns")
+    for again in results.repeated:
+        table.notes.append(
+            f"{again['points']} points, scores and first calls measured at commit {again['commit']},"
+            f" {again['date']}; others used {100 * again['others_share']:.0f} % of a core"
+        )
     return table
 
 

@@ -116,6 +116,8 @@ class EstimatorResults:
         The scores of several seeds.
     first_calls : list of FirstCall
         The first calls of new processes.
+    repeated : list of dict
+        The later runs that replaced or added points.
     """
 
     machine: dict[str, Any]
@@ -126,12 +128,24 @@ class EstimatorResults:
     points: list[Point] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
     first_calls: list[FirstCall] = field(default_factory=list)
+    repeated: list[dict[str, Any]] = field(default_factory=list)
 
     def mean(self, dtype: str) -> Mean:
         """Average the ratios of this dtype."""
         found = [p.ratio() for p in self.points if p.task.dtype == dtype]
         ratios = [r for r in found if r is not None]
         return Mean(geometric_mean(ratios), min(ratios, default=float("nan")), len(ratios))
+
+    def repeat(self, newer: EstimatorResults) -> None:
+        """Replace, or add, what a newer run on the same machine has measured, and note it."""
+        found = {point.task: point for point in newer.points}
+        kept = [found.pop(point.task, point) for point in self.points]
+        note = {"date": newer.date, "commit": newer.commit, "points": len(newer.points)}
+        note["others_share"] = newer.machine.get("others_share", 0.0)
+        self.points, self.repeated = kept + list(found.values()), [*self.repeated, note]
+        again = {(scores.data, scores.dtype) for scores in newer.scores}
+        self.scores = [s for s in self.scores if (s.data, s.dtype) not in again] + newer.scores
+        self.first_calls = newer.first_calls or self.first_calls
 
     def save(self, path: Path) -> None:
         """Write JSON; after a failure the file is as it was before."""

@@ -24,6 +24,7 @@ __all__ = ["CONTENDERS", "Contender", "Outcome", "Session", "Turn"]
 SHORTEST_TURN = 0.05
 """Faster work is repeated within a turn until this many seconds have passed."""
 TRIAL_ROWS = 2000
+SEARCH_EPOCHS = 5
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,6 @@ class Contender:
     library: str
     threads: int | None = None
     processes: int = 1
-
-    def takes(self, task: Task) -> bool:
-        """Whether the contender does this kind of work."""
-        return self.processes == 1 or task.work == "search"
 
 
 CONTENDERS: Mapping[str, Contender] = {
@@ -122,12 +119,9 @@ class Session:
         return f"CPU, {shown}"
 
     def trial(self, task: Task) -> float:
-        """Time one epoch on a few rows, or one iteration of lbfgs, after an untimed one."""
-        if task.work == "search":
-            return 0.0
+        """Time one epoch, or iteration of lbfgs, on a few rows, after an untimed one."""
         x, y = DATA[task.data].in_dtype(task.dtype)
-        if task.solver != "lbfgs":
-            x, y = x[:TRIAL_ROWS], y[:TRIAL_ROWS]
+        x, y = x[:TRIAL_ROWS], y[:TRIAL_ROWS]
         once = {**task.parameters(), "max_iter": 1}
         seconds = 0.0
         for _ in range(2):
@@ -191,6 +185,7 @@ class Session:
             from sklearn.model_selection import GridSearchCV  # noqa: PLC0415
 
             jobs = self._contender.processes
+            estimator.set_params(max_iter=SEARCH_EPOCHS)
             estimator = GridSearchCV(
                 estimator, dict(CANDIDATES), cv=FOLDS, n_jobs=jobs, refit=False
             )

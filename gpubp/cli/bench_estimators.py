@@ -16,7 +16,7 @@ from ..errors import unknown_name
 __all__ = ["run_bench_estimators"]
 
 OTHERS = ("gpu", "budget", "architectures", "batch_sizes", "contenders", "optimizer", "memory",
-          "compare", "repeat")  # fmt: skip
+          "compare")  # fmt: skip
 """The options of `gpubp bench` that the estimators' table does not have."""
 
 
@@ -35,8 +35,16 @@ def run_bench_estimators(options: argparse.Namespace, tell: Callable[[str], None
     if options.show is not None:
         results = EstimatorResults.load(options.show)
     else:
-        results = run_estimators(_settings(options), tell, lambda r: r.save(options.json))
+        # Results are saved after each task: an interrupted run loses none of them.
+        keep = options.repeat is None and options.json
+        results = run_estimators(
+            _settings(options), tell, lambda r: r.save(options.json) if keep else None
+        )
         tell("")
+        if options.repeat is not None:
+            run = EstimatorResults.load(options.repeat)
+            run.repeat(results)
+            results = run
         results.save(options.json)
     report = estimator_tables(results)
     if options.markdown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ..backends import Array
+from ..backends.numpy.blas_threads import on_one_thread
 from ..network import Network
 from ..training import SGD, BatchForm, History, TrainingStep
 from ..training.data import Dataset
@@ -115,7 +116,8 @@ def fit_lbfgs(
             if settings.verbose:
                 print(f"Iteration {len(history)}, loss = {objective.latest:.8f}")
 
-        result = scipy.optimize.minimize(
+        minimize = partial(
+            scipy.optimize.minimize,
             objective,
             to_numpy(network.parameters).astype(np.float64),
             jac=True,
@@ -127,6 +129,7 @@ def fit_lbfgs(
                 "gtol": settings.tol,
             },
         )
+        result = on_one_thread(minimize)
     network.parameters = result.x
     loss = float(result.fun)
     if history.cost:

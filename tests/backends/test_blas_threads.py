@@ -14,7 +14,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from gpubp.backends.numpy import blas
-from gpubp.backends.numpy.blas_threads import get_threads, single_threaded
+from gpubp.backends.numpy.blas_threads import get_threads, on_one_thread, single_threaded
 
 
 def blas_now() -> int:
@@ -65,6 +65,63 @@ def test_blas_gets_its_threads_back_when_the_last_thread_leaves(two_threads: Non
     leave.set()
     thread.join()
     assert blas_now() == 2
+
+
+def test_a_function_on_one_thread_has_steps_with_all_threads_within_it(two_threads: None) -> None:
+    def minimize() -> list[int]:
+        seen = [blas_now(), get_threads()]
+        with single_threaded:
+            seen.append(get_threads())
+        return [*seen, blas_now()]
+
+    assert on_one_thread(minimize) == [1, 2, 2, 1]
+    assert blas_now() == 2
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_function_on_one_thread_that_fails_gives_blas_its_threads_back(
+    error: type[BaseException], two_threads: None
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(error):
+        on_one_thread(fail)
+    assert blas_now() == get_threads() == 2
+
+
+def test_control_c_before_a_function_on_one_thread_begins_gives_blas_its_threads_back(
+    two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep_then_interrupt() -> None:
+        keep()
+        raise KeyboardInterrupt  # as a signal that came while `keep` ran
+
+    keep = single_threaded.keep
+    monkeypatch.setattr(single_threaded, "keep", keep_then_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        on_one_thread(lambda: None)
+    assert blas_now() == 2 and not single_threaded.keepers
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_does_not_wait_for_a_function_on_one_thread_and_the_child_forgets_it() -> None:
+    code = (
+        "import os, sys, threading, time\n"
+        "from gpubp.backends.numpy.blas_threads import _get, get_threads, on_one_thread\n"
+        "before, inside, leave = get_threads(), threading.Event(), threading.Event()\n"
+        "stay = lambda: (inside.set(), leave.wait(60))\n"
+        "thread = threading.Thread(target=on_one_thread, args=(stay,))\n"
+        "thread.start(); inside.wait(60)\n"
+        "began = time.monotonic()\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(_get() != before)\n"
+        "waited = time.monotonic() - began\n"
+        "leave.set(); thread.join()\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or waited > 5)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, check=True, timeout=60)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

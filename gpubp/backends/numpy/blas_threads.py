@@ -1,4 +1,7 @@
-"""The number of threads of SciPy's BLAS: one while steps run, because gpubp makes the threads."""
+"""The number of threads of SciPy's BLAS: one while steps run, because gpubp makes the threads.
+
+It is one as well while SciPy minimises (`on_one_thread`): its threads would spin between the steps.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import time
 from collections.abc import Callable
 from functools import cache
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 from ...signals import uninterrupted
 from . import blas
 
-__all__ = ["get_threads", "single_threaded"]
+__all__ = ["get_threads", "on_one_thread", "single_threaded"]
+
+_Result = TypeVar("_Result")
 
 LONGEST_WAIT = 10.0
 """The most seconds that a fork waits for the steps of other threads."""
@@ -23,7 +28,19 @@ LONGEST_WAIT = 10.0
 def get_threads() -> int:
     """Return the number of threads of a matmul outside `single_threaded`; 1 if it is unknown."""
     with single_threaded.lock:
-        return single_threaded.threads if single_threaded.users else _get()
+        return single_threaded.threads if single_threaded.is_set else _get()
+
+
+def on_one_thread(function: Callable[[], _Result]) -> _Result:
+    """Call a function of SciPy's with its BLAS on one thread, and leave the threads of steps as they are.
+
+    A fork does not wait for the end, as it does for steps. Ctrl-C interrupts the function.
+    """
+    try:
+        single_threaded.keep()
+        return function()
+    finally:
+        single_threaded.let_go()
 
 
 class _SingleThreaded:
@@ -39,21 +56,48 @@ class _SingleThreaded:
     def __init__(self) -> None:
         self.entry, self.lock = threading.Lock(), threading.Lock()
         self.users: list[int] = []  # threads, by their identifiers
-        self.threads = 1  # set again when the last user leaves
+        self.keepers: list[int] = []  # threads within `on_one_thread`
+        self.threads = 1  # set again when the last user and keeper leaves
+
+    @property
+    def is_set(self) -> bool:
+        """Whether BLAS has one thread because of this context."""
+        return bool(self.users or self.keepers)
 
     def __enter__(self) -> None:
         with self.entry, self.lock:
-            if not self.users:
-                self.threads = _get()
-                if self.threads > 1:
-                    _set(1)
+            self._set_one()
             self.users.append(get_ident())
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
             self.users.remove(get_ident())
-            if not self.users and self.threads > 1:
-                _set(self.threads)
+            self._set_again()
+
+    @uninterrupted
+    def keep(self) -> None:
+        """Set one thread until this thread calls `let_go`."""
+        with self.lock:
+            self._set_one()
+            self.keepers.append(get_ident())
+
+    @uninterrupted
+    def let_go(self) -> None:
+        """Undo `keep`; without it, do nothing."""
+        with self.lock:
+            if get_ident() in self.keepers:
+                self.keepers.remove(get_ident())
+                self._set_again()
+
+    def _set_one(self) -> None:
+        if not self.is_set:
+            self.threads = _get()
+            if self.threads > 1:
+                _set(1)
+
+    def _set_again(self) -> None:
+        if not self.is_set and self.threads > 1:
+            _set(self.threads)
 
     @uninterrupted
     def before_fork(self) -> None:
@@ -74,10 +118,11 @@ class _SingleThreaded:
     @uninterrupted
     def after_fork_in_child(self) -> None:
         """Forget the other threads, which the child does not have."""
-        users, this = self.users, get_ident()
-        self.users = [user for user in users if user == this]
-        if users and not self.users and self.threads > 1:
-            _set(self.threads)
+        was_set, this = self.is_set, get_ident()
+        self.users = [user for user in self.users if user == this]
+        self.keepers = [keeper for keeper in self.keepers if keeper == this]
+        if was_set:
+            self._set_again()
         self.after_fork()
 
 
