@@ -386,8 +386,9 @@ class Network(MadeOnce):
     def _inputs(self, x: Any) -> tuple[Backend, Array | SparseRows]:
         """Check x; return the backend of its device, and the rows on the network's backend."""
         given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
-        home = home_of(x if isinstance(given, SparseRows) else given)
-        return home, place(given, self.backend, self.dtype, self.precision)
+        if isinstance(given, SparseRows):
+            return home_of(x), place(given, self.backend, self.dtype, self.precision)
+        return home_of(given), move(given, self.backend)
 
     def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Backend, Rows]:
         """Check a batch; return the backend of x's device, and the batch on the network's backend."""
