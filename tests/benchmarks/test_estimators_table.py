@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,28 @@ def test_the_results_survive_json_and_other_files_are_told(tmp_path: Path) -> No
     made_up().save(tmp_path / "other.json")
     with pytest.raises(ValueError, match=r"other\.json holds no results of gpubp bench --est"):
         EstimatorResults.load(tmp_path / "other.json")
+
+
+def test_a_newer_run_replaces_and_adds_points_and_is_named(tmp_path: Path) -> None:
+    run, newer = results(), results()
+    seconds = {"gpubp": [1.0], "scikit-learn": [7.0]}
+    newer.points = [
+        Point(FIT, seconds, seconds),
+        Point(replace(FIT, dtype="float32"), seconds, seconds),
+    ]
+    newer.commit, newer.date, newer.first_calls = "abc", "2001-01-01", []
+    newer.scores = [Scores("digits", "float64", {"gpubp": [1.0, 0.9], "scikit-learn": [1.0, 0.9]})]
+    run.repeat(newer)
+    assert [point.ratio() for point in run.points] == [7.0, 9.0, 7.0]
+    assert [scores.data for scores in run.scores] == ["diabetes", "digits"]
+    assert run.first_calls == results().first_calls
+    text = plain(estimator_tables(run)[0])
+    assert (
+        "2 points, scores and first calls measured at commit abc, 2001-01-01; others used 50 %"
+        in text
+    )
+    run.save(tmp_path / "run.json")
+    assert EstimatorResults.load(tmp_path / "run.json") == run
 
 
 def test_the_grid_has_every_data_set_solver_and_dtype_once() -> None:
@@ -225,6 +248,8 @@ def test_the_command_measures_and_writes_and_shows(
     run = EstimatorResults.load(path)
     assert [p.task.dtype for p in run.points] == ["float32", "float64"]
     assert all(p.errors == {} and (p.ratio() or 0) > 0 for p in run.points)
+    assert main([*arguments, "--json", str(tmp_path / "both.json"), "--repeat", str(path)]) == 0
+    assert len(EstimatorResults.load(tmp_path / "both.json").points) == 2
     capsys.readouterr()
     assert main(["bench", "--estimators", "--show", str(path), "--markdown"]) == 0
     assert capsys.readouterr().out == "\n".join(map(markdown, estimator_tables(run)))

@@ -110,10 +110,41 @@ def test_the_figures_in_the_text_are_those_of_the_committed_results(
     assert f"geometric means over {len(steps)} points" in readme
 
 
-def test_the_tables_of_the_estimators_are_those_of_the_committed_results(document: str) -> None:
+@pytest.fixture
+def estimators(document: str) -> EstimatorResults:
     (path,) = re.findall(r"`(benchmarks/results/\S+/estimators\.json)`", document)
-    for table in estimator_tables(EstimatorResults.load(ROOT / path)):
+    return EstimatorResults.load(ROOT / path)
+
+
+def test_the_tables_of_the_estimators_are_those_of_the_committed_results(
+    document: str, estimators: EstimatorResults
+) -> None:
+    for table in estimator_tables(estimators):
         assert markdown(table).strip() in document, table.title
+
+
+def test_the_figures_of_the_estimators_are_those_of_the_committed_results(
+    document: str, estimators: EstimatorResults
+) -> None:
+    ratios = {p.task: ratio for p in estimators.points if (ratio := p.ratio()) is not None}
+    for label, solvers in (("adam and sgd", {"adam", "sgd"}), ("lbfgs", {"lbfgs"})):
+        for hidden in ((100,), (256, 256)):
+            cells = [f"{label}, {hidden}"]
+            for dtype in ("float32", "float64"):
+                some = [
+                    ratio
+                    for task, ratio in ratios.items()
+                    if (task.work, task.hidden, task.dtype) == ("fit", hidden, dtype)
+                    and task.solver in solvers
+                    and task.data != "text"
+                ]
+                cells.append(f"{geometric_mean(some):.2f} ({min(some):.2f} to {max(some):.2f})")
+            assert f"| {' | '.join(cells)} |" in document
+    reached = []
+    for dtype, aim in (("float32", 4.0), ("float64", 2.5)):
+        some = [ratio for task, ratio in ratios.items() if task.dtype == dtype]
+        reached.append(f"{sum(ratio >= aim for ratio in some)} of {len(some)}")
+    assert f"few rows reach them: {reached[0]}, and {reached[1]}." in " ".join(document.split())
 
 
 GPU_RESULTS = ROOT / "benchmarks/results/2026-11-26-nvidia-h100"
