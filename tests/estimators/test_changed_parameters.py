@@ -59,7 +59,7 @@ def test_a_changed_parameter_counts_as_in_scikit_learn(
         ({"loss": "quantile"}, {"quantile": 0.9},
          lambda m: m.network_.cost_function.parameters["quantile"], 0.9),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
 def test_a_warm_start_uses_changed_parameters(
