@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import gpubp
 
-__all__ = ["available_bytes", "commit", "cores", "machine", "versions"]
+__all__ = ["available_bytes", "circumstances", "commit", "cores", "machine", "versions"]
 
 PACKAGES = (
     "gpubp",
@@ -26,6 +27,17 @@ PACKAGES = (
     "cupy-cuda13x",
     "nvmath-python",
 )
+
+
+def circumstances() -> dict[str, Any]:
+    """Describe where, when and with what a run begins: what the results of every suite hold."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": now.isoformat(timespec="seconds"),
+    }
 
 
 def machine() -> dict[str, Any]:

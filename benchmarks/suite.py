@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -10,7 +9,7 @@ from dataclasses import asdict, replace
 from .clock import Clock
 from .contenders import CONTENDERS, AbsentError, Contender, has_gpu
 from .floor import FLOORS, Floor
-from .machine import commit, machine, versions
+from .machine import circumstances
 from .results import Entrant, Memory, Point, Results
 from .rounds import Checked, Usage, measure
 from .settings import Settings
@@ -42,10 +41,7 @@ def run_suite(
         The results of the run.
     """
     results = Results(
-        machine=machine(),
-        versions=versions(),
-        commit=commit(),
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **circumstances(),
         settings=asdict(settings),
     )
     with ExitStack() as stack:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..contenders.base import AbsentError
-from ..machine import commit, machine, versions
+from ..machine import circumstances
 from ..results import Entrant
 from ..worker import ContenderError, Worker
 from .first_call import first_calls
@@ -87,10 +86,7 @@ def run_estimators(
         The results of the run.
     """
     results = EstimatorResults(
-        machine=machine(),
-        versions=versions(),
-        commit=commit(),
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **circumstances(),
     )
     others, wall = 0.0, 0.0
     with ExitStack() as stack:

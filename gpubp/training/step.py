@@ -204,7 +204,7 @@ class TrainingStep:
             The costs of the steps that have been done already, as `costs` returned them: the next step is
             the one after them. By default none has been done.
         penalty_factors : float or array of shape (steps,)
-            The factor of the penalties l1 and l2, in all steps or in each.
+            The factor of the penalties l1 and l2, in all steps or in each; by default 1.
 
         Returns
         -------

@@ -3,8 +3,8 @@
 // columns.
 #include <algorithm>
 
-// The three products of a layer with one output, which gemm computes up to five times as slowly:
-// z = a wᵀ, δ w and δᵀ a, where w is one row and δ one column. They return false for other products.
+// The three products of a layer with one output: gemm would copy their operands into blocks first.
+// z = a wᵀ, δ w and δᵀ a, where w is one row and δ one column. The function returns false for others.
 template <typename T>
 static bool one_output(const T* a, const T* b, T* out, const int64_t* sizes, bool transpose_a,
                        bool transpose_b, T alpha, T beta) {
