@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -20,7 +19,7 @@ from ..kernels.messages import shown
 from ..network import Network
 from ..network.arguments import is_sequence
 from ..training import Trainer
-from .data import check_data, check_sample_weight, dtype_of
+from .data import check_data, check_sample_weight, network_dtype
 from .inspection import Inspection
 from .lbfgs import fit_lbfgs
 from .losses import our_activation, their_name
@@ -164,8 +163,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             self._check_incremental(validation)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
         X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
-        followed = self.network_.dtype if goes_on else dtype_of(X)
-        dtype = np.dtype(followed if self.dtype is None else self.dtype)
+        dtype = network_dtype(self, X, goes_on)
         task = self._task(y, dtype, goes_on, classes)
         sizes = self._sizes(X, task, goes_on)
         for name, value in task.attributes.items():
@@ -182,9 +180,8 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                 self._begin_with_given_weights(network)
         trainer: Trainer | None = None
         if self.solver == "lbfgs":
-            twin = self._network(sizes, task, "float64")
             history, self.loss_ = fit_lbfgs(
-                self, network, twin, X, task.targets, weights, task.loss_factor
+                self, network, X, task.targets, weights, task.loss_factor
             )
         else:
             trainer = self._trainer if incremental and goes_on else None

@@ -20,12 +20,13 @@ __all__ = [
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
-    "dtype_of",
+    "dtypes_of",
     "in_library_of",
+    "network_dtype",
 ]
 
 FLOATS = (np.float64, np.float32)
-"""The dtypes of networks. With dtype=None, X of another dtype is converted to the first."""
+"""The dtypes of networks. If the dtype follows X, an X of another dtype is converted to the first."""
 MOST_COLUMNS = 3
 """The most columns that a message names."""
 
@@ -59,7 +60,7 @@ def check_data(
     """
     X, y = as_known("X", X), as_known("y", y)
     if is_on_host(X):
-        dtype = _input_dtype(estimator, reset) if dtype is None else dtype
+        dtype = _dtypes(estimator, not reset) if dtype is None else dtype
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
@@ -85,16 +86,28 @@ def _with_two_axes(X: Any) -> Any:
     return X
 
 
-def _input_dtype(estimator: Any, reset: bool) -> Any:
-    """The dtype of X on the host; several stand for that of X, or for the first if X has another."""
+def dtypes_of(estimator: Any) -> tuple[Any, ...]:
+    """Return the dtypes that an estimator's networks may have.
+
+    There is one, or there are both: the network then has the dtype of X, or float64 if X has another. lbfgs
+    never computes in less than the dtype of X, for its line searches compare losses that hardly differ.
+    """
     if estimator.dtype is None:
-        return FLOATS if reset else estimator.network_.dtype
-    return np.float64 if estimator.solver == "lbfgs" else estimator.dtype
+        return FLOATS
+    dtype = np.dtype(estimator.dtype).type
+    return FLOATS if estimator.solver == "lbfgs" and dtype == np.float32 else (dtype,)
 
 
-def dtype_of(X: Any) -> Any:
-    """Return the dtype of a network for X: that of X, or float64 if X has another than float32."""
-    return X.dtype if X.dtype in FLOATS else np.float64
+def network_dtype(estimator: Any, X: Any, goes_on: bool) -> Any:
+    """Return the dtype of the network of a fit on X, which may go on with the network of the last fit."""
+    dtypes = _dtypes(estimator, goes_on)
+    return np.dtype(X.dtype if X.dtype in dtypes else dtypes[0])
+
+
+def _dtypes(estimator: Any, goes_on: bool) -> tuple[Any, ...]:
+    if estimator.dtype is None and goes_on:
+        return (estimator.network_.dtype,)
+    return dtypes_of(estimator)
 
 
 def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:

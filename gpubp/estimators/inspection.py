@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
@@ -13,7 +14,7 @@ from ..arrays import dense, namespace
 from ..backends import Array
 from ..network import Backprop, Forward
 from ..training.evaluation import CHUNK_ROWS
-from .data import check_data, check_inputs_like_fit, check_sample_weight, in_library_of
+from .data import check_data, check_inputs_like_fit, check_sample_weight, dtypes_of, in_library_of
 from .layers_table import layers_table
 
 __all__ = ["Inspection"]
@@ -94,6 +95,5 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        dtypes = ["float64", "float32"] if self.dtype is None else [str(self.dtype)]
-        tags.transformer_tags.preserves_dtype = dtypes
+        tags.transformer_tags.preserves_dtype = [np.dtype(d).name for d in dtypes_of(self)]
         return tags

@@ -1,4 +1,4 @@
-"""Train the estimators by L-BFGS, on all rows at once and in float64."""
+"""Train the estimators by L-BFGS, on all rows at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class _Objective:
         total = self._data.total_weight(self._order.rows)
         self._l2 = alpha / total if total else 0.0
         # A step with `reduce` adds up the whole gradient in its first half.
-        self._step = TrainingStep(network, SGD(), dropout_seed=0, reduce=lambda gradient: None)
+        self._step = TrainingStep(
+            network, SGD(l2=self._l2), dropout_seed=0, reduce=lambda gradient: None
+        )
+        self._step.sums_squares = True
         self._form = BatchForm(
             rows=rows,
             labels=self._data.labels,
@@ -68,20 +71,19 @@ class _Objective:
             for _ in self._data.batches(step.rows, self._order, 0):
                 self._compute()
         step.count()
-        gradient = np.array(network.backend.to_numpy(step.gradient))
-        w = theta[: network.layout.n_weights]
-        gradient[: len(w)] += self._l2 * w
+        gradient = network.backend.to_numpy(step.gradient).astype(np.float64)
+        n_weights = network.layout.n_weights
+        gradient[:n_weights] += self._l2 * theta[:n_weights]
         # With several outputs, scikit-learn's squared error is the mean over them, but its gradient is that
         # of the sum. The same numbers give the same steps.
         cost = float(step.costs()[0])
-        self.latest = self._loss_factor * cost + 0.5 * self._l2 * float(w @ w)
+        self.latest = self._loss_factor * cost + float(step.penalties()[0])
         return self.latest, gradient
 
 
 def fit_lbfgs(
     settings: Any,
     network: Network,
-    twin: Network,
     X: Any,
     targets: Array,
     weights: Array | None,
@@ -95,8 +97,6 @@ def fit_lbfgs(
         The estimator.
     network : Network
         The network to train.
-    twin : Network
-        A float64 copy of the network, which computes costs and gradients.
     X, targets, weights, loss_factor
         As in `fit_batches`.
 
@@ -108,8 +108,8 @@ def fit_lbfgs(
         The last loss, with the penalty.
     """
     history, to_numpy = History(), network.backend.to_numpy
-    with twin.backend.use():
-        objective = _Objective(twin, X, targets, weights, settings.alpha, loss_factor)
+    with network.backend.use():
+        objective = _Objective(network, X, targets, weights, settings.alpha, loss_factor)
 
         def report(theta: Any) -> None:
             history.cost.append(objective.latest)

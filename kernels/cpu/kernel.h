@@ -25,11 +25,13 @@ template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.p
 
 }  // namespace
 
-#define KERNEL(name)                                                          \
-    template <typename T> static void name##_of(const Slot* arguments);       \
-    extern "C" void name##_float(const Slot* s) { name##_of<float>(s); }      \
-    extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }    \
-    template <typename T> static void name##_of([[maybe_unused]] const Slot* s)
+// A slot may hold a double, so without __restrict__ an array of doubles might overlap the slots, and a bound
+// that is read from one would be read again in every turn of a loop, which then has no vectors.
+#define KERNEL(name)                                                                   \
+    template <typename T> static void name##_of(const Slot* __restrict__ arguments);   \
+    extern "C" void name##_float(const Slot* s) { name##_of<float>(s); }               \
+    extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }             \
+    template <typename T> static void name##_of([[maybe_unused]] const Slot* __restrict__ s)
 
 // Definitions for the CPU of the CUDA words that the tables' texts use.
 #define __device__
