@@ -24,8 +24,8 @@ SLOWER = 1.5
 TOLERANCE = {"float32": 0.02, "float64": 1e-4}
 """How far the losses of the two libraries may differ, relative to scikit-learn's."""
 LBFGS_TOLERANCE = 0.5
-"""The same for lbfgs in float32: gpubp computes it in float64, and after many iterations the two are at
-other places, with losses of the same size."""
+"""The same for lbfgs in float32: its line searches multiply differences in rounding, so after many
+iterations the two are at other places, with losses of the same size."""
 
 
 @dataclass(frozen=True)

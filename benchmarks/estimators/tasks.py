@@ -147,8 +147,7 @@ class Task:
     hidden : tuple of int
         Widths of the hidden layers; in a search the candidates have their own.
     dtype : str
-        The dtype of X, "float32" or "float64". Both libraries compute in it, except that gpubp's lbfgs
-        computes in float64.
+        The dtype of X, "float32" or "float64". Both libraries compute in it.
     """
 
     data: str

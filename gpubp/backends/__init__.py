@@ -6,7 +6,7 @@ added to `_FAMILIES`.
 
 `get_backend("auto")` chooses CuPy if CuPy can be imported, finds a device and has passed the suite on a
 GPU. Otherwise it chooses NumPy. It also chooses NumPy for a network of fewer than LEAST_PARAMETERS
-parameters. The environment variable GPUBP_BACKEND overrides "auto".
+parameters, and then does not import CuPy. The environment variable GPUBP_BACKEND overrides "auto".
 """
 
 from __future__ import annotations
@@ -125,6 +125,11 @@ def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
         except (ValueError, BackendUnavailableError) as error:
             raise type(error)(f"GPUBP_BACKEND={wanted}: {error}") from None
     on_cpu = get_backend("numpy")
+    if parameters is not None and parameters < LEAST_PARAMETERS:
+        return on_cpu, (
+            f"a network of {parameters} parameters, fewer than {LEAST_PARAMETERS}, is done sooner on the"
+            " CPU than on a GPU; backend='cupy' takes the GPU all the same"
+        )
     devices, reason = cupy.device_count()
     if not devices:
         return on_cpu, reason
@@ -132,11 +137,6 @@ def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
         return on_cpu, (
             "CuPy finds a GPU, but this version's CuPy backend has not been proven on one yet;"
             " backend='cupy' runs it all the same"
-        )
-    if parameters is not None and parameters < LEAST_PARAMETERS:
-        return on_cpu, (
-            f"CuPy finds a GPU, but a network of {parameters} parameters, fewer than {LEAST_PARAMETERS},"
-            " is done sooner on the CPU; backend='cupy' takes the GPU all the same"
         )
     try:
         backend = get_backend("cupy")

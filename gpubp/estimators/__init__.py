@@ -8,8 +8,8 @@ predictions agree to eleven digits after dozens of epochs. With lbfgs they agree
 dozen iterations: its line searches multiply differences in rounding, so after hundreds of iterations they
 may be others. What is different:
 
-- Training uses float32, or the dtype of X with dtype=None, as scikit-learn does. lbfgs always computes in
-  float64, then rounds the parameters to the dtype.
+- Training uses float32, or the dtype of X with dtype=None, as scikit-learn does. lbfgs never uses less than
+  the dtype of X.
 - Cross-entropy is computed from z. scikit-learn clips probabilities to the range from ε to 1 - ε, which
   changes the loss of outputs that have saturated.
 - Training ends when the loss is no longer finite. Without early stopping it raises a DivergenceError, which

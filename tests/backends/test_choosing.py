@@ -124,8 +124,8 @@ def test_a_cupy_that_fails_to_import_means_numpy_and_the_reason_is_told(
 ) -> None:
     broken_cupy(text)
     reason = f"CuPy does not import ({IMPORTS[text]})"
-    network = Network((3, 2))
-    assert network.backend.name == "numpy" and network.predict([[1, 2, 3]]).shape == (1, 2)
+    network = Network((1000, 100))
+    assert network.backend.name == "numpy" and network.predict([range(1000)]).shape == (1, 100)
     assert backends.explain_auto(10**9)[1] == reason
     assert gpubp.available_backends() == ["numpy"]
     assert main(["info"]) == 0
@@ -172,7 +172,7 @@ def test_an_array_on_a_device_needs_a_cupy_that_imports(broken_cupy: Any) -> Non
 def test_an_import_of_cupy_can_be_interrupted(error: type[BaseException], broken_cupy: Any) -> None:
     broken_cupy(f"raise {error.__name__}")
     with pytest.raises(error):
-        Network((3, 2))
+        Network((1000, 100))
 
 
 def test_a_device_that_does_not_start_says_so(
@@ -221,6 +221,13 @@ def test_to_load_a_small_network_does_not_begin_with_the_gpu(
 
     monkeypatch.setattr("gpubp.backends.cupy.devices.on_device_number", cache(begin))
     assert Network.load(tmp_path / "small.safetensors").backend.name == "numpy"
+
+
+def test_a_small_network_does_not_import_cupy(broken_cupy: Any) -> None:
+    broken_cupy("raise SystemExit('CuPy was imported')")
+    assert Network((10, 10)).backend.name == "numpy"
+    with pytest.raises(SystemExit, match="CuPy was imported"):
+        Network((1000, 100))
 
 
 def test_a_device_that_is_not_there(without_cupy: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from small_data import not_converged
 
 pytest.importorskip("sklearn", minversion="1.7")
@@ -225,14 +226,46 @@ def test_lbfgs_with_poisson_equals_the_linear_model() -> None:
     assert min(model.history_.cost) >= 0
 
 
-def test_lbfgs_sees_small_differences_of_large_numbers() -> None:
+@pytest.mark.parametrize("dtype", ["float64", "float32", None])
+def test_lbfgs_sees_small_differences_of_large_numbers(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], size=(200, 3))
     ours, theirs = pair(MLPRegressor, solver="lbfgs", activation="identity")
-    for model in (ours, theirs):
+    for model in (ours.set_params(dtype=dtype), theirs):
         model.fit(1e8 + signs, signs[:, 0])
     score = theirs.score(1e8 + signs, signs[:, 0])
     assert ours.score(1e8 + signs, signs[:, 0]) == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_X", "computed"),
+    [("float32", "float64", "float64"), ("float32", "int64", "float64"),
+     ("float32", "float32", "float32"), ("float64", "float32", "float64"),
+     (None, "float32", "float32"), (None, "float64", "float64")],
+)  # fmt: skip
+@pytest.mark.parametrize("sparse", [False, True])
+def test_lbfgs_computes_in_no_less_than_the_dtype_of_X(
+    dtype: Any, of_X: str, computed: str, sparse: bool, backend: Backend
+) -> None:
+    X, y = np.round(2 * DIABETES[0]).astype(of_X), DIABETES[1]
+    X = csr_array(X) if sparse else X
+    model = MLPRegressor(
+        "squared_error", (5,), solver="lbfgs", max_iter=3, dtype=dtype, backend=backend
+    )
+    assert model.fit(X, y).network_.dtype == computed
+    assert model.predict(X).dtype == computed and model.transform(X).dtype == computed
+    model.set_params(warm_start=True, dtype="float32", solver="adam", max_iter=1)
+    assert model.fit(X, y).network_.dtype == "float32"
+
+
+def test_lbfgs_in_float32_ends_no_higher_than_scikit_learns() -> None:
+    for kind, data in ((MLPClassifier, WINE), (MLPRegressor, DIABETES)):
+        X = data[0].astype("float32")
+        y = data[1].astype("float32") if kind is MLPRegressor else data[1]
+        ours, theirs = pair(kind, solver="lbfgs", alpha=1.0, max_iter=500)
+        ours.set_params(dtype=None).fit(X, y)
+        assert 0 < ours.loss_ < 1.02 * theirs.fit(X, y).loss_
+        assert ours.score(X, y) == pytest.approx(theirs.score(X, y), abs=0.02)
 
 
 VERBOSE: list[tuple[Any, dict[str, Any]]] = [
