@@ -24,7 +24,7 @@ from ..kernels.typing import Array
 from .contenders import require_cupy
 from .tasks import Architecture
 
-__all__ = ["FLOORS", "Floor"]
+__all__ = ["FLOORS", "Floor", "bind_matmuls"]
 
 
 class Floor:
@@ -51,25 +51,7 @@ class Floor:
     def load(self, architecture: Architecture, batch_size: int) -> None:
         """Make the arrays of a network and a batch, and bind the matmuls to them."""
         backend = self._backend = self._open_backend()
-        rng = np.random.default_rng(0)
-
-        def array(*shape: int) -> Array:
-            return backend.asarray(rng.standard_normal(shape, np.float32))
-
-        sizes = architecture.sizes
-        a = [array(batch_size, n) for n in sizes]
-        weights = [array(m, n) for n, m in pairwise(sizes)]
-        gradients = [backend.empty(w.shape, np.float32) for w in weights]
-        delta = [array(batch_size, n) for n in sizes]
-        bind = bind_cpu if self.backend == "numpy" else bind_backend
-        forward = [
-            bind(backend, a[k], w, a[k + 1], transpose_b=True) for k, w in enumerate(weights)
-        ]
-        backward = []
-        for k in reversed(range(len(weights))):
-            backward.append(bind(backend, delta[k + 1], a[k], gradients[k], transpose_a=True))
-            if k:
-                backward.append(bind(backend, delta[k + 1], weights[k], delta[k]))
+        forward, backward = bind_matmuls(backend, architecture.sizes, batch_size, "float32")
         self._predict, self._step = self._together(forward), self._together(forward + backward)
 
     def _open_backend(self) -> Backend:
@@ -127,6 +109,40 @@ class FloorGpu(Floor):
 
     def _together(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
         return self._backend.capture(super()._together(calls))
+
+
+def bind_matmuls(
+    backend: Backend, sizes: Sequence[int], rows: int, dtype: str
+) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
+    """Bind a network's matmuls forward, and those backward, to arrays of random numbers.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend that computes the matmuls.
+    sizes : sequence of int
+        Widths of the layers, the input first.
+    rows : int
+        The rows of the batch.
+    dtype : str
+        "float32" or "float64".
+    """
+    rng = np.random.default_rng(0)
+
+    def array(*shape: int) -> Array:
+        return backend.asarray(rng.standard_normal(shape).astype(dtype))
+
+    a, delta = ([array(rows, n) for n in sizes] for _ in range(2))
+    weights = [array(m, n) for n, m in pairwise(sizes)]
+    gradients = [backend.empty(w.shape, np.dtype(dtype)) for w in weights]
+    bind = bind_cpu if backend.name == "numpy" else bind_backend
+    forward = [bind(backend, a[k], w, a[k + 1], transpose_b=True) for k, w in enumerate(weights)]
+    backward = []
+    for k in reversed(range(len(weights))):
+        backward.append(bind(backend, delta[k + 1], a[k], gradients[k], transpose_a=True))
+        if k:
+            backward.append(bind(backend, delta[k + 1], weights[k], delta[k]))
+    return forward, backward
 
 
 def bind_cpu(

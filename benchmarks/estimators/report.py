@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 
 from ..report import Table, duration, noise, origin
-from ..results import spread
+from ..results import geometric_mean, spread
 from .results import EstimatorResults, Point
-from .tasks import DATA
+from .tasks import DATA, Task
 
 __all__ = ["estimator_tables"]
 
@@ -18,14 +18,14 @@ LIBRARIES = ("gpubp", "scikit-learn")
 
 def estimator_tables(results: EstimatorResults) -> list[Table]:
     """Make all tables of the report."""
-    report = [_head(results)]
+    report, cores = [_head(results)], int(results.machine["cores"])
     for name in dict.fromkeys(point.task.data for point in results.points):
         points = [p for p in results.points if p.task.data == name and p.task.work != "search"]
         if points:
-            report.append(_work(name, points))
+            report.append(_work(name, points, cores))
     searches = [p for p in results.points if p.task.work == "search"]
     if searches:
-        report.append(_work("search", searches))
+        report.append(_work("search", searches, cores))
     report += [t for t in (_means(results), _scores(results), _first(results)) if t.rows]
     return report
 
@@ -46,19 +46,22 @@ def _head(results: EstimatorResults) -> Table:
     return table
 
 
-def _work(name: str, points: Sequence[Point]) -> Table:
+def _work(name: str, points: Sequence[Point], cores: int) -> Table:
     """Make the table of a data set, or of the searches."""
     title = f"{name}, {DATA[name].about}" if name in DATA else _search_title(points[0])
     table = Table(
         title,
-        ["work", "layers", "dtype", *LIBRARIES, "times as fast", "core seconds: times as few"],
+        [
+            *("work", "layers", "dtype", *LIBRARIES),
+            *("times as fast", "matmuls alone would be", "core seconds: times as few"),
+        ],
     )
     for point in points:
         task = point.task
         work = task.work if task.work == "search" else f"{task.work}, {task.solver}"
-        layers = "" if task.work == "search" else " ".join(map(str, task.hidden))
+        layers = "" if task.work == "search" else _layers(task)
         cells = [_cell(point, library) for library in LIBRARIES]
-        ratios = [_ratio(r) for r in (point.ratio(), point.core_ratio())]
+        ratios = [_ratio(r) for r in (point.ratio(), point.bound(cores), point.core_ratio())]
         table.rows.append([work, layers, task.dtype, *cells, *ratios])
         table.notes += [
             f"ERROR {who}, {work} {layers} {task.dtype}: {why}" for who, why in point.errors.items()
@@ -88,15 +91,42 @@ def _ratio(value: float | None) -> str:
 
 
 def _means(results: EstimatorResults) -> Table:
+    """Make the table of the ratios' means, for each kind of work and for all."""
+    dtypes = "float32", "float64"
     table = Table(
-        "times as fast as scikit-learn: geometric mean of the ratios (least ratio; how many)",
-        ["dtype", "ratio"],
+        "times as fast as scikit-learn: geometric mean (least to greatest; how many points)",
+        ["work", *dtypes],
     )
-    for dtype in ("float32", "float64"):
-        mean = results.mean(dtype)
-        if mean.count:
-            table.rows.append([dtype, f"{mean.value:.2f} ({mean.least:.2f}; {mean.count})"])
+    kinds: dict[str, list[Point]] = {}
+    for point in results.points:
+        kinds.setdefault(_kind(point.task), []).append(point)
+    for kind, points in {**kinds, "all": results.points}.items():
+        cells = [_mean([p for p in points if p.task.dtype == dtype]) for dtype in dtypes]
+        if any(cells):
+            table.rows.append([kind, *cells])
     return table
+
+
+def _kind(task: Task) -> str:
+    """Say what kind of work a task is."""
+    if task.work == "search":
+        return "search"
+    if not task.is_dense_fit:
+        return "sparse rows"
+    solvers = "lbfgs" if task.solver == "lbfgs" else "adam and sgd"
+    return f"fit, {solvers}, {_layers(task)}"
+
+
+def _layers(task: Task) -> str:
+    return " ".join(map(str, task.hidden))
+
+
+def _mean(points: Sequence[Point]) -> str:
+    ratios = [ratio for p in points if (ratio := p.ratio()) is not None]
+    if not ratios:
+        return ""
+    ends = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"{geometric_mean(ratios):.2f} ({ends}; {len(ratios)})"
 
 
 def _scores(results: EstimatorResults) -> Table:

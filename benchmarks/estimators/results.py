@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..json_files import read_json, write_json
-from ..results import Entrant, Mean, geometric_mean, ratio
-from .session import CONTENDERS
+from ..results import Entrant, ratio
+from .session import CONTENDERS, MATMULS
 from .tasks import Task
 
 __all__ = ["EstimatorResults", "FirstCall", "Point", "Scores"]
@@ -57,6 +57,16 @@ class Point:
         The processes that a search starts are not counted, so it has no figure.
         """
         return None if self.task.work == "search" else self._ratio(self.cores)
+
+    def bound(self, cores: int) -> float | None:
+        """Say the ratio of a gpubp whose fits are their matmuls alone, spread over all cores without loss.
+
+        None where the bare matmuls were not measured.
+        """
+        theirs = self.best("scikit-learn")
+        if theirs is None or MATMULS not in self.rounds:
+            return None
+        return cores * ratio(self.rounds[theirs], self.rounds[MATMULS])
 
     def _ratio(self, measured: Mapping[str, list[float]]) -> float | None:
         theirs, ours = self.best("scikit-learn"), self.best("gpubp")
@@ -129,12 +139,6 @@ class EstimatorResults:
     scores: list[Scores] = field(default_factory=list)
     first_calls: list[FirstCall] = field(default_factory=list)
     repeated: list[dict[str, Any]] = field(default_factory=list)
-
-    def mean(self, dtype: str) -> Mean:
-        """Average the ratios of this dtype."""
-        found = [p.ratio() for p in self.points if p.task.dtype == dtype]
-        ratios = [r for r in found if r is not None]
-        return Mean(geometric_mean(ratios), min(ratios, default=float("nan")), len(ratios))
 
     def repeat(self, newer: EstimatorResults) -> None:
         """Replace, or add, what a newer run on the same machine has measured, and note it."""

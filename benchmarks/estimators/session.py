@@ -1,12 +1,17 @@
-"""What the process of one contender does in the estimators' table, and the contenders."""
+"""What the process of one contender does in the estimators' table, and the contenders.
+
+A contender is a library with some threads or processes. One more is no library: the bare matmuls of a fit,
+on one thread.
+"""
 
 from __future__ import annotations
 
+import atexit
 import gc
-import importlib
+import multiprocessing.util
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,16 +19,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+import gpubp
+
 from ..contenders.base import import_library
+from ..floor import bind_matmuls
 from ..machine import cores
 from ..worker import fall_asleep, machine_cpu_seconds
 from .tasks import CANDIDATES, DATA, FOLDS, SEEDS, Task
 
-__all__ = ["CONTENDERS", "Contender", "Outcome", "Session", "Turn"]
+__all__ = ["CONTENDERS", "MATMULS", "Contender", "Outcome", "Session", "Turn"]
 
+MATMULS = "matmuls"
 SHORTEST_TURN = 0.05
 """Faster work is repeated within a turn until this many seconds have passed."""
 TRIAL_ROWS = 2000
+BATCH_ROWS = 200
+"""The rows of a batch by default, in both libraries."""
 SEARCH_EPOCHS = 5
 
 
@@ -36,7 +47,7 @@ class Contender:
     name : str
         The name in results and reports.
     library : str
-        "gpubp" or "scikit-learn".
+        "gpubp", "scikit-learn" or "matmuls".
     threads : int or None
         The threads of BLAS, which are also gpubp's; None leaves the library's default, all cores.
     processes : int
@@ -57,7 +68,7 @@ CONTENDERS: Mapping[str, Contender] = {
         Contender(f"{library}-1-thread", library, threads=1),
         Contender(f"{library}-processes", library, processes=-1),
     )
-}
+} | {MATMULS: Contender(MATMULS, MATMULS, threads=1)}
 
 
 class Outcome(NamedTuple):
@@ -107,14 +118,18 @@ class Session:
         """Import the library, and say what the contender runs on."""
         contender = self._contender
         module = import_library("sklearn.neural_network", "scikit-learn")
-        ours = contender.library == "gpubp"
-        self._module = importlib.import_module("gpubp") if ours else module
+        ours = contender.library != "scikit-learn"
+        self._module = gpubp if ours else module
         if contender.threads is not None:
             self._threads.enter_context(threadpool_limits(contender.threads))
         warnings.simplefilter("ignore")  # max_iter is too small on purpose
         threads = contender.threads or cores()
         shown = f"{threads} thread{'s' if threads > 1 else ''}"
+        if contender.library == MATMULS:
+            shown += ": the bare matmuls of a fit of dense rows"
         if contender.processes != 1:
+            # A child of multiprocessing ends without atexit's functions, by which joblib ends its own.
+            multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
             shown = f"searches with n_jobs={contender.processes}"
         return f"CPU, {shown}"
 
@@ -131,13 +146,17 @@ class Session:
         fall_asleep()
         return seconds
 
-    def load(self, task: Task) -> Outcome:
-        """Make the data, and do the work once without timing."""
+    def load(self, task: Task) -> Outcome | None:
+        """Make the data, and do the work once without timing; bare matmuls come to nothing."""
         self._task = task
         self._x, self._y = DATA[task.data].in_dtype(task.dtype)
+        if self._contender.library == MATMULS:
+            self._matmuls = self._bind_matmuls()
         self._fitted = self._work()
         gc.collect()
         fall_asleep()
+        if self._contender.library == MATMULS:
+            return None
         if task.work == "search":
             searched = self._fitted
             return Outcome(len(searched.cv_results_["params"]), float(searched.best_score_))
@@ -179,7 +198,31 @@ class Session:
         ours = {"dtype": None} if self._contender.library == "gpubp" else {}
         return getattr(self._module, kind)(**parameters, **ours)
 
+    def _bind_matmuls(self) -> list[tuple[int, list[Callable[[], None]]]]:
+        """Bind the matmuls of whole batches and of the last one; say how often a fit needs them.
+
+        An iteration of lbfgs computes the gradient of all rows at least once.
+        """
+        task, rows = self._task, len(self._y)
+        epochs = int(task.parameters()["max_iter"])
+        outputs = len(set(self._y)) if DATA[task.data].is_classification else 1
+        sizes = (self._x.shape[1], *task.hidden, outputs if outputs != 2 else 1)
+        stride = rows if task.solver == "lbfgs" else min(BATCH_ROWS, rows)
+        backend = gpubp.get_backend("numpy")
+        found = []
+        for often, size in ((rows // stride, stride), (1, rows % stride)):
+            if size:
+                forward, backward = bind_matmuls(backend, sizes, size, task.dtype)
+                found.append((epochs * often, forward + backward))
+        return found
+
     def _work(self) -> Any:
+        if self._contender.library == MATMULS:
+            for often, calls in self._matmuls:
+                for _ in range(often):
+                    for call in calls:
+                        call()
+            return None
         estimator = self._estimator(self._task, self._task.parameters())
         if self._task.work == "search":
             from sklearn.model_selection import GridSearchCV  # noqa: PLC0415

@@ -13,7 +13,7 @@ from ..results import Entrant
 from ..worker import ContenderError, Worker
 from .first_call import first_calls
 from .results import EstimatorResults, Point, Scores
-from .session import CONTENDERS, Outcome, Session
+from .session import CONTENDERS, MATMULS, Outcome, Session
 from .tasks import DATA, Task, quick_tasks, tasks
 
 __all__ = ["EstimatorSettings", "run_estimators"]
@@ -153,12 +153,15 @@ def _chosen(point: Point, workers: Sequence[Worker]) -> list[Worker]:
     """Choose the workers whose trial is not much slower than the fastest of their library.
 
     On a busy machine, BLAS with as many threads as cores can take ten times as long as with one. What
-    searches with several processes has no trial.
+    searches with several processes has no trial, nor have the bare matmuls.
     """
     chosen = []
     for worker in workers:
         contender = CONTENDERS[worker.name]
-        if contender.processes != 1 and point.task.work == "search":
+        if contender.library == MATMULS:
+            if point.task.is_dense_fit:
+                chosen.append(worker)
+        elif contender.processes != 1 and point.task.work == "search":
             chosen.append(worker)
         elif contender.processes == 1:
             try:
@@ -178,7 +181,9 @@ def _loaded(point: Point, workers: Sequence[Worker]) -> list[Worker]:
     outcomes: dict[str, Outcome] = {}
     for worker in workers:
         try:
-            outcomes[worker.name] = worker.call("load", point.task)
+            outcome = worker.call("load", point.task)
+            if outcome is not None:
+                outcomes[worker.name] = outcome
         except ContenderError as error:
             point.errors[worker.name] = str(error)
     theirs = [o for name, o in outcomes.items() if CONTENDERS[name].library == "scikit-learn"]
@@ -204,6 +209,6 @@ def _scores(name: str, dtype: str, workers: Sequence[Worker]) -> Scores:
     found = Scores(name, dtype)
     for worker in workers:
         contender = CONTENDERS[worker.name]
-        if contender.threads == 1:
+        if contender.threads == 1 and contender.library != MATMULS:
             found.found[contender.library] = worker.call("scores", name, dtype)
     return found

@@ -156,6 +156,11 @@ class Task:
     hidden: tuple[int, ...]
     dtype: str
 
+    @property
+    def is_dense_fit(self) -> bool:
+        """Whether the task is one fit of dense rows."""
+        return self.work == "fit" and self.data != "text"
+
     def parameters(self) -> dict[str, Any]:
         """Make the parameters of the estimator: as many epochs for both libraries, whatever the loss."""
         data = DATA[self.data]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import pytest
 from made_up import made_up, needs_scikit_learn
 from threadpoolctl import threadpool_limits
 
-from gpubp.benchmarks.estimators import first_call, suite
+from gpubp.benchmarks.estimators import first_call, session, suite
 from gpubp.benchmarks.estimators.report import estimator_tables
 from gpubp.benchmarks.estimators.results import EstimatorResults, FirstCall, Point, Scores
-from gpubp.benchmarks.estimators.session import CONTENDERS, Outcome, Session, Turn
+from gpubp.benchmarks.estimators.session import CONTENDERS, MATMULS, Outcome, Session, Turn
 from gpubp.benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from gpubp.benchmarks.estimators.tasks import CANDIDATES, DATA, Task, quick_tasks, tasks
+from gpubp.benchmarks.floor import bind_matmuls
 from gpubp.benchmarks.report import markdown, plain
 from gpubp.benchmarks.results import Entrant
 from gpubp.cli import main
@@ -35,6 +38,7 @@ def results() -> EstimatorResults:
             "gpubp-1-thread": [3.0, 3.0, 3.0],
             "scikit-learn": [50.0, 50.0, 50.0],
             "scikit-learn-1-thread": [4.0, 6.0, 5.0],
+            "matmuls": [2.0, 2.0, 2.0],
         },
         cores={
             "gpubp": [2.0, 2.0, 2.0],
@@ -68,13 +72,17 @@ def test_each_library_counts_with_its_fastest_contender() -> None:
     assert (fit.best("gpubp"), fit.best("scikit-learn")) == ("gpubp", "scikit-learn-1-thread")
     assert fit.ratio() == 4.0  # the median of 4, 3 and 5
     assert fit.core_ratio() == 2.5  # the median of 2, 3 and 2.5
-    assert (search.ratio(), search.core_ratio()) == (9.0, None)
+    assert fit.bound(cores=2) == 5.0  # twice the median of 2, 3 and 2.5
+    assert (search.ratio(), search.bound(2), search.core_ratio()) == (9.0, None, None)
 
 
 def test_the_mean_of_the_ratios_is_geometric() -> None:
-    mean = results().mean("float64")
-    assert (mean.value, mean.least, mean.count) == (pytest.approx(6.0), 4.0, 2)
-    assert math.isnan(results().mean("float32").value)
+    table = next(t for t in estimator_tables(results()) if "geometric" in t.title)
+    assert table.rows == [
+        ["fit, adam and sgd, 100", "", "4.00 (4.00 to 4.00; 1)"],
+        ["search", "", "9.00 (9.00 to 9.00; 1)"],
+        ["all", "", "6.00 (4.00 to 9.00; 2)"],
+    ]
 
 
 def test_the_report_shows_times_ratios_scores_and_errors() -> None:
@@ -82,10 +90,9 @@ def test_the_report_shows_times_ratios_scores_and_errors() -> None:
     row = next(line for line in text.splitlines() if line.startswith("fit, adam"))
     assert row.split("  ")[0] == "fit, adam"
     assert "*1.00 s ±25%" in row and "5.00 s ±10% (1 thread)" in row
-    assert row.split()[-2:] == ["4.00", "2.50"]
+    assert row.split()[-3:] == ["4.00", "5.00", "2.50"]
     assert "18.0 s ±0% (processes)" in text and "9.00" in text
     assert "ERROR gpubp-processes, search" in text
-    assert "6.00 (4.00; 2)" in text
     # The differences are 0, 0.1 and 0.2: their mean is 0.1, and its standard error 0.1 / sqrt(3).
     assert "0.6000 ± 0.1000" in text and "+0.1000" in text and "0.0577" in text
     assert "other processes used 50 % of a core during the turns" in text
@@ -96,7 +103,7 @@ def test_a_contender_without_results_is_an_error_in_the_table() -> None:
     run = results()
     run.points = [Point(FIT, rounds={"gpubp": [1.0]}, errors={"scikit-learn": "died"})]
     (table,) = [t for t in estimator_tables(run) if t.title.startswith("diabetes")]
-    assert table.rows[0][3:] == ["*1.00 s ±0%", "ERROR", "", ""]
+    assert table.rows[0][3:] == ["*1.00 s ±0%", "ERROR", "", "", ""]
 
 
 def test_the_results_survive_json_and_other_files_are_told(tmp_path: Path) -> None:
@@ -153,14 +160,52 @@ def test_both_libraries_do_the_same_epochs_and_come_to_the_same_loss(solver: str
     outcomes = []
     with threadpool_limits(1):
         for name in ("gpubp", "scikit-learn"):
-            session = Session(name)
-            session.open()
-            assert session.trial(task) > 0
-            outcomes.append(session.load(task))
-            assert session.turn().seconds > 0
+            measured = Session(name)
+            measured.open()
+            assert measured.trial(task) > 0
+            outcomes.append(measured.load(task))
+            assert measured.turn().seconds > 0
     ours, theirs = outcomes
     assert ours.iterations == theirs.iterations == task.parameters()["max_iter"]
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "stretches"),
+    [
+        # 300 rows are a batch of 200 and one of 100. Two layers have five matmuls, and three have eight.
+        (Task("few-rows", "fit", "adam", (20,), "float64"), [(60, 200, 5), (60, 100, 5)]),
+        (Task("few-rows", "fit", "lbfgs", (20, 20), "float32"), [(60, 300, 8)]),
+        (Task("diabetes", "fit", "sgd", (9,), "float32"), [(120, 200, 5), (60, 42, 5)]),
+    ],
+)
+def test_the_bare_matmuls_are_those_of_all_batches(
+    task: Task, stretches: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def bind(backend: Any, sizes: Any, rows: int, dtype: str) -> Any:
+        assert (sizes[1:], dtype) == ((*task.hidden, 1), task.dtype)
+        forward, backward = bind_matmuls(backend, sizes, rows, dtype)
+        return [partial(done.append, rows) for _ in forward], [
+            partial(done.append, rows) for _ in backward
+        ]
+
+    monkeypatch.setattr(session, "bind_matmuls", bind)
+    measured = Session("matmuls")
+    assert measured.open() == "CPU, 1 thread: the bare matmuls of a fit of dense rows"
+    assert measured.load(task) is None
+    assert Counter(done) == {rows: often * calls for often, rows, calls in stretches}
+
+
+def test_the_bare_matmuls_are_measured_at_fits_of_dense_rows(pretended: None) -> None:
+    others = [
+        Task("text", "fit", "adam", (100,), "float32"),
+        Task("digits", "search", "adam", (100,), "float32"),
+    ]
+    settings = EstimatorSettings([FIT, *others], rounds=1, least_rounds=1)
+    measured = [MATMULS in point.rounds for point in run_estimators(settings).points]
+    assert measured == [True, False, False]
 
 
 class Pretended:
@@ -182,7 +227,7 @@ class Pretended:
         answers = {
             "open": "here",
             "trial": self.trials.get(self.name, 1.0),
-            "load": self.losses.get(self.name, Outcome(60, 1.0)),
+            "load": None if self.name == MATMULS else self.losses.get(self.name, Outcome(60, 1.0)),
             "turn": Turn(2.0, 1.0, 2.0, 0.5),
             "scores": [0.5, 0.6],
         }
@@ -198,7 +243,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_threads_do_not_take_part_and_other_work_is_not_counted(pretended: None) -> None:
     run = run_estimators(EstimatorSettings([FIT], rounds=2, least_rounds=2, scored=("diabetes",)))
     (point,) = run.points
-    assert point.rounds == {"scikit-learn-1-thread": [2.0, 2.0]}
+    assert point.rounds == {"scikit-learn-1-thread": [2.0, 2.0], "matmuls": [2.0, 2.0]}
     assert "scikit-learn" not in point.errors
     assert point.errors["gpubp"] == "took 59 iterations, scikit-learn 60"
     assert point.errors["gpubp-1-thread"] == "came to 1.2, scikit-learn to 1"
@@ -230,7 +275,7 @@ def test_only_searches_have_processes(pretended: None) -> None:
     search = Task("digits", "search", "adam", (100,), "float32")
     point = run_estimators(EstimatorSettings([search], rounds=1, least_rounds=1)).points[0]
     processes = {name for name in CONTENDERS if name.endswith("-processes")}
-    assert set(point.trials) == set(CONTENDERS) - processes
+    assert set(point.trials) == set(CONTENDERS) - processes - {MATMULS}
     assert processes <= set(point.rounds) | set(point.errors)
 
 
