@@ -146,8 +146,9 @@ FEW_EXAMPLES, MANY_EXAMPLES_STEP = 64, 32
 two conditions of the next line hold."""
 
 CACHED_WEIGHTS, LEAST_INPUTS = 40 * 1024, 128
-"""The weights, which every step reads again where they lie, are at most CACHED_WEIGHTS: 200 × 200 gain a few
-percent, 256 × 256 lose up to a sixth. A forward product has at least LEAST_INPUTS inputs."""
+"""The weights, which every step reads again where they lie, are at most CACHED_WEIGHTS: a product with
+200 × 200 gains a few percent, one with 256 × 256 loses up to a sixth. A forward product has at least
+LEAST_INPUTS inputs."""
 
 LEAST_OUT, LEAST_INNER = 8, 16
 """Steps shorter than this, along the outputs or along the inner dimension, are slower than one product."""
