@@ -54,7 +54,7 @@ def check_data(
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        The inputs, on the device of X.
+        The inputs, on the device of X; of a sparse X on a device, its `SparseRows`.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
@@ -64,7 +64,7 @@ def check_data(
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
-    X = _with_two_axes(X)
+    X, y = _with_two_axes(X), to_host(y) if is_sparse(y) else y
     if reset:
         estimator.n_features_in_ = int(X.shape[1])
         vars(estimator).pop("feature_names_in_", None)  # those of an earlier fit
@@ -76,8 +76,8 @@ def check_data(
 
 
 def _with_two_axes(X: Any) -> Any:
-    """Convert an X on a device to an array, which must have rows and columns."""
-    X = as_array("X", X)
+    """Convert an X on a device to an array, unless it is sparse; it must have rows and columns."""
+    X = X if is_sparse(X) else as_array("X", X)
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}, expected"
@@ -139,7 +139,7 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """Check that the X of a prediction has the features that `fit` has seen."""
     X = as_known("X", X)
     if not is_on_host(X):
-        return check_inputs(X if is_sparse(X) else _with_two_axes(X), estimator.n_features_in_, "X")
+        return check_inputs(_with_two_axes(X), estimator.n_features_in_, "X")
     return _validated(estimator, X, reset=False, dtype=dtype)
 
 
