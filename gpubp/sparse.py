@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from .arrays import home_of, move, namespace, to_host
+from .arrays import home_of, is_on_host, move, namespace, to_host
 from .backends import Array, Backend, SparseRows
 from .kernels import PRECISIONS
 from .kernels.messages import shortened
@@ -152,8 +152,14 @@ def _canonical(x: SparseRows) -> SparseRows:
 
 
 def as_csr(x: SparseRows) -> Any:
-    """Copy the rows, which are on the host, to a CSR array of SciPy."""
-    return csr_array(x.arrays, shape=x.shape, copy=True)
+    """Copy the rows to a CSR array of SciPy or, on a device, to a CSR matrix of CuPy."""
+    if is_on_host(x):
+        return csr_array(x.arrays, shape=x.shape, copy=True)
+    # It needs more of CUDA's libraries than gpubp does, but whoever has a sparse x on a device has it.
+    from cupyx.scipy.sparse import csr_matrix  # noqa: PLC0415
+
+    with home_of(x).use():
+        return csr_matrix(x.arrays, shape=x.shape, copy=True)
 
 
 def place(x: Array | SparseRows, backend: Backend, dtype: Any, precision: str | None) -> Any:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from gpubp.arrays import home_of
 from gpubp.backends import Backend
 
-__all__ = ["DAMAGED", "FORMATS", "OnDevice", "sparse"]
+__all__ = ["DAMAGED", "FORMATS", "MadeOnDevice", "OnDevice", "sparse"]
 
 FORMATS = ("csr", "csc", "coo", "bsr", "lil", "dok", "dia")
 
@@ -62,6 +63,18 @@ class OnDevice:
 
     def toarray(self) -> None:
         raise AssertionError("the matrix was made dense")
+
+
+class MadeOnDevice(OnDevice):
+    """What gpubp makes by ``cupyx.scipy.sparse.csr_matrix((data, indices, indptr), shape, copy=True)``."""
+
+    def __init__(self, arrays: Any, shape: Any, copy: bool) -> None:
+        assert copy
+        matrix = scipy.sparse.csr_matrix(tuple(array.get() for array in arrays), shape)
+        super().__init__(matrix, home_of(arrays[0]))
+
+    def toarray(self) -> Any:
+        return self._backend.asarray(self.get().toarray())
 
 
 def _damaged(name: str, values: Any, kind: Any = scipy.sparse.csr_array) -> Any:

@@ -105,6 +105,7 @@ SPARSE = sparse(120, 6, density=0.5).astype(np.float32)
 
 
 @not_converged
+@pytest.mark.usefixtures("cupyx_sparse")
 @pytest.mark.parametrize(
     "parameters",
     [{}, {"early_stopping": True}, {"solver": "lbfgs", "max_iter": 3}, {"hidden_layer_sizes": ()}],
@@ -131,6 +132,7 @@ def test_sparse_matrices_on_a_device_count_as_those_of_scipy(
 
 
 @not_converged
+@pytest.mark.usefixtures("cupyx_sparse")
 @pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}], ids=str)
 def test_a_csr_matrix_on_the_networks_device_is_not_copied_to_the_host(
     cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
@@ -146,6 +148,9 @@ def test_a_csr_matrix_on_the_networks_device_is_not_copied_to_the_host(
     model = quick(backend="cupy", **parameters).fit(x, y, sample_weight=np.ones(120))
     model.partial_fit(x, y, **({"X_val": x, "y_val": y} if parameters else {}))
     model.score(x, y)
+    for method in ("predict_proba", "predict_log_proba", "predict_z", "transform"):
+        getattr(model, method)(x)
+    model.backprop(x, y)
     assert not x.copies
 
 

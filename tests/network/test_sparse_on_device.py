@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from sparse_matrices import DAMAGED, OnDevice, sparse
+from sparse_matrices import DAMAGED, MadeOnDevice, OnDevice, sparse
 
 from gpubp import Network, Trainer
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
+
+pytestmark = pytest.mark.usefixtures("cupyx_sparse")
 
 LABELS = np.random.default_rng(0).integers(0, 3, 30)
 X = sparse(30, 12)
@@ -40,7 +42,9 @@ def test_results_are_those_of_scipys_matrix_and_on_the_device(
     for mine, other in zip(given.deltas, expected.deltas, strict=True):
         assert cuda_backend.owns(mine)
         np.testing.assert_array_equal(to_numpy(mine), other)
-    assert (given.a[0] != expected.a[0]).nnz == 0
+    assert isinstance(given.a[0], MadeOnDevice)
+    assert cuda_backend.owns(given.a[0].data)
+    assert (given.a[0].get() != expected.a[0]).nnz == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"accumulate": 3, "shuffle": False}], ids=str)
@@ -71,6 +75,8 @@ def test_a_csr_matrix_is_not_copied_to_the_host(
     monkeypatch.setattr(cuda_backend, "to_numpy", to_numpy)
     network.predict(x)
     network.cost(x, labels)
+    network.forward(x)
+    network.backprop(x, labels)
     trainer = Trainer(network, "sgd", batch_size=100)
     trainer.fit(x, labels, epochs=1, validation_data=(x, labels))
     trainer.step(x, labels)
@@ -83,7 +89,7 @@ def test_values_are_rounded_as_those_of_scipys_matrix(
 ) -> None:
     network = network_for(cuda_backend, "float32", precision=precision)
     given, expected = network.forward(OnDevice(X, cuda_backend)), network.forward(X)
-    np.testing.assert_array_equal(given.a[0].toarray(), expected.a[0].toarray())
+    np.testing.assert_array_equal(given.a[0].get().toarray(), expected.a[0].toarray())
     np.testing.assert_array_equal(cuda_backend.to_numpy(given.z[0]), expected.z[0])
 
 
