@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends import Array, Backend, backend_of, get_backend
+from .backends import Array, Backend, SparseRows, backend_of, get_backend
 from .errors import BackendUnavailableError
 from .kernels.messages import shortened
 from .memory import allocated
@@ -28,7 +28,8 @@ def home_of(values: Any) -> Backend:
     """Return the backend of an array; NumPy's for everything that is not an array of another backend."""
     backend = backend_of(values)
     if backend is None and is_sparse(values):
-        backend = backend_of(getattr(values, "data", None))
+        stored = values.values if isinstance(values, SparseRows) else getattr(values, "data", None)
+        backend = backend_of(stored)
     return get_backend("numpy") if backend is None else backend
 
 
@@ -43,9 +44,10 @@ def is_on_host(values: Any) -> bool:
 
 
 def is_sparse(values: Any) -> bool:
-    """Whether `values` is a sparse matrix or array of SciPy, CuPy or a library with the same names."""
+    """Whether `values` is `SparseRows`, or a matrix of SciPy, CuPy or a library with the same names."""
     # The class is asked, because a matrix whose arrays do not fit each other cannot count its numbers.
-    return hasattr(values, "toarray") and hasattr(type(values), "nnz")
+    is_matrix = hasattr(values, "toarray") and hasattr(type(values), "nnz")
+    return is_matrix or isinstance(values, SparseRows)
 
 
 def as_array(name: str, values: Any) -> Array:
@@ -132,15 +134,18 @@ def move(array: Array, backend: Backend) -> Array:
 
 
 def to_host(values: Any) -> Any:
-    """Convert an array on a device to a NumPy array; return anything else unchanged."""
-    return values if is_on_host(values) else home_of(values).to_numpy(values)
+    """Convert an array or sparse matrix on a device to NumPy or SciPy; return anything else unchanged."""
+    if is_on_host(values):
+        return values
+    return values.get() if is_sparse(values) else home_of(values).to_numpy(values)
 
 
 def take(array: Array, rows: Any) -> Array:
-    """Return the rows with these indices, on the device of the array or sparse matrix."""
+    """Return the rows with these indices, on the device of the array, sparse matrix or `SparseRows`."""
     home = home_of(array)
     with home.use():
-        return array[home.asarray(rows)]
+        chosen = home.asarray(rows)
+        return array.take(chosen) if isinstance(array, SparseRows) else array[chosen]
 
 
 def dense(values: Any) -> Any:

@@ -127,7 +127,8 @@ def check_inputs(
     Parameters
     ----------
     x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
-        The inputs. One example of shape (n_in,) becomes one row.
+        The inputs, or what this function has returned for them. One example of shape (n_in,) becomes one
+        row.
     n_in : int
         Width of the input layer.
     name : str, default "x"
@@ -142,7 +143,7 @@ def check_inputs(
     Returns
     -------
     array of shape (rows, n_in), or SparseRows
-        A NumPy or CuPy array, on the device of `x`. Sparse rows are on the host.
+        A NumPy or CuPy array, or sparse rows, on the device of `x`.
 
     Raises
     ------

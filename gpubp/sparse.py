@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from .arrays import move
+from .arrays import home_of, is_on_host, move, namespace, to_host
 from .backends import Array, Backend, SparseRows
 from .kernels import PRECISIONS
-from .kernels.blocks import Scratch
 from .kernels.messages import shortened
-from .kernels.precision import round_numpy
+from .kernels.precision import rounded
 
 __all__ = ["as_csr", "place", "sparse_rows"]
 
@@ -26,7 +25,10 @@ MOST_COLUMNS = 2**31 - 1
 
 
 def sparse_rows(name: str, matrix: Any) -> SparseRows:
-    """Convert a sparse matrix to `SparseRows` on the host.
+    """Convert a sparse matrix to `SparseRows` on the same device.
+
+    A CSR matrix on a device stays there if the columns of its rows rise. Other matrices on a device are
+    converted by SciPy, on the host.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
         The name of the matrix in error messages.
     matrix : sparse matrix or array of shape (rows, columns)
         A matrix of SciPy or CuPy, in any format. It is not changed, and shares at most its values with the
-        result.
+        result. `SparseRows`, which were made here, are returned as they are.
 
     Returns
     -------
@@ -46,11 +48,15 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
     ValueError
         If the matrix does not hold real numbers, or stores them at places that it does not have.
     """
+    if isinstance(matrix, SparseRows):
+        return matrix
+    home = home_of(matrix)
     try:
-        csr = _csr(matrix.get() if type(matrix).__module__.startswith("cupyx.") else matrix)
+        csr = _csr(matrix if home.xp is np or matrix.format == "csr" else matrix.get())
         rows, columns = csr.shape
         # Copies: another thread may change the matrix.
-        values, given, starts = np.asarray(csr.data), np.array(csr.indices), np.array(csr.indptr)
+        xp = namespace(csr)
+        values, given, starts = xp.asarray(csr.data), xp.array(csr.indices), xp.array(csr.indptr)
     except MemoryError:
         raise
     except Exception as error:  # each format has other errors for places that are out of range
@@ -64,12 +70,13 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
         raise ValueError(f"{name} has {columns} columns, expected {MOST_COLUMNS} at most")
     _check_dimensions(name, values, given, starts)
     starts, most = starts.astype(np.int64, copy=False), min(len(values), len(given))
-    if starts.shape != (rows + 1,) or starts[-1] > most or not _rise_from_0(starts):
+    if starts.shape != (rows + 1,) or int(starts[-1]) > most or not _rise_from_0(starts):
         raise ValueError(
             f"{name} has an indptr that does not fit its {rows} rows and {most} stored numbers,"
             f" expected {rows + 1} places that rise from 0 to {most} at most"
         )
-    values, given = values[: starts[-1]], given[: starts[-1]]
+    stored = int(starts[-1])
+    values, given = values[:stored], given[:stored]
     if len(given) and not 0 <= int(given.min()) <= int(given.max()) < columns:
         column = int(given[(given < 0) | (given >= columns)][0])
         raise ValueError(
@@ -78,8 +85,10 @@ def sparse_rows(name: str, matrix: Any) -> SparseRows:
     indices = given.astype(np.int32, copy=False)
     if values.dtype == np.float16:
         values = values.astype(np.float32)  # SciPy cannot add float16
-    made = SparseRows(np.ascontiguousarray(values), indices, starts, columns)
-    return made if _columns_rise(made) else _canonical(made)
+    made = SparseRows(xp.ascontiguousarray(values), indices, starts, columns)
+    if not _columns_rise(made):
+        made = _canonical(made.moved(to_host))
+    return made.moved(lambda array: move(array, home))
 
 
 def _csr(matrix: Any) -> Any:
@@ -129,13 +138,13 @@ def _rise_from_0(starts: Array) -> bool:
 
 
 def _columns_rise(x: SparseRows) -> bool:
-    rises = np.diff(x.indices) > 0
+    rises = namespace(x.indices).diff(x.indices) > 0
     rises[x.starts[(x.starts > 0) & (x.starts < len(x.indices))] - 1] = True  # from row to row
     return bool(rises.all())
 
 
 def _canonical(x: SparseRows) -> SparseRows:
-    """Sort the columns of each row, and add up the numbers that are stored for one place."""
+    """Sort the columns of each row on the host, and add up the numbers that are stored for one place."""
     matrix = as_csr(x)
     matrix.sum_duplicates()
     starts = np.asarray(matrix.indptr, np.int64)
@@ -143,8 +152,14 @@ def _canonical(x: SparseRows) -> SparseRows:
 
 
 def as_csr(x: SparseRows) -> Any:
-    """Copy the rows, which are on the host, to a CSR array of SciPy."""
-    return csr_array(x.arrays, shape=x.shape, copy=True)
+    """Copy the rows to a CSR array of SciPy or, on a device, to a CSR matrix of CuPy."""
+    if is_on_host(x):
+        return csr_array(x.arrays, shape=x.shape, copy=True)
+    # It needs more of CUDA's libraries than gpubp does, but whoever has a sparse x on a device has it.
+    from cupyx.scipy.sparse import csr_matrix  # noqa: PLC0415
+
+    with home_of(x).use():
+        return csr_matrix(x.arrays, shape=x.shape, copy=True)
 
 
 def place(x: Array | SparseRows, backend: Backend, dtype: Any, precision: str | None) -> Any:
@@ -153,7 +168,7 @@ def place(x: Array | SparseRows, backend: Backend, dtype: Any, precision: str | 
     Parameters
     ----------
     x : array or SparseRows
-        The rows. Sparse rows are on the host.
+        The rows.
     backend : Backend
         The network's backend.
     dtype : numpy.dtype
@@ -168,9 +183,10 @@ def place(x: Array | SparseRows, backend: Backend, dtype: Any, precision: str | 
     """
     if not isinstance(x, SparseRows):
         return move(x, backend)
-    with np.errstate(over="ignore"):  # steps check no values, and divergence tells of infinite ones
-        values = x.values.astype(dtype, copy=precision is not None)
-    if precision is not None:
-        round_numpy(PRECISIONS[precision], values, Scratch(dtype))()
-    rounded = SparseRows(values, x.indices, x.starts, x.columns)
-    return rounded.moved(lambda array: move(array, backend))
+    with home_of(x).use(), np.errstate(over="ignore"):
+        # Steps check no values, and divergence tells of infinite ones.
+        values = x.values.astype(dtype, copy=False)
+        if precision is not None:
+            values = rounded(PRECISIONS[precision], values)
+    placed = SparseRows(values, x.indices, x.starts, x.columns)
+    return placed.moved(lambda array: move(array, backend))

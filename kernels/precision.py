@@ -22,7 +22,7 @@ from .blocks import Scratch, flat_blocks
 from .cuda import launch
 from .typing import Array, Bound
 
-__all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy"]
+__all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy", "rounded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,18 @@ def convert_cuda(cupy: Any, values: Array, out: Array) -> Bound:
     shape = out.size // columns, columns
     types = {"S": launch.operand_type(values), "T": launch.operand_type(out)}
     return launch.by_rows(cupy, "convert", shape, (values, out), **types)(values, out)
+
+
+def rounded(precision: Precision, values: Array) -> Array:
+    """Return float32 values rounded to the precision, on their device."""
+    if precision is FLOAT16:
+        return values.astype(np.float16).astype(np.float32)
+    dropped = 24 - precision.digits
+    below_half, kept = np.uint32(2 ** (dropped - 1) - 1), np.uint32(2**32 - 2**dropped)
+    bits = values.view(np.uint32)
+    # As in `_round`, which explains the steps.
+    bits = (bits + ((bits >> np.uint32(dropped)) & np.uint32(1)) + below_half) & kept
+    return np.where(np.isnan(values), values, bits.view(np.float32))
 
 
 def round_numpy(precision: Precision, values: Array, scratch: Scratch) -> Bound:

@@ -51,6 +51,11 @@ class SparseRows:
         return len(self), self.columns
 
     @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return 2
+
+    @property
     def dtype(self) -> Any:
         """The dtype of the values."""
         return self.values.dtype
@@ -61,15 +66,20 @@ class SparseRows:
         return self.values, self.indices, self.starts
 
     def take(self, rows: Array) -> SparseRows:
-        """Copy the rows with these indices, for a matrix on the host."""
+        """Copy the rows with these indices, which are an array on the matrix's device."""
+        # NumPy's functions call CuPy's where they get arrays of CuPy.
         starts, lengths = self.starts[rows], np.diff(self.starts)[rows]
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
+        ends = np.concatenate([np.zeros_like(starts[:1], shape=1), np.cumsum(lengths)])
+        places, shifts = np.arange(int(ends[-1]), like=starts), starts - ends[:-1]
+        if isinstance(starts, np.ndarray):
+            places += np.repeat(shifts, lengths)
+        else:  # CuPy repeats no number as often as an array says
+            places += shifts[np.searchsorted(ends, places, side="right") - 1]
         return SparseRows(self.values[places], self.indices[places], ends, self.columns)
 
     def place_of(self, k: int) -> tuple[int, int]:
-        """Return the row and the column of the stored number k, for a matrix on the host."""
-        return int(np.searchsorted(self.starts, k, "right")) - 1, int(self.indices[k])
+        """Return the row and the column of the stored number k."""
+        return int((self.starts <= k).sum()) - 1, int(self.indices[k])
 
     def moved(self, move: Callable[[Array], Array]) -> SparseRows:
         """Return the matrix with each array moved by a function."""

@@ -18,7 +18,9 @@ A test that needs a package which is not installed is skipped, and the reason na
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from environment import (
@@ -32,6 +34,7 @@ from environment import (
     forget_cupy,
 )
 from oracles import EXAMPLES_MISS
+from sparse_matrices import MadeOnDevice
 from support.compiling import host_compiler
 
 from gpubp import backends
@@ -82,6 +85,14 @@ def cuda_backend(
 ) -> Iterator[Backend]:
     """Yield each backend that runs the kernels' CUDA text."""
     yield from _backend(request.param, monkeypatch)
+
+
+@pytest.fixture
+def cupyx_sparse(cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a stand-in in the place of cupyx.scipy.sparse, which needs libraries that come with a GPU."""
+    stand_in = ModuleType("cupyx.scipy.sparse")
+    stand_in.csr_matrix = MadeOnDevice  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
 
 
 def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:

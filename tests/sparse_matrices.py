@@ -1,4 +1,8 @@
-"""Sparse matrices that tests share: good ones, and ones that contradict themselves."""
+"""Sparse matrices that tests share: good ones, ones that contradict themselves, and ones on a device.
+
+cupyx.scipy.sparse needs libraries of CUDA that emulated devices do not have. So `OnDevice` stands in for
+its matrices.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-__all__ = ["DAMAGED", "FORMATS", "sparse"]
+from gpubp.arrays import home_of
+from gpubp.backends import Backend
+
+__all__ = ["DAMAGED", "FORMATS", "MadeOnDevice", "OnDevice", "sparse"]
 
 FORMATS = ("csr", "csc", "coo", "bsr", "lil", "dok", "dia")
 
@@ -18,6 +25,56 @@ def sparse(rows: int, columns: int, density: float = 0.2, seed: int = 0, kind: A
     values = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < density)
     values[rows // 2] *= rows == 1
     return (kind or scipy.sparse.csr_array)(values)
+
+
+class OnDevice:
+    """What gpubp may read of a matrix of cupyx.scipy.sparse, in format CSR, CSC or COO.
+
+    Its arrays are arrays of CuPy. `get` makes a SciPy matrix of them, as cupyx does.
+    """
+
+    __module__ = "cupyx.scipy.sparse._csr"
+    ndim = 2
+    nnz = property(lambda self: int(self.data.size))
+    dtype = property(lambda self: self.data.dtype)
+
+    def __init__(self, matrix: Any, backend: Backend) -> None:
+        self.format, self.shape, self._backend, self.copies = (
+            matrix.format,
+            matrix.shape,
+            backend,
+            0,
+        )
+        self._kind = getattr(scipy.sparse, f"{matrix.format}_matrix")
+        compressed = ("indices", "indptr")
+        self._names = ("data", *(("row", "col") if matrix.format == "coo" else compressed))
+        with backend.use():
+            for name in self._names:
+                setattr(self, name, backend.xp.asarray(getattr(matrix, name)))
+
+    def get(self) -> Any:
+        self.copies += 1  # to the host
+        data, *places = (self._backend.to_numpy(getattr(self, name)) for name in self._names)
+        given = (data, tuple(places)) if self.format == "coo" else (data, *places)
+        return self._kind(given, shape=self.shape)
+
+    def __len__(self) -> int:
+        raise TypeError("sparse array length is ambiguous; use shape[0] or .nnz")
+
+    def toarray(self) -> None:
+        raise AssertionError("the matrix was made dense")
+
+
+class MadeOnDevice(OnDevice):
+    """What gpubp makes by ``cupyx.scipy.sparse.csr_matrix((data, indices, indptr), shape, copy=True)``."""
+
+    def __init__(self, arrays: Any, shape: Any, copy: bool) -> None:
+        assert copy
+        matrix = scipy.sparse.csr_matrix(tuple(array.get() for array in arrays), shape)
+        super().__init__(matrix, home_of(arrays[0]))
+
+    def toarray(self) -> Any:
+        return self._backend.asarray(self.get().toarray())
 
 
 def _damaged(name: str, values: Any, kind: Any = scipy.sparse.csr_array) -> Any:

@@ -19,7 +19,7 @@ from ..kernels.messages import shown
 from ..network import Network
 from ..network.arguments import is_sequence
 from ..training import Trainer
-from .data import check_data, check_sample_weight, network_dtype
+from .data import check_data, check_sample_weight, in_library_of, network_dtype
 from .inspection import Inspection
 from .lbfgs import fit_lbfgs
 from .losses import our_activation, their_name
@@ -63,9 +63,11 @@ class Task:
     cost : Cost
         The cost to minimise.
     attributes : dict of str to object
-        What else `fit` stores on the estimator, for example the classes.
+        What else `fit` stores on the estimator.
     loss_factor : float
         The loss that the estimator reports, without the penalty, as a part of the cost.
+    classes : array of shape (n_classes,) or None
+        A classifier's classes, on the host.
     """
 
     targets: Array
@@ -74,6 +76,7 @@ class Task:
     cost: Cost
     attributes: Mapping[str, Any] = field(default_factory=dict)
     loss_factor: float = 1.0
+    classes: Any = None
 
 
 class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
@@ -162,12 +165,14 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         if incremental:
             self._check_incremental(validation)
         goes_on = hasattr(self, "network_") and (incremental or self.warm_start)
-        X, y = check_data(self, X, y, reset=not goes_on, **self._y_checks)
+        given, (X, y) = X, check_data(self, X, y, reset=not goes_on, **self._y_checks)
         dtype = network_dtype(self, X, goes_on)
         task = self._task(y, dtype, goes_on, classes)
         sizes = self._sizes(X, task, goes_on)
         for name, value in task.attributes.items():
             setattr(self, name, value)
+        if task.classes is not None:
+            self.classes_ = in_library_of(given, task.classes)
         weights = self._weighted_by_class(y, check_sample_weight(sample_weight, X))
         scored = check_validation_data(self, *validation, dtype, sizes[-1])
         rng = check_random_state(self.random_state)

@@ -19,7 +19,7 @@ from ..kernels.messages import shown
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
-from .data import check_inputs_like_fit, in_library_of
+from .data import check_inputs_like_fit, in_library_of, on_host
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
 from .probabilities import Probabilities
@@ -138,7 +138,8 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
     history_ : gpubp.History
         The record of the last call of fit or partial_fit. Its costs contain penalties only with lbfgs.
     classes_ : array of shape (n_classes,)
-        The classes; with several labels for each row, the numbers of the columns.
+        The classes; with several labels for each row, the numbers of the columns. An array of X's library
+        if scikit-learn dispatches on arrays.
     coefs_ : list of arrays of shape (n_in, n_out)
         The weights of each layer: views of the network's parameters. The list, its items and their elements
         can be assigned. A list that is assigned before the first fit is the initial one of partial_fit, and
@@ -230,7 +231,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         if self.class_weight is None:
             return sample_weight
         codes = self._encoder.codes(y)
-        self._class_factors = class_factors(self.class_weight, codes, self.classes_, sample_weight)
+        self._class_factors = class_factors(
+            self.class_weight, codes, self._encoder.classes, sample_weight
+        )
         weights = times_factors(sample_weight, codes, self._class_factors)
         if not bool((weights > 0).any()):
             raise ValueError(
@@ -312,10 +315,11 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
             labels = (outputs > 0.5).astype(np.int64)
             return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
         chosen = xp.argmax(outputs, axis=1) if self.n_outputs_ > 1 else outputs[:, 0] > 0.5
-        chosen = xp.minimum(chosen, len(self.classes_) - 1).astype(np.int64)
-        if self.classes_.dtype.kind in "biuf":
-            return move(self.classes_, home_of(outputs))[chosen]
-        return self.classes_[to_host(chosen)]
+        classes = self._encoder.classes
+        chosen = xp.minimum(chosen, len(classes) - 1).astype(np.int64)
+        if classes.dtype.kind in "biuf":
+            return move(classes, home_of(outputs))[chosen]
+        return classes[to_host(chosen)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy: the (weighted) share of rows for which the prediction is y.
@@ -332,8 +336,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         float
             The accuracy, from 0 to 1.
         """
-        predicted, weights = to_host(self._most_likely(self._outputs(X))), to_host(sample_weight)
-        return float(accuracy_score(to_host(y), predicted, sample_weight=weights))
+        predicted = to_host(self._most_likely(self._outputs(X)))
+        y, weights = on_host("y", y), on_host("sample_weight", sample_weight)
+        return float(accuracy_score(y, predicted, sample_weight=weights))
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)

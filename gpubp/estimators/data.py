@@ -10,19 +10,19 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from ..arrays import as_array, is_on_host, is_sparse, to_host
+from ..arrays import as_array, home_of, is_on_host, is_sparse, move, to_host
 from ..backends import Array
 from ..data_validation import check_inputs, check_weights
 from ..kernels.messages import shown
 
 __all__ = [
-    "as_known",
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
     "dtypes_of",
     "in_library_of",
     "network_dtype",
+    "on_host",
 ]
 
 FLOATS = (np.float64, np.float32)
@@ -54,7 +54,7 @@ def check_data(
     Returns
     -------
     X : array or CSR matrix of shape (n_samples, n_features)
-        The inputs, on the device of X.
+        The inputs, on the device of X; of a sparse X on a device, its `SparseRows`.
     y : array of shape (n_samples,) or (n_samples, 2 or more)
         The targets; a single column is converted to shape (n_samples,).
     """
@@ -64,7 +64,7 @@ def check_data(
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
-    X = _with_two_axes(X)
+    X, y = _with_two_axes(X), to_host(y) if is_sparse(y) else y
     if reset:
         estimator.n_features_in_ = int(X.shape[1])
         vars(estimator).pop("feature_names_in_", None)  # those of an earlier fit
@@ -76,8 +76,8 @@ def check_data(
 
 
 def _with_two_axes(X: Any) -> Any:
-    """Convert an X on a device to an array, which must have rows and columns."""
-    X = as_array("X", X)
+    """Convert an X on a device to an array, unless it is sparse; it must have rows and columns."""
+    X = X if is_sparse(X) else as_array("X", X)
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}, expected"
@@ -139,7 +139,7 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     """Check that the X of a prediction has the features that `fit` has seen."""
     X = as_known("X", X)
     if not is_on_host(X):
-        return check_inputs(X if is_sparse(X) else _with_two_axes(X), estimator.n_features_in_, "X")
+        return check_inputs(_with_two_axes(X), estimator.n_features_in_, "X")
     return _validated(estimator, X, reset=False, dtype=dtype)
 
 
@@ -149,18 +149,22 @@ def as_known(name: str, values: Any) -> Any:
     return as_array(name, values) if is_foreign and is_on_host(values) else values
 
 
-def in_library_of(X: Any, result: Array) -> Any:
-    """Convert a result to an array of X's library, if scikit-learn dispatches on arrays.
+def on_host(name: str, values: Any) -> Any:
+    """Convert an array on a device, or of another library, to NumPy; return anything else unchanged."""
+    return to_host(as_known(name, values))
 
-    Nothing is copied. Without ``sklearn.config_context(array_api_dispatch=True)``, and for classes that are
-    not numbers, the result is a NumPy or CuPy array.
+
+def in_library_of(X: Any, result: Array) -> Any:
+    """Convert a result to an array of X's library on X's device, if scikit-learn dispatches on arrays.
+
+    What is on that device is not copied. Without ``sklearn.config_context(array_api_dispatch=True)``, and
+    for classes that are not numbers, the result is a NumPy or CuPy array.
     """
     dispatches = get_config()["array_api_dispatch"] and hasattr(X, "__dlpack__")
-    if not dispatches or isinstance(result, type(X)) or is_sparse(result):
+    if not dispatches or is_sparse(result) or result.dtype.kind not in "fiub":
         return result
-    if result.dtype.kind not in "fiub":
-        return result
-    return get_namespace(X)[0].from_dlpack(result)
+    result = move(result, home_of(X))
+    return result if isinstance(result, type(X)) else get_namespace(X)[0].from_dlpack(result)
 
 
 def _validated(estimator: Any, X: Any, *y: Any, dtype: Any, **options: Any) -> Any:

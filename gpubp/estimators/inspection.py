@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import dense, namespace
+from ..arrays import dense, home_of, move, namespace
 from ..backends import Array
 from ..network import Backprop, Forward
 from ..training.evaluation import CHUNK_ROWS
@@ -82,7 +82,9 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         check_is_fitted(self)
         inputs = check_inputs_like_fit(self, X, self.network_.dtype)
         chunks = range(0, inputs.shape[0], CHUNK_ROWS)
-        parts = [dense(part(self.network_.forward(inputs[k : k + CHUNK_ROWS]))) for k in chunks]
+        passes = (self.network_.forward(inputs[k : k + CHUNK_ROWS]) for k in chunks)
+        home = home_of(inputs)
+        parts = [move(dense(part(computed)), home) for computed in passes]
         return in_library_of(X, namespace(parts[0]).concatenate(parts))
 
     @property

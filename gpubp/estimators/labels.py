@@ -12,7 +12,7 @@ from ..kernels import Cost
 from ..kernels.messages import shortened, shown
 from ..registry import get_cost
 from .base import Task
-from .data import as_known
+from .data import on_host
 from .losses import is_softmax, output_for_classes
 
 __all__ = ["LabelEncoder", "classification_task", "is_multilabel"]
@@ -20,7 +20,7 @@ __all__ = ["LabelEncoder", "classification_task", "is_multilabel"]
 
 def is_multilabel(y: Any) -> bool:
     """Whether each row of y has several labels, in columns of 0 and 1."""
-    return bool(type_of_target(to_host(y), input_name="y") == "multilabel-indicator")
+    return bool(type_of_target(on_host("y", y), input_name="y") == "multilabel-indicator")
 
 
 class LabelEncoder(NamedTuple):
@@ -113,7 +113,7 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
         )
     multilabel = kind == "multilabel-indicator"
     present = _classes_in(y)
-    classes = as_known("classes", to_host(classes))
+    classes = on_host("classes", classes)
     known = _known_classes(estimator, present, goes_on, classes)
     if goes_on and multilabel != estimator._multilabel:
         if multilabel:
@@ -132,8 +132,9 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
     if takes_indices and smoothing:
         cost = get_cost(cost, label_smoothing=smoothing)
     encoder = LabelEncoder(known, multilabel, n_outputs, takes_indices, smoothing, dtype)
-    attributes = {"classes_": known, "_encoder": encoder, "_has_sparse_labels": sparse}
-    return Task(encoder.targets(encoder.codes(y)), n_outputs, output, cost, attributes)
+    attributes = {"_encoder": encoder, "_has_sparse_labels": sparse}
+    targets = encoder.targets(encoder.codes(y))
+    return Task(targets, n_outputs, output, cost, attributes, classes=known)
 
 
 def _check_labels_have(estimator: Any, cost: Cost) -> None:
@@ -165,7 +166,7 @@ def _known_classes(estimator: Any, present: Any, goes_on: bool, classes: Any) ->
     """Return the argument `classes`, the classes of the last fit, or those present in y."""
     if not goes_on and classes is None:
         return present
-    known = estimator.classes_ if goes_on else unique_labels(classes)
+    known = estimator._encoder.classes if goes_on else unique_labels(classes)
     if goes_on and classes is not None and not np.array_equal(known, unique_labels(classes)):
         raise ValueError(
             f"`classes={shown(classes)}` is not the same as on last call to partial_fit,"

@@ -19,7 +19,7 @@ from ..kernels import Activation, Cost
 from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, in_library_of
+from .data import check_inputs_like_fit, in_library_of, on_host
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
 from .weights import unchanged_by_errors
@@ -200,11 +200,12 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[m
         float
             R² or D²; 1 is the best value.
         """
-        predicted, weights = to_host(self._predicted(X)), to_host(sample_weight)
+        predicted = to_host(self._predicted(X))
+        y, weights = on_host("y", y), on_host("sample_weight", sample_weight)
         if not self._levels:
-            return float(r2_score(to_host(y), predicted, sample_weight=weights))
-        y = check_array(to_host(y), ensure_2d=False, input_name="y")
-        return self._score(predicted, to_host(_columns("y", y, len(self._levels))), weights)
+            return float(r2_score(y, predicted, sample_weight=weights))
+        y = check_array(y, ensure_2d=False, input_name="y")
+        return self._score(predicted, _columns("y", y, len(self._levels)), weights)
 
 
 def _columns(name: str, y: Any, levels: int) -> Array:

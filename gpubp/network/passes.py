@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import backprop
-from ..arrays import move, to_host
+from ..arrays import move
 from ..backends import Array, Backend, Rows, SparseRows
 from ..kernels.scaling import LEAST, fresh_loss_scale
 from ..layers import Layout
@@ -88,10 +88,10 @@ def _workspace(problem: Problem, rows: Rows, mode: Mode, **options: Any) -> Work
 
 
 def _activations(problem: Problem, block: Block, rows: Rows, home: Backend) -> list[Any]:
-    """Return x, then each layer's activations, in the network's dtype; a sparse x as a CSR array."""
+    """Return x, then each layer's activations, in the network's dtype; a sparse x as a CSR matrix."""
     if not block.sparse:
         return _moved(_plain(problem, block.a), home)
-    x = as_csr(rows.x.moved(to_host))
+    x = as_csr(rows.x.moved(lambda array: move(array, home)))
     return [x, *_moved(_plain(problem, block.a[1:]), home)]
 
 

@@ -20,7 +20,8 @@ class Forward:
     z : list of arrays of shape (rows, n_out)
         z = a wᵀ + b of each layer except the input.
     a : list of arrays of shape (rows, n)
-        x, then the activations of each layer; ``a[-1]`` is the output. A sparse x is a SciPy CSR array.
+        x, then the activations of each layer; ``a[-1]`` is the output. A sparse x is a CSR array
+        of SciPy, or a CSR matrix of CuPy if x was on a device.
     """
 
     z: list[Array]

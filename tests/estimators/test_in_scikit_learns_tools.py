@@ -44,8 +44,9 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import check_array_api_input
 
-from gpubp import MLPRegressor
+from gpubp import MLPClassifier, MLPRegressor
 
 pytestmark = not_converged
 
@@ -206,6 +207,23 @@ def test_sparse_rows_go_through_a_pipeline(kind: str) -> None:
     np.testing.assert_allclose(
         model.predict_proba(sparse), like.predict_proba(dense), rtol=1e-3, atol=1e-4
     )
+
+
+# Arrays of other libraries.
+
+
+@pytest.mark.parametrize(
+    ("library", "device"), [("array_api_strict", "CPU_DEVICE"), ("torch", "cpu")]
+)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_scikit_learns_check_of_other_libraries_arrays_passes(
+    kind: Any, library: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(library)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    model = kind(max_iter=3, random_state=0, dtype=None, backend="numpy")
+    settings = {"check_values": True, "check_sample_weight": True}
+    check_array_api_input(kind.__name__, model, library, device, **settings)
 
 
 # Metadata routing.

@@ -204,10 +204,14 @@ def test_arrays_of_another_library_come_back_as_such_where_scikit_learn_dispatch
             assert type(found) is type(x if dispatch else X)
             np.testing.assert_array_equal(np.asarray(found), getattr(expected, method)(X))
         assert model.score(x, y, weights) == expected.score(X, Y, np.arange(60.0))
+        assert type(model.classes_) is type(x if dispatch else X)
+        np.testing.assert_array_equal(np.asarray(model.classes_), [0, 1, 2])
         model = MLPClassifier(**QUICK).partial_fit(x, y, classes=xp.asarray([0, 1, 2]))
         assert model.partial_fit(x, y).t_ == 120
         assert MLPClassifier(**QUICK).fit(x, labels).predict(x).shape == (60, 3)
         assert MLPClassifier(**QUICK).fit(x, np.array(["a", "b", "c"])[Y]).predict(x).dtype == "<U1"
+        weighted = MLPClassifier(class_weight="balanced", warm_start=True, **QUICK)
+        assert weighted.fit(x, y).fit(x, y).predict(x).shape == (60,)
         regressor = MLPRegressor(**QUICK).fit(x, x[:, 0])
         assert type(regressor.predict(x)) is type(x if dispatch else X)
         assert regressor.score(x, x[:, 0]) == MLPRegressor(**QUICK).fit(X, X[:, 0]).score(

@@ -178,24 +178,3 @@ def test_a_wide_matrix_is_never_dense(compile: bool) -> None:
     network.cost(x, y)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
-
-
-class OnTheGpu:
-    """Like a `cupyx.scipy.sparse.csr_matrix`, which needs CUDA's cuSPARSE."""
-
-    __module__ = "cupyx.scipy.sparse._csr"
-    nnz = property(lambda self: len(self.data))
-
-    def __init__(self, matrix: Any, backend: Backend) -> None:
-        self.get, self.data = matrix.copy, backend.asarray(matrix.data)
-        self.shape, self.ndim = matrix.shape, 2
-
-    def toarray(self) -> None:
-        raise AssertionError("the matrix was made dense")
-
-
-def test_results_for_a_matrix_on_a_gpu_stay_there(cuda_backend: Backend) -> None:
-    network, x = network_for(cuda_backend), sparse(30, 12)
-    outputs = network.predict(OnTheGpu(x, cuda_backend))
-    assert cuda_backend.owns(outputs)
-    np.testing.assert_array_equal(cuda_backend.to_numpy(outputs), network.predict(x))

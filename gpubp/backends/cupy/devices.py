@@ -48,10 +48,9 @@ def owner(array: Any) -> CupyBackend | None:
     """
     try:
         on_device = hasattr(array, "__cuda_array_interface__")
-    except (
-        RuntimeError
-    ):  # a PyTorch tensor that requires a gradient; the check of the user's arrays refuses it
-        on_device = True
+    except RuntimeError:
+        # A PyTorch tensor that requires a gradient, or is sparse: the check of a user's arrays refuses it.
+        on_device = getattr(getattr(array, "device", None), "type", "cuda") != "cpu"
     if not on_device:
         return None
     device = getattr(array, "device", None)
