@@ -239,7 +239,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         return weights
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
-        if targets.ndim == 1:
+        if len(self.classes_) == 1 and not self._multilabel:  # then `predict` has no choice
+            right = np.ones(len(targets), bool)
+        elif targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
         elif self._multilabel or self._encoder.n_outputs == 1:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
