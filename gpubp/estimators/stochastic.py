@@ -282,9 +282,11 @@ def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int
     history = error.history
     assert isinstance(history, History)
     if progress.record.best_parameters is None:
+        broken = str(error).partition("; the network has")[0]
         raise DivergenceError(
             "Solver produced non-finite parameter weights. The input data may contain large values and"
-            f" need to be preprocessed, or learning_rate_init is too high: {error}",
+            f" need to be preprocessed. A lower learning_rate_init or clip_norm may help too: {broken};"
+            " the estimator is as it was before",
             error.epoch,
             history,
         ) from None

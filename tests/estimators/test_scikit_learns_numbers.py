@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -339,11 +340,12 @@ def test_training_that_overflows_ends_as_in_scikit_learn() -> None:
         warnings.simplefilter("ignore", RuntimeWarning)
         assert_same_after_overflow(ours.fit(X, y), theirs.fit(X, y))
         ours, theirs = pair(MLPRegressor, **settings)
-        text = "Solver produced non-finite parameter weights. The input data may contain large"
-        with pytest.raises(DivergenceError, match=text):
+        with pytest.raises(DivergenceError) as found:
             ours.fit(X, y)
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises(ValueError, match="non-finite parameter weights") as expected:
             theirs.fit(X, y)
+    assert str(expected.value) in str(found.value)
+    assert re.search(r": the cost became nan in epoch \d; the estimator is as", str(found.value))
     assert not hasattr(ours, "network_")
 
 
