@@ -63,5 +63,7 @@ def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") ->
 
 def suggestion(name: object, known: Iterable[str]) -> str:
     """Return the question "did you mean 'relu'?" with the nearest known name, or "" if none is near."""
+    if name is None:
+        return ""
     near = difflib.get_close_matches(shown(name).strip("'"), sorted(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -346,6 +346,12 @@ class Verbs(ABC):
 class Backend(Arrays, Steps, Verbs):
     """A backend: arrays, steps and verbs together. `get_backend` finds it by name."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle a backend by its name: a copy is the backend itself."""
+        from . import get_backend  # noqa: PLC0415 - it imports this module
+
+        return get_backend, (self.name,)
+
 
 class _HasBackend(Protocol):
     @property

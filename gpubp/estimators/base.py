@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,7 +176,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         scored = check_validation_data(self, *validation, dtype, sizes[-1])
         rng = check_random_state(self.random_state)
         if goes_on:
-            network, record = self._network_going_on(task, dtype), copy.deepcopy(self._record)
+            network, record = self._network_going_on(task, dtype), self._record.copy()
         else:
             network, record = self._network(sizes, task, dtype), Record()
             draw_parameters(network, rng, self.activation)

@@ -95,8 +95,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         "auto", "numpy" or "cupy".
     dtype : str or None, default "float32"
         The dtype of parameters, training and predictions, "float32" or "float64". None follows X, as
-        scikit-learn does: float32 for a float32 X, else float64. lbfgs uses float64 if the dtype or that of
-        X is float64, for its line searches compare losses that hardly differ.
+        scikit-learn does: float32 for a float32 X, else float64; a fit that goes on with a network keeps
+        its dtype. lbfgs uses float32 only for a float32 X, for its line searches compare losses that hardly
+        differ.
     dropout : float or list of float, default 0
         Probability with which training drops a hidden activation; a list has one for each hidden layer. Not
         available with lbfgs.
@@ -242,7 +243,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         return weights
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
-        if targets.ndim == 1:
+        if len(self.classes_) == 1 and not self._multilabel:  # then `predict` has no choice
+            right = np.ones(len(targets), bool)
+        elif targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
         elif self._multilabel or self._encoder.n_outputs == 1:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)

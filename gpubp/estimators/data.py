@@ -60,7 +60,7 @@ def check_data(
     """
     X, y = as_known("X", X), as_known("y", y)
     if is_on_host(X):
-        dtype = _dtypes(estimator, not reset) if dtype is None else dtype
+        dtype = dtypes_of(estimator, not reset) if dtype is None else dtype
         y_checks |= {"multi_output": True}
         X, y = _validated(estimator, X, to_host(y), reset=reset, dtype=dtype, **y_checks)
         return X, _without_column(y)
@@ -86,28 +86,25 @@ def _with_two_axes(X: Any) -> Any:
     return X
 
 
-def dtypes_of(estimator: Any) -> tuple[Any, ...]:
+def dtypes_of(estimator: Any, goes_on: bool = False) -> tuple[Any, ...]:
     """Return the dtypes that an estimator's networks may have.
 
     There is one, or there are both: the network then has the dtype of X, or float64 if X has another. lbfgs
     never computes in less than the dtype of X, for its line searches compare losses that hardly differ.
+    Otherwise a fit that goes on with a network keeps its dtype, if the parameter does not say another.
     """
-    if estimator.dtype is None:
+    dtype = estimator.dtype
+    if dtype is None and goes_on:
+        dtype = estimator.network_.dtype
+    if dtype is None or (estimator.solver == "lbfgs" and np.dtype(dtype) == np.float32):
         return FLOATS
-    dtype = np.dtype(estimator.dtype).type
-    return FLOATS if estimator.solver == "lbfgs" and dtype == np.float32 else (dtype,)
+    return (np.dtype(dtype).type,)
 
 
 def network_dtype(estimator: Any, X: Any, goes_on: bool) -> Any:
     """Return the dtype of the network of a fit on X, which may go on with the network of the last fit."""
-    dtypes = _dtypes(estimator, goes_on)
+    dtypes = dtypes_of(estimator, goes_on)
     return np.dtype(X.dtype if X.dtype in dtypes else dtypes[0])
-
-
-def _dtypes(estimator: Any, goes_on: bool) -> tuple[Any, ...]:
-    if estimator.dtype is None and goes_on:
-        return (estimator.network_.dtype,)
-    return dtypes_of(estimator)
 
 
 def check_sample_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array | None:

@@ -57,7 +57,8 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
     def backprop(self, X: Any, y: Any, sample_weight: Any = None) -> Backprop:
         """Compute the loss, every z, a and δ, and the gradients of parameters and inputs.
 
-        The loss is the one that `fit` minimises, without the penalty of alpha and without dropout.
+        The loss is the one that `fit` minimises, without the penalty of alpha and without dropout. The
+        squared error of several outputs is their sum; loss_ is the mean over them, as in scikit-learn.
 
         Parameters
         ----------

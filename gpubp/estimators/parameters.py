@@ -167,7 +167,10 @@ def hidden_widths(estimator: Any) -> list[int]:
     for width in widths:
         if isinstance(width, Real) and width <= 0:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {shown(widths)}.")
-        check_number("each of hidden_layer_sizes", width, 1, math.inf, whole=True)
+        try:
+            check_number("each of hidden_layer_sizes", width, 1, math.inf, whole=True)
+        except ValueError as error:
+            raise InvalidParameterError(str(error)) from None
     return [int(width) for width in widths]
 
 
@@ -176,7 +179,7 @@ def _check_dtype(dtype: Any) -> None:
         try:
             check_dtype(dtype)
         except ValueError as error:
-            raise ValueError(f"{error}, or None for that of X") from None
+            raise InvalidParameterError(f"{error}, or None for that of X") from None
 
 
 def _check_layers(estimator: Any, depth: int) -> None:
@@ -193,7 +196,7 @@ def _check_lbfgs(estimator: Any) -> None:
         return
     for name, only in _NOT_WITH_LBFGS.items():
         value = getattr(estimator, name)
-        given = any(value) if is_sequence(value) else value not in (None, 0)
+        given = any(value) if is_sequence(value) else value is not None and value != only
         if given:
             raise ValueError(f"{name} is {shown(value)}, expected {only} with solver 'lbfgs'")
     if estimator.learning_rate not in THEIR_SCHEDULES:

@@ -16,13 +16,16 @@ __all__ = ["Probabilities"]
 
 
 def _gives_probabilities(classifier: Any) -> bool:
-    """Whether the outputs are from 0 to 1."""
-    output = classifier.output_activation
-    low, high = (0.0, 1.0) if output is None else our_activation(output).output_range
+    """Whether the outputs are from 0 to 1: those of the network, or of the one that `fit` would make."""
+    if hasattr(classifier, "network_"):
+        output = classifier.network_.layers[-1].activation
+    else:
+        output = our_activation(classifier.output_activation or "sigmoid")
+    low, high = output.output_range
     if low < 0 or high > 1:
         raise AttributeError(
             f"probabilities are only available where outputs are from 0 to 1, not from {low:g} to"
-            f" {high:g} as those of {our_activation(output).name!r}"
+            f" {high:g} as those of {output.name!r}"
         )
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..backends import Array
 
@@ -39,3 +39,7 @@ class Record:
     waited: int = 0
     seen: int = 0
     best_parameters: Array | None = None
+
+    def copy(self) -> Record:
+        """Copy the record; the array is shared, for it is only ever replaced."""
+        return replace(self, loss_curve=self.loss_curve.copy(), scores=self.scores.copy())

@@ -67,8 +67,11 @@ class _Progress(Callback):
         trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
         starts = trainer.batch_size * np.arange(steps_per_epoch)
         self._counts = np.minimum(trainer.batch_size, self.rows - starts)
-        goes_on = self.incremental and self.record.best_parameters is not None
-        if self.score is not None and not goes_on:
+        if self.score is None:
+            self.record.best_parameters = (
+                None  # those of an earlier partial_fit that watched scores
+            )
+        elif not self.incremental or self.record.best_parameters is None:
             self.record.best_parameters = trainer.network.parameters.copy()
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
@@ -282,9 +285,11 @@ def _without_divergence(error: DivergenceError, progress: _Progress, epochs: int
     history = error.history
     assert isinstance(history, History)
     if progress.record.best_parameters is None:
+        broken = str(error).partition("; the network has")[0]
         raise DivergenceError(
             "Solver produced non-finite parameter weights. The input data may contain large values and"
-            f" need to be preprocessed, or learning_rate_init is too high: {error}",
+            f" need to be preprocessed. A lower learning_rate_init or clip_norm may help too: {broken};"
+            " the estimator is as it was before",
             error.epoch,
             history,
         ) from None

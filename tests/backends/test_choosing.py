@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -274,6 +276,12 @@ def test_auto_keeps_small_networks_on_the_cpu(cuda_backend: Backend) -> None:
     assert Network((10, 10)).backend.name == "numpy"
     assert Network((1000, 100)).backend is cuda_backend
     assert Network((10, 10), backend="cupy").backend is cuda_backend
+
+
+def test_copies_and_pickles_of_a_backend_are_the_backend(backend: Backend) -> None:
+    assert copy.copy(backend) is backend
+    assert copy.deepcopy({"backend": backend})["backend"] is backend
+    assert pickle.loads(pickle.dumps(backend)) is backend
 
 
 def test_another_array_library_is_found_by_name_and_by_array(

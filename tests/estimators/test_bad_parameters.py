@@ -158,6 +158,14 @@ def test_gpubp_says_more_about_parameters(parameters: dict[str, Any], expected: 
     assert not hasattr(model, "network_")
 
 
+@pytest.mark.parametrize("widths", [[3.0], [[3]], (True, 2)], ids=str)
+def test_widths_that_are_no_whole_numbers_are_an_error_of_scikit_learns_type(widths: Any) -> None:
+    parameters = QUICK | {"hidden_layer_sizes": widths}
+    ours, theirs = (model(**parameters) for model in KINDS["classifier"])
+    expected = told((ValueError, TypeError), lambda: theirs.fit(X, Y))
+    told(type(expected), lambda: ours.fit(X, Y))
+
+
 def with_bad(value: Any) -> Any:
     bad = X.copy()
     bad[3, [1, 4]] = value

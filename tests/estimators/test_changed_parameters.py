@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 from small_data import examples, not_converged, targets
@@ -120,3 +121,14 @@ def test_partial_fit_uses_a_changed_learning_rate(rate: float) -> None:
     step = -rate * before.bias_gradients[1]
     np.testing.assert_allclose(model.intercepts_[1] - biases, step, rtol=1e-9)
     assert model._optimizer.learning_rate == rate
+
+
+@not_converged
+def test_probabilities_are_those_of_the_network_until_the_next_fit() -> None:
+    bounded, unbounded = {"output_activation": None}, {"output_activation": "tanh"}
+    model = MLPClassifier(loss="quadratic", **QUICK, **unbounded).fit(X, Y)
+    model.set_params(**bounded)
+    assert not hasattr(model, "predict_proba") and not hasattr(model, "predict_log_proba")
+    probabilities = model.fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(**unbounded).predict_proba(X), probabilities)
+    assert not hasattr(clone(model), "predict_proba")

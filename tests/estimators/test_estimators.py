@@ -235,7 +235,7 @@ def test_divergence_is_told_and_a_warm_network_is_left_as_it_was() -> None:
         hidden_layer_sizes=10, random_state=0, max_iter=3, warm_start=True, solver="sgd"
     ).fit(x, y)
     curve = list(model.loss_curve_)
-    with pytest.raises(gpubp.DivergenceError, match="lower learning rate"):
+    with pytest.raises(gpubp.DivergenceError, match="lower learning_rate_init"):
         model.set_params(learning_rate_init=1e30, max_iter=50).fit(x, y)
     assert np.isfinite(model.network_.parameters).all()
     assert model.loss_curve_ == curve

@@ -46,7 +46,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import MLPClassifier, MLPRegressor, get_backend
 
 pytestmark = not_converged
 
@@ -278,3 +278,11 @@ def test_a_search_runs_on_a_dask_cluster() -> None:
     alone = GridSearchCV(CLASSIFIER, {"alpha": [1e-4, 10.0]}, cv=2).fit(X, Y)
     assert found.best_params_ == alone.best_params_
     np.testing.assert_allclose(found.best_score_, alone.best_score_)
+
+
+def test_an_estimator_with_a_backend_is_cloned_and_sent_to_processes() -> None:
+    model = quick(backend=get_backend("numpy"))
+    assert clone(model).backend is model.backend
+    found = cross_validate(model, X, Y, cv=2, n_jobs=2)["test_score"]
+    expected = cross_validate(model.set_params(backend="numpy"), X, Y, cv=2)["test_score"]
+    np.testing.assert_array_equal(found, expected)

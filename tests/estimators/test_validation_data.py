@@ -127,6 +127,25 @@ def test_validation_data_are_routed_through_a_pipeline() -> None:
     assert pipeline[-1].validation_scores_ == by_hand.validation_scores_
 
 
+@not_converged
+def test_a_fit_without_scores_forgets_the_best_weights_of_partial_fit() -> None:
+    given = {"classes": [0, 1, 2], "X_val": X[HELD_OUT], "y_val": Y[HELD_OUT]}
+    settings = {"dtype": "float64", "shuffle": False}
+    scored = stopping(**settings).partial_fit(X[TRAIN], Y[TRAIN], **given)
+    plain = stopping(early_stopping=False, warm_start=True, solver="sgd", **settings)
+    plain.coefs_, plain.intercepts_ = [
+        [array.copy() for array in arrays] for arrays in (scored.coefs_, scored.intercepts_)
+    ]
+    scored.set_params(early_stopping=False, warm_start=True, solver="sgd").fit(X[TRAIN], Y[TRAIN])
+    np.testing.assert_array_equal(numbers_of(scored), numbers_of(plain.fit(X[TRAIN], Y[TRAIN])))
+    scored.set_params(tol=100.0, n_iter_no_change=1)
+    for _ in range(4):
+        before = numbers_of(scored).copy()
+        scored.partial_fit(X[TRAIN], Y[TRAIN])
+        assert not np.array_equal(numbers_of(scored), before)
+    assert scored.history_.stopped == "converged"
+
+
 def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     model = stopping(n_iter_no_change=2)
     given = {"X_val": X[HELD_OUT], "y_val": Y[HELD_OUT]}
