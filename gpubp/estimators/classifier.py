@@ -243,7 +243,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[mi
         return weights
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
-        if len(self.classes_) == 1 and not self._multilabel:  # then `predict` has no choice
+        if len(self._encoder.classes) == 1 and not self._multilabel:  # then `predict` has no choice
             right = np.ones(len(targets), bool)
         elif targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
