@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..json_files import read_json, write_json
-from ..results import Entrant, Mean, geometric_mean, ratio
+from ..json_files import read_results, write_json
+from ..results import Entrant, Mean, ratio
 from .session import CONTENDERS
 from .tasks import Task
 
@@ -132,9 +132,7 @@ class EstimatorResults:
 
     def mean(self, dtype: str) -> Mean:
         """Average the ratios of this dtype."""
-        found = [p.ratio() for p in self.points if p.task.dtype == dtype]
-        ratios = [r for r in found if r is not None]
-        return Mean(geometric_mean(ratios), min(ratios, default=float("nan")), len(ratios))
+        return Mean.of(p.ratio() for p in self.points if p.task.dtype == dtype)
 
     def repeat(self, newer: EstimatorResults) -> None:
         """Replace, or add, what a newer run on the same machine has measured, and note it."""
@@ -162,19 +160,15 @@ class EstimatorResults:
         ValueError
             When the file holds something else.
         """
-        try:
-            read = read_json(path)
-            if read.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            for point in read["points"]:
-                task = point["task"]
-                point["task"] = Task(**{**task, "hidden": tuple(task["hidden"])})
-            read["entrants"] = [Entrant(**e) for e in read["entrants"]]
-            read["points"] = [Point(**p) for p in read["points"]]
-            read["scores"] = [Scores(**s) for s in read["scores"]]
-            read["first_calls"] = [FirstCall(**f) for f in read["first_calls"]]
-            return cls(**read)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} holds no results of gpubp bench --estimators ({error})"
-            ) from None
+        return read_results(path, SCHEMA, "gpubp bench --estimators", cls._converted)
+
+    @classmethod
+    def _converted(cls, read: dict[str, Any]) -> EstimatorResults:
+        for point in read["points"]:
+            task = point["task"]
+            point["task"] = Task(**{**task, "hidden": tuple(task["hidden"])})
+        read["entrants"] = [Entrant(**e) for e in read["entrants"]]
+        read["points"] = [Point(**p) for p in read["points"]]
+        read["scores"] = [Scores(**s) for s in read["scores"]]
+        read["first_calls"] = [FirstCall(**f) for f in read["first_calls"]]
+        return cls(**read)
