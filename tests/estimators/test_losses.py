@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.metrics import d2_pinball_score, mean_pinball_loss
-from small_data import examples, not_converged, quick, targets
+from small_data import assert_same_network, examples, not_converged, quick, targets
 
 import gpubp
 from gpubp import MLPClassifier, MLPRegressor
@@ -27,14 +27,6 @@ EXACT = {"dtype": "float64", "shuffle": False}
 def regressor(**parameters: Any) -> MLPRegressor:
     settings = {"max_iter": 5, "batch_size": 30, "random_state": 0, **parameters}
     return MLPRegressor(hidden_layer_sizes=(10,), **settings)
-
-
-def numbers_of(model: Any) -> Any:
-    return model.network_.backend.to_numpy(model.network_.parameters)
-
-
-def assert_same_network(model: Any, other: Any) -> None:
-    np.testing.assert_allclose(numbers_of(model), numbers_of(other), rtol=0, atol=1e-12)
 
 
 def log_ratio(xp: Any, a: Any, y: Any) -> Any:
@@ -190,6 +182,16 @@ def test_several_quantiles_are_trained_like_several_single_ones(backend: Backend
     below = predicted > y[:, None]
     np.testing.assert_allclose(computed.deltas[-1], (below - np.array(LEVELS)) / 60, atol=1e-15)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_quantiles_have_no_slope_where_the_prediction_is_y() -> None:
+    y = np.array([0.5, 2.0, -1.0])
+    model = regressor(loss="quantile", quantile=[0.1, 0.9], tol=9.0, max_iter=20, **EXACT)
+    model.set_params(batch_size=3).fit(X[:3], y)
+    model.coefs_, model.intercepts_[1] = [0 * w for w in model.coefs_], [0.5, 0.5]
+    computed = model.backprop(X[:3], y)
+    np.testing.assert_allclose(3 * computed.deltas[-1], [[0, 0], [-0.1, -0.9], [0.9, 0.1]])
+    assert computed.cost == pytest.approx((0.15 + 1.35 + 1.35 + 0.15) / 3)
 
 
 @not_converged

@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from small_data import examples, not_converged, quick
+from small_data import examples, not_converged, parameters_of, quick
 
 import gpubp
 from gpubp.training import schedules
 
 X, Y = examples()
 EXACT = {"dtype": "float64", "shuffle": False, "alpha": 0.0}
-
-
-def numbers_of(model: Any) -> Any:
-    return model.network_.parameters
 
 
 def trained_by_hand(model: Any, optimizer: Any, **settings: Any) -> Any:
@@ -59,7 +55,7 @@ def test_a_list_of_the_same_activations_is_that_activation(activation: str) -> N
     one, each = quick(activation=activation), quick(activation=[activation] * 2)
     for model in (one, each):
         model.set_params(hidden_layer_sizes=(10, 8)).fit(X, Y)
-    np.testing.assert_array_equal(numbers_of(one), numbers_of(each))
+    np.testing.assert_array_equal(parameters_of(one), parameters_of(each))
 
 
 @not_converged
@@ -90,9 +86,9 @@ def test_clip_norm_and_weight_decay_are_those_of_the_optimizer(
 ) -> None:
     model = quick(solver=solver, **parameters, **EXACT)
     by_hand = trained_by_hand(model, gpubp.get_optimizer(optimizer, **parameters))
-    np.testing.assert_allclose(numbers_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(parameters_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
     without = quick(solver=solver, **EXACT).fit(X, Y)
-    assert abs(numbers_of(without) - by_hand).max() > 1e-5
+    assert abs(parameters_of(without) - by_hand).max() > 1e-5
 
 
 @not_converged
@@ -132,7 +128,7 @@ def test_a_fit_with_a_schedule_goes_on_from_its_checkpoint(tmp_path: Path, sched
     ends.clear()
     resumed, whole = quick(**stopped).fit(X, Y), quick(**settings).fit(X, Y)
     assert resumed.history_.learning_rate == whole.history_.learning_rate
-    np.testing.assert_array_equal(numbers_of(resumed), numbers_of(whole))
+    np.testing.assert_array_equal(parameters_of(resumed), parameters_of(whole))
     with pytest.raises(ValueError, match="schedule"):
         quick(**{**stopped, "learning_rate": schedules.Cosine(final=0.5)}).fit(X, Y)
 

@@ -13,7 +13,14 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from small_data import examples, not_converged, quick, targets
+from small_data import (
+    assert_same_network,
+    examples,
+    not_converged,
+    parameters_of,
+    quick,
+    targets,
+)
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends import Backend
@@ -33,10 +40,6 @@ def fit(model: Any, x: Any = X, y: Any = Y, weights: Any = None) -> Any:
     return model.fit(x[TRAIN], y[TRAIN], **given)
 
 
-def numbers_of(model: Any) -> Any:
-    return model.network_.backend.to_numpy(model.network_.parameters)
-
-
 @not_converged
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weights: Any) -> None:
@@ -52,7 +55,7 @@ def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weigh
     np.testing.assert_allclose(model.validation_scores_, scores)
     best = int(np.argmax(scores))
     assert model.best_validation_score_ == pytest.approx(scores[best])
-    np.testing.assert_array_equal(numbers_of(model), seen[best][1])
+    np.testing.assert_array_equal(parameters_of(model), seen[best][1])
     assert model.history_.stopped == "converged"
     assert len(scores) < 30
 
@@ -76,7 +79,7 @@ def test_a_split_by_hand_gives_what_validation_fraction_gives() -> None:
     train, held_out = train_test_split(np.arange(150), random_state=rng, test_size=0.2)
     by_hand = stopping(**settings).fit(X[train], Y[train], X_val=X[held_out], y_val=Y[held_out])
     assert by_hand.validation_scores_ == whole.validation_scores_
-    np.testing.assert_allclose(numbers_of(by_hand), numbers_of(whole), rtol=0, atol=1e-12)
+    assert_same_network(by_hand, whole)
 
 
 @not_converged
@@ -97,6 +100,16 @@ def test_validation_data_have_any_form_that_x_has(form: Any) -> None:
     given = {"X_val": form(X[HELD_OUT]), "y_val": names[HELD_OUT].tolist()}
     other = stopping().fit(X[TRAIN], names[TRAIN], **given)
     assert other.validation_scores_ == plain.validation_scores_
+
+
+@not_converged
+@pytest.mark.parametrize(("dtype", "other"), [("float32", "float64"), ("float64", "float32")])
+def test_validation_data_are_read_in_the_dtype_of_the_network(dtype: str, other: str) -> None:
+    plain = fit(stopping(dtype=None), X.astype(dtype))
+    given = {"X_val": X[HELD_OUT].astype(other), "y_val": Y[HELD_OUT]}
+    model = stopping(dtype=None).fit(X[TRAIN].astype(dtype), Y[TRAIN], **given)
+    assert model.network_.dtype == dtype
+    assert model.validation_scores_ == plain.validation_scores_
 
 
 @not_converged
@@ -134,7 +147,7 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     for _ in range(50):
         model.partial_fit(X[TRAIN], Y[TRAIN], classes=[0, 1, 2], **given)
         scores.append(model.score(X[HELD_OUT], Y[HELD_OUT]))
-        weights.append(numbers_of(model).copy())
+        weights.append(parameters_of(model).copy())
         if model.history_.stopped == "converged":
             break
     assert 3 < len(scores) < 50

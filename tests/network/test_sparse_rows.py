@@ -95,6 +95,24 @@ def test_values_of_float16_are_added_too() -> None:
     np.testing.assert_allclose(network.predict(x), network.predict(dense), rtol=1e-12)
 
 
+def test_rows_have_rising_columns_each_of_them_once() -> None:
+    values, columns, places = [1.0, 2, 4, 8, 16], [7, 7, 2, 7, 0], [0, 3, 5]
+    rows = sparse_rows("x", scipy.sparse.csr_array((values, columns, places), shape=(2, 12)))
+    assert [array.tolist() for array in rows.arrays] == [[4, 3, 16, 8], [2, 7, 0, 7], [0, 2, 4]]
+
+
+@pytest.mark.parametrize("places", ["int32", "int64"])
+def test_rows_share_the_values_of_a_matrix_in_order_and_nothing_that_is_checked(
+    places: str,
+) -> None:
+    x = sparse(30, 12)
+    x.indptr, x.indices = x.indptr.astype(places), x.indices.astype(np.int32)
+    rows = sparse_rows("x", x)
+    assert np.shares_memory(rows.values, x.data)
+    assert not np.shares_memory(rows.indices, x.indices)
+    assert not np.shares_memory(rows.starts, x.indptr)
+
+
 class Resized(scipy.sparse.csr_array):
     """Like a matrix that another thread makes wider while it is read."""
 
@@ -151,6 +169,9 @@ def test_sparse_rows_are_rounded_as_dense_rows_are(backend: Backend, precision: 
     gradients = (backend.to_numpy(result.gradient) for result in (given, expected))
     np.testing.assert_allclose(*gradients, rtol=rtol, atol=atol)
     np.testing.assert_allclose(given.a[0].toarray(), expected.a[0], rtol=1e-3)
+    single = x.astype("float32")
+    network.predict(single)
+    np.testing.assert_array_equal(single.toarray(), x.toarray().astype("float32"))
 
 
 def test_many_sparse_rows_are_predicted_in_parts(
