@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", minversion="1.7")
 
 import joblib
 import scipy.sparse
+from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -103,6 +104,16 @@ def test_log_probabilities_are_finite_where_probabilities_vanish(classes: int) -
     assert model.predict_proba(x * 1e5).min() == 0
     assert np.isfinite(far).all()
     assert far.min() < -1000
+
+
+@not_converged
+def test_the_logarithm_of_a_vanished_probability_is_that_of_the_softmax() -> None:
+    x, y = examples()
+    model = quick().set_params(hidden_layer_sizes=()).fit(x[:, :3], y)
+    model.coefs_, model.intercepts_ = [np.eye(3)], [np.zeros(3)]
+    z = np.array([[0.0, -0.5, -800.0], [-900.0, 1e6, 1e6]])
+    assert (model.predict_proba(z) == 0).sum() == 2
+    np.testing.assert_allclose(model.predict_log_proba(z), log_softmax(z, axis=1), rtol=1e-6)
 
 
 @not_converged

@@ -94,6 +94,23 @@ def test_squared_error_of_classes_is_regression_on_indicators(output: Any) -> No
 
 
 @not_converged
+def test_outputs_above_1_are_no_probabilities() -> None:
+    model = quick(loss="squared_error", output_activation="softplus").fit(X, Y)
+    with pytest.raises(AttributeError) as caught:
+        model.predict_proba(X)
+    told = "outputs are from 0 to 1, not from 0 to inf as those of 'softplus'"
+    assert told in str(caught.value.__cause__)
+
+
+@not_converged
+def test_log_loss_is_the_cross_entropy_of_the_output_activation() -> None:
+    model = quick(output_activation="logistic", **EXACT).fit(X, Y)
+    assert_same_network(model, quick(loss="binary_cross_entropy", **EXACT).fit(X, Y))
+    model = quick(output_activation="softmax", **EXACT).fit(X, TWO)
+    assert_same_network(model, quick(loss="cross_entropy", **EXACT).fit(X, TWO))
+
+
+@not_converged
 @pytest.mark.parametrize("y", [Y, TWO, np.eye(3, dtype=int)[Y]], ids=["three", "two", "labels"])
 def test_outputs_that_are_cut_off_at_0_give_probabilities_of_0(y: Any) -> None:
     model = quick(loss="squared_error", output_activation="hard_sigmoid", max_iter=40).fit(X, y)

@@ -47,13 +47,15 @@ def test_gradients_of_sparse_rows_are_those_of_finite_differences() -> None:
     assert check_gradients(network, sparse(30, 12), LABELS).relative_error < 1e-7
 
 
-def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend) -> None:
-    network, x = network_for(backend, "float32"), sparse(30, 12)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend, dtype: str) -> None:
+    network, x = network_for(backend, "float32"), sparse(30, 12).astype(dtype)
     result = network.backprop(x, LABELS)
     for a in (result.a[0], network.forward(x).a[0]):
         assert isinstance(a, scipy.sparse.csr_array)
         assert a.dtype == np.float32
         np.testing.assert_array_equal(a.toarray(), x.toarray().astype(np.float32))
+        assert not np.shares_memory(a.data, x.data)
     assert result.input_gradient is None
 
 
@@ -61,10 +63,16 @@ def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend) -> 
 def test_every_format_of_scipy_is_taken_and_left_as_it_was(form: str) -> None:
     network, x = network_for(NumpyBackend()), sparse(30, 12)
     matrix = x.asformat(form)
+    if form in ("csr", "csc", "bsr"):
+        matrix.indices, matrix.indptr = (
+            matrix.indices.astype("int64"),
+            matrix.indptr.astype("int64"),
+        )
     before = matrix.copy()
     np.testing.assert_array_equal(network.predict(matrix), network.predict(x))
     assert (matrix != before).nnz == 0
     assert matrix.dtype == before.dtype
+    assert getattr(matrix, "indices", np.int64(0)).dtype == "int64"
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "bool", "float32", "int64"])
@@ -97,8 +105,17 @@ def test_values_of_float16_are_added_too() -> None:
 
 def test_rows_have_rising_columns_each_of_them_once() -> None:
     values, columns, places = [1.0, 2, 4, 8, 16], [7, 7, 2, 7, 0], [0, 3, 5]
-    rows = sparse_rows("x", scipy.sparse.csr_array((values, columns, places), shape=(2, 12)))
+    x = scipy.sparse.csr_array((values, columns, places), shape=(2, 12))
+    rows = sparse_rows("x", x)
     assert [array.tolist() for array in rows.arrays] == [[4, 3, 16, 8], [2, 7, 0, 7], [0, 2, 4]]
+    assert x.data.tolist() == values
+
+
+def test_what_a_matrix_holds_beyond_its_last_row_does_not_count() -> None:
+    network, x = network_for(NumpyBackend()), sparse(30, 12)
+    expected = network.predict(x)
+    x.data, x.indices = np.append(x.data, np.nan), np.append(x.indices, 99)
+    np.testing.assert_array_equal(network.predict(x), expected)
 
 
 @pytest.mark.parametrize("places", ["int32", "int64"])
@@ -131,6 +148,8 @@ def test_the_checked_copy_of_a_matrix_has_the_width_of_the_network() -> None:
 
 
 def test_more_columns_than_int32_counts_are_refused() -> None:
+    x = scipy.sparse.csr_array((np.ones(1), [2**31 - 2], [0, 1]), shape=(1, 2**31 - 1))
+    assert sparse_rows("x", x).indices[0] == 2**31 - 2
     x = scipy.sparse.csr_array((np.ones(1), [2**31], [0, 1]), shape=(1, 2**31 + 5))
     with pytest.raises(
         ValueError, match=r"^x has 2147483653 columns, expected 2147483647 at most$"
