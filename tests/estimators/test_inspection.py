@@ -182,7 +182,11 @@ def test_notebooks_show_the_layers_of_a_fitted_estimator() -> None:
     model = MLPClassifier((2000, 4), max_iter=1, dropout=0.25, activation="tanh")
     assert "gpubp-layers" not in model._repr_html_()
     parser = Tables()
-    parser.feed(model.fit(X, Y)._repr_html_())
+    html = model.fit(X, Y)._repr_html_()
+    parser.feed(html)
+    assert "3 layers, 22,019 parameters, float32, numpy, loss cross_entropy" in " ".join(
+        html.split()
+    )
     assert parser.rows == [
         ["layer", "width", "activation", "dropout", "parameters"],
         ["input", "6", "", "", ""],
