@@ -150,6 +150,9 @@ def test_backprop_tells_what_does_not_fit_the_last_fit() -> None:
         model.backprop(X, Y + 9)
     with pytest.raises(ValueError, match="sample_weight"):
         model.backprop(X, Y, ROWS[:3])
+    labels = np.eye(3, dtype=int)[Y]
+    with pytest.raises(ValueError, match="y has 2 columns, expected 3"):
+        quick().fit(X, labels).backprop(X, labels[:, :2])
 
 
 class Tables(HTMLParser):

@@ -111,6 +111,13 @@ def test_log_loss_is_the_cross_entropy_of_the_output_activation() -> None:
 
 
 @not_converged
+def test_a_softmax_of_two_classes_has_two_outputs_with_every_loss() -> None:
+    settings = {"loss": "squared_error", "output_activation": "softmax", **EXACT}
+    indicators = regressor(**settings).fit(X, np.eye(2)[TWO])
+    assert_same_network(quick(**settings).fit(X, TWO), indicators)
+
+
+@not_converged
 @pytest.mark.parametrize("y", [Y, TWO, np.eye(3, dtype=int)[Y]], ids=["three", "two", "labels"])
 def test_outputs_that_are_cut_off_at_0_give_probabilities_of_0(y: Any) -> None:
     model = quick(loss="squared_error", output_activation="hard_sigmoid", max_iter=40).fit(X, y)
