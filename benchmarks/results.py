@@ -226,15 +226,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            When there is no such file.
-        ValueError
-            When the file holds something else.
-        """
+        """Read what `save` wrote; the errors are those of `read_results`."""
         return read_results(path, SCHEMA, "gpubp bench", cls._converted)
 
     @classmethod

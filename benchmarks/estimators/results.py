@@ -151,15 +151,7 @@ class EstimatorResults:
 
     @classmethod
     def load(cls, path: Path) -> EstimatorResults:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            When there is no such file.
-        ValueError
-            When the file holds something else.
-        """
+        """Read what `save` wrote; the errors are those of `read_results`."""
         return read_results(path, SCHEMA, "gpubp bench --estimators", cls._converted)
 
     @classmethod
