@@ -157,6 +157,19 @@ def test_tol_stops_at_scikit_learns_epoch() -> None:
     assert_same(ours, theirs, OUTPUTS[0])
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["loss", "score"])
+@pytest.mark.parametrize("tol", [0.0, 1e-4])
+def test_what_stays_the_same_fails_only_with_a_tol_as_in_scikit_learn(
+    tol: float, stops: bool
+) -> None:
+    ours, theirs = fitted(
+        MLPClassifier, IRIS, solver="sgd", learning_rate_init=1e-300, shuffle=False, tol=tol,
+        early_stopping=stops, n_iter_no_change=2, max_iter=9,
+    )  # fmt: skip
+    assert (ours.n_iter_ == 9) == (tol == 0)
+    assert_same(ours, theirs, IRIS[0])
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 @pytest.mark.parametrize("seed", [5, np.random.RandomState], ids=["int", "RandomState"])
 def test_warm_starts_go_on_with_scikit_learns_numbers(solver: str, seed: Any) -> None:
