@@ -155,7 +155,26 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     assert max(scores[:-3]) >= max(model.validation_scores_[-3:])
     best = int(np.argmax(model.validation_scores_))
     np.testing.assert_array_equal(weights[-1], weights[best])
+    assert not np.array_equal(weights[-2], weights[best])
     assert scores[-1] == model.best_validation_score_ == max(model.validation_scores_)
+
+
+@not_converged
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+@pytest.mark.parametrize("then", ["fit", "partial_fit"])
+def test_training_that_goes_on_without_early_stopping_keeps_its_last_weights(
+    first: str, then: str
+) -> None:
+    model = stopping(warm_start=True, max_iter=5, solver="sgd")
+    classes = {"classes": [0, 1, 2]} if first == "partial_fit" else {}
+    given = {"X_val": X[HELD_OUT], "y_val": Y[HELD_OUT], **classes}
+    getattr(model, first)(X[TRAIN], Y[TRAIN], **given)
+    before = model.backprop(X[TRAIN], Y[TRAIN]).cost
+    model.set_params(early_stopping=False, n_iter_no_change=1, tol=9.0)
+    for _ in range(4 if then == "partial_fit" else 1):
+        getattr(model, then)(X[TRAIN], Y[TRAIN])
+    assert model.history_.stopped == "converged"
+    assert model.backprop(X[TRAIN], Y[TRAIN]).cost < before
 
 
 @pytest.mark.parametrize(
