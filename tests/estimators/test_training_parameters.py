@@ -171,6 +171,8 @@ def test_the_progress_bar_shows_loss_score_and_rate_in_a_terminal_and_nothing_in
     assert out == ""
     assert "epoch 5/5" in err and "rows/s" in err
     assert f"loss {model.loss_:.4f}" in err and f"score {model.validation_scores_[-1]:.4f}" in err
+    model.set_params(early_stopping=False).partial_fit(X, Y)
+    assert capsys.readouterr() == ("", "")
 
 
 @not_converged
