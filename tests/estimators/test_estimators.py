@@ -197,9 +197,11 @@ def test_an_estimator_read_from_a_mapped_file_goes_on(tmp_path: Path, solver: st
 
 
 @not_converged
-def test_a_fitted_estimator_keeps_no_training_data() -> None:
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_fitted_estimator_keeps_no_training_data(stops: bool) -> None:
     x, y = examples(5000)
-    assert len(pickle.dumps(quick(max_iter=1, batch_size=200).fit(x, y))) < 20_000
+    model = quick(max_iter=1, batch_size=200, early_stopping=stops).fit(x, y)
+    assert len(pickle.dumps(model)) < 20_000
 
 
 @not_converged

@@ -93,6 +93,18 @@ def test_training_that_fails_late_leaves_a_warm_start_as_it_was(
 
 
 @not_converged
+def test_parameters_that_are_not_finite_after_training_are_told() -> None:
+    def spoil(trainer: Any, history: Any) -> None:
+        if len(history) == 5:
+            trainer.network.parameters[-1] = np.inf
+
+    model = quick(backend="numpy", callbacks=[spoil])
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        model.fit(X, Y)
+    assert contents(model) == {}
+
+
+@not_converged
 def test_a_divergence_leaves_a_warm_start_as_it_was() -> None:
     x, y = targets(1)
     model = MLPRegressor(

@@ -344,6 +344,7 @@ def test_training_that_overflows_ends_as_in_scikit_learn() -> None:
 
 def assert_same_after_overflow(ours: Any, theirs: Any) -> None:
     assert ours.n_iter_ == theirs.n_iter_ == 20
+    assert len(ours.history_.learning_rate) == len(ours.history_.seconds) == 20
     assert np.isnan(ours.validation_scores_[-1]) and np.isnan(theirs.validation_scores_[-1])
     assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, rel=1e-9)
     for mine, other in zip(ours.coefs_, theirs.coefs_, strict=True):
