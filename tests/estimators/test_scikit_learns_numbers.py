@@ -227,6 +227,15 @@ def test_every_backend_gives_scikit_learns_numbers(
     assert_same(ours, theirs, IRIS[0], rtol=1e-8)
 
 
+def test_lbfgs_ends_at_scikit_learns_iteration_with_a_tol() -> None:
+    ours, theirs = fitted(MLPClassifier, WINE, solver="lbfgs", tol=0.05, max_iter=100)
+    assert ours.n_iter_ < 50
+    assert_same(ours, theirs, WINE[0], rtol=1e-7)
+    assert ours.history_.stopped == "converged"
+    assert ours.history_.best_epoch == ours.n_iter_ - 1
+    assert ours.history_.cost[-1] == ours.loss_
+
+
 def test_lbfgs_with_poisson_equals_the_linear_model() -> None:
     X = np.linspace(0, 1, 100)[:, None]
     y = np.random.default_rng(0).poisson(np.exp(X[:, 0] + 1))

@@ -100,6 +100,7 @@ def test_a_schedule_of_gpubp_gives_every_solver_its_rates(solver: str, schedule:
     chosen = schedules.get_schedule(schedule)
     factors = chosen.factors(np.arange(20), 20, 4)
     np.testing.assert_allclose(model.history_.learning_rate, 0.01 * factors[3::4])
+    assert model._optimizer.learning_rate == model.history_.learning_rate[-1]
 
 
 @not_converged
@@ -109,6 +110,17 @@ def test_a_fit_leaves_the_schedule_it_is_given_as_it_was() -> None:
     assert model.learning_rate is schedule
     assert schedule.state() == schedules.OnPlateau(patience=0, min_improvement=1.0).state()
     assert model.history_.learning_rate[-1] < model.history_.learning_rate[0]
+
+
+@not_converged
+def test_a_fit_begins_a_schedule_that_has_been_used_anew() -> None:
+    schedule = schedules.OnPlateau(patience=0, min_improvement=1.0)
+    fresh = quick(learning_rate=schedule, learning_rate_init=0.01).fit(X, Y)
+    for cost in (2.0, 2.0, 2.0):
+        schedule.observe(cost)
+    used = quick(learning_rate=schedule, learning_rate_init=0.01).fit(X, Y)
+    assert used.history_.learning_rate == fresh.history_.learning_rate
+    assert used.history_.learning_rate[0] == 0.01
 
 
 @not_converged
