@@ -108,6 +108,14 @@ def test_the_results_survive_json_and_other_files_are_told(tmp_path: Path) -> No
         EstimatorResults.load(tmp_path / "other.json")
 
 
+def test_results_of_another_schema_are_told(tmp_path: Path) -> None:
+    results().save(tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text().replace('"estimators-1"', '"estimators-0"')
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"bench --estimators \(another schema\)"):
+        EstimatorResults.load(tmp_path / "run.json")
+
+
 def test_a_newer_run_replaces_and_adds_points_and_is_named(tmp_path: Path) -> None:
     run, newer = results(), results()
     seconds = {"gpubp": [1.0], "scikit-learn": [7.0]}
@@ -183,8 +191,8 @@ class Pretended:
             "open": "here",
             "trial": self.trials.get(self.name, 1.0),
             "load": self.losses.get(self.name, Outcome(60, 1.0)),
-            "turn": Turn(2.0, 1.0, 2.0, 0.5),
-            "scores": [0.5, 0.6],
+            "turn": Turn(2.0, 1.0, 4.0, 1.0),
+            "scores": [0.5, 0.6] if self.name.endswith("-1-thread") else [0.0, 0.0],
         }
         return answers[method]
 

@@ -91,7 +91,7 @@ def test_losses_over_more_than_a_decade_are_on_a_logarithmic_axis() -> None:
     labels = {text.get_text() for text in wide.ax_.get_yticklabels(which="both")}
     assert wide.ax_.get_yscale() == "log"
     assert {"10", "100", "20"} <= labels
-    assert LossCurveDisplay(loss_curve=[3.0, 2.0]).plot().ax_.get_yscale() == "linear"
+    assert LossCurveDisplay(loss_curve=[9.0, 1.0]).plot().ax_.get_yscale() == "linear"
     assert LossCurveDisplay(loss_curve=[3.0, 0.0]).plot().ax_.get_yscale() == "linear"
     assert LossCurveDisplay(loss_curve=[300.0, np.nan]).plot().ax_.get_yscale() == "linear"
 
