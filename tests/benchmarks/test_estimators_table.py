@@ -171,6 +171,39 @@ def test_both_libraries_do_the_same_epochs_and_come_to_the_same_loss(solver: str
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-6)
 
 
+def test_a_trial_is_one_epoch_and_a_turn_repeats_short_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needs_scikit_learn()
+    session, asked = Session("gpubp"), []
+    session.open()
+    make = session._estimator
+
+    def remember(task: Task, parameters: Any) -> Any:
+        asked.append(parameters["max_iter"])
+        return make(task, parameters)
+
+    monkeypatch.setattr(session, "_estimator", remember)
+    task = Task("few-rows", "predict", "adam", (20,), "float64")
+    session.trial(task)
+    session.load(task)
+    assert asked == [1, 1, task.parameters()["max_iter"]]
+    turn = session.turn()
+    assert turn.seconds < turn.wall / 4
+
+
+def test_scores_are_those_of_rows_that_a_fit_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_scikit_learn()
+    monkeypatch.setattr("gpubp.benchmarks.estimators.session.SEEDS", 1)
+    session = Session("scikit-learn")
+    session.open()
+    x, y = DATA["few-rows"].make()
+    rows = np.random.default_rng(0).permutation(300)
+    model = session._module.MLPRegressor(random_state=0).fit(x[rows[75:]], y[rows[75:]])
+    expected = model.score(x[rows[:75]], y[rows[:75]])
+    assert session.scores("few-rows", "float64") == [pytest.approx(expected)]
+
+
 class Pretended:
     """A worker without a process: scikit-learn is slow with many threads, and gpubp trains too little."""
 
