@@ -20,6 +20,7 @@ from gpubp.benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from gpubp.benchmarks.estimators.tasks import DATA, Task, quick_tasks, tasks
 from gpubp.benchmarks.report import markdown, plain
 from gpubp.benchmarks.results import Entrant
+from gpubp.benchmarks.rounds import turns
 from gpubp.cli import main
 from gpubp.kernels.cpu.build import compiler_version
 
@@ -228,6 +229,19 @@ class Pretended:
             "scores": [0.5, 0.6] if self.name.endswith("-1-thread") else [0.0, 0.0],
         }
         return answers[method]
+
+
+def test_turns_begin_with_another_worker_in_each_round_and_leave_out_who_has_failed() -> None:
+    workers: list[Any] = [Pretended(name, None, False) for name in "abc"]
+    failed: set[str] = set()
+    seen = []
+    for number, worker in turns(workers, failed, rounds=3, least_rounds=1, seconds=600):
+        seen.append(f"{number}{worker.name}")
+        if seen[-1] == "1c":
+            failed.add("c")
+    assert seen == ["0a", "0b", "0c", "1b", "1c", "1a", "2a", "2b"]
+    few = turns(workers[:1], failed, rounds=5, least_rounds=2, seconds=0)
+    assert [number for number, _ in few] == [0, 1]
 
 
 @pytest.fixture
