@@ -91,7 +91,9 @@ def test_the_report_shows_times_ratios_scores_and_errors() -> None:
     # The differences are 0, 0.1 and 0.2: their mean is 0.1, and its standard error 0.1 / sqrt(3).
     assert "0.6000 ± 0.1000" in text and "+0.1000" in text and "0.0577" in text
     assert "other processes used 50 % of a core during the turns" in text
-    assert "3.00 s" in text
+    assert "*5.00 s" not in text
+    first = estimator_tables(results())[-1]
+    assert first.rows == [["gpubp, nothing stored", "200 ms", "3.00 s", "100 ms"]]
 
 
 def test_a_contender_without_results_is_an_error_in_the_table() -> None:

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_data import examples, not_converged, quick, targets
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import Activation, MLPClassifier, MLPRegressor
 from gpubp.backends import Backend
 
 X, Y = examples()
@@ -200,5 +200,7 @@ def test_notebooks_show_the_layers_of_a_fitted_estimator() -> None:
     assert model._repr_mimebundle_()["text/html"].count(
         "gpubp-layers"
     ) == model._repr_html_().count("gpubp-layers")
+    own = Activation.from_functions("<b>", lambda xp, z: z, lambda xp, z: 1 + 0 * z)
+    assert "<td>&lt;b&gt;</td>" in model.set_params(activation=own).fit(X, Y)._repr_html_()
     with config_context(display="text"):
         assert not hasattr(model, "_repr_html_")

@@ -12,6 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from small_data import examples, not_converged, parameters_of, quick
 
 import gpubp
+from gpubp.estimators import progress
+from gpubp.estimators.record import Record
 from gpubp.training import schedules
 
 X, Y = examples()
@@ -185,6 +187,16 @@ def test_the_progress_bar_shows_loss_score_and_rate_in_a_terminal_and_nothing_in
     assert f"loss {model.loss_:.4f}" in err and f"score {model.validation_scores_[-1]:.4f}" in err
     model.set_params(early_stopping=False).partial_fit(X, Y)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_describes_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "progress_callback", lambda describe, in_files: describe)
+    history = gpubp.History(seconds=[1.0, 0.05])
+    record = Record(loss_curve=[3.0, 2.0])
+    describe: Any = progress.bar_of(record, 100)
+    assert describe(history) == "loss 2.0000  2,000 rows/s"
+    record.scores = [0.5, 0.25]
+    assert describe(history) == "loss 2.0000  score 0.2500  2,000 rows/s"
 
 
 @not_converged
