@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["read_json", "write_json"]
+__all__ = ["read_json", "read_results", "write_json"]
+
+R = TypeVar("R")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -40,3 +42,33 @@ def read_json(path: Path) -> Any:
         raise FileNotFoundError(f"there is no file {path}, expected results that gpubp bench wrote")
     with open(path, encoding="utf-8") as file:
         return json.load(file)
+
+
+def read_results(path: Path, schema: object, command: str, convert: Callable[[Any], R]) -> R:
+    """Read results that a command wrote, and convert them.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    schema : object
+        What its entry "schema" must be.
+    command : str
+        The command that writes such files.
+    convert : callable
+        A function that makes the results of the other entries.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file holds something else.
+    """
+    try:
+        read = read_json(path)
+        if read.pop("schema") != schema:
+            raise ValueError("another schema")
+        return convert(read)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} holds no results of {command} ({error})") from None

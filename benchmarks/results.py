@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .json_files import read_json, write_json
+from .json_files import read_results, write_json
 
 __all__ = ["Entrant", "Memory", "Point", "Results", "Spread", "geometric_mean", "ratio", "spread"]
 
@@ -210,9 +210,7 @@ class Results:
 
     def geometric_mean(self, name: str, ours: str, work: str | None = None) -> Mean:
         """Average the ratios of a contender to one of ours over all points that have both."""
-        found = [p.ratio(name, ours) for p in self.points if work in (None, p.work)]
-        ratios = [r for r in found if r is not None]
-        return Mean(geometric_mean(ratios), min(ratios, default=math.nan), len(ratios))
+        return Mean.of(p.ratio(name, ours) for p in self.points if work in (None, p.work))
 
     def repeat(self, newer: Results) -> None:
         """Replace points by those of a newer run on the same machine, and note which."""
@@ -228,25 +226,15 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read what `save` wrote.
+        """Read what `save` wrote; the errors are those of `read_results`."""
+        return read_results(path, SCHEMA, "gpubp bench", cls._converted)
 
-        Raises
-        ------
-        FileNotFoundError
-            When there is no such file.
-        ValueError
-            When the file holds something else.
-        """
-        try:
-            read = read_json(path)
-            if read.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            read["entrants"] = [Entrant(**e) for e in read["entrants"]]
-            read["points"] = [Point(**p) for p in read["points"]]
-            read["memory"] = [Memory(**m) for m in read["memory"]]
-            return cls(**read)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} holds no results of gpubp bench ({error})") from None
+    @classmethod
+    def _converted(cls, read: dict[str, Any]) -> Results:
+        read["entrants"] = [Entrant(**e) for e in read["entrants"]]
+        read["points"] = [Point(**p) for p in read["points"]]
+        read["memory"] = [Memory(**m) for m in read["memory"]]
+        return cls(**read)
 
 
 @dataclass(frozen=True)
@@ -264,6 +252,12 @@ class Mean:
     value: float
     least: float
     count: int
+
+    @classmethod
+    def of(cls, found: Iterable[float | None]) -> Mean:
+        """Average the ratios that there are."""
+        ratios = [ratio for ratio in found if ratio is not None]
+        return cls(geometric_mean(ratios), min(ratios, default=math.nan), len(ratios))
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 
 from . import agreement
@@ -14,7 +14,7 @@ from .settings import Settings
 from .tasks import ARCHITECTURES, EPOCH_ROWS
 from .worker import ContenderError, Turn, Worker
 
-__all__ = ["Checked", "Usage", "measure"]
+__all__ = ["Checked", "Usage", "measure", "turns"]
 
 RETAKES = 2
 DISTURBED = 0.25
@@ -56,31 +56,54 @@ def measure(
     for point in points:
         # The floor of an epoch is computed from its steps below.
         taking = [w for w in ready if point.work != "epoch" or w.name not in FLOORS]
-        began = time.perf_counter()
-        for number in range(settings.rounds):
-            spent = time.perf_counter() - began
-            if number >= settings.least_rounds and spent > settings.point_seconds:
-                break
-            shift = number % len(taking) if taking else 0
-            for worker in [*taking[shift:], *taking[:shift]]:
-                if worker.name in point.errors:
-                    continue
-                try:
-                    turn = _undisturbed(settings, worker, point.work)
-                except ContenderError as error:
-                    point.errors[worker.name] = str(error)
-                    point.rounds.pop(worker.name, None)
-                    continue
-                point.rounds.setdefault(worker.name, []).append(turn.seconds)
-                usage.add("others", turn.others, turn.wall)
-                if number:  # before the first round, the process was loading
-                    usage.add(worker.name, turn.idle_cpu, turn.idle_wall)
+        limits = settings.rounds, settings.least_rounds, settings.point_seconds
+        for number, worker in turns(taking, point.errors, *limits):
+            try:
+                turn = _undisturbed(settings, worker, point.work)
+            except ContenderError as error:
+                point.errors[worker.name] = str(error)
+                point.rounds.pop(worker.name, None)
+                continue
+            point.rounds.setdefault(worker.name, []).append(turn.seconds)
+            usage.add("others", turn.others, turn.wall)
+            if number:  # before the first round, the process was loading
+                usage.add(worker.name, turn.idle_cpu, turn.idle_wall)
     steps = {point.work: point for point in points}
     if "epoch" in steps and "step" in steps:
         for name in FLOORS:
             if rounds := steps["step"].rounds.get(name):
                 count = EPOCH_ROWS / first.batch_size
                 steps["epoch"].rounds[name] = [count * seconds for seconds in rounds]
+
+
+def turns(
+    workers: Sequence[Worker],
+    failed: Container[str],
+    rounds: int,
+    least_rounds: int,
+    seconds: float,
+) -> Iterator[tuple[int, Worker]]:
+    """Yield the round and the worker of each turn; every round begins with another worker.
+
+    Parameters
+    ----------
+    workers : sequence of Worker
+        The workers that take part.
+    failed : container of str
+        The names of those that have failed, which get no more turns; it may grow meanwhile.
+    rounds, least_rounds : int
+        The most rounds, and the fewest.
+    seconds : float
+        No round begins after the fewest rounds and this many seconds.
+    """
+    began = time.perf_counter()
+    for number in range(rounds):
+        if number >= least_rounds and time.perf_counter() - began > seconds:
+            break
+        shift = number % len(workers) if workers else 0
+        for worker in [*workers[shift:], *workers[:shift]]:
+            if worker.name not in failed:
+                yield number, worker
 
 
 def _undisturbed(settings: Settings, worker: Worker, work: str) -> Turn:

@@ -146,8 +146,8 @@ DAMAGED: dict[str, tuple[Any, str]] = {
         "holds nan at [5, 1], expected finite numbers",
     ),
     "inf": (
-        _damaged("data", _changed(VALUES, 16, np.inf)),
-        "holds inf at [5, 1], expected finite numbers",
+        _damaged("data", _changed(VALUES, 15, np.inf)),
+        "holds inf at [5, 0], expected finite numbers",
     ),
     "too large": (
         _damaged("data", _changed(VALUES, 16, 1e300)),

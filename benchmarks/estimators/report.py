@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..report import Table, duration, noise, origin
 from ..results import geometric_mean, spread
 from .results import EstimatorResults, Point
-from .tasks import DATA, Task
+from .tasks import CANDIDATES, DATA, FOLDS, Task
 
 __all__ = ["estimator_tables"]
 
@@ -70,7 +70,8 @@ def _work(name: str, points: Sequence[Point], cores: int) -> Table:
 
 
 def _search_title(point: Point) -> str:
-    return f"GridSearchCV on {point.task.data}: 12 candidates, 5 folds"
+    candidates = math.prod(map(len, CANDIDATES.values()))
+    return f"GridSearchCV on {point.task.data}: {candidates} candidates, {FOLDS} folds"
 
 
 def _cell(point: Point, library: str) -> str:

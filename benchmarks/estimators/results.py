@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..json_files import read_json, write_json
+from ..json_files import read_results, write_json
 from ..results import Entrant, ratio
 from .session import CONTENDERS, MATMULS
 from .tasks import Task
@@ -157,28 +157,16 @@ class EstimatorResults:
 
     @classmethod
     def load(cls, path: Path) -> EstimatorResults:
-        """Read what `save` wrote.
+        """Read what `save` wrote; the errors are those of `read_results`."""
+        return read_results(path, SCHEMA, "gpubp bench --estimators", cls._converted)
 
-        Raises
-        ------
-        FileNotFoundError
-            When there is no such file.
-        ValueError
-            When the file holds something else.
-        """
-        try:
-            read = read_json(path)
-            if read.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            for point in read["points"]:
-                task = point["task"]
-                point["task"] = Task(**{**task, "hidden": tuple(task["hidden"])})
-            read["entrants"] = [Entrant(**e) for e in read["entrants"]]
-            read["points"] = [Point(**p) for p in read["points"]]
-            read["scores"] = [Scores(**s) for s in read["scores"]]
-            read["first_calls"] = [FirstCall(**f) for f in read["first_calls"]]
-            return cls(**read)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} holds no results of gpubp bench --estimators ({error})"
-            ) from None
+    @classmethod
+    def _converted(cls, read: dict[str, Any]) -> EstimatorResults:
+        for point in read["points"]:
+            task = point["task"]
+            point["task"] = Task(**{**task, "hidden": tuple(task["hidden"])})
+        read["entrants"] = [Entrant(**e) for e in read["entrants"]]
+        read["points"] = [Point(**p) for p in read["points"]]
+        read["scores"] = [Scores(**s) for s in read["scores"]]
+        read["first_calls"] = [FirstCall(**f) for f in read["first_calls"]]
+        return cls(**read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from ..contenders.base import AbsentError
 from ..machine import circumstances
 from ..results import Entrant
+from ..rounds import turns
 from ..worker import ContenderError, Worker
 from .first_call import first_calls
 from .results import EstimatorResults, Point, Scores
@@ -85,9 +85,7 @@ def run_estimators(
     EstimatorResults
         The results of the run.
     """
-    results = EstimatorResults(
-        **circumstances(),
-    )
+    results = EstimatorResults(**circumstances())
     others, wall = 0.0, 0.0
     with ExitStack() as stack:
         workers = _open(results, stack)
@@ -128,24 +126,19 @@ def _measure(
 ) -> tuple[float, float]:
     """Measure a task in rounds; return others' core seconds during turns, and the turns' seconds."""
     taking = _loaded(point, _chosen(point, workers))
-    others, wall, began = 0.0, 0.0, time.perf_counter()
-    for number in range(settings.rounds):
-        if number >= settings.least_rounds and time.perf_counter() - began > settings.task_seconds:
-            break
-        shift = number % len(taking) if taking else 0
-        for worker in [*taking[shift:], *taking[:shift]]:
-            if worker.name in point.errors:
-                continue
-            try:
-                turn = worker.call("turn")
-            except ContenderError as error:
-                point.errors[worker.name] = str(error)
-                point.rounds.pop(worker.name, None)
-                continue
-            point.rounds.setdefault(worker.name, []).append(turn.seconds)
-            point.cores.setdefault(worker.name, []).append(turn.cores)
-            if CONTENDERS[worker.name].processes == 1:
-                others, wall = others + turn.others, wall + turn.wall
+    others, wall = 0.0, 0.0
+    limits = settings.rounds, settings.least_rounds, settings.task_seconds
+    for _, worker in turns(taking, point.errors, *limits):
+        try:
+            turn = worker.call("turn")
+        except ContenderError as error:
+            point.errors[worker.name] = str(error)
+            point.rounds.pop(worker.name, None)
+            continue
+        point.rounds.setdefault(worker.name, []).append(turn.seconds)
+        point.cores.setdefault(worker.name, []).append(turn.cores)
+        if CONTENDERS[worker.name].processes == 1:
+            others, wall = others + turn.others, wall + turn.wall
     return others, wall
 
 

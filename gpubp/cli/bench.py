@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,14 @@ from ..benchmarks.compare import compare
 from ..benchmarks.contenders import CONTENDERS
 from ..benchmarks.estimators.tasks import DATA
 from ..benchmarks.pictures import draw
-from ..benchmarks.report import comparison_tables, markdown, show, tables
+from ..benchmarks.report import comparison_tables, tables
 from ..benchmarks.results import Results
 from ..benchmarks.settings import Settings, default_architectures, gpu, quick
 from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
 from .bench_estimators import run_bench_estimators
+from .bench_results import measured, print_report, tell
 
 __all__ = ["add_arguments", "run"]
 
@@ -69,32 +69,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json is None:
         options.json = FOLDER / ("estimators.json" if options.estimators else "results.json")
     if options.estimators:
-        return run_bench_estimators(options, _tell)
+        return run_bench_estimators(options)
     if options.data is not None:
         raise ValueError("--data was given without --estimators, whose data sets it chooses")
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
-    if options.show is not None:
-        results = Results.load(options.show)
-    else:
-        # Results are saved after each point: an interrupted run loses none of them.
-        keep = options.repeat is None and options.json
-        results = run_suite(settings, _tell, lambda r: r.save(options.json) if keep else None)
-        _tell("")
-        if options.repeat is not None:
-            run, newer = Results.load(options.repeat), results
-            run.repeat(newer)
-            results = run
-        results.save(options.json)
+    results = measured(options, Results, lambda keep: run_suite(settings, tell, keep))
     report = tables(results)
     if old is not None:
         report += comparison_tables(compare(results, old), str(options.compare))
-    if options.markdown:
-        print("\n".join(map(markdown, report)), end="")
-    else:
-        show(report)
-        if options.show is None:
-            print(f"results   {options.json.resolve()}")
+    print_report(options, report)
+    if not options.markdown:
         try:
             for path in draw(results, options.pictures):
                 print(f"picture   {path.resolve()}")
@@ -151,11 +136,3 @@ def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, 
         if name not in known:
             raise unknown_name(what, name, known)
     return tuple(dict.fromkeys(names))
-
-
-def _tell(line: str) -> None:
-    """Show the progress: on a terminal in one line that changes, elsewhere in a new line each time."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-    elif line:
-        print(line, file=sys.stderr, flush=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 
 from ..benchmarks.estimators.report import estimator_tables
 from ..benchmarks.estimators.results import EstimatorResults
 from ..benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from ..benchmarks.estimators.tasks import DATA
-from ..benchmarks.report import markdown, show
 from ..errors import unknown_name
+from .bench_results import measured, print_report, tell
 
 __all__ = ["run_bench_estimators"]
 
@@ -20,7 +19,7 @@ OTHERS = ("gpu", "budget", "architectures", "batch_sizes", "contenders", "optimi
 """The options of `gpubp bench` that the estimators' table does not have."""
 
 
-def run_bench_estimators(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
+def run_bench_estimators(options: argparse.Namespace) -> int:
     """Measure, then print and write the results.
 
     Returns
@@ -32,27 +31,10 @@ def run_bench_estimators(options: argparse.Namespace, tell: Callable[[str], None
         if getattr(options, name):
             option = name.replace("_", "-")
             raise ValueError(f"--{option} was given with --estimators, which does not have it")
-    if options.show is not None:
-        results = EstimatorResults.load(options.show)
-    else:
-        # Results are saved after each task: an interrupted run loses none of them.
-        keep = options.repeat is None and options.json
-        results = run_estimators(
-            _settings(options), tell, lambda r: r.save(options.json) if keep else None
-        )
-        tell("")
-        if options.repeat is not None:
-            run = EstimatorResults.load(options.repeat)
-            run.repeat(results)
-            results = run
-        results.save(options.json)
-    report = estimator_tables(results)
-    if options.markdown:
-        print("\n".join(map(markdown, report)), end="")
-    else:
-        show(report)
-        if options.show is None:
-            print(f"results   {options.json.resolve()}")
+    results = measured(
+        options, EstimatorResults, lambda keep: run_estimators(_settings(options), tell, keep)
+    )
+    print_report(options, estimator_tables(results))
     return 1 if any(point.errors for point in results.points) else 0
 
 

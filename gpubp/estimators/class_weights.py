@@ -69,7 +69,7 @@ def class_factors(
 def _factors(class_weight: Any, codes: Any, classes: Any, sample_weight: Array | None) -> Any:
     if isinstance(class_weight, str):
         counts = np.bincount(codes, weights=to_host(sample_weight), minlength=len(classes))
-        present = counts > 0  # a warm start may go on without some of the classes
+        present = counts > 0  # perhaps no row has a label, or only rows of weight 0 have a class
         factors = np.ones(len(classes))
         factors[present] = counts.sum() / (present.sum() * counts[present])
         return factors

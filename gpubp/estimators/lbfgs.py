@@ -131,15 +131,11 @@ def fit_lbfgs(
         )
         result = on_one_thread(minimize)
     network.parameters = result.x
-    loss = float(result.fun)
-    if history.cost:
-        history.cost[-1] = loss
     history.best_epoch = len(history) - 1
-    history.stopped = "epochs" if result.nit >= settings.max_iter else "converged"
+    history.stopped = str(result.message) if result.status else "converged"
     if result.status:
-        history.stopped = str(result.message)
         _warn_of_no_convergence(result, settings)
-    return history, loss
+    return history, float(result.fun)
 
 
 def _warn_of_no_convergence(result: Any, settings: Any) -> None:

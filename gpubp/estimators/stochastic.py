@@ -67,11 +67,10 @@ class _Progress(Callback):
         trainer.training_step.sums_squares = trainer.optimizer.l2 > 0
         starts = trainer.batch_size * np.arange(steps_per_epoch)
         self._counts = np.minimum(trainer.batch_size, self.rows - starts)
+        goes_on = self.incremental and self.record.best_parameters is not None
         if self.score is None:
-            self.record.best_parameters = (
-                None  # those of an earlier partial_fit that watched scores
-            )
-        elif not self.incremental or self.record.best_parameters is None:
+            self.record.best_parameters = None  # those of earlier calls with early stopping
+        elif not goes_on:
             self.record.best_parameters = trainer.network.parameters.copy()
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -19,10 +18,11 @@ from gpubp.benchmarks.estimators.report import estimator_tables
 from gpubp.benchmarks.estimators.results import EstimatorResults, FirstCall, Point, Scores
 from gpubp.benchmarks.estimators.session import CONTENDERS, MATMULS, Outcome, Session, Turn
 from gpubp.benchmarks.estimators.suite import EstimatorSettings, run_estimators
-from gpubp.benchmarks.estimators.tasks import CANDIDATES, DATA, Task, quick_tasks, tasks
+from gpubp.benchmarks.estimators.tasks import DATA, Task, quick_tasks, tasks
 from gpubp.benchmarks.floor import bind_matmuls
 from gpubp.benchmarks.report import markdown, plain
 from gpubp.benchmarks.results import Entrant
+from gpubp.benchmarks.rounds import turns
 from gpubp.cli import main
 from gpubp.kernels.cpu.build import compiler_version
 
@@ -91,12 +91,15 @@ def test_the_report_shows_times_ratios_scores_and_errors() -> None:
     assert row.split("  ")[0] == "fit, adam"
     assert "*1.00 s ±25%" in row and "5.00 s ±10% (1 thread)" in row
     assert row.split()[-3:] == ["4.00", "5.00", "2.50"]
+    assert "GridSearchCV on digits: 12 candidates, 5 folds" in text
     assert "18.0 s ±0% (processes)" in text and "9.00" in text
     assert "ERROR gpubp-processes, search" in text
     # The differences are 0, 0.1 and 0.2: their mean is 0.1, and its standard error 0.1 / sqrt(3).
     assert "0.6000 ± 0.1000" in text and "+0.1000" in text and "0.0577" in text
     assert "other processes used 50 % of a core during the turns" in text
-    assert "3.00 s" in text
+    assert "*5.00 s" not in text
+    first = estimator_tables(results())[-1]
+    assert first.rows == [["gpubp, nothing stored", "200 ms", "3.00 s", "100 ms"]]
 
 
 def test_a_contender_without_results_is_an_error_in_the_table() -> None:
@@ -112,6 +115,14 @@ def test_the_results_survive_json_and_other_files_are_told(tmp_path: Path) -> No
     made_up().save(tmp_path / "other.json")
     with pytest.raises(ValueError, match=r"other\.json holds no results of gpubp bench --est"):
         EstimatorResults.load(tmp_path / "other.json")
+
+
+def test_results_of_another_schema_are_told(tmp_path: Path) -> None:
+    results().save(tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text().replace('"estimators-1"', '"estimators-0"')
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"bench --estimators \(another schema\)"):
+        EstimatorResults.load(tmp_path / "run.json")
 
 
 def test_a_newer_run_replaces_and_adds_points_and_is_named(tmp_path: Path) -> None:
@@ -141,7 +152,6 @@ def test_the_grid_has_every_data_set_solver_and_dtype_once() -> None:
     assert len(set(grid)) == len(grid)
     assert {task.data for task in grid} == set(DATA)
     assert {task.solver for task in grid} == {"adam", "sgd", "lbfgs"}
-    assert math.prod(map(len, CANDIDATES.values())) == 12
     assert set(quick_tasks()) < set(grid)
 
 
@@ -208,6 +218,39 @@ def test_the_bare_matmuls_are_measured_at_fits_of_dense_rows(pretended: None) ->
     assert measured == [True, False, False]
 
 
+def test_a_trial_is_one_epoch_and_a_turn_repeats_short_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needs_scikit_learn()
+    session, asked = Session("gpubp"), []
+    session.open()
+    make = session._estimator
+
+    def remember(task: Task, parameters: Any) -> Any:
+        asked.append(parameters["max_iter"])
+        return make(task, parameters)
+
+    monkeypatch.setattr(session, "_estimator", remember)
+    task = Task("few-rows", "predict", "adam", (20,), "float64")
+    session.trial(task)
+    session.load(task)
+    assert asked == [1, 1, task.parameters()["max_iter"]]
+    turn = session.turn()
+    assert turn.seconds < turn.wall / 4
+
+
+def test_scores_are_those_of_rows_that_a_fit_has_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_scikit_learn()
+    monkeypatch.setattr("gpubp.benchmarks.estimators.session.SEEDS", 1)
+    session = Session("scikit-learn")
+    session.open()
+    x, y = DATA["few-rows"].make()
+    rows = np.random.default_rng(0).permutation(300)
+    model = session._module.MLPRegressor(random_state=0).fit(x[rows[75:]], y[rows[75:]])
+    expected = model.score(x[rows[:75]], y[rows[:75]])
+    assert session.scores("few-rows", "float64") == [pytest.approx(expected)]
+
+
 class Pretended:
     """A worker without a process: scikit-learn is slow with many threads, and gpubp trains too little."""
 
@@ -228,10 +271,23 @@ class Pretended:
             "open": "here",
             "trial": self.trials.get(self.name, 1.0),
             "load": None if self.name == MATMULS else self.losses.get(self.name, Outcome(60, 1.0)),
-            "turn": Turn(2.0, 1.0, 2.0, 0.5),
-            "scores": [0.5, 0.6],
+            "turn": Turn(2.0, 1.0, 4.0, 1.0),
+            "scores": [0.5, 0.6] if self.name.endswith("-1-thread") else [0.0, 0.0],
         }
         return answers[method]
+
+
+def test_turns_begin_with_another_worker_in_each_round_and_leave_out_who_has_failed() -> None:
+    workers: list[Any] = [Pretended(name, None, False) for name in "abc"]
+    failed: set[str] = set()
+    seen = []
+    for number, worker in turns(workers, failed, rounds=3, least_rounds=1, seconds=600):
+        seen.append(f"{number}{worker.name}")
+        if seen[-1] == "1c":
+            failed.add("c")
+    assert seen == ["0a", "0b", "0c", "1b", "1c", "1a", "2a", "2b"]
+    few = turns(workers[:1], failed, rounds=5, least_rounds=2, seconds=0)
+    assert [number for number, _ in few] == [0, 1]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of estimators share: small data, a quick classifier, a mark for unconverged fits."""
+"""What the tests of estimators share: small data, a quick classifier, networks compared, a mark."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def targets(columns: int, rows: int = 120) -> tuple[Any, Any]:
 
 def quick(**parameters: Any) -> MLPClassifier:
     return MLPClassifier((10,), random_state=0, **{"max_iter": 5, "batch_size": 30, **parameters})
+
+
+def parameters_of(model: Any) -> Any:
+    """The parameters of a fitted estimator's network, on the host."""
+    return model.network_.backend.to_numpy(model.network_.parameters)
+
+
+def assert_same_network(model: Any, other: Any) -> None:
+    np.testing.assert_allclose(parameters_of(model), parameters_of(other), rtol=0, atol=1e-9)

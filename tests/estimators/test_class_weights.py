@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
-from small_data import examples, not_converged, quick, targets
+from small_data import assert_same_network, examples, not_converged, quick, targets
 
 from gpubp import MLPClassifier
 from gpubp.backends import Backend
@@ -15,14 +15,6 @@ from gpubp.backends import Backend
 X, Y = examples(60)
 LABELS = (targets(3, 60)[1] > 0.3).astype(int)
 EXACT = {"dtype": "float64", "batch_size": "auto", "shuffle": False, "alpha": 2.0}
-
-
-def parameters_of(model: Any) -> Any:
-    return model.network_.backend.to_numpy(model.network_.parameters)
-
-
-def assert_same_network(model: Any, other: Any) -> None:
-    np.testing.assert_allclose(parameters_of(model), parameters_of(other), rtol=0, atol=1e-9)
 
 
 @not_converged
@@ -71,6 +63,16 @@ def test_the_weights_of_a_rows_labels_are_multiplied(class_weight: Any) -> None:
         filled = [{0: 1, 1: 1, **one} for one in class_weight]
     theirs = compute_sample_weight(filled, LABELS)
     assert_same_network(model, quick(**EXACT).fit(X, LABELS, sample_weight=theirs))
+
+
+@not_converged
+@pytest.mark.parametrize("value", [0, 1])
+def test_balanced_weights_of_a_label_that_all_or_no_rows_have(value: int) -> None:
+    labels = LABELS.copy()
+    labels[:, 1] = value
+    model = quick(class_weight="balanced", **EXACT).fit(X, labels)
+    theirs = compute_sample_weight("balanced", labels)
+    assert_same_network(model, quick(**EXACT).fit(X, labels, sample_weight=theirs))
 
 
 @not_converged

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_data import examples, not_converged, quick, targets
+from small_data import assert_same_network, examples, not_converged, quick, targets
 
 pytest.importorskip("sklearn", minversion="1.7")
 
 import joblib
 import scipy.sparse
+from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -106,6 +107,16 @@ def test_log_probabilities_are_finite_where_probabilities_vanish(classes: int) -
 
 
 @not_converged
+def test_the_logarithm_of_a_vanished_probability_is_that_of_the_softmax() -> None:
+    x, y = examples()
+    model = quick().set_params(hidden_layer_sizes=()).fit(x[:, :3], y)
+    model.coefs_, model.intercepts_ = [np.eye(3)], [np.zeros(3)]
+    z = np.array([[0.0, -0.5, -800.0], [-900.0, 1e6, 1e6]])
+    assert (model.predict_proba(z) == 0).sum() == 2
+    np.testing.assert_allclose(model.predict_log_proba(z), log_softmax(z, axis=1), rtol=1e-6)
+
+
+@not_converged
 def test_labels_have_log_probabilities_each() -> None:
     x, y = targets(3)
     model = quick().fit(x, y > 0)
@@ -122,9 +133,19 @@ def test_a_weight_of_two_is_a_row_twice(solver: str) -> None:
     model = quick(solver=solver, alpha=2.0, dtype="float64", batch_size="auto", shuffle=False)
     weighted = clone(model).fit(x, y, sample_weight=weights)
     repeated = clone(model).fit(x.repeat(weights, axis=0), y.repeat(weights))
-    np.testing.assert_allclose(
-        weighted.network_.parameters, repeated.network_.parameters, rtol=0, atol=1e-9
+    assert_same_network(weighted, repeated)
+
+
+@not_converged
+def test_a_batch_whose_weights_are_0_changes_nothing() -> None:
+    x, y = examples(60)
+    settings = {"solver": "sgd", "momentum": 0.0, "alpha": 2.0, "batch_size": 20, "shuffle": False}
+    weighted = quick(dtype="float64", **settings).fit(x, y, np.repeat([1.0, 0.0, 1.0], 20))
+    without = quick(dtype="float64", **settings).fit(
+        *(np.delete(v, range(20, 40), 0) for v in (x, y))
     )
+    assert_same_network(weighted, without)
+    assert np.isfinite(weighted.loss_curve_).all()
 
 
 @not_converged
@@ -186,9 +207,11 @@ def test_an_estimator_read_from_a_mapped_file_goes_on(tmp_path: Path, solver: st
 
 
 @not_converged
-def test_a_fitted_estimator_keeps_no_training_data() -> None:
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_fitted_estimator_keeps_no_training_data(stops: bool) -> None:
     x, y = examples(5000)
-    assert len(pickle.dumps(quick(max_iter=1, batch_size=200).fit(x, y))) < 20_000
+    model = quick(max_iter=1, batch_size=200, early_stopping=stops).fit(x, y)
+    assert len(pickle.dumps(model)) < 20_000
 
 
 @not_converged
@@ -213,7 +236,8 @@ def test_it_stops_when_the_loss_stops_falling_and_warns_when_it_does_not() -> No
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(5\) reached"):
         quick().fit(x, y)
     with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 2 iter"):
-        quick(solver="lbfgs", max_iter=2).fit(x, y)
+        model = quick(solver="lbfgs", max_iter=2).fit(x, y)
+    assert "REACHED LIMIT" in model.history_.stopped
     with pytest.warns(UserWarning, match="batch_size is 500, but there are 120 rows"):
         quick(max_iter=300, tol=1.0, batch_size=500).fit(x, y)
 
@@ -221,11 +245,11 @@ def test_it_stops_when_the_loss_stops_falling_and_warns_when_it_does_not() -> No
 def test_verbose_prints_the_loss_of_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     x, y = examples()
     quick(verbose=True, max_iter=100, tol=9.0, early_stopping=True, n_iter_no_change=1).fit(x, y)
-    quick(verbose=True, max_iter=100, solver="lbfgs", tol=0.1).fit(x, y)
+    lbfgs = quick(verbose=True, max_iter=100, solver="lbfgs", tol=0.1).fit(x, y)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("Iteration 1, loss = ")
     assert printed[1].startswith("Validation score: ")
-    assert printed[-1].startswith("Iteration ")
+    assert printed[-1] == f"Iteration {lbfgs.n_iter_}, loss = {lbfgs.loss_:.8f}"
 
 
 @not_converged

@@ -17,14 +17,24 @@ from gpubp.estimators import base
 X, Y = examples()
 Fail = Callable[[Any], Any]
 
-FAILURES: dict[str, Fail] = {
-    "another width and bad y": lambda model: model.fit(X[:, :4], Y + 0.5),
-    "another width and two columns of classes": lambda model: model.fit(X[:, :4], np.c_[Y, Y]),
-    "another width and bad weights": lambda model: model.fit(X[:, :4], Y, -np.ones(len(Y))),
-    "NaN in X": lambda model: model.fit(X * np.nan, Y),
-    "a bad parameter": lambda model: model.set_params(alpha=-1).fit(X[:, :4], Y),
-    "an unknown backend": lambda model: model.set_params(backend="torch").fit(X, Y),
-}
+FAILURES: dict[str, tuple[Fail, str]] = {
+    "another width and bad y": (
+        lambda model: model.fit(X[:, :4], Y + 0.5), "Unknown label type: continuous"
+    ),
+    "another width and two columns of classes": (
+        lambda model: model.fit(X[:, :4], np.c_[Y, Y]), "y has 2 columns of classes"
+    ),
+    "another width and bad weights": (
+        lambda model: model.fit(X[:, :4], Y, -np.ones(len(Y))), "sample_weight holds -1"
+    ),
+    "NaN in X": (lambda model: model.fit(X * np.nan, Y), "Input X contains NaN"),
+    "a bad parameter": (
+        lambda model: model.set_params(alpha=-1).fit(X[:, :4], Y), "'alpha' parameter of"
+    ),
+    "an unknown backend": (
+        lambda model: model.set_params(backend="torch").fit(X, Y), "unknown backend 'torch'"
+    ),
+}  # fmt: skip
 
 
 def contents(model: Any) -> dict[str, Any]:
@@ -47,8 +57,9 @@ def assert_same(model: Any, before: dict[str, Any]) -> None:
 def test_a_failed_fit_leaves_a_fitted_classifier_as_it_was(kind: str) -> None:
     model = quick(backend="numpy").fit(X, Y)
     before, predicted, history = contents(model), model.predict_proba(X), model.history_
-    with pytest.raises(ValueError, match=r"."):
-        FAILURES[kind](model)
+    fail, told = FAILURES[kind]
+    with pytest.raises(ValueError, match=told):
+        fail(model)
     assert_same(model, before)
     assert model.history_ is history
     np.testing.assert_array_equal(model.predict_proba(X), predicted)
@@ -57,8 +68,9 @@ def test_a_failed_fit_leaves_a_fitted_classifier_as_it_was(kind: str) -> None:
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failed_fit_leaves_a_new_classifier_unfitted(kind: str) -> None:
     model = quick(backend="numpy")
-    with pytest.raises(ValueError, match=r"."):
-        FAILURES[kind](model)
+    fail, told = FAILURES[kind]
+    with pytest.raises(ValueError, match=told):
+        fail(model)
     assert contents(model) == {}
     with pytest.raises(NotFittedError):
         model.predict(X)
@@ -78,6 +90,18 @@ def test_training_that_fails_late_leaves_a_warm_start_as_it_was(
     with pytest.raises(ValueError, match="not finite"):
         model.fit(X, Y)
     assert_same(model, before)
+
+
+@not_converged
+def test_parameters_that_are_not_finite_after_training_are_told() -> None:
+    def spoil(trainer: Any, history: Any) -> None:
+        if len(history) == 5:
+            trainer.network.parameters[-1] = np.inf
+
+    model = quick(backend="numpy", callbacks=[spoil])
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        model.fit(X, Y)
+    assert contents(model) == {}
 
 
 @not_converged

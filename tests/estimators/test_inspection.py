@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_data import examples, not_converged, quick, targets
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import Activation, MLPClassifier, MLPRegressor
 from gpubp.backends import Backend
 
 X, Y = examples()
@@ -150,6 +150,9 @@ def test_backprop_tells_what_does_not_fit_the_last_fit() -> None:
         model.backprop(X, Y + 9)
     with pytest.raises(ValueError, match="sample_weight"):
         model.backprop(X, Y, ROWS[:3])
+    labels = np.eye(3, dtype=int)[Y]
+    with pytest.raises(ValueError, match="y has 2 columns, expected 3"):
+        quick().fit(X, labels).backprop(X, labels[:, :2])
 
 
 class Tables(HTMLParser):
@@ -182,7 +185,11 @@ def test_notebooks_show_the_layers_of_a_fitted_estimator() -> None:
     model = MLPClassifier((2000, 4), max_iter=1, dropout=0.25, activation="tanh")
     assert "gpubp-layers" not in model._repr_html_()
     parser = Tables()
-    parser.feed(model.fit(X, Y)._repr_html_())
+    html = model.fit(X, Y)._repr_html_()
+    parser.feed(html)
+    assert "3 layers, 22,019 parameters, float32, numpy, loss cross_entropy" in " ".join(
+        html.split()
+    )
     assert parser.rows == [
         ["layer", "width", "activation", "dropout", "parameters"],
         ["input", "6", "", "", ""],
@@ -193,5 +200,7 @@ def test_notebooks_show_the_layers_of_a_fitted_estimator() -> None:
     assert model._repr_mimebundle_()["text/html"].count(
         "gpubp-layers"
     ) == model._repr_html_().count("gpubp-layers")
+    own = Activation.from_functions("<b>", lambda xp, z: z, lambda xp, z: 1 + 0 * z)
+    assert "<td>&lt;b&gt;</td>" in model.set_params(activation=own).fit(X, Y)._repr_html_()
     with config_context(display="text"):
         assert not hasattr(model, "_repr_html_")

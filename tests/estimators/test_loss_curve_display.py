@@ -90,10 +90,39 @@ def test_losses_over_more_than_a_decade_are_on_a_logarithmic_axis() -> None:
     wide.figure_.canvas.draw()
     labels = {text.get_text() for text in wide.ax_.get_yticklabels(which="both")}
     assert wide.ax_.get_yscale() == "log"
-    assert {"10", "100", "20"} <= labels
-    assert LossCurveDisplay(loss_curve=[3.0, 2.0]).plot().ax_.get_yscale() == "linear"
+    assert {"10", "100", "20", "40", "60"} <= labels
+    assert not {"30", "50", "70", "80", "90"} & labels
+    assert LossCurveDisplay(loss_curve=[9.0, 1.0]).plot().ax_.get_yscale() == "linear"
     assert LossCurveDisplay(loss_curve=[3.0, 0.0]).plot().ax_.get_yscale() == "linear"
     assert LossCurveDisplay(loss_curve=[300.0, np.nan]).plot().ax_.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["made: loss", "made: validation score"]),
+        ({"name": "drawn"}, ["drawn: loss", "drawn: validation score"]),
+        ({"label": "mine"}, ["mine", "made: validation score"]),
+    ],
+    ids=str,
+)
+def test_a_name_or_a_label_that_plot_gets_is_in_the_legend(
+    given: dict[str, Any], expected: list[str]
+) -> None:
+    scores = [0.1, 0.2]
+    display = LossCurveDisplay(
+        loss_curve=[2.0, 1.0], validation_scores=scores, estimator_name="made"
+    )
+    legend = display.plot(**given).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == expected
+
+
+def test_scores_leave_another_axis_alone_and_iterations_are_whole_numbers() -> None:
+    _, ax = pyplot.subplots()
+    other = ax.twinx()
+    display = LossCurveDisplay(loss_curve=[2.0, 1.0], validation_scores=[0.1, 0.2]).plot(ax)
+    assert display.score_ax_ not in (ax, other)
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
 
 
 @not_converged

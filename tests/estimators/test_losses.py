@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.metrics import d2_pinball_score, mean_pinball_loss
-from small_data import examples, not_converged, quick, targets
+from small_data import assert_same_network, examples, not_converged, quick, targets
 
 import gpubp
 from gpubp import MLPClassifier, MLPRegressor
@@ -27,14 +27,6 @@ EXACT = {"dtype": "float64", "shuffle": False}
 def regressor(**parameters: Any) -> MLPRegressor:
     settings = {"max_iter": 5, "batch_size": 30, "random_state": 0, **parameters}
     return MLPRegressor(hidden_layer_sizes=(10,), **settings)
-
-
-def numbers_of(model: Any) -> Any:
-    return model.network_.backend.to_numpy(model.network_.parameters)
-
-
-def assert_same_network(model: Any, other: Any) -> None:
-    np.testing.assert_allclose(numbers_of(model), numbers_of(other), rtol=0, atol=1e-12)
 
 
 def log_ratio(xp: Any, a: Any, y: Any) -> Any:
@@ -99,6 +91,30 @@ def test_squared_error_of_classes_is_regression_on_indicators(output: Any) -> No
     np.testing.assert_array_equal(model.predict(X), indicators.predict(X).argmax(axis=1))
     assert hasattr(model, "predict_proba") == (output != "identity")
     assert hasattr(model, "predict_log_proba") == (output != "identity")
+
+
+@not_converged
+def test_outputs_above_1_are_no_probabilities() -> None:
+    model = quick(loss="squared_error", output_activation="softplus").fit(X, Y)
+    with pytest.raises(AttributeError) as caught:
+        model.predict_proba(X)
+    told = "outputs are from 0 to 1, not from 0 to inf as those of 'softplus'"
+    assert told in str(caught.value.__cause__)
+
+
+@not_converged
+def test_log_loss_is_the_cross_entropy_of_the_output_activation() -> None:
+    model = quick(output_activation="logistic", **EXACT).fit(X, Y)
+    assert_same_network(model, quick(loss="binary_cross_entropy", **EXACT).fit(X, Y))
+    model = quick(output_activation="softmax", **EXACT).fit(X, TWO)
+    assert_same_network(model, quick(loss="cross_entropy", **EXACT).fit(X, TWO))
+
+
+@not_converged
+def test_a_softmax_of_two_classes_has_two_outputs_with_every_loss() -> None:
+    settings = {"loss": "squared_error", "output_activation": "softmax", **EXACT}
+    indicators = regressor(**settings).fit(X, np.eye(2)[TWO])
+    assert_same_network(quick(**settings).fit(X, TWO), indicators)
 
 
 @not_converged
@@ -190,6 +206,16 @@ def test_several_quantiles_are_trained_like_several_single_ones(backend: Backend
     below = predicted > y[:, None]
     np.testing.assert_allclose(computed.deltas[-1], (below - np.array(LEVELS)) / 60, atol=1e-15)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_quantiles_have_no_slope_where_the_prediction_is_y() -> None:
+    y = np.array([0.5, 2.0, -1.0])
+    model = regressor(loss="quantile", quantile=[0.1, 0.9], tol=9.0, max_iter=20, **EXACT)
+    model.set_params(batch_size=3).fit(X[:3], y)
+    model.coefs_, model.intercepts_[1] = [0 * w for w in model.coefs_], [0.5, 0.5]
+    computed = model.backprop(X[:3], y)
+    np.testing.assert_allclose(3 * computed.deltas[-1], [[0, 0], [-0.1, -0.9], [0.9, 0.1]])
+    assert computed.cost == pytest.approx((0.15 + 1.35 + 1.35 + 0.15) / 3)
 
 
 @not_converged

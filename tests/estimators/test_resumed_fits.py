@@ -78,9 +78,19 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(
     whole = clone(model).fit(X, y)
     model.set_params(checkpoint=Checkpoint(tmp_path, "1000 hours"), warm_start=True)
     interrupt_after(3)
-    assert clone(model).fit(X, y).n_iter_ == 3
+    told = (
+        r"^Training interrupted by user\. fit goes on from the checkpoint with warm_start=True\.$"
+    )
+    with pytest.warns(UserWarning, match=told):
+        assert clone(model).fit(X, y).n_iter_ == 3
     assert_same(clone(model).fit(X, y), whole)
     assert_same(clone(model).fit(X, y), whole)  # it was over
+
+
+def test_an_interrupted_fit_without_a_checkpoint_promises_none(interrupt_after: Any) -> None:
+    interrupt_after(2)
+    with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
+        MLPClassifier((8,), random_state=0).fit(*DATA[MLPClassifier])
 
 
 def test_a_fit_interrupted_within_an_epoch_has_the_same_losses(

@@ -18,6 +18,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from gpubp import MLPClassifier, MLPRegressor
+from gpubp.arrays import dense
 from gpubp.backends import Backend
 
 X, Y = examples(60)
@@ -47,17 +48,18 @@ BOTH = pytest.mark.parametrize(
     ],
     ids=lambda y: f"{type(y).__name__}-{getattr(y, 'dtype', '')}-{np.ndim(y)}",
 )
-def test_classes_and_predictions_have_the_type_of_scikit_learns(y: Any) -> None:
-    ours, theirs = (m(**QUICK).fit(X, y) for m in (MLPClassifier, TheirClassifier))
+def test_classes_and_predictions_are_those_of_scikit_learn_and_have_their_type(y: Any) -> None:
+    ours, theirs = MLPClassifier(dtype=None, **QUICK).fit(X, y), TheirClassifier(**QUICK).fit(X, y)
     assert ours.classes_.dtype == theirs.classes_.dtype
     np.testing.assert_array_equal(ours.classes_, theirs.classes_)
     found, expected = ours.predict(X), theirs.predict(X)
     assert type(found) is type(expected)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(*(dense(labels) for labels in (found, expected)))
     assert (ours.n_outputs_, ours.out_activation_) == (theirs.n_outputs_, theirs.out_activation_)
     assert ours.predict_proba(X).shape == theirs.predict_proba(X).shape
     assert ours.predict_log_proba(X).shape == ours.predict_proba(X).shape
-    assert 0 <= ours.score(X, y) <= 1
+    assert ours.score(X, y) == theirs.score(X, y)
 
 
 @not_converged

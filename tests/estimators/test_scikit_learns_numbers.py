@@ -158,6 +158,19 @@ def test_tol_stops_at_scikit_learns_epoch() -> None:
     assert_same(ours, theirs, OUTPUTS[0])
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["loss", "score"])
+@pytest.mark.parametrize("tol", [0.0, 1e-4])
+def test_what_stays_the_same_fails_only_with_a_tol_as_in_scikit_learn(
+    tol: float, stops: bool
+) -> None:
+    ours, theirs = fitted(
+        MLPClassifier, IRIS, solver="sgd", learning_rate_init=1e-300, shuffle=False, tol=tol,
+        early_stopping=stops, n_iter_no_change=2, max_iter=9,
+    )  # fmt: skip
+    assert (ours.n_iter_ == 9) == (tol == 0)
+    assert_same(ours, theirs, IRIS[0])
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 @pytest.mark.parametrize("seed", [5, np.random.RandomState], ids=["int", "RandomState"])
 def test_warm_starts_go_on_with_scikit_learns_numbers(solver: str, seed: Any) -> None:
@@ -221,6 +234,15 @@ def test_every_backend_gives_scikit_learns_numbers(
         MLPClassifier, IRIS, weights, alpha=0.5, max_iter=5, backend=backend, **settings
     )
     assert_same(ours, theirs, IRIS[0], rtol=1e-8)
+
+
+def test_lbfgs_ends_at_scikit_learns_iteration_with_a_tol() -> None:
+    ours, theirs = fitted(MLPClassifier, WINE, solver="lbfgs", tol=0.05, max_iter=100)
+    assert ours.n_iter_ < 50
+    assert_same(ours, theirs, WINE[0], rtol=1e-7)
+    assert ours.history_.stopped == "converged"
+    assert ours.history_.best_epoch == ours.n_iter_ - 1
+    assert ours.history_.cost[-1] == ours.loss_
 
 
 def test_lbfgs_with_poisson_equals_the_linear_model() -> None:
@@ -351,6 +373,7 @@ def test_training_that_overflows_ends_as_in_scikit_learn() -> None:
 
 def assert_same_after_overflow(ours: Any, theirs: Any) -> None:
     assert ours.n_iter_ == theirs.n_iter_ == 20
+    assert len(ours.history_.learning_rate) == len(ours.history_.seconds) == 20
     assert np.isnan(ours.validation_scores_[-1]) and np.isnan(theirs.validation_scores_[-1])
     assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, rel=1e-9)
     for mine, other in zip(ours.coefs_, theirs.coefs_, strict=True):

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from small_data import examples, not_converged, quick
+from small_data import examples, not_converged, parameters_of, quick
 
 import gpubp
+from gpubp.estimators import progress
+from gpubp.estimators.record import Record
 from gpubp.training import schedules
 
 X, Y = examples()
 EXACT = {"dtype": "float64", "shuffle": False, "alpha": 0.0}
-
-
-def numbers_of(model: Any) -> Any:
-    return model.network_.parameters
 
 
 def trained_by_hand(model: Any, optimizer: Any, **settings: Any) -> Any:
@@ -38,7 +36,7 @@ def test_each_hidden_layer_has_an_activation_and_a_dropout_of_its_own() -> None:
     model = clone(model.set_params(hidden_layer_sizes=(10, 8, 6))).fit(X, Y)
     layers = model.network_.layers
     assert [layer.activation.name for layer in layers] == ["tanh", "sigmoid", "elu", "softmax"]
-    assert layers[2].activation is elu or layers[2].activation.parameters == {"alpha": 0.5}
+    assert layers[2].activation.parameters == {"alpha": 0.5}
     assert [layer.dropout for layer in layers] == [0.5, 0.0, 0.1, 0.0]
 
 
@@ -59,17 +57,17 @@ def test_a_list_of_the_same_activations_is_that_activation(activation: str) -> N
     one, each = quick(activation=activation), quick(activation=[activation] * 2)
     for model in (one, each):
         model.set_params(hidden_layer_sizes=(10, 8)).fit(X, Y)
-    np.testing.assert_array_equal(numbers_of(one), numbers_of(each))
+    np.testing.assert_array_equal(parameters_of(one), parameters_of(each))
 
 
 @not_converged
-@pytest.mark.parametrize("place", [0, 1])
-def test_initial_weights_of_a_sigmoid_are_within_its_bound(place: int) -> None:
+@pytest.mark.parametrize(("place", "sigmoid"), [(0, "logistic"), (1, "logistic"), (1, "sigmoid")])
+def test_initial_weights_of_a_sigmoid_are_within_its_bound(place: int, sigmoid: str) -> None:
     names = ["relu", "relu"]
-    names[place] = "logistic"
+    names[place] = sigmoid
     model = quick(activation=names, learning_rate_init=1e-300, max_iter=1)
     model.set_params(hidden_layer_sizes=(200, 200)).fit(X, Y)
-    factors = [2.0 if name == "logistic" else 6.0 for name in (*names, names[-1])]
+    factors = [6.0 if name == "relu" else 2.0 for name in (*names, names[-1])]
     for weights, factor in zip(model.coefs_, factors, strict=True):
         bound = np.sqrt(factor / sum(weights.shape))
         assert 0.9 * bound < abs(weights).max() <= bound * (1 + 1e-6)
@@ -90,9 +88,9 @@ def test_clip_norm_and_weight_decay_are_those_of_the_optimizer(
 ) -> None:
     model = quick(solver=solver, **parameters, **EXACT)
     by_hand = trained_by_hand(model, gpubp.get_optimizer(optimizer, **parameters))
-    np.testing.assert_allclose(numbers_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(parameters_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
     without = quick(solver=solver, **EXACT).fit(X, Y)
-    assert abs(numbers_of(without) - by_hand).max() > 1e-5
+    assert abs(parameters_of(without) - by_hand).max() > 1e-5
 
 
 @not_converged
@@ -104,6 +102,7 @@ def test_a_schedule_of_gpubp_gives_every_solver_its_rates(solver: str, schedule:
     chosen = schedules.get_schedule(schedule)
     factors = chosen.factors(np.arange(20), 20, 4)
     np.testing.assert_allclose(model.history_.learning_rate, 0.01 * factors[3::4])
+    assert model._optimizer.learning_rate == model.history_.learning_rate[-1]
 
 
 @not_converged
@@ -113,6 +112,17 @@ def test_a_fit_leaves_the_schedule_it_is_given_as_it_was() -> None:
     assert model.learning_rate is schedule
     assert schedule.state() == schedules.OnPlateau(patience=0, min_improvement=1.0).state()
     assert model.history_.learning_rate[-1] < model.history_.learning_rate[0]
+
+
+@not_converged
+def test_a_fit_begins_a_schedule_that_has_been_used_anew() -> None:
+    schedule = schedules.OnPlateau(patience=0, min_improvement=1.0)
+    fresh = quick(learning_rate=schedule, learning_rate_init=0.01).fit(X, Y)
+    for cost in (2.0, 2.0, 2.0):
+        schedule.observe(cost)
+    used = quick(learning_rate=schedule, learning_rate_init=0.01).fit(X, Y)
+    assert used.history_.learning_rate == fresh.history_.learning_rate
+    assert used.history_.learning_rate[0] == 0.01
 
 
 @not_converged
@@ -132,7 +142,7 @@ def test_a_fit_with_a_schedule_goes_on_from_its_checkpoint(tmp_path: Path, sched
     ends.clear()
     resumed, whole = quick(**stopped).fit(X, Y), quick(**settings).fit(X, Y)
     assert resumed.history_.learning_rate == whole.history_.learning_rate
-    np.testing.assert_array_equal(numbers_of(resumed), numbers_of(whole))
+    np.testing.assert_array_equal(parameters_of(resumed), parameters_of(whole))
     with pytest.raises(ValueError, match="schedule"):
         quick(**{**stopped, "learning_rate": schedules.Cosine(final=0.5)}).fit(X, Y)
 
@@ -175,6 +185,18 @@ def test_the_progress_bar_shows_loss_score_and_rate_in_a_terminal_and_nothing_in
     assert out == ""
     assert "epoch 5/5" in err and "rows/s" in err
     assert f"loss {model.loss_:.4f}" in err and f"score {model.validation_scores_[-1]:.4f}" in err
+    model.set_params(early_stopping=False).partial_fit(X, Y)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_describes_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "progress_callback", lambda describe, in_files: describe)
+    history = gpubp.History(seconds=[1.0, 0.05])
+    record = Record(loss_curve=[3.0, 2.0])
+    describe: Any = progress.bar_of(record, 100)
+    assert describe(history) == "loss 2.0000  2,000 rows/s"
+    record.scores = [0.5, 0.25]
+    assert describe(history) == "loss 2.0000  score 0.2500  2,000 rows/s"
 
 
 @not_converged

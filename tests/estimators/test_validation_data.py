@@ -13,7 +13,14 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from small_data import examples, not_converged, quick, targets
+from small_data import (
+    assert_same_network,
+    examples,
+    not_converged,
+    parameters_of,
+    quick,
+    targets,
+)
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends import Backend
@@ -33,10 +40,6 @@ def fit(model: Any, x: Any = X, y: Any = Y, weights: Any = None) -> Any:
     return model.fit(x[TRAIN], y[TRAIN], **given)
 
 
-def numbers_of(model: Any) -> Any:
-    return model.network_.backend.to_numpy(model.network_.parameters)
-
-
 @not_converged
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weights: Any) -> None:
@@ -52,7 +55,7 @@ def test_scores_are_those_on_the_given_rows_and_the_best_epoch_is_restored(weigh
     np.testing.assert_allclose(model.validation_scores_, scores)
     best = int(np.argmax(scores))
     assert model.best_validation_score_ == pytest.approx(scores[best])
-    np.testing.assert_array_equal(numbers_of(model), seen[best][1])
+    np.testing.assert_array_equal(parameters_of(model), seen[best][1])
     assert model.history_.stopped == "converged"
     assert len(scores) < 30
 
@@ -76,7 +79,7 @@ def test_a_split_by_hand_gives_what_validation_fraction_gives() -> None:
     train, held_out = train_test_split(np.arange(150), random_state=rng, test_size=0.2)
     by_hand = stopping(**settings).fit(X[train], Y[train], X_val=X[held_out], y_val=Y[held_out])
     assert by_hand.validation_scores_ == whole.validation_scores_
-    np.testing.assert_allclose(numbers_of(by_hand), numbers_of(whole), rtol=0, atol=1e-12)
+    assert_same_network(by_hand, whole)
 
 
 @not_converged
@@ -97,6 +100,16 @@ def test_validation_data_have_any_form_that_x_has(form: Any) -> None:
     given = {"X_val": form(X[HELD_OUT]), "y_val": names[HELD_OUT].tolist()}
     other = stopping().fit(X[TRAIN], names[TRAIN], **given)
     assert other.validation_scores_ == plain.validation_scores_
+
+
+@not_converged
+@pytest.mark.parametrize(("dtype", "other"), [("float32", "float64"), ("float64", "float32")])
+def test_validation_data_are_read_in_the_dtype_of_the_network(dtype: str, other: str) -> None:
+    plain = fit(stopping(dtype=None), X.astype(dtype))
+    given = {"X_val": X[HELD_OUT].astype(other), "y_val": Y[HELD_OUT]}
+    model = stopping(dtype=None).fit(X[TRAIN].astype(dtype), Y[TRAIN], **given)
+    assert model.network_.dtype == dtype
+    assert model.validation_scores_ == plain.validation_scores_
 
 
 @not_converged
@@ -127,25 +140,6 @@ def test_validation_data_are_routed_through_a_pipeline() -> None:
     assert pipeline[-1].validation_scores_ == by_hand.validation_scores_
 
 
-@not_converged
-def test_a_fit_without_scores_forgets_the_best_weights_of_partial_fit() -> None:
-    given = {"classes": [0, 1, 2], "X_val": X[HELD_OUT], "y_val": Y[HELD_OUT]}
-    settings = {"dtype": "float64", "shuffle": False}
-    scored = stopping(**settings).partial_fit(X[TRAIN], Y[TRAIN], **given)
-    plain = stopping(early_stopping=False, warm_start=True, solver="sgd", **settings)
-    plain.coefs_, plain.intercepts_ = [
-        [array.copy() for array in arrays] for arrays in (scored.coefs_, scored.intercepts_)
-    ]
-    scored.set_params(early_stopping=False, warm_start=True, solver="sgd").fit(X[TRAIN], Y[TRAIN])
-    np.testing.assert_array_equal(numbers_of(scored), numbers_of(plain.fit(X[TRAIN], Y[TRAIN])))
-    scored.set_params(tol=100.0, n_iter_no_change=1)
-    for _ in range(4):
-        before = numbers_of(scored).copy()
-        scored.partial_fit(X[TRAIN], Y[TRAIN])
-        assert not np.array_equal(numbers_of(scored), before)
-    assert scored.history_.stopped == "converged"
-
-
 def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     model = stopping(n_iter_no_change=2)
     given = {"X_val": X[HELD_OUT], "y_val": Y[HELD_OUT]}
@@ -153,7 +147,7 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     for _ in range(50):
         model.partial_fit(X[TRAIN], Y[TRAIN], classes=[0, 1, 2], **given)
         scores.append(model.score(X[HELD_OUT], Y[HELD_OUT]))
-        weights.append(numbers_of(model).copy())
+        weights.append(parameters_of(model).copy())
         if model.history_.stopped == "converged":
             break
     assert 3 < len(scores) < 50
@@ -161,7 +155,26 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
     assert max(scores[:-3]) >= max(model.validation_scores_[-3:])
     best = int(np.argmax(model.validation_scores_))
     np.testing.assert_array_equal(weights[-1], weights[best])
+    assert not np.array_equal(weights[-2], weights[best])
     assert scores[-1] == model.best_validation_score_ == max(model.validation_scores_)
+
+
+@not_converged
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+@pytest.mark.parametrize("then", ["fit", "partial_fit"])
+def test_training_that_goes_on_without_early_stopping_keeps_its_last_weights(
+    first: str, then: str
+) -> None:
+    model = stopping(warm_start=True, max_iter=5, solver="sgd")
+    classes = {"classes": [0, 1, 2]} if first == "partial_fit" else {}
+    given = {"X_val": X[HELD_OUT], "y_val": Y[HELD_OUT], **classes}
+    getattr(model, first)(X[TRAIN], Y[TRAIN], **given)
+    before = model.backprop(X[TRAIN], Y[TRAIN]).cost
+    model.set_params(early_stopping=False, n_iter_no_change=1, tol=9.0)
+    for _ in range(4 if then == "partial_fit" else 1):
+        getattr(model, then)(X[TRAIN], Y[TRAIN])
+    assert model.history_.stopped == "converged"
+    assert model.backprop(X[TRAIN], Y[TRAIN]).cost < before
 
 
 @pytest.mark.parametrize(
@@ -173,8 +186,8 @@ def test_partial_fit_ends_with_the_weights_of_its_best_call() -> None:
         ({"y_val": Y[:20]}, "inconsistent numbers of samples"),
         ({"y_val": Y[HELD_OUT] + 5}, "`y_val` has classes not in"),
         ({"y_val": Y[HELD_OUT] + 0.5}, "Unknown label type"),
-        ({"y_val": np.eye(3, dtype=int)[Y[HELD_OUT]]}, "y_val"),
-        ({"X_val": X[HELD_OUT] * math.nan}, "NaN"),
+        ({"y_val": np.eye(3, dtype=int)[Y[HELD_OUT]]}, "y_val is .*, expected classes, as y of"),
+        ({"X_val": X[HELD_OUT] * math.nan}, "X_val and y_val do not fit X and y: Input X contains NaN"),
         ({"sample_weight_val": -WEIGHTS}, "sample_weight_val holds -"),
         ({"sample_weight_val": WEIGHTS[:9]}, r"sample_weight_val.*\(9,\), expected \(50,\)"),
         ({"sample_weight_val": WEIGHTS * math.nan}, "sample_weight_val contains NaN"),

@@ -60,6 +60,20 @@ def test_products_are_those_of_the_dense_rows_of_the_step(
         close(backend.to_numpy(gradient), delta.T @ dense + (beta * old if beta else 0), dtype)
 
 
+def test_a_grid_with_fewer_blocks_than_rows_and_outputs_computes_all_of_them(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.kernels.sparse.MOST_ROWS", 7)
+    rng = np.random.default_rng(9)
+    block, dense = block_of(cuda_backend, sparse(60, 5, 0.5), "float64", True)
+    w, delta = rng.normal(size=(9, 5)), rng.normal(size=(COUNT, 9))
+    z, gradient = (on(cuda_backend, np.full(size, 7.0)) for size in ((COUNT, 9), (9, 5)))
+    cuda_backend.sparse_product(block, on(cuda_backend, w), z)
+    cuda_backend.sparse_gradient(on(cuda_backend, delta), block, gradient, 0.0)
+    close(cuda_backend.to_numpy(z), dense @ w.T, "float64")
+    close(cuda_backend.to_numpy(gradient), delta.T @ dense, "float64")
+
+
 def test_a_captured_product_reads_the_rows_of_each_replay(backend: Backend) -> None:
     matrices = [sparse(60, 7, density, seed) for seed, density in ((3, 0.1), (4, 0.9), (5, 0.0))]
     w = np.random.default_rng(6).normal(size=(4, 7))

@@ -47,13 +47,15 @@ def test_gradients_of_sparse_rows_are_those_of_finite_differences() -> None:
     assert check_gradients(network, sparse(30, 12), LABELS).relative_error < 1e-7
 
 
-def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend) -> None:
-    network, x = network_for(backend, "float32"), sparse(30, 12)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sparse_x_stays_sparse_and_has_no_dense_gradient(backend: Backend, dtype: str) -> None:
+    network, x = network_for(backend, "float32"), sparse(30, 12).astype(dtype)
     result = network.backprop(x, LABELS)
     for a in (result.a[0], network.forward(x).a[0]):
         assert isinstance(a, scipy.sparse.csr_array)
         assert a.dtype == np.float32
         np.testing.assert_array_equal(a.toarray(), x.toarray().astype(np.float32))
+        assert not np.shares_memory(a.data, x.data)
     assert result.input_gradient is None
 
 
@@ -95,6 +97,33 @@ def test_values_of_float16_are_added_too() -> None:
     np.testing.assert_allclose(network.predict(x), network.predict(dense), rtol=1e-12)
 
 
+def test_rows_have_rising_columns_each_of_them_once() -> None:
+    values, columns, places = [1.0, 2, 4, 8, 16], [7, 7, 2, 7, 0], [0, 3, 5]
+    x = scipy.sparse.csr_array((values, columns, places), shape=(2, 12))
+    rows = sparse_rows("x", x)
+    assert [array.tolist() for array in rows.arrays] == [[4, 3, 16, 8], [2, 7, 0, 7], [0, 2, 4]]
+    assert x.data.tolist() == values
+
+
+def test_what_a_matrix_holds_beyond_its_last_row_does_not_count() -> None:
+    network, x = network_for(NumpyBackend()), sparse(30, 12)
+    expected = network.predict(x)
+    x.data, x.indices = np.append(x.data, np.nan), np.append(x.indices, 99)
+    np.testing.assert_array_equal(network.predict(x), expected)
+
+
+@pytest.mark.parametrize("places", ["int32", "int64"])
+def test_rows_share_the_values_of_a_matrix_in_order_and_nothing_that_is_checked(
+    places: str,
+) -> None:
+    x = sparse(30, 12)
+    x.indptr, x.indices = x.indptr.astype(places), x.indices.astype(np.int32)
+    rows = sparse_rows("x", x)
+    assert np.shares_memory(rows.values, x.data)
+    assert not np.shares_memory(rows.indices, x.indices)
+    assert not np.shares_memory(rows.starts, x.indptr)
+
+
 class Resized(scipy.sparse.csr_array):
     """Like a matrix that another thread makes wider while it is read."""
 
@@ -113,6 +142,8 @@ def test_the_checked_copy_of_a_matrix_has_the_width_of_the_network() -> None:
 
 
 def test_more_columns_than_int32_counts_are_refused() -> None:
+    x = scipy.sparse.csr_array((np.ones(1), [2**31 - 2], [0, 1]), shape=(1, 2**31 - 1))
+    assert sparse_rows("x", x).indices[0] == 2**31 - 2
     x = scipy.sparse.csr_array((np.ones(1), [2**31], [0, 1]), shape=(1, 2**31 + 5))
     with pytest.raises(
         ValueError, match=r"^x has 2147483653 columns, expected 2147483647 at most$"
@@ -151,6 +182,9 @@ def test_sparse_rows_are_rounded_as_dense_rows_are(backend: Backend, precision: 
     gradients = (backend.to_numpy(result.gradient) for result in (given, expected))
     np.testing.assert_allclose(*gradients, rtol=rtol, atol=atol)
     np.testing.assert_allclose(given.a[0].toarray(), expected.a[0], rtol=1e-3)
+    single = x.astype("float32")
+    network.predict(single)
+    np.testing.assert_array_equal(single.toarray(), x.toarray().astype("float32"))
 
 
 def test_many_sparse_rows_are_predicted_in_parts(
