@@ -142,13 +142,22 @@ def test_steps_are_small_or_the_whole(
         ((n_out, n_in, examples), (True, False)),
         ((examples, n_in, n_out), (False, False)),
     ):
-        rows, columns, inner = steps = blas.steps(*shape, *transposes)
+        rows, columns, inner = steps = blas.steps(*shape, *transposes, 4)
         assert all(1 <= step <= size for step, size in zip(steps, shape, strict=True))
         if steps != shape:
             assert rows * columns * inner <= blas.SMALL_WORK
             assert not transposes[1] or rows * columns <= blas.SMALL_TRANSPOSED
     monkeypatch.setattr(blas, "_has_small_kernels", lambda: False)
-    assert blas.steps(*shape, *transposes) == shape
+    assert blas.steps(*shape, *transposes, 4) == shape
+
+
+def test_many_examples_are_cut_only_if_the_weights_stay_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blas, "_has_small_kernels", lambda: True)
+    wide = 200, 256, 256
+    assert blas.steps(*wide, False, True, 4)[0] < 200
+    assert blas.steps(*wide, False, True, 8) == wide
 
 
 def trained(backend: Backend, dtype: str, optimizer: Any, threads: int = 2) -> Any:

@@ -86,7 +86,7 @@ class Matmul:
         rows, columns = out.shape
         inner = a.shape[0] if transpose_a else a.shape[1]
         self.shape = rows, columns, inner
-        self.steps = steps(rows, columns, inner, transpose_a, transpose_b)
+        self.steps = steps(rows, columns, inner, transpose_a, transpose_b, out.itemsize)
         self.transposed, self.factors = (transpose_a, transpose_b), (alpha, beta)
         self._routine = _routine("sgemm" if out.dtype == np.float32 else "dgemm")
         self.gemm = ctypes.cast(self._routine, Pointer).value or 0
@@ -145,19 +145,22 @@ FEW_EXAMPLES, MANY_EXAMPLES_STEP = 64, 32
 """Up to FEW_EXAMPLES examples are never cut. More examples are cut into steps of MANY_EXAMPLES_STEP, if the
 two conditions of the next line hold."""
 
-CACHED_WEIGHTS, LEAST_INPUTS = 40 * 1024, 128
-"""The weights, which every step reads again where they lie, are at most CACHED_WEIGHTS: a product with
-200 × 200 gains a few percent, one with 256 × 256 loses up to a sixth. A forward product has at least
-LEAST_INPUTS inputs."""
+CACHED_BYTES, LEAST_INPUTS = 300 * 1024, 128
+"""The weights, which every step reads again where they lie, have at most CACHED_BYTES: in float64 a product
+with 192 × 192 gains a tenth, one with 256 × 256 loses a sixth. A forward product has at least LEAST_INPUTS
+inputs."""
 
 LEAST_OUT, LEAST_INNER = 8, 16
 """Steps shorter than this, along the outputs or along the inner dimension, are slower than one product."""
 
 
 def steps(
-    rows: int, columns: int, inner: int, transpose_a: bool, transpose_b: bool
+    rows: int, columns: int, inner: int, transpose_a: bool, transpose_b: bool, itemsize: int
 ) -> tuple[int, int, int]:
-    """Choose the length of a product's steps along its rows, columns and inner dimension."""
+    """Choose the length of a product's steps along its rows, columns and inner dimension.
+
+    A number has `itemsize` bytes.
+    """
     sizes = [rows, columns, inner]
     whole = rows, columns, inner
     few_outputs = not transpose_b or rows * columns <= SMALL_TRANSPOSED
@@ -167,7 +170,7 @@ def steps(
     examples, cut = (2, 0) if transpose_a else (0, 1) if transpose_b else (0, 2)
     if sizes[examples] > FEW_EXAMPLES:
         weights = rows * columns * inner // sizes[examples]
-        if weights > CACHED_WEIGHTS or (transpose_b and inner < LEAST_INPUTS):
+        if weights * itemsize > CACHED_BYTES or (transpose_b and inner < LEAST_INPUTS):
             return whole
         sizes[examples] = MANY_EXAMPLES_STEP
     sizes[cut] = 1
