@@ -346,8 +346,16 @@ class Verbs(ABC):
 class Backend(Arrays, Steps, Verbs):
     """A backend: arrays, steps and verbs together. `get_backend` finds it by name."""
 
+    def __copy__(self) -> Backend:
+        """Return the backend itself: its arrays belong to the one object."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Backend:
+        """Return the backend itself."""
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle a backend by its name: a copy is the backend itself."""
+        """Pickle a backend by its name."""
         from . import get_backend  # noqa: PLC0415 - it imports this module
 
         return get_backend, (self.name,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -98,5 +99,6 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = [np.dtype(d).name for d in dtypes_of(self)]
+        with suppress(TypeError):  # `fit` refuses a dtype that is not one
+            tags.transformer_tags.preserves_dtype = [np.dtype(d).name for d in dtypes_of(self)]
         return tags

@@ -282,6 +282,8 @@ def test_copies_and_pickles_of_a_backend_are_the_backend(backend: Backend) -> No
     assert copy.copy(backend) is backend
     assert copy.deepcopy({"backend": backend})["backend"] is backend
     assert pickle.loads(pickle.dumps(backend)) is backend
+    unnamed = NumpyBackend(compile=False)
+    assert copy.copy(unnamed) is unnamed and copy.deepcopy([unnamed])[0] is unnamed
 
 
 def test_another_array_library_is_found_by_name_and_by_array(

@@ -15,6 +15,7 @@ pytest.importorskip("sklearn", minversion="1.7")
 
 from scipy.sparse import csr_matrix
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
@@ -164,6 +165,11 @@ def test_widths_that_are_no_whole_numbers_are_an_error_of_scikit_learns_type(wid
     ours, theirs = (model(**parameters) for model in KINDS["classifier"])
     expected = told((ValueError, TypeError), lambda: theirs.fit(X, Y))
     told(type(expected), lambda: ours.fit(X, Y))
+
+
+def test_a_search_leaves_a_bad_dtype_to_fit() -> None:
+    search = GridSearchCV(MLPClassifier(**QUICK, dtype="int3"), {}, error_score="raise")
+    assert "dtype is 'int3', expected" in str(told(ValueError, lambda: search.fit(X, Y)))
 
 
 def with_bad(value: Any) -> Any:
