@@ -56,11 +56,12 @@ class _Objective:
             sparse=self._data.sparse,
         )
         self._step.make_room([self._form], 1)
+        next(self._data.batches(self._step.rows, self._order, 0))  # all rows, in every call
         self.latest = np.nan
 
     @cached_property
     def _compute(self) -> Callable[[], None]:
-        """The captured half; when it is captured, the step has its rows."""
+        """The captured half."""
         return self._network.backend.capture(self._step.halves(self._form)[0])
 
     def __call__(self, theta: Any) -> tuple[float, Any]:
@@ -68,8 +69,7 @@ class _Objective:
         network.parameters[...] = network.backend.asarray(theta)
         step.prepare(1)
         with np.errstate(all="ignore"):
-            for _ in self._data.batches(step.rows, self._order, 0):
-                self._compute()
+            self._compute()
         step.count()
         gradient = network.backend.to_numpy(step.gradient).astype(np.float64)
         n_weights = network.layout.n_weights
