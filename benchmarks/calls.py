@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -122,7 +121,8 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
     asked : list of Asked
         The calls so far; the list grows with each call.
     """
-    watched: Any = copy.copy(backend)
+    watched: Any = object.__new__(type(backend))  # a copy of a backend would be the backend itself
+    vars(watched).update(vars(backend))
     asked: list[Asked] = []
 
     def noting(verb: str) -> Callable[..., None]:

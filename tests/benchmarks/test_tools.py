@@ -12,8 +12,10 @@ from typing import Any
 import environment
 import pytest
 
+from gpubp import Network
 from gpubp.backends import Backend
 from gpubp.benchmarks import timing
+from gpubp.benchmarks.calls import watch
 
 
 def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +98,7 @@ def test_breakdown_on_cuda_times_graphs_by_events(
     arguments += ["--large", "16"] + (["--precision", precision] if precision else [])
     run_main(breakdown, monkeypatch, *arguments)
     out, lines = capsys.readouterr().out, [json.loads(k) for k in path.read_text().splitlines()]
+    assert {k["why"] for line in lines for k in line.get("each", ())} == {""}
     assert "ERROR" not in out and "~" not in out
     assert "µs in a graph" in out and "the step's graph" in out
     assert not [line for line in lines if "error" in line]
@@ -107,6 +110,15 @@ def test_breakdown_on_cuda_times_graphs_by_events(
     assert {line["verb"] for line in lines if "how" not in line and "verb" in line} >= {
         "gather", "advance", "its matmuls in a row", "the step's graph", "the step"
     }  # fmt: skip
+
+
+def test_a_watched_backend_notes_calls_and_leaves_the_backend_alone(backend: Backend) -> None:
+    watched, asked = watch(backend)
+    Network((3, 2), backend=watched).predict([[1.0, 2.0, 3.0]])
+    assert sum(call.work for call in asked) == 6
+    asked.clear()
+    Network((3, 2), backend=backend).predict([[1.0, 2.0, 3.0]])
+    assert asked == []
 
 
 def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
