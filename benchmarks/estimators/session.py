@@ -11,7 +11,7 @@ import gc
 import multiprocessing.util
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from ..machine import cores
 from ..worker import fall_asleep, machine_cpu_seconds
 from .tasks import CANDIDATES, DATA, FOLDS, SEEDS, Task
 
-__all__ = ["CONTENDERS", "MATMULS", "Contender", "Outcome", "Session", "Turn"]
+__all__ = ["CONTENDERS", "MATMULS", "Contender", "MatmulSession", "Outcome", "Session", "Turn"]
 
 MATMULS = "matmuls"
 SHORTEST_TURN = 0.05
@@ -118,15 +118,12 @@ class Session:
         """Import the library, and say what the contender runs on."""
         contender = self._contender
         module = import_library("sklearn.neural_network", "scikit-learn")
-        ours = contender.library != "scikit-learn"
-        self._module = gpubp if ours else module
+        self._module = gpubp if contender.library == "gpubp" else module
         if contender.threads is not None:
             self._threads.enter_context(threadpool_limits(contender.threads))
         warnings.simplefilter("ignore")  # max_iter is too small on purpose
         threads = contender.threads or cores()
         shown = f"{threads} thread{'s' if threads > 1 else ''}"
-        if contender.library == MATMULS:
-            shown += ": the bare matmuls of a fit of dense rows"
         if contender.processes != 1:
             # A child of multiprocessing ends without atexit's functions, by which joblib ends its own.
             multiprocessing.util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
@@ -147,16 +144,12 @@ class Session:
         return seconds
 
     def load(self, task: Task) -> Outcome | None:
-        """Make the data, and do the work once without timing; bare matmuls come to nothing."""
+        """Make the data, and do the work once without timing; only bare matmuls have no outcome."""
         self._task = task
         self._x, self._y = DATA[task.data].in_dtype(task.dtype)
-        if self._contender.library == MATMULS:
-            self._matmuls = self._bind_matmuls()
         self._fitted = self._work()
         gc.collect()
         fall_asleep()
-        if self._contender.library == MATMULS:
-            return None
         if task.work == "search":
             searched = self._fitted
             return Outcome(len(searched.cv_results_["params"]), float(searched.best_score_))
@@ -198,31 +191,7 @@ class Session:
         ours = {"dtype": None} if self._contender.library == "gpubp" else {}
         return getattr(self._module, kind)(**parameters, **ours)
 
-    def _bind_matmuls(self) -> list[tuple[int, list[Callable[[], None]]]]:
-        """Bind the matmuls of whole batches and of the last one; say how often a fit needs them.
-
-        An iteration of lbfgs computes the gradient of all rows at least once.
-        """
-        task, rows = self._task, len(self._y)
-        epochs = int(task.parameters()["max_iter"])
-        outputs = len(set(self._y)) if DATA[task.data].is_classification else 1
-        sizes = (self._x.shape[1], *task.hidden, outputs if outputs != 2 else 1)
-        stride = rows if task.solver == "lbfgs" else min(BATCH_ROWS, rows)
-        backend = gpubp.get_backend("numpy")
-        found = []
-        for often, size in ((rows // stride, stride), (1, rows % stride)):
-            if size:
-                forward, backward = bind_matmuls(backend, sizes, size, task.dtype)
-                found.append((epochs * often, forward + backward))
-        return found
-
     def _work(self) -> Any:
-        if self._contender.library == MATMULS:
-            for often, calls in self._matmuls:
-                for _ in range(often):
-                    for call in calls:
-                        call()
-            return None
         estimator = self._estimator(self._task, self._task.parameters())
         if self._task.work == "search":
             from sklearn.model_selection import GridSearchCV  # noqa: PLC0415
@@ -233,3 +202,37 @@ class Session:
                 estimator, dict(CANDIDATES), cv=FOLDS, n_jobs=jobs, refit=False
             )
         return estimator.fit(self._x, self._y)
+
+
+class MatmulSession(Session):
+    """What the process of the bare matmuls does: the products of a fit of dense rows, without the fit."""
+
+    def open(self) -> str:
+        """Say what the matmuls run on."""
+        return f"{super().open()}: the bare matmuls of a fit of dense rows"
+
+    def load(self, task: Task) -> None:
+        """Bind the matmuls of whole batches and of the last one, and compute those of a fit once.
+
+        An iteration of lbfgs computes the gradient of all rows at least once.
+        """
+        self._task = task
+        x, y = DATA[task.data].in_dtype(task.dtype)
+        epochs, rows = int(task.parameters()["max_iter"]), len(y)
+        classes = len(set(y)) if DATA[task.data].is_classification else 1
+        sizes = (x.shape[1], *task.hidden, 1 if classes == 2 else classes)
+        stride = rows if task.solver == "lbfgs" else min(BATCH_ROWS, rows)
+        backend = gpubp.get_backend("numpy")
+        self._matmuls = []
+        for often, size in ((rows // stride, stride), (1, rows % stride)):
+            if size:
+                forward, backward = bind_matmuls(backend, sizes, size, task.dtype)
+                self._matmuls.append((epochs * often, forward + backward))
+        self._work()
+        fall_asleep()
+
+    def _work(self) -> None:
+        for often, calls in self._matmuls:
+            for _ in range(often):
+                for call in calls:
+                    call()

@@ -13,7 +13,7 @@ from ..rounds import turns
 from ..worker import ContenderError, Worker
 from .first_call import first_calls
 from .results import EstimatorResults, Point, Scores
-from .session import CONTENDERS, MATMULS, Outcome, Session
+from .session import CONTENDERS, MATMULS, MatmulSession, Outcome, Session
 from .tasks import DATA, Task, quick_tasks, tasks
 
 __all__ = ["EstimatorSettings", "run_estimators"]
@@ -110,7 +110,8 @@ def _open(results: EstimatorResults, stack: ExitStack) -> list[Worker]:
     """Start a worker for every contender; the results note why one is absent."""
     workers = []
     for name, contender in CONTENDERS.items():
-        worker = stack.enter_context(Worker(name, Session, contender.processes != 1))
+        kind = MatmulSession if contender.library == MATMULS else Session
+        worker = stack.enter_context(Worker(name, kind, contender.processes != 1))
         entrant = Entrant(name, "cpu")
         results.entrants.append(entrant)
         try:

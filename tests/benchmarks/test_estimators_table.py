@@ -16,7 +16,14 @@ from threadpoolctl import threadpool_limits
 from gpubp.benchmarks.estimators import first_call, session, suite
 from gpubp.benchmarks.estimators.report import estimator_tables
 from gpubp.benchmarks.estimators.results import EstimatorResults, FirstCall, Point, Scores
-from gpubp.benchmarks.estimators.session import CONTENDERS, MATMULS, Outcome, Session, Turn
+from gpubp.benchmarks.estimators.session import (
+    CONTENDERS,
+    MATMULS,
+    MatmulSession,
+    Outcome,
+    Session,
+    Turn,
+)
 from gpubp.benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from gpubp.benchmarks.estimators.tasks import DATA, Task, quick_tasks, tasks
 from gpubp.benchmarks.floor import bind_matmuls
@@ -202,7 +209,7 @@ def test_the_bare_matmuls_are_those_of_all_batches(
         ]
 
     monkeypatch.setattr(session, "bind_matmuls", bind)
-    measured = Session("matmuls")
+    measured = MatmulSession("matmuls")
     assert measured.open() == "CPU, 1 thread: the bare matmuls of a fit of dense rows"
     assert measured.load(task) is None
     assert Counter(done) == {rows: often * calls for often, rows, calls in stretches}

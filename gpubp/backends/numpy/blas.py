@@ -146,9 +146,8 @@ FEW_EXAMPLES, MANY_EXAMPLES_STEP = 64, 32
 two conditions of the next line hold."""
 
 CACHED_BYTES, LEAST_INPUTS = 300 * 1024, 128
-"""The weights, which every step reads again where they lie, have at most CACHED_BYTES: in float64 a product
-with 192 × 192 gains a tenth, one with 256 × 256 loses a sixth. A forward product has at least LEAST_INPUTS
-inputs."""
+"""The weights have at most CACHED_BYTES: every step reads them again, so they must stay in a fast cache. A
+forward product has at least LEAST_INPUTS inputs."""
 
 LEAST_OUT, LEAST_INNER = 8, 16
 """Steps shorter than this, along the outputs or along the inner dimension, are slower than one product."""
