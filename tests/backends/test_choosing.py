@@ -180,7 +180,7 @@ def test_an_import_of_cupy_can_be_interrupted(error: type[BaseException], broken
 def test_a_device_that_does_not_start_says_so(
     cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def open_cupy(device: int, graphs: bool) -> None:
+    def open_cupy(device: int, graphs: bool, fused: bool) -> None:
         raise RuntimeError("cudaErrorDevicesUnavailable: busy")
 
     monkeypatch.setattr("gpubp.backends.cupy.devices.open_cupy", open_cupy)

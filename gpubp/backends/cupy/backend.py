@@ -24,8 +24,17 @@ class CupyBackend(CupyArrays, CupyVerbs, Backend):
         The device's number, from 0.
     graphs : bool, default True
         Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
+    fused : bool, default False
+        Whether steps use the fused launches that have not run on a GPU yet.
     """
 
-    def __init__(self, cupy: Any, library: Any, device: int = 0, graphs: bool = True) -> None:
+    def __init__(
+        self,
+        cupy: Any,
+        library: Any,
+        device: int = 0,
+        graphs: bool = True,
+        fused: bool = False,
+    ) -> None:
         CupyArrays.__init__(self, cupy, device)
-        CupyVerbs.__init__(self, library, graphs)
+        CupyVerbs.__init__(self, library, graphs, fused)

@@ -81,8 +81,9 @@ def on_device_number(device: int) -> CupyBackend:
             f"backend 'cupy:{device}' cannot run here: CuPy finds {devices} device(s), numbered from 0"
         )
     graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "1") != "0"
+    fused = os.environ.get("GPUBP_CUDA_FUSED", "0") != "0"
     try:
-        return open_cupy(device, graphs)
+        return open_cupy(device, graphs, fused)
     except Exception as error:
         what = "cuBLAS does not load" if isinstance(error, ImportError) else "CuPy does not start"
         raise BackendUnavailableError(
@@ -90,7 +91,7 @@ def on_device_number(device: int) -> CupyBackend:
         ) from None
 
 
-def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
+def open_cupy(device: int = 0, graphs: bool = True, fused: bool = False) -> CupyBackend:
     """Make a backend with the installed CuPy.
 
     Parameters
@@ -99,6 +100,8 @@ def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
         The device's number, from 0.
     graphs : bool, default True
         Whether steps become CUDA graphs.
+    fused : bool, default False
+        Whether steps use the fused launches that have not run on a GPU yet.
 
     Returns
     -------
@@ -110,7 +113,8 @@ def open_cupy(device: int = 0, graphs: bool = True) -> CupyBackend:
     ImportError
         If CuPy or cuBLAS cannot be loaded.
     """
-    return CupyBackend(importlib.import_module("cupy"), cublas.load_library(), device, graphs)
+    cupy, library = importlib.import_module("cupy"), cublas.load_library()
+    return CupyBackend(cupy, library, device, graphs, fused)
 
 
 @cache

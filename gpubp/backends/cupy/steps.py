@@ -24,12 +24,15 @@ class CupySteps(Steps):
         cuBLAS.
     graphs : bool
         Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
+    fused : bool
+        Whether steps use the fused launches that have not run on a GPU yet.
     """
 
     xp: Any
 
-    def __init__(self, library: Any, graphs: bool) -> None:
+    def __init__(self, library: Any, graphs: bool, fused: bool = False) -> None:
         self.overlaps = self._graphs = graphs
+        self._fused = fused
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
     def plan(
