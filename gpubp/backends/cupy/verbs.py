@@ -20,9 +20,9 @@ from ...kernels.bias_activate import bias_activate_cuda
 from ...kernels.dropout import dropout_cuda
 from ...kernels.matmul import (
     is_small,
-    layer_backward_cuda,
-    layer_forward_cuda,
-    layer_gradients_cuda,
+    layer_backward_product,
+    layer_forward_product,
+    layer_gradients_product,
     matmul_cuda,
 )
 from ...kernels.multiply_by_derivative import multiply_by_derivative_cuda
@@ -137,7 +137,7 @@ class CupyVerbs(CupySteps, Verbs):
         else:
             kept = z if keep_z and a is not z else None
             layer = x, weights, biases, kept, a
-            self._do(layer_forward_cuda(self.xp, activation, *layer, self))
+            self._do(layer_forward_product(activation, *layer, self).call(self.xp))
 
     def layer_backward(
         self,
@@ -152,7 +152,8 @@ class CupyVerbs(CupySteps, Verbs):
         if not (activation.has_cuda_derivative and _is_small(delta, out, precision)):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
         else:
-            self._do(layer_backward_cuda(self.xp, activation, delta, weights, v, out, self))
+            arrays = delta, weights, v, out
+            self._do(layer_backward_product(activation, *arrays, self).call(self.xp))
 
     def layer_gradients(
         self,
@@ -164,7 +165,8 @@ class CupyVerbs(CupySteps, Verbs):
         precision: Precision | None = None,
     ) -> None:
         if not isinstance(a, SparseBlock) and _is_small(delta, weights, precision):
-            self._do(layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self))
+            arrays = delta, a, weights, biases
+            self._do(layer_gradients_product(*arrays, beta, self).call(self.xp))
         else:
             super().layer_gradients(delta, a, weights, biases, beta, precision)
 
