@@ -18,6 +18,7 @@ from .activations import Activation
 from .cpu.calls import Call, bind
 from .cuda import launch
 from .cuda.text import device_function, text_of
+from .row_block import RowBlock
 from .typing import Array, Bound
 
 __all__ = [
@@ -136,12 +137,15 @@ class Product:
         The number of pieces across and down, and the number of parts of the inner dimension.
     arguments : tuple
         The arguments of `Product::run` from `a` to `beta`.
+    x : RowBlock or None
+        The rows that it reads by an order. joined.cu makes its launch then.
     """
 
     constants: str
     text: str
     grid: tuple[int, int, int]
     arguments: tuple[Any, ...]
+    x: RowBlock | None = None
 
     def call(self, cupy: Any) -> Bound:
         """Return a function that computes the product in a launch of its own, by matmul.cu."""
@@ -168,7 +172,7 @@ def matmul_cuda(
 
 def layer_forward_product(
     activation: Activation,
-    x: Array,
+    x: Array | RowBlock,
     weights: Array,
     biases: Array | None,
     z: Array | None,
@@ -195,7 +199,7 @@ def layer_backward_product(
 
 def layer_gradients_product(
     delta: Array,
-    a: Array,
+    a: Array | RowBlock,
     weights: Array,
     biases: Array | None,
     beta: float,
@@ -209,8 +213,8 @@ def layer_gradients_product(
 def product(
     kind: str,
     text: str,
-    a: Array,
-    b: Array,
+    a: Array | RowBlock,
+    b: Array | RowBlock,
     out: Array,
     transpose_a: bool,
     transpose_b: bool,
@@ -222,12 +226,11 @@ def product(
     v: Array | None = None,
     biases: Array | None = None,
     tiling: Tiling | None = None,
-    by_order: bool = False,
 ) -> Product:
-    """Bind a product of one of the kinds of product.cuh.
-
-    If the rows of x lie among other rows, `by_order`, x is the array of all of them.
-    """
+    """Bind a product of one of the kinds of product.cuh. One operand may be a `RowBlock`."""
+    block = a if isinstance(a, RowBlock) else b if isinstance(b, RowBlock) else None
+    a = a.rows.x if isinstance(a, RowBlock) else a
+    b = b.rows.x if isinstance(b, RowBlock) else b
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
     double = a.dtype == np.float64
@@ -244,9 +247,8 @@ def product(
         store = 1
     loads = (launch.vector_size((m,), m.shape[1], most=4) for m in (a, b))
     types = (launch.operand_type(array) for array in (a, b, out, out if v is None else v))
-    constants = _constants(
-        kind, tiling, length, transpose_a, transpose_b, by_order, *loads, store, *types
-    )
+    options = transpose_a, transpose_b, block is not None, *loads, store, *types
+    constants = _constants(kind, tiling, length, *options)
     null = np.uintp(0)
     of_parts = arrivals = null
     down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
@@ -254,12 +256,16 @@ def product(
         size = parts * down * tiling.rows * (across * tiling.columns + 1)
         of_parts = memory.temporary(size, np.float64 if double else np.float32)
         arrivals = memory.arrivals()
+    # A step holds no user's array, only its address.
+    operands = [a, b]
+    if block is not None:
+        operands = [np.uintp(m.data.ptr) if m is block.rows.x else m for m in operands]
     arguments = (
-        *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
+        *(*operands, out, *(null if array is None else array for array in (z, v, biases))),
         *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
         *(np.int32(step), np.float64(alpha), np.float64(beta)),
     )
-    return Product(constants, text, (across, down, parts), arguments)
+    return Product(constants, text, (across, down, parts), arguments, block)
 
 
 @cache

@@ -16,14 +16,16 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, Rows, SparseBlock, SparseRows, on_device
+from .base import Array, Backend, RowBlock, Rows, SparseBlock, SparseRows, Targets, on_device
 
 __all__ = [
     "Array",
     "Backend",
+    "RowBlock",
     "Rows",
     "SparseBlock",
     "SparseRows",
+    "Targets",
     "available_backends",
     "backend_of",
     "explain_auto",
