@@ -12,7 +12,7 @@ import pytest
 from support.kernels import Kernel
 from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
 
-from gpubp.backends import Rows, SparseBlock, SparseRows
+from gpubp.backends import RowBlock, Rows, SparseBlock, SparseRows, Targets
 from gpubp.backends.cupy import CupyBackend
 from gpubp.kernels import (
     ACTIVATIONS,
@@ -27,7 +27,14 @@ from gpubp.kernels import (
     StepVariables,
     UpdateRule,
 )
-from gpubp.kernels.matmul import matmul_cuda
+from gpubp.kernels.joined import CostSum, joined_cuda
+from gpubp.kernels.matmul import (
+    layer_backward_product,
+    layer_forward_product,
+    layer_gradients_product,
+    matmul_cuda,
+)
+from gpubp.kernels.output_layer import fits_one_launch, output_layer_cuda
 from gpubp.kernels.typing import Array
 
 pytestmark = [
@@ -72,11 +79,13 @@ def launches() -> tuple[Kernel, ...]:
         for dtype in DTYPES:
             run_layers(recorder, dtype)
             run_costs(recorder, dtype)
+            run_fused(recorder, dtype, dtype)
             run_loading(recorder, dtype)
             run_sparse(recorder, dtype, dtype)
             run_updates(recorder, dtype)
         for precision in PRECISIONS.values():
             run_rounded(recorder, precision.storage)
+            run_fused(recorder, precision.storage, "float32")
             run_sparse(recorder, precision.storage, "float32")
     return tuple(recorder.kernels.values())
 
@@ -112,6 +121,51 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
     backend.column_sums(recorder.array(2, 4100, dtype=dtype), recorder.array(4100, dtype=dtype))
     for first in (0, 1):  # begin at a Philox counter, and between two
         backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
+
+
+def run_fused(recorder: Recorder, operands: str, dtype: str) -> None:
+    """The output layer in one launch for every head, and products that share a launch."""
+    backend, xp = recorder.backend, recorder.backend.xp
+    counters = recorder.array(2, dtype="int64")
+    wide = [recorder.array(64, 64, dtype=operands) for _ in range(2)]
+    sums, costs = recorder.array(64, 64, dtype=dtype), recorder.array(64, dtype=dtype)
+    many = recorder.array(500, 64, dtype=operands)  # the order's rows; the batch has 64 of them
+    labels, order = recorder.array(500, dtype="int64"), recorder.array(500, dtype="int64")
+    for width in (5, 8, 40):
+        weights, y = (
+            recorder.array(width, 64, dtype=operands),
+            recorder.array(500, width, dtype=dtype),
+        )
+        for target in (y, labels):
+            rows = Rows(many, target, order=order)
+            batch = RowBlock(rows, counters, 0, 64)
+            memory = (labels[:64], recorder.array(64, width, dtype=dtype))
+            targets = Targets(batch, memory[1], memory[0] if target is labels else None, 0.9, 0.1)
+            heads = [OutputHead(SOFTMAX, COSTS["cross_entropy"])]
+            if width == 5 and target is y and operands == dtype:
+                heads += [OutputHead(ACTIVATIONS["gelu"], cost) for cost in COSTS.values()]
+                heads += [OutputHead(a, COSTS["huber"]) for a in ACTIVATIONS.values()]
+                heads.append(OutputHead(ACTIVATIONS["sigmoid"], COSTS["binary_cross_entropy"]))
+            for head in heads:
+                if fits_one_launch(head, width):
+                    x = batch if operands == dtype else wide[0]
+                    arrays = x, weights, sums[0], memory[1], targets, costs, memory[1], costs
+                    output_layer_cuda(xp, head, *arrays, backend)()
+    cost = CostSum(costs, costs, recorder.array(9, dtype="float64"), counters)
+    gradient = layer_gradients_product(wide[0], wide[1], sums, sums[0], 0.5, backend)
+    for name in ("tanh", "gelu"):
+        activation = ACTIVATIONS[name]
+        back = layer_backward_product(activation, *wide, sums, wide[0], backend)
+        joined_cuda(xp, [back, gradient], cost)()
+        joined_cuda(xp, [back, gradient], None)()
+        if operands == dtype:
+            first = layer_forward_product(activation, batch, wide[0], sums[0], sums, sums, backend)
+            joined_cuda(xp, [first], None)()
+    joined_cuda(xp, [gradient], cost)()
+    if operands == dtype:
+        by_order = layer_gradients_product(wide[0], batch, sums, sums[0], 0.5, backend)
+        joined_cuda(xp, [by_order], cost)()
+        joined_cuda(xp, [by_order], None)()
 
 
 CUSTOM_ACTIVATION = Activation.from_functions("custom", lambda xp, z: z * z, lambda xp, z: 2 * z)
@@ -242,6 +296,8 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 # more: their blocks are few and large.
 MOST = {
     "matmul": (128, 33 * 2**10 + 32),
+    "joined": (128, 33 * 2**10 + 32),
+    "output_layer": (128, 33 * 2**10 + 32),
     "column_sums": (128, 4097),
     "weighted_sum": (128, 129),
     "sparse_gradient": (64, 9 * 2**10),
