@@ -142,4 +142,6 @@ def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
     assert {line["how"] for line in lines} == {"graph"}
     assert {line["constant"] for line in lines} == {c.name for c in sweep.CONSTANTS}
     assert [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS] == before
+    forms = {(line["case"], line["value"]) for line in lines if line["constant"] == "FORM"}
+    assert len(forms) == 6 and ("output_delta 3x5", "elementwise") in forms
     assert "SMALL_WORK" in capsys.readouterr().out

@@ -48,7 +48,8 @@ DTYPES = ("float32", "float64")
 class Recorder:
     """A CuPy backend that records its kernels, with CuPy's final text, instead of running them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: str = "rows") -> None:
+        self._form = form
         self.kernels: dict[tuple[str, str], Kernel] = {}
         assert environment.ON_HOST is not None
         self.cuda = environment.ON_HOST
@@ -58,7 +59,7 @@ class Recorder:
         self._devices.__enter__()
         import cupy
 
-        self.backend = CupyBackend(cupy, self.cuda.cublas)
+        self.backend = CupyBackend(cupy, self.cuda.cublas, form=self._form)
         self.cuda.runtime.noted = []
         return self
 
@@ -87,7 +88,12 @@ def launches() -> tuple[Kernel, ...]:
             run_rounded(recorder, precision.storage)
             run_fused(recorder, precision.storage, "float32")
             run_sparse(recorder, precision.storage, "float32")
-    return tuple(recorder.kernels.values())
+    with Recorder("elementwise") as elementwise:
+        for dtype in DTYPES:
+            run_elementwise(elementwise, dtype)
+        for precision in PRECISIONS.values():
+            run_rounded_elementwise(elementwise, precision.storage)
+    return tuple((recorder.kernels | elementwise.kernels).values())
 
 
 def run_layers(recorder: Recorder, dtype: str) -> None:
@@ -179,6 +185,31 @@ def run_costs(recorder: Recorder, dtype: str) -> None:
             recorder.backend.output_delta(
                 OutputHead(activation, cost), z, a, y, scale, delta, costs
             )
+
+
+def run_elementwise(recorder: Recorder, dtype: str) -> None:
+    """Run the elementwise form of every table entry; of the pairs, one with each entry is enough."""
+    backend = recorder.backend
+    z, a, y, delta = (recorder.array(4, 3, dtype=dtype) for _ in range(4))
+    for activation in ACTIVATIONS.values():
+        if not activation.rowwise:
+            for biases in (None, z[0]):
+                backend.bias_activate(activation, z, biases, a)
+            backend.multiply_by_derivative(activation, z, a, a)
+    pairs = [(activation, COSTS["quadratic"]) for activation in ACTIVATIONS.values()]
+    pairs += [(ACTIVATIONS["tanh"], cost) for cost in COSTS.values()]
+    for activation, cost in (*pairs, (CUSTOM_ACTIVATION, COSTS["huber"])):
+        backend.output_delta(OutputHead(activation, cost), z, a, y, z[:, 0], delta, None)
+
+
+def run_rounded_elementwise(recorder: Recorder, storage: str) -> None:
+    backend = recorder.backend
+    z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
+    for name in ("relu", "gelu"):  # two are enough: their texts do not depend on the types
+        for biases in (None, z[0]):
+            backend.bias_activate(ACTIVATIONS[name], z, biases, operands)
+        for v in (z, operands):
+            backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
 
 
 def run_rounded(recorder: Recorder, storage: str) -> None:
@@ -383,7 +414,7 @@ def test_flat_kernels_move_sixteen_bytes_at_once_and_keep_all_in_registers(
 def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for kernel in launches():
         # Of these there is one for each table entry; the test above compiles them.
-        of_entries = kernel.name in (
+        of_entries = kernel.name.removesuffix("_elementwise") in (
             *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
         )
         if not of_entries:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
+from ...kernels.cuda.launch import FORMS
+from ...kernels.custom import check_choice
 from ...kernels.typing import Array, Bound
 from ..base import Steps
 from .cublas import Cublas
@@ -26,13 +28,16 @@ class CupySteps(Steps):
         Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
     fused : bool
         Whether steps use the fused launches that have not run on a GPU yet.
+    form : str
+        One of `kernels.cuda.launch.FORMS`: how the verbs after a product are launched.
     """
 
     xp: Any
 
-    def __init__(self, library: Any, graphs: bool, fused: bool = False) -> None:
+    def __init__(self, library: Any, graphs: bool, fused: bool = False, form: str = "rows") -> None:
+        check_choice("form", form, FORMS)
         self.overlaps = self._graphs = graphs
-        self._fused = fused
+        self._fused, self._form = fused, form
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
     def plan(
