@@ -71,6 +71,9 @@ class Recording(threading.local):
         The streams that cuBLAS computed products on since `sources` began: "main", "beside" or both.
     calls : list of callables or None
         The launches of the list that is being recorded; None unless one is.
+    masks : dict of arrays
+        Where relu's z is positive, a bit each, for the activations at this address and of this shape, from
+        the forward pass of the step that is being noted, captured or recorded.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
@@ -81,8 +84,10 @@ class Recording(threading.local):
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
+        self.masks: dict[tuple[int, tuple[int, ...]], Array] = {}
         self._streams: list[Any] = []
         self._arrivals: dict[int, Array] = {}
+        self._workspaces: dict[int, Array] = {}
         self._parted: set[int] = set()
         self._next_side = 0
         self._is_beside = False
@@ -93,6 +98,20 @@ class Recording(threading.local):
             self.asked.add("beside" if self._is_beside else "main")
             return None
         return self.memory.workspace
+
+    def workspace_for_cublaslt(self, cupy: Any) -> Array | None:
+        """Return the workspace for cuBLASLt's next product: the graph's, or the current stream's.
+
+        The latter has the size that a graph's will have, because this size is part of what cuBLASLt is
+        asked. None means that the graph has none: the step had no such product before.
+        """
+        given = self.workspace_for_cublas()
+        if self.memory is not None:
+            return given
+        stream = cupy.cuda.get_current_stream().ptr
+        if stream not in self._workspaces:
+            self._workspaces[stream] = cupy.empty(_workspace_bytes(cupy), np.uint8)
+        return self._workspaces[stream][: SIDE_WORKSPACE_BYTES if self._is_beside else None]
 
     def arrivals(self, cupy: Any) -> Array:
         """Return arrivals, zeros, that no other stream uses: the graph's, or the current stream's."""
@@ -147,6 +166,7 @@ class Recording(threading.local):
         self.held = self.memory = None
         self.side_memories = ()
         self._parted.clear()
+        self.masks.clear()
         self._next_side = 0
 
     def reads(self, rows: Rows, field: str) -> None:
@@ -253,6 +273,7 @@ class CapturedStep:
             self._sources, self._asked = tuple(recording.sources.values()), recording.asked
         finally:
             recording.sources = None
+            recording.masks.clear()
         if len(self._met) >= 64 * GRAPHS_KEPT:  # the rows' addresses are new every time
             for known in (self._met, self._refused, self._without_graph, self._failures):
                 known.clear()
@@ -320,6 +341,7 @@ class CapturedStep:
             return tuple(recording.calls)
         finally:
             recording.calls = None
+            recording.masks.clear()
 
     def _record(self) -> tuple[Any, list[Array]]:
         """Capture the step; return its graph and the temporary memory that the graph uses."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from ...kernels.typing import Array, Bound
 from ..base import Steps
+from . import cublaslt
 from .cublas import Cublas
+from .epilogues import Epilogues
 from .graphs import CapturedStep, Recording
 
 __all__ = ["CupySteps"]
@@ -34,6 +36,10 @@ class CupySteps(Steps):
         self.overlaps = self._graphs = graphs
         self._fused = fused
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
+        self._epilogues = None
+        if fused:
+            library = cublaslt.load_library()
+            self._epilogues = Epilogues(self.xp, library, self._recording, self)
 
     def plan(
         self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False

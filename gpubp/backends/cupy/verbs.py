@@ -132,12 +132,18 @@ class CupyVerbs(CupySteps, Verbs):
         keep_z: bool = True,
     ) -> None:
         fuses = activation.has_cuda and not isinstance(x, SparseBlock)
-        if not (fuses and _is_small(x, z, precision)):
-            super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
-        else:
+        if fuses and _is_small(x, z, precision):
             kept = z if keep_z and a is not z else None
             layer = x, weights, biases, kept, a
             self._do(layer_forward_cuda(self.xp, activation, *layer, self))
+            return
+        bound, operands = None, (activation, x, weights, biases, z, a, precision, keep_z)
+        if fuses and self._epilogues:
+            bound = self._epilogues.bind_forward(*operands)
+        if bound:
+            self._do(bound)
+        else:
+            super().layer_forward(*operands)
 
     def layer_backward(
         self,
@@ -149,10 +155,17 @@ class CupyVerbs(CupySteps, Verbs):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        if not (activation.has_cuda_derivative and _is_small(delta, out, precision)):
-            super().layer_backward(activation, delta, weights, v, product, out, precision)
-        else:
+        fuses = activation.has_cuda_derivative
+        if fuses and _is_small(delta, out, precision):
             self._do(layer_backward_cuda(self.xp, activation, delta, weights, v, out, self))
+            return
+        bound, operands = None, (activation, delta, weights, v)
+        if fuses and self._epilogues:
+            bound = self._epilogues.bind_backward(*operands, out, precision)
+        if bound:
+            self._do(bound)
+        else:
+            super().layer_backward(*operands, product, out, precision)
 
     def layer_gradients(
         self,
@@ -163,10 +176,17 @@ class CupyVerbs(CupySteps, Verbs):
         beta: float,
         precision: Precision | None = None,
     ) -> None:
-        if not isinstance(a, SparseBlock) and _is_small(delta, weights, precision):
+        fuses = not isinstance(a, SparseBlock)
+        if fuses and _is_small(delta, weights, precision):
             self._do(layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self))
+            return
+        bound, operands = None, (delta, a, weights, biases, beta, precision)
+        if fuses and self._epilogues:
+            bound = self._epilogues.bind_gradients(*operands)
+        if bound:
+            self._do(bound)
         else:
-            super().layer_gradients(delta, a, weights, biases, beta, precision)
+            super().layer_gradients(*operands)
 
     def dropout(
         self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
