@@ -7,7 +7,8 @@ import importlib.util
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,21 @@ import environment
 import numpy as np
 import pytest
 from activation_formulas import FORMULAS
-from test_precision import back, nearest, on_backend
+from layer_arrays import LayerArrays as Layer
+from layer_arrays import launched
+from test_precision import back
 
 from gpubp.backends import Backend
 from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.cupy.cublas import CublasError
-from gpubp.backends.cupy.cublaslt import NUMBERS
+from gpubp.backends.cupy.cublaslt import NUMBERS, Ending
 from gpubp.kernels import ACTIVATIONS, PRECISIONS
 from gpubp.kernels.matmul import MOST_INNER
 from gpubp.kernels.precision import split_cuda
-from gpubp.kernels.typing import Array
 
 SHAPES = [(8, 8, 8), (33, 16, 136), (64, 136, 24), (200, 8, 40)]
 """Rows, outputs and inputs; rows of narrow operands are multiples of 16 bytes."""
 EVERY = (None, *PRECISIONS)
-WORK = ("launch", "multiply", "cublaslt", "replay")
-"""Names of an emulated device's work: kernels, products of cuBLAS and of cuBLASLt, and graphs. The pool of
-memory asks for more."""
 
 
 @pytest.fixture
@@ -47,89 +46,9 @@ def library(fused: CupyBackend) -> Iterator[Any]:
     if environment.ON_HOST is None:
         pytest.skip("cuBLASLt does not refuse, or count, what it is told to")
     before = environment.ON_HOST.cublaslt.supports
-    kept = before.epilogues, before.wide_biases, before.repeated_rows
+    kept = set(before.epilogues), before.wide_biases, before.repeated_rows
     yield environment.ON_HOST.cublaslt
     before.epilogues, before.wide_biases, before.repeated_rows = kept
-
-
-def launched(call: Callable[[], None]) -> list[str]:
-    """Return the names of the work that a call asks the emulated device for."""
-    assert environment.ON_HOST is not None
-    runtime = environment.ON_HOST.runtime
-    runtime.asked = []
-    try:
-        call()
-        return [name for name in runtime.asked if name in WORK]
-    finally:
-        runtime.asked = None
-
-
-class Layer:
-    """A layer's arrays, on a backend and rounded on the host."""
-
-    def __init__(
-        self, backend: Backend, shape: tuple[int, int, int], name: str | None, activation: str
-    ) -> None:
-        self.backend, self.activation = backend, ACTIVATIONS[activation]
-        self.precision = None if name is None else PRECISIONS[name]
-        rows, n_out, n_in = shape
-        rng = np.random.default_rng(7)
-        given = {
-            "x": rng.normal(size=(rows, n_in)), "weights": rng.normal(size=(n_out, n_in)),
-            "after": rng.normal(size=(rows, 16)), "weights_after": rng.normal(size=(16, n_out)),
-        }  # fmt: skip
-        self.host: dict[str, Array] = {}
-        self.there: dict[str, Array] = {}
-        for key, values in given.items():
-            values = values.astype(np.float32)
-            self.there[key] = self._operand(values)
-            exact = values if name is None else nearest(values, PRECISIONS[name].digits)
-            self.host[key] = exact.astype(np.float64)
-        biases = rng.normal(size=n_out).astype(np.float32)
-        self.host["biases"], self.there["biases"] = biases.astype(float), backend.asarray(biases)
-        self.z = backend.asarray(np.full((rows, n_out), np.nan, np.float32))
-        self.a, self.delta = (self._operand(np.full((rows, n_out), 3, np.float32)) for _ in "ad")
-        self.product = backend.asarray(np.full((rows, n_out), np.nan, np.float32))
-        self.gradient = backend.asarray(np.full((n_out, n_in), np.nan, np.float32))
-        self.sums = backend.asarray(np.full(n_out, np.nan, np.float32))
-
-    def _operand(self, values: Array) -> Array:
-        if self.precision is None:
-            return self.backend.asarray(values)
-        return on_backend(self.backend, values, self.precision.name)
-
-    @property
-    def unit(self) -> float:
-        """The relative error of what is stored narrow."""
-        return 0.0 if self.precision is None else self.precision.unit_roundoff
-
-    def error(self, first: str, second: str) -> Array:
-        """Bound the error of a product's sums. Tensor cores may truncate to tf32."""
-        unit = 2.0**-21 if self.precision is None or self.precision.storage != "float32" else 2.0**-9
-        return unit * (np.abs(self.host[first]) @ np.abs(self.host[second].T) + 1)
-
-    def forward(self, keep_z: bool, biases: bool = True, out: Array | None = None) -> None:
-        there = self.there
-        self.backend.layer_forward(
-            *(self.activation, there["x"], there["weights"], there["biases"] if biases else None),
-            *(self.z, self.a if out is None else out, self.precision, keep_z),
-        )
-
-    def backward(self) -> None:
-        there, v = self.there, self.a if self.activation.reads == "a" else self.z
-        operands = there["after"], there["weights_after"], v, self.product, self.delta
-        self.backend.layer_backward(self.activation, *operands, self.precision)
-
-    def gradients(self, beta: float = 0.0) -> None:
-        operands = self.a, self.there["x"], self.gradient, self.sums, beta
-        self.backend.layer_gradients(*operands, self.precision)
-
-    def expected_z(self, biases: bool = True) -> Array:
-        z = self.host["x"] @ self.host["weights"].T
-        return z + self.host["biases"] if biases else z
-
-    def read(self, array: Array) -> Array:
-        return back(self.backend, array).astype(np.float64)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -255,7 +174,7 @@ def test_relus_derivative_is_read_from_the_mask_within_a_step_only(
 def test_a_mask_belongs_to_the_activations_that_were_written_last(
     fused: CupyBackend, library: Any
 ) -> None:
-    """A later product writes them without a mask, because its biases' type is refused."""
+    """A later product writes them without a mask."""
     layer = Layer(fused, SHAPES[1], None, "relu")
     names: list[str] = []
 
@@ -266,6 +185,47 @@ def test_a_mask_belongs_to_the_activations_that_were_written_last(
 
     fused.capture(step)()
     assert names == ["multiply", "launch"]
+
+
+def test_without_masks_relu_is_applied_and_its_derivative_read_from_a(
+    fused: CupyBackend, library: Any
+) -> None:
+    library.supports.epilogues -= {NUMBERS["CUBLASLT_EPILOGUE_RELU_AUX_BIAS"]}
+    layer = Layer(fused, SHAPES[1], None, "relu")
+
+    def step() -> None:
+        layer.forward(keep_z=False)
+        layer.backward()
+
+    captured = fused.capture(step)
+    assert launched(captured) == ["cublaslt", "multiply", "launch"]
+    assert launched(captured) == ["cublaslt", "multiply", "launch", "replay"]
+
+
+def test_cublaslt_is_not_asked_during_a_capture(fused: CupyBackend, library: Any) -> None:
+    """A product that the step's first run did not make is cuBLAS's."""
+    layers = [Layer(fused, shape, None, "relu") for shape in SHAPES[:2]]
+
+    def step() -> None:
+        layers.pop().forward(keep_z=False)
+
+    captured = fused.capture(step)
+    assert launched(captured) == ["cublaslt"]
+    assert launched(captured) == ["multiply", "launch", "replay"]
+
+    layer = Layer(fused, SHAPES[2], None, "relu")
+    products: Any = fused._epilogues._products  # type: ignore[union-attr]
+    ask = partial(
+        *(products.bind, layer.there["x"], layer.there["weights"], layer.a, False, True),
+        *(Ending("RELU"), fused.xp.empty(2**22, np.uint8)),
+    )
+    stream = fused.xp.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        assert ask(asks=False) is None
+        with pytest.raises(AssertionError, match="asked during a capture"):
+            ask()
+        stream.end_capture()
 
 
 def test_what_cublaslt_refuses_is_computed_elsewhere(fused: CupyBackend, library: Any) -> None:
@@ -336,7 +296,9 @@ def test_a_product_that_fails_says_which(
 ) -> None:
     layer = Layer(fused, (8, 16, 24), None, "relu")
     monkeypatch.setattr(library, "cublasLtMatmul", lambda *arguments: 13)
-    message = r"cublasLtMatmul failed with status 13 at \(8, 24\) by \(16, 24\) into \(8, 16\), RELU_BIAS"
+    message = (
+        r"cublasLtMatmul failed with status 13 at \(8, 24\) by \(16, 24\) into \(8, 16\), RELU_BIAS"
+    )
     with pytest.raises(CublasError, match=message):
         layer.forward(keep_z=False)
 
@@ -364,7 +326,9 @@ def headers() -> list[str]:
     spec = importlib.util.find_spec("nvidia")
     places = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
     folders = [f for place in places for f in (place / "cublas/include", place / "cu13/include")]
-    folders += [Path(os.environ[k]) / "include" for k in ("CUDA_PATH", "CUDA_HOME") if k in os.environ]
+    folders += [
+        Path(os.environ[k]) / "include" for k in ("CUDA_PATH", "CUDA_HOME") if k in os.environ
+    ]
     for folder in folders:
         files = [folder / name for name in ("cublasLt.h", "cublas_api.h")]
         if all(file.exists() for file in files):

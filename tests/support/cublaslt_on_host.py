@@ -92,22 +92,17 @@ def _is_supported(
 ) -> bool:
     a, b, c, d = layouts
     epilogue = operation.get(_EPILOGUE, 1)
-    if a.kind != b.kind or c.kind != d.kind or d.kind not in (_FLOAT, a.kind):
-        return False
-    if operation.compute != _COMPUTE_32F and a.kind != _FLOAT:
-        return False
-    if epilogue not in supports.epilogues:
-        return False
-    reads_biases = bool(epilogue & _BIAS)
-    if reads_biases and operation.get(_BIAS_TYPE, d.kind) != d.kind and not supports.wide_biases:
-        return False
-    if epilogue == _BGRADB and operation.get(_BIAS_TYPE, d.kind) != d.kind:
-        return False
-    if c.leading == 0 and not supports.repeated_rows:
+    has_types = a.kind == b.kind and c.kind == d.kind and d.kind in (_FLOAT, a.kind)
+    has_compute = operation.compute == _COMPUTE_32F or a.kind == _FLOAT
+    has_bias = operation.get(_BIAS_TYPE, d.kind) == d.kind
+    has_bias |= supports.wide_biases and bool(epilogue & _BIAS)
+    has_rows = c.leading > 0 or supports.repeated_rows
+    if not (has_types and has_compute and has_bias and has_rows):
         return False
     # Tensor cores' kernels with epilogues need 16 bytes.
     narrow = [(m, k) for m, k in zip(layouts, alignments, strict=True) if m.kind != _FLOAT]
-    return all(k >= 16 and m.leading * 2 % 16 == 0 for m, k in narrow)
+    fits = all(k >= 16 and m.leading * 2 % 16 == 0 for m, k in narrow)
+    return fits and epilogue in supports.epilogues
 
 
 def _tanh_gelu(z: Array) -> Array:
@@ -302,10 +297,10 @@ def cublaslt_on_host(runtime: Runtime) -> types.SimpleNamespace:
         cublasLtMatmulDescSetAttribute=set_attribute,
         cublasLtMatmulDescDestroy=destroy,
         cublasLtMatrixLayoutCreate=create_layout,
-        cublasLtMatrixLayoutDestroy=lambda handle: destroy(handle),
+        cublasLtMatrixLayoutDestroy=destroy,
         cublasLtMatmulPreferenceCreate=create_preference,
         cublasLtMatmulPreferenceSetAttribute=set_preference,
-        cublasLtMatmulPreferenceDestroy=lambda handle: destroy(handle),
+        cublasLtMatmulPreferenceDestroy=destroy,
         cublasLtMatmulAlgoGetHeuristic=heuristic,
         cublasLtMatmul=matmul,
     )

@@ -1,8 +1,8 @@
 """cuBLASLt's matmul, which can end with more than the product, called through ctypes.
 
-An epilogue works on the sums of a product before they are stored: it adds biases, applies an activation or
-multiplies by its derivative; another adds up the rows of an operand. cuBLASLt is asked once for each kind of
-product whether it computes it on this device.
+An epilogue works on the sums of a product before they are stored: it adds biases, applies an activation, or
+multiplies by a derivative; another adds up the rows of an operand. cuBLASLt is asked once for each kind of
+product whether the device computes it.
 
 Reference: NVIDIA, "cuBLAS", "Using the cuBLASLt API": sections cublasLtEpilogue_t, cublasLtMatmul and
 cublasLtMatmulDescAttributes_t. The numbers are those of cublasLt.h 12.9.3.

@@ -1,4 +1,4 @@
-"""The products that cuBLASLt can end with the next operation, where gpubp's own matmul does not compute them.
+"""The products that cuBLASLt ends with the next operation, where gpubp's own matmul does not compute them.
 
 Forward, an epilogue adds the biases and applies relu or gelu; the output is stored once, in the operands'
 type. Backward, it multiplies by the derivative. In the gradients, it adds up the rows of δ. All else stays
@@ -44,9 +44,7 @@ class Epilogues:
         Memory for launches.
     """
 
-    def __init__(
-        self, cupy: Any, library: Any, recording: Recording, memory: LaunchMemory
-    ) -> None:
+    def __init__(self, cupy: Any, library: Any, recording: Recording, memory: LaunchMemory) -> None:
         self._cupy, self._recording, self._memory = cupy, recording, memory
         self._products = CublasLt(cupy, library)
 
@@ -81,8 +79,11 @@ class Epilogues:
             bits = -(-columns // MASK_BITS) * MASK_BITS
             mask = self._memory.temporary(rows * bits // 8, np.uint8).reshape(rows, bits // 8)
             ending = Ending(f"{name}_AUX", aux=mask, aux_leading=bits)
-        bound = self._with_biases(x, weights, biases, a, ending, precision)
-        if bound is not None and name == "RELU" and ending.aux is not None:
+        operands = x, weights, biases, a, precision
+        bound = self._with_biases(*operands, ending)
+        if name == "RELU" and ending.aux is not None:
+            if bound is None:
+                return self._with_biases(*operands, Ending(name))
             self._recording.masks[place] = ending.aux
         return bound
 
@@ -92,8 +93,8 @@ class Epilogues:
         weights: Array,
         biases: Array | None,
         a: Array,
-        ending: Ending,
         precision: Precision | None,
+        ending: Ending,
     ) -> Bound | None:
         """Bind the forward product with float32 biases.
 
