@@ -122,6 +122,9 @@ def test_each_product_of_a_relu_layer_is_one_node(
     assert launched(captured) == ["cublaslt"] * 3
     assert launched(captured) == ["cublaslt"] * 3 + ["replay"]
     assert captured.captured == 1
+    expected = np.maximum(layer.expected_z(), 0)
+    bound = layer.error("x", "weights") * 2 + 1.01 * layer.unit * expected
+    assert (np.abs(layer.read(layer.a) - expected) <= bound).all()
     listed: Any = open_cupy(graphs=False, fused=True)
     layer.backend = listed
     captured = listed.capture(step)
@@ -185,6 +188,19 @@ def test_a_mask_belongs_to_the_activations_that_were_written_last(
 
     fused.capture(step)()
     assert names == ["multiply", "launch"]
+
+
+def test_blocks_of_a_step_share_a_mask(fused: CupyBackend, library: Any) -> None:
+    layer, masks = Layer(fused, SHAPES[1], None, "relu"), []
+
+    def step() -> None:
+        for _ in range(2):
+            layer.forward(keep_z=False)
+            layer.backward()
+            masks.extend(mask.data.ptr for mask in fused._recording.masks.values())
+
+    assert launched(fused.capture(step)) == ["cublaslt"] * 4
+    assert len(masks) == 2 and masks[0] == masks[1]
 
 
 def test_without_masks_relu_is_applied_and_its_derivative_read_from_a(

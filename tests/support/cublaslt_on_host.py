@@ -42,7 +42,8 @@ _SIZES = {
     _TRANSA: 4, _TRANSB: 4, _EPILOGUE: 4, _BIAS_POINTER: 8,
     _AUX_POINTER: 8, _AUX_LD: 8, _BIAS_TYPE: 4,
 }  # fmt: skip
-_WORKSPACE_BYTES, _ALIGNMENTS = 1, (5, 6, 7, 8)
+_WORKSPACE_BYTES, _SCHEMES, _ALIGNMENTS = 1, 3, (5, 6, 7, 8)
+_ADDED_IN_COMPUTE_TYPE = 2
 
 
 @dataclass
@@ -204,6 +205,7 @@ def cublaslt_on_host(runtime: Runtime) -> types.SimpleNamespace:
         check(asked, layouts)
         alignments = [objects[preference].get(k, 256) for k in _ALIGNMENTS]
         assert objects[preference][_WORKSPACE_BYTES] >= 2**22
+        assert objects[preference][_SCHEMES] == _ADDED_IN_COMPUTE_TYPE, "sums may become narrow"
         if not _is_supported(asked, layouts, alignments, supports):
             return _NOT_SUPPORTED
         algorithms.append(_signature(asked, layouts))

@@ -48,6 +48,8 @@ NUMBERS = {
     "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD": 12,
     "CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE": 26,
     "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES": 1,
+    "CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK": 3,
+    "CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE": 2,
     "CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES": 5,
     "CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES": 6,
     "CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES": 7,
@@ -282,6 +284,9 @@ class _Problem:
         """Ask for the fastest algorithm; None if there is none."""
         preference = _Descriptor(self._library, "MatmulPreference")
         preference.set("MAX_WORKSPACE_BYTES", ctypes.c_uint64(workspace_bytes))
+        # If the inner dimension is cut, its parts are added in float32, not in a narrow output.
+        schemes = NUMBERS["CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE"]
+        preference.set("REDUCTION_SCHEME_MASK", ctypes.c_uint32(schemes))
         for name, matrix in zip("ABCD", self._matrices, strict=True):
             preference.set(f"MIN_ALIGNMENT_{name}_BYTES", ctypes.c_uint32(_alignment(matrix)))
         found, count = _Found(), Int()

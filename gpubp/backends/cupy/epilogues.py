@@ -64,7 +64,7 @@ class Epilogues:
         Within a step relu leaves its mask, for `bind_backward`.
         """
         name, place = ACTIVATED.get(activation.name), (a.data.ptr, a.shape)
-        self._recording.masks.pop(place, None)
+        mask = self._recording.masks.pop(place, None)
         keeps = keep_z and a is not z
         nothing_follows = name == "" and biases is None and a.dtype == z.dtype
         if name is None or nothing_follows or (keeps and name != "GELU"):
@@ -77,7 +77,10 @@ class Epilogues:
         elif name == "RELU" and self._recording.is_busy:
             rows, columns = a.shape
             bits = -(-columns // MASK_BITS) * MASK_BITS
-            mask = self._memory.temporary(rows * bits // 8, np.uint8).reshape(rows, bits // 8)
+            if (
+                mask is None
+            ):  # else these activations were written before, and their mask has been read
+                mask = self._memory.temporary(rows * bits // 8, np.uint8).reshape(rows, bits // 8)
             ending = Ending(f"{name}_AUX", aux=mask, aux_leading=bits)
         operands = x, weights, biases, a, precision
         bound = self._with_biases(*operands, ending)
