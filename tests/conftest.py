@@ -112,6 +112,7 @@ def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         pytest.skip(f"CuPy cannot run on the host: {NO_GPU_BECAUSE or 'there is a GPU'}")
     with ON_HOST.devices(exact=EXACT):
         monkeypatch.setattr("gpubp.backends.cupy.cublas.load_library", lambda: ON_HOST.cublas)
+        monkeypatch.setattr("gpubp.backends.cupy.cublaslt.load_library", lambda: ON_HOST.cublaslt)
         forget_cupy()
         yield backends.get_backend("cupy")
     forget_cupy()

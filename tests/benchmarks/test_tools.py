@@ -66,6 +66,19 @@ def test_launches_are_counted_and_timed() -> None:
     assert float(bare.removeprefix("bare RawKernel")) > 0
 
 
+def test_the_products_with_epilogues_are_listed() -> None:
+    if not environment.GPUS and environment.ON_HOST is None:
+        pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
+    script = Path(__file__).resolve().parents[2] / "benchmarks/tools/epilogues.py"
+    command = [sys.executable, script, "64", "32"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    title, _, head, *lines = done.stdout.splitlines()
+    assert done.stderr == "" and title.endswith("; 64 rows, 32 inputs and outputs")
+    assert head.split() == ["forward", "backward", "gradients"] and len(lines) == 12
+    if not environment.GPUS:
+        assert "bfloat16    relu          2 launches    1 launch    1 launch" in lines
+
+
 def load_script(name: str) -> Any:
     """Import a script of benchmarks/tools/ as a module, to run it in this process."""
     path = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name

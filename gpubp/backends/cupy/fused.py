@@ -94,7 +94,10 @@ class FusedVerbs(CupyVerbs):
         keep_z: bool = True,
     ) -> None:
         if not isinstance(x, RowBlock):
-            super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
+            operands = activation, x, weights, biases, z, a, precision, keep_z
+            dense = activation.has_cuda and not isinstance(x, SparseBlock)
+            if not (dense and self._end_product(x, z, precision, "forward", *operands)):
+                super().layer_forward(*operands)
             return
         self._recording.reads(x.rows, "x")
         if activation.has_cuda:
@@ -162,7 +165,10 @@ class FusedVerbs(CupyVerbs):
         by_order = isinstance(a, RowBlock)
         small = by_order or is_small_product(delta, weights, precision)
         if not small or isinstance(a, SparseBlock) or not (self._fused or by_order):
-            super().layer_gradients(delta, a, weights, biases, beta, precision)
+            operands = delta, a, weights, biases, beta, precision
+            dense = not isinstance(a, SparseBlock)
+            if not (dense and self._end_product(delta, weights, precision, "gradients", *operands)):
+                super().layer_gradients(*operands)
             return
         if isinstance(a, RowBlock):
             self._recording.reads(a.rows, "x")
@@ -180,13 +186,26 @@ class FusedVerbs(CupyVerbs):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        small = activation.has_cuda_derivative and is_small_product(delta, out, precision)
-        if not (self._fused and small):
-            super().layer_backward(activation, delta, weights, v, product, out, precision)
+        has_text, operands = activation.has_cuda_derivative, (activation, delta, weights, v)
+        if not (self._fused and has_text and is_small_product(delta, out, precision)):
+            asked = *operands, out, precision
+            if not (has_text and self._end_product(delta, out, precision, "backward", *asked)):
+                super().layer_backward(*operands, product, out, precision)
         else:
             self._launch(
                 lambda memory: layer_backward_product(activation, delta, weights, v, out, memory)
             )
+
+    def _end_product(
+        self, a: Array, out: Array, precision: Precision | None, which: str, *operands: Any
+    ) -> bool:
+        """Let cuBLASLt compute a large product and what follows; return whether it can."""
+        if self._epilogues is None or is_small_product(a, out, precision):
+            return False
+        bound = getattr(self._epilogues, f"bind_{which}")(*operands)
+        if bound is not None:
+            self._do(bound)
+        return bound is not None
 
     def weighted_sum(
         self, values: Array, weights: Array | None, out: Array, counters: Array | None = None

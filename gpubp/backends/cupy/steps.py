@@ -11,8 +11,11 @@ from ...kernels.cuda.launch import FORMS
 from ...kernels.custom import check_choice
 from ...kernels.typing import Array, Bound
 from ..base import Steps
+from . import cublaslt
 from .cublas import Cublas
-from .graphs import CapturedStep, Recording
+from .epilogues import Epilogues
+from .graphs import CapturedStep
+from .recording import Recording
 
 __all__ = ["CupySteps"]
 
@@ -39,6 +42,10 @@ class CupySteps(Steps):
         self.overlaps = self._graphs = graphs
         self._fused, self._form = fused, form
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
+        self._epilogues = None
+        if fused:
+            library = cublaslt.load_library()
+            self._epilogues = Epilogues(self.xp, library, self._recording, self)
 
     def plan(
         self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
