@@ -28,7 +28,9 @@ from ...kernels.matmul import (
 )
 from ...kernels.output_layer import fits_one_launch, output_layer_cuda
 from ...kernels.row_block import RowBlock, Targets
+from ...kernels.typing import Bound
 from ..base import Array, Rows, SparseBlock
+from .epilogues import Epilogues
 from .verbs import CupyVerbs, is_small_product, is_tf32
 
 __all__ = ["FusedVerbs"]
@@ -96,7 +98,7 @@ class FusedVerbs(CupyVerbs):
         if not isinstance(x, RowBlock):
             operands = activation, x, weights, biases, z, a, precision, keep_z
             dense = activation.has_cuda and not isinstance(x, SparseBlock)
-            if not (dense and self._end_product(x, z, precision, "forward", *operands)):
+            if not (dense and self._ends(x, z, precision, lambda e: e.bind_forward(*operands))):
                 super().layer_forward(*operands)
             return
         self._recording.reads(x.rows, "x")
@@ -167,7 +169,10 @@ class FusedVerbs(CupyVerbs):
         if not small or isinstance(a, SparseBlock) or not (self._fused or by_order):
             operands = delta, a, weights, biases, beta, precision
             dense = not isinstance(a, SparseBlock)
-            if not (dense and self._end_product(delta, weights, precision, "gradients", *operands)):
+            if not (
+                dense
+                and self._ends(delta, weights, precision, lambda e: e.bind_gradients(*operands))
+            ):
                 super().layer_gradients(*operands)
             return
         if isinstance(a, RowBlock):
@@ -189,20 +194,26 @@ class FusedVerbs(CupyVerbs):
         has_text, operands = activation.has_cuda_derivative, (activation, delta, weights, v)
         if not (self._fused and has_text and is_small_product(delta, out, precision)):
             asked = *operands, out, precision
-            if not (has_text and self._end_product(delta, out, precision, "backward", *asked)):
+            if not (
+                has_text and self._ends(delta, out, precision, lambda e: e.bind_backward(*asked))
+            ):
                 super().layer_backward(*operands, product, out, precision)
         else:
             self._launch(
                 lambda memory: layer_backward_product(activation, delta, weights, v, out, memory)
             )
 
-    def _end_product(
-        self, a: Array, out: Array, precision: Precision | None, which: str, *operands: Any
+    def _ends(
+        self,
+        a: Array,
+        out: Array,
+        precision: Precision | None,
+        bind: Callable[[Epilogues], Bound | None],
     ) -> bool:
-        """Let cuBLASLt compute a large product and what follows; return whether it can."""
+        """Let cuBLASLt compute a large product and what follows it; return whether it does."""
         if self._epilogues is None or is_small_product(a, out, precision):
             return False
-        bound = getattr(self._epilogues, f"bind_{which}")(*operands)
+        bound = bind(self._epilogues)
         if bound is not None:
             self._do(bound)
         return bound is not None
