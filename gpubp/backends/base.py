@@ -16,8 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from ..kernels import (
     Activation,
@@ -40,7 +39,6 @@ __all__ = [
     "SparseRows",
     "Steps",
     "Verbs",
-    "on_device",
 ]
 
 
@@ -115,9 +113,13 @@ class Steps(ABC):
     ----------
     overlaps : bool
         Whether verbs called within `beside` may run at the same time as later verbs.
+    steps_at_once : int
+        The number of training steps that a fit captures together, if nothing comes between them. A request
+        to stop waits for their end.
     """
 
     overlaps: bool = False
+    steps_at_once: int = 1
 
     @abstractmethod
     def plan(
@@ -151,6 +153,15 @@ class Steps(ABC):
         captured before. The arrays' addresses must not change. Their contents and the fields of a `Rows`
         may change.
         """
+
+    def repeat(self, captured: Bound, times: int) -> Bound:
+        """Capture several runs of what `capture` has returned, one after another."""
+
+        def run() -> None:
+            for _ in range(times):
+                captured()
+
+        return self.capture(run)
 
 
 class Verbs(ABC):
@@ -359,26 +370,3 @@ class Backend(Arrays, Steps, Verbs):
         from . import get_backend  # noqa: PLC0415 - it imports this module
 
         return get_backend, (self.name,)
-
-
-class _HasBackend(Protocol):
-    @property
-    def backend(self) -> Backend: ...
-
-
-_Self = TypeVar("_Self", bound=_HasBackend)
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def on_device(
-    method: Callable[Concatenate[_Self, _Arguments], _Result],
-) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Make the backend's device current while the method runs, then restore the old one."""
-
-    @wraps(method)
-    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        with self.backend.use():
-            return method(self, *args, **kwargs)
-
-    return run

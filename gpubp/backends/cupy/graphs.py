@@ -286,15 +286,19 @@ class CapturedStep:
             if not self._graphs:  # the cause is not these rows
                 self._makes_graphs = False
                 self._memories.clear()
-            warnings.warn(
-                f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
-                " one, which gives the same result more slowly",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._warn(error)
             return
         self._failures.clear()
         _keep(self._graphs, key, graph)
+
+    def _warn(self, error: Exception) -> None:
+        """Say that there will be no graph."""
+        warnings.warn(
+            f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
+            " one, which gives the same result more slowly",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _launch(self, key: Key) -> None:
         """Make the step's launches one by one, or run the step if they cannot be recorded."""

@@ -11,8 +11,12 @@ from ...kernels.typing import Array, Bound
 from ..base import Steps
 from .cublas import Cublas
 from .graphs import CapturedStep, Recording
+from .repeated import RepeatedStep
 
 __all__ = ["CupySteps"]
+
+STEPS_AT_ONCE = 16
+"""The training steps of one graph, if launches are fused."""
 
 
 class CupySteps(Steps):
@@ -33,6 +37,7 @@ class CupySteps(Steps):
     def __init__(self, library: Any, graphs: bool, fused: bool = False) -> None:
         self.overlaps = self._graphs = graphs
         self._fused = fused
+        self.steps_at_once = STEPS_AT_ONCE if fused and graphs else 1
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
     def plan(
@@ -55,6 +60,11 @@ class CupySteps(Steps):
 
     def capture(self, step: Bound) -> Bound:
         return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
+
+    def repeat(self, captured: Bound, times: int) -> Bound:
+        if isinstance(captured, CapturedStep) and self._graphs:
+            return RepeatedStep(captured, times)
+        return super().repeat(captured, times)
 
     # For verbs.
 
