@@ -154,14 +154,12 @@ class Steps(ABC):
         may change.
         """
 
-    def repeat(self, captured: Bound, times: int) -> Bound:
-        """Capture several runs of what `capture` has returned, one after another."""
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
+        """Capture `steps`, which does the same as `times` runs of `captured`, a captured step.
 
-        def run() -> None:
-            for _ in range(times):
-                captured()
-
-        return self.capture(run)
+        Both use the same buffers. A backend may replay `captured` several times instead.
+        """
+        return self.capture(steps)
 
 
 class Verbs(ABC):
@@ -352,6 +350,29 @@ class Verbs(ABC):
     @abstractmethod
     def advance(self, counters: Array) -> None:
         """counters ← counters + 1, for both elements."""
+
+    def update_with(
+        self,
+        rule: UpdateRule,
+        parameters: ParameterArrays,
+        step: StepVariables,
+        shard_gradients: Sequence[Array] = (),
+        *,
+        rounded: Array | None = None,
+        precision: Precision | None = None,
+        advances: bool = False,
+    ) -> None:
+        """Update, and with it end a step: `rounded` = the weights, rounded; advance the counters.
+
+        `rounded` is None, or memory of `precision` for the weights among the parameters. A backend may fuse
+        the parts.
+        """
+        self.update(rule, parameters, step, shard_gradients)
+        if rounded is not None and precision is not None:
+            self.convert(parameters.theta[: rounded.size], rounded)
+            self.round(rounded, precision)
+        if advances:
+            self.advance(step.counters)
 
 
 class Backend(Arrays, Steps, Verbs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..backends import Array, Rows
 from ..backprop import backpropagate
@@ -97,15 +97,24 @@ class StepHalves:
         else:
             self._added, self._left = [], shard_gradients
 
-    def gradient(self) -> None:
+    def run(self, steps: int = 1) -> None:
+        """Run steps in a row. The first rounds the weights; then each update rounds them for the next."""
+        for k in range(steps):
+            self.gradient(weights_are_rounded=k > 0)
+            self.update(rounds_weights=k < steps - 1)
+
+    def gradient(self, *, weights_are_rounded: bool = False) -> None:
         """Compute the gradient of the batch, divided by the loss scale."""
+        problem = self._problem
+        if weights_are_rounded and problem.rounding is not None:
+            problem = replace(problem, rounding=replace(problem.rounding, is_current=True))
         arrays, backend = self._arrays, self._network.backend
         gradient, beta = arrays.gradients[0], self._optimizer_state.plan.beta
         if self._sums_squares:
             weights = self._network.parameters[: self._network.layout.n_weights]
             backend.weighted_sum(weights, weights, arrays.numbers.squares, arrays.counters)
         backpropagate(
-            *(self._problem, self._workspace, arrays.rows, arrays.views, beta),
+            *(problem, self._workspace, arrays.rows, arrays.views, beta),
             arrays.numbers.costs,
         )
         for shard_gradient in self._added:
@@ -113,11 +122,11 @@ class StepHalves:
         if arrays.loss_scale is not None:
             backend.multiply(gradient, arrays.loss_scale[1:], gradient)
 
-    def update(self) -> None:
+    def update(self, *, rounds_weights: bool = False) -> None:
         """Update the parameters and the optimizer's state, and advance the counters."""
         arrays, backend = self._arrays, self._network.backend
         variables = StepVariables(arrays.numbers.rates, arrays.counters, arrays.squared_norm)
-        self._optimizer_state.update(variables, self._left)
+        rounding = self._problem.rounding if rounds_weights else None
+        self._optimizer_state.update(variables, self._left, rounding)
         if arrays.loss_scale is not None:
             backend.adapt_loss_scale(arrays.loss_scale, arrays.squared_norm)
-        backend.advance(arrays.counters)

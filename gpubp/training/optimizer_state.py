@@ -11,6 +11,7 @@ from ..backends import Array
 from ..kernels import ParameterArrays, StepVariables
 from ..memory import allocated
 from ..network import Network
+from ..problem import Rounding
 from .optimizers import Optimizer
 from .plan import UpdatePlan, plan_update
 
@@ -101,8 +102,13 @@ class OptimizerState:
         rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
         return rates
 
-    def update(self, variables: StepVariables, shard_gradients: Sequence[Array]) -> None:
-        """Update the parameters by the gradient plus `shard_gradients`.
+    def update(
+        self,
+        variables: StepVariables,
+        shard_gradients: Sequence[Array],
+        rounding: Rounding | None = None,
+    ) -> None:
+        """Update the parameters by the gradient plus `shard_gradients`, and advance the counters.
 
         Parameters
         ----------
@@ -111,16 +117,21 @@ class OptimizerState:
             needs it.
         shard_gradients : sequence of arrays of shape (size,)
             The gradients of further shards; none of them if the plan needs the norm.
+        rounding : Rounding, optional
+            The rounded weights to update too.
         """
         network, plan = self._network, self.plan
         if plan.needs_norm:
             network.backend.weighted_sum(self._gradient, None, variables.squared_norm)
         arrays = network.parameters, self._gradient, self.arrays
-        network.backend.update(
+        network.backend.update_with(
             plan.rule,
             ParameterArrays(*arrays, network.layout.n_weights),
             variables,
             shard_gradients,
+            rounded=None if rounding is None else rounding.rounded,
+            precision=None if rounding is None else rounding.precision,
+            advances=True,
         )
 
     @property

@@ -16,6 +16,7 @@ from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
 from ..signals import uninterrupted
+from .captures import Replay, StepsInARow, call_each
 from .data import BatchForm
 from .halves import StepArrays, StepHalves
 from .optimizer_state import OptimizerState, zeros_for
@@ -27,8 +28,6 @@ __all__ = ["TrainingStep"]
 
 STEPS_KEPT = 8
 """The most forms of batches with a captured step and its buffers."""
-
-Replay = Callable[[], None]
 
 
 class TrainingStep:
@@ -88,7 +87,7 @@ class TrainingStep:
         self.network, self.rows = network, Rows(None)
         self._reduce, self._dropout_seed = reduce, dropout_seed
         self.captured: dict[BatchForm, Replay] = {}
-        self._repeated: dict[tuple[BatchForm, int], Replay] = {}
+        self._in_a_row: dict[BatchForm, StepsInARow] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
         self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
@@ -260,7 +259,7 @@ class TrainingStep:
         if self.steps_done + steps > self._numbers.room:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
         replay = self.captured.get(form) or self._capture(form)
-        self._replay(replay if steps == 1 else self._several(form, replay, steps), steps)
+        self._replay(replay if steps == 1 else self._in_a_row[form][steps], steps)
 
     @uninterrupted
     def _replay(self, replay: Replay, steps: int) -> None:
@@ -285,32 +284,23 @@ class TrainingStep:
     def _capture(self, form: BatchForm) -> Replay:
         """Capture the step for batches of this form, and store it in `captured`."""
         while len(self.captured) >= STEPS_KEPT:
-            del self.captured[next(iter(self.captured))]
-        self._repeated = {
-            key: kept for key, kept in self._repeated.items() if key[0] in self.captured
-        }
-        gradient, update = self.halves(form)
-        capture = self.backend.capture
+            oldest = next(iter(self.captured))
+            del self.captured[oldest]
+            self._in_a_row.pop(oldest, None)
+        halves, capture = self._halves(form), self.backend.capture
         if self._reduce is None:
-            replay = capture(partial(_call_each, (gradient, update)))
+            replay = capture(halves.run)
+            self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
         else:
             reduce = partial(self._reduce, self.gradient)
-            replay = partial(_call_each, (capture(gradient), reduce, capture(update)))
+            parts = capture(halves.gradient), reduce, capture(halves.update)
+            replay = partial(call_each, parts)
+            self._in_a_row[form] = StepsInARow(self.backend, replay, None)
         self.captured[form] = replay
         return replay
 
-    def _several(self, form: BatchForm, single: Replay, steps: int) -> Replay:
-        """Return the capture of several runs of the captured step, which use its buffers."""
-        key = form, steps
-        if key not in self._repeated:
-            alone = partial(_call_each, (single,) * steps)
-            self._repeated[key] = (
-                self.backend.repeat(single, steps) if self._reduce is None else alone
-            )
-        return self._repeated[key]
-
     def _forget_captures(self) -> None:
-        self.captured, self._repeated = {}, {}
+        self.captured, self._in_a_row = {}, {}
 
     def halves(self, form: BatchForm) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return a step's two halves for batches of this form, neither run nor captured.
@@ -330,22 +320,20 @@ class TrainingStep:
         gradient, update : callable
             Functions that compute the gradient of the batch, and update parameters and state.
         """
+        halves = self._halves(form)
+        return halves.gradient, halves.update
+
+    def _halves(self, form: BatchForm) -> StepHalves:
         arrays = StepArrays(
-            self.rows,
-            self._gradients,
-            self._views,
-            self._counters,
-            self._numbers,
-            self._squared_norm,
-            self._loss_scale,
+            *(self.rows, self._gradients, self._views, self._counters, self._numbers),
+            *(self._squared_norm, self._loss_scale),
         )
-        halves = StepHalves(
+        return StepHalves(
             *(self.network, form, arrays, self._optimizer_state),
             dropout_seed=self._dropout_seed,
             gradient_is_read=self._reduce is not None,
             sums_squares=self.sums_squares,
         )
-        return halves.gradient, halves.update
 
     # States.
 
@@ -394,8 +382,3 @@ class TrainingStep:
             else:
                 array[...] = move(state.arrays[name], self.backend)
         self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
-
-
-def _call_each(functions: Iterable[Callable[[], object]]) -> None:
-    for function in functions:
-        function()

@@ -12,7 +12,7 @@ from support.streams import CudaError
 from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.cupy.graphs import CAPTURES_TRIED, CapturedStep
 from gpubp.backends.cupy.repeated import RepeatedStep
-from gpubp.kernels.typing import Array, Bound
+from gpubp.kernels.typing import Array
 
 
 def growing(backend: CupyBackend) -> tuple[Array, CapturedStep]:
@@ -39,7 +39,11 @@ def after(count: int) -> float:
 
 
 def repeated(backend: CupyBackend, single: CapturedStep, times: int) -> RepeatedStep:
-    replay: Bound = backend.repeat(single, times)
+    def runs() -> None:
+        for _ in range(times):
+            single()
+
+    replay = backend.repeat(single, times, runs)
     assert isinstance(replay, RepeatedStep)
     return replay
 
@@ -99,7 +103,7 @@ def test_lists_of_launches_are_called_one_after_another(graphs: CupyBackend) -> 
     backend = open_cupy(graphs=False)
     with backend.use():
         number, single = growing(backend)
-        three = backend.repeat(single, 3)
+        three = backend.repeat(single, 3, lambda: [single() for _ in range(3)] and None)
         for k in range(1, 5):
             three()
             assert backend.to_numpy(number).tolist() == [after(3 * k)]

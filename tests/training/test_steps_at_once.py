@@ -13,6 +13,8 @@ from small_networks import classes, classifier, parameters
 
 from gpubp import Callback, Checkpoint, Lion, Network, Optimizer, Trainer
 from gpubp.backends import Backend, cupy
+from gpubp.kernels.precision import convert_cuda
+from gpubp.kernels.update import update_and_advance_cuda
 from gpubp.training import TrainingStep
 
 ROWS, BATCH = 59, 4  # fourteen whole batches and one of three rows
@@ -27,6 +29,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "schedule": {"trainer": {"schedule": "cosine"}},
     "float16": {"network": {"dtype": "float32", "precision": "float16"}},
     "bfloat16": {"network": {"dtype": "float32", "precision": "bfloat16"}},
+    "tf32": {"network": {"dtype": "float32", "precision": "tf32"}},
+    "overflow": {
+        "network": {"dtype": "float32", "precision": "float16"},
+        "loss_scale": 2.0**34,
+    },
 }
 
 
@@ -50,9 +57,13 @@ def train(
     network: dict[str, Any] | None = None,
     trainer: dict[str, Any] | None = None,
     fit: dict[str, Any] | None = None,
+    loss_scale: float = 0.0,
 ) -> Trainer:
     options: dict[str, Any] = {"batch_size": BATCH, "seed": 0, **(trainer or {})}
     made = Trainer(classifier(backend, **(network or {})), optimizer, **options)
+    if loss_scale:
+        scale = np.array([loss_scale, 1 / loss_scale, 0.0])
+        made.training_step._loss_scale[...] = backend.asarray(scale)  # type: ignore[index]
     made.fit(X, Y, epochs=3, **(fit or {}))
     return made
 
@@ -71,6 +82,8 @@ def compare(backend: Backend, monkeypatch: pytest.MonkeyPatch, **options: Any) -
         with backend.use():
             states.append(state_of(train(backend, **options)))
     assert states[0].keys() == states[1].keys()
+    if "loss_scale" in options:  # steps were skipped, and others were not
+        assert 1 < states[0]["loss_scale"][0] < options["loss_scale"]
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array, err_msg=name)
 
@@ -119,6 +132,34 @@ def test_an_epoch_is_few_launches_of_graphs(
     trainer.fit(backend.asarray(x), backend.asarray(y), epochs=3)
     # The first step runs without a graph; the fifteen after it warm up the graph of sixteen.
     assert launches == [15 + 1 + 8, 2 + 8, 2 + 8]
+
+
+def test_only_the_first_of_steps_at_once_rounds_the_weights(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = cupy.open_cupy(fused=True)
+    network = classifier(backend, dtype="float32", precision="bfloat16")
+    step, n_weights = step_on(network, OPTIMIZERS["adam"]), network.layout.n_weights
+    converted, updated = [], []
+
+    def convert(xp: Any, values: Any, out: Any) -> Any:
+        converted.append(out.size)
+        return convert_cuda(xp, values, out)
+
+    def update(*arguments: Any) -> Any:
+        updated.append(arguments[-2] is not None)
+        return update_and_advance_cuda(*arguments)
+
+    monkeypatch.setattr("gpubp.backends.cupy.verbs.convert_cuda", convert)
+    monkeypatch.setattr("gpubp.backends.cupy.verbs.update_and_advance_cuda", update)
+    with backend.use():
+        step.prepare()
+        for rounds in ([False] * 2, [True] * 3 + [False], []):
+            converted.clear()
+            updated.clear()
+            step.run(FORM, 4)
+            assert updated == rounds
+            assert converted.count(n_weights) == updated.count(False)
 
 
 def test_rows_at_another_address_are_met_by_single_steps(
@@ -239,7 +280,7 @@ def test_steps_that_fail_together_are_not_counted(
         def fail() -> None:
             raise KeyboardInterrupt
 
-        step._repeated = dict.fromkeys(step._repeated, fail)
+        monkeypatch.setattr(step._in_a_row[FORM], "_captured", {2: fail})
         with pytest.raises(KeyboardInterrupt):
             step.run(FORM, 2)
         assert (step.steps_taken, step.steps_prepared) == (2, 0)

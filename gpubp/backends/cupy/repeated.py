@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from ..base import Array
@@ -24,20 +25,22 @@ class RepeatedStep(CapturedStep):
         The step.
     times : int
         The number of runs.
+    steps : callable
+        The verbs of so many runs.
     """
 
-    def __init__(self, single: CapturedStep, times: int) -> None:
-        super().__init__(single._cupy, single._recording, single._prepare, self._call_single)
+    def __init__(self, single: CapturedStep, times: int, steps: Callable[[], None]) -> None:
+        super().__init__(single._cupy, single._recording, single._prepare, steps)
         self._single, self._times = single, times
 
     def __call__(self) -> None:
-        graph = None if self._recording.is_busy else self._graph()
-        if graph is None:
-            self._call_single()
-        else:
+        if self._recording.is_busy:
+            self._step()
+            return
+        graph = self._graph()
+        if graph is not None:
             graph.launch()
-
-    def _call_single(self) -> None:
+            return
         for _ in range(self._times):
             self._single()
 

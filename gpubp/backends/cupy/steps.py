@@ -61,10 +61,10 @@ class CupySteps(Steps):
     def capture(self, step: Bound) -> Bound:
         return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
 
-    def repeat(self, captured: Bound, times: int) -> Bound:
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
         if isinstance(captured, CapturedStep) and self._graphs:
-            return RepeatedStep(captured, times)
-        return super().repeat(captured, times)
+            return RepeatedStep(captured, times, steps)
+        return super().repeat(captured, times, steps)
 
     # For verbs.
 
