@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from .backends import Array, Rows, SparseBlock
-from .kernels import ACTIVATIONS
+from .backends import Array, RowBlock, Rows, SparseBlock, Targets
 from .layers import Parameters
 from .problem import Problem
 from .workspace import Block, Workspace
@@ -29,40 +28,44 @@ __all__ = [
     "propagate",
 ]
 
-IDENTITY = ACTIVATIONS["identity"]
-
 
 def forward(problem: Problem, block: Block) -> None:
     """a^l = σ(z^l), z^l = a^{l-1} w^lᵀ + b^l, for each layer in turn."""
-    *hidden, output = range(len(problem.layers))
-    for k in hidden:
+    hidden_layers(problem, block)
+    _layer_forward(problem, block, len(problem.layers) - 1)
+
+
+def hidden_layers(problem: Problem, block: Block) -> None:
+    """The forward pass of each layer but the last."""
+    for k in range(len(problem.layers) - 1):
         _layer_forward(problem, block, k)
         problem.round(block.activated[k])
         if problem.drops(k):
             problem.drop(k, block.rows.start, block.activated[k], block.a[k + 1])
             problem.round(block.a[k + 1])
-    _layer_forward(problem, block, output, only_z=not block.outputs_read)
 
 
-def _layer_forward(problem: Problem, block: Block, k: int, only_z: bool = False) -> None:
-    layer, z = problem.layers[k], block.z[k]
-    activation, activated = layer.activation, block.activated[k]
-    if only_z:
-        activation, activated = IDENTITY, z
+def _layer_forward(problem: Problem, block: Block, k: int) -> None:
+    layer = problem.layers[k]
     operands = block.a[k], problem.weights(k), layer.biases
     kept = problem.precision, block.keeps_z[k]
-    problem.backend.layer_forward(activation, *operands, z, activated, *kept)
+    problem.backend.layer_forward(
+        layer.activation, *operands, block.z[k], block.activated[k], *kept
+    )
 
 
 def output_delta(problem: Problem, block: Block) -> None:
-    """δ^L = ∂C/∂a^L ⊙ σ′(z^L), if the block has deltas, and the cost of each row."""
-    backend = problem.backend
-    unrounded = block.unrounded_deltas[-1] if block.deltas else None
-    outputs = block.z[-1], block.a[-1], block.y
-    backend.output_delta(problem.head, *outputs, block.delta_scale, unrounded, block.costs)
-    if unrounded is not None and unrounded is not block.deltas[-1]:
-        backend.convert(unrounded, block.deltas[-1])
-        problem.round(block.deltas[-1])
+    """The last layer's z^L and a^L; δ^L = ∂C/∂a^L ⊙ σ′(z^L), if the block has deltas; each row's cost."""
+    backend, k = problem.backend, len(problem.layers) - 1
+    unrounded = block.unrounded_deltas[k] if block.deltas else None
+    operands = block.a[k], problem.weights(k), problem.layers[k].biases, block.z[k]
+    outputs = block.a[k + 1] if block.outputs_read else None
+    results = block.targets, block.delta_scale, unrounded, block.costs
+    how = problem.precision, block.keep_all
+    backend.output_layer(problem.head, *operands, outputs, *results, *how)
+    if unrounded is not None and unrounded is not block.deltas[k]:
+        backend.convert(unrounded, block.deltas[k])
+        problem.round(block.deltas[k])
 
 
 def propagate(problem: Problem, block: Block, k: int) -> None:
@@ -107,26 +110,28 @@ def beside(
 
 
 def gather_batch(problem: Problem, block: Block, rows: Rows) -> None:
-    """Gather a block's rows of x and, unless predicting, its targets; labels become one-hot rows.
+    """Find a block's rows of x and, unless predicting, its targets; labels become one-hot rows.
 
     Sparse rows stay where they are: they were rounded before, and the first layer's verbs read them there.
     """
-    backend, counters, first = problem.backend, problem.counters, block.rows.start
+    backend, precision = problem.backend, problem.precision
+    first, count = block.rows.start, block.rows.stop - block.rows.start
     if block.y is not None:
-        smoothing = problem.head.cost.label_smoothing
-        low = smoothing / block.y.shape[1]
+        smoothing, which = problem.head.cost.label_smoothing, (rows, problem.counters, first, count)
+        numbers = 1 - smoothing, smoothing / block.y.shape[1]
+        block.targets = Targets(RowBlock(*which), block.y, block.labels, *numbers)
         with beside(problem, block):
-            if block.labels is None:
-                backend.gather(rows, "y", counters, first, block.y, scale=1 - smoothing, shift=low)
-            else:
-                backend.gather(rows, "y", counters, first, block.labels)
-                backend.one_hot(block.labels, block.y, low, 1 - smoothing + low)
+            weights = problem.weights(len(problem.layers) - 1)
+            backend.gather_targets(block.targets, problem.head, weights, precision, block.keep_all)
     if block.sparse:
-        count = block.rows.stop - first
-        block.a[0] = SparseBlock(rows, counters, first, count)
-        return
-    backend.gather(rows, "x", counters, first, block.a[0])
-    problem.round(block.a[0])
+        block.a[0] = SparseBlock(rows, problem.counters, first, count)
+    elif block.keep_all:
+        backend.gather(rows, "x", problem.counters, first, block.x)
+    else:
+        where = rows, problem.counters, first, block.x
+        block.a[0] = backend.layer_input(*where, problem.weights(0), precision)
+    if not block.sparse:
+        problem.round(block.x)
 
 
 def set_row_weights(problem: Problem, workspace: Workspace, rows: Rows) -> None:
@@ -175,7 +180,7 @@ def backpropagate(
     def run(shard: int) -> None:
         for k, block in enumerate(workspace.shards[shard]):
             gather_batch(problem, block, rows)
-            forward(problem, block)
+            hidden_layers(problem, block)
             backend.meet()  # wait for the targets
             output_delta(problem, block)
             with beside(problem, block):
@@ -196,8 +201,8 @@ def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -
     def run(shard: int) -> None:
         for block in workspace.shards[shard]:
             gather_batch(problem, block, rows)
-            forward(problem, block)
-            backend.meet()
+            hidden_layers(problem, block)
+            backend.meet()  # wait for the targets
             output_delta(problem, block)
             backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
 

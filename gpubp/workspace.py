@@ -36,9 +36,11 @@ class Block:
     ----------
     rows : slice
         The rows of the batch.
+    x : array of shape (rows, n_in), or None
+        Memory for the input; None if x is sparse.
     a : list of arrays of shape (rows, n)
-        The input x, then each layer's activations after dropout. A sparse x is a `SparseBlock`; it is None
-        until `gather_batch` sets it.
+        The input, then each layer's activations after dropout. `gather_batch` sets the input: it is `x`, or
+        a `RowBlock` or `SparseBlock` if the rows stay where they are.
     activated : list of arrays of shape (rows, n_out)
         σ(z) of each layer before dropout; the array in `a`, unless the layer has dropout and σ′ reads a.
     z : list of arrays of shape (rows, n_out)
@@ -57,6 +59,8 @@ class Block:
         The weight of each row in the output delta: `scale`, times the loss scale if there is one.
     y : array of shape (rows, n_out), or None
         Targets; None when predicting.
+    targets : Targets or None
+        Which rows the targets are; None until `gather_batch` sets it.
     costs : array of shape (rows,), or None
         The cost of each row; None when predicting.
     labels : array of int64, shape (rows,), or None
@@ -68,9 +72,12 @@ class Block:
         Whether something reads a[-1]. Softmax with cross-entropy computes δ and the cost from z.
     sparse : bool
         Whether x is sparse.
+    keep_all : bool
+        Whether every z, a and δ is read after the step.
     """
 
     rows: slice
+    x: Array
     a: list[Array]
     activated: list[Array]
     z: list[Array]
@@ -81,11 +88,13 @@ class Block:
     scale: Array
     delta_scale: Array
     y: Array
+    targets: Any
     costs: Array
     labels: Array
     apart: bool
     outputs_read: bool
     sparse: bool
+    keep_all: bool
 
     def first(self, rows: slice, scale: Array, delta_scale: Array) -> Block:
         """Make a block of fewer rows in the same memory."""
@@ -251,9 +260,11 @@ class Workspace:
             self._empty(rows, n) if keeps else shared_k
             for keeps, n, shared_k in zip(keeps_z, outs, shared, strict=True)
         ]
+        x = None if self._sparse else self._operand(rows, n_in)
         return Block(
             rows=slice(0, rows),
-            a=[None if self._sparse else self._operand(rows, n_in), *a],
+            x=x,
+            a=[x, *a],
             activated=activated,
             z=z,
             keeps_z=keeps_z,
@@ -263,11 +274,13 @@ class Workspace:
             scale=None,
             delta_scale=None,
             y=self._empty(rows, n_out) if targets else None,
+            targets=None,
             costs=self._empty(rows) if targets else None,
             labels=self._arrays.empty(rows, np.int64) if targets and self._labels else None,
             apart=apart,
             outputs_read=self._reads_outputs,
             sparse=self._sparse,
+            keep_all=self._keep_all,
         )
 
     def _empty(self, *shape: int) -> Array:

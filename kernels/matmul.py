@@ -8,6 +8,7 @@ the CPU BLAS computes a product, in steps.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -17,18 +18,22 @@ from .activations import Activation
 from .cpu.calls import Call, bind
 from .cuda import launch
 from .cuda.text import device_function, text_of
+from .row_block import RowBlock
 from .typing import Array, Bound
 
 __all__ = [
     "ARRIVALS",
     "LaunchMemory",
+    "Product",
     "is_small",
-    "layer_backward_cuda",
-    "layer_forward_cuda",
-    "layer_gradients_cuda",
+    "layer_backward_product",
+    "layer_forward_product",
+    "layer_gradients_product",
     "matmul_cpu",
     "matmul_cuda",
     "parts_of",
+    "product",
+    "product_text",
 ]
 
 
@@ -73,6 +78,9 @@ inner dimension of both operands is contiguous in memory; longer steps are faste
 WIDE_BLOCKS = 128
 """A forward product gets wide pieces if it then has at least this many."""
 
+THREADS = 256
+"""The threads of a block."""
+
 BLOCKS, LEAST_STEP, MOST_PARTS = 128, 64, 16
 """With fewer than BLOCKS blocks, parts of a GPU are idle. The inner dimension is then cut into parts, each
 at least LEAST_STEP long. There are MOST_PARTS parts at most, because one block adds them up."""
@@ -81,7 +89,7 @@ ARRIVALS = 1024
 """The size of the arrays that count arrivals, one element for each piece of a product whose inner dimension
 is cut. Such a product always has fewer pieces."""
 
-KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3;\n"
+KINDS = "constexpr int PRODUCT = 0, FORWARD = 1, BACKWARD = 2, GRADIENT = 3, OUTPUT = 4;\n"
 
 
 class LaunchMemory(Protocol):
@@ -115,6 +123,36 @@ def parts_of(tiling: Tiling, rows: int, columns: int, inner: int) -> int:
     return max(1, min(BLOCKS // blocks, inner // LEAST_STEP, MOST_PARTS))
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product with the operation after it, bound to its arrays; `call` makes the launch.
+
+    Attributes
+    ----------
+    constants : str
+        CUDA text of the constants and types that product.cuh reads, as members of a struct.
+    text : str
+        CUDA text of `activation` or `derivative`; "" if the operation needs neither.
+    grid : tuple of int
+        The number of pieces across and down, and the number of parts of the inner dimension.
+    arguments : tuple
+        The arguments of `Product::run` from `a` to `beta`.
+    x : RowBlock or None
+        The rows that it reads by an order. joined.cu makes its launch then.
+    """
+
+    constants: str
+    text: str
+    grid: tuple[int, int, int]
+    arguments: tuple[Any, ...]
+    x: RowBlock | None = None
+
+    def call(self, cupy: Any) -> Bound:
+        """Return a function that computes the product in a launch of its own, by matmul.cu."""
+        kernel = _kernel(cupy, f"struct Only {{\n{self.constants}}};\n", self.text)
+        return partial(kernel, self.grid, (THREADS,), self.arguments)
+
+
 def matmul_cuda(
     cupy: Any,
     a: Array,
@@ -127,58 +165,56 @@ def matmul_cuda(
     memory: LaunchMemory,
 ) -> Bound:
     """Bind out = alpha op(a) op(b) + beta out."""
-    return _bind(cupy, "PRODUCT", "", a, b, out, transpose_a, transpose_b, memory, alpha, beta)
+    return product("PRODUCT", "", a, b, out, transpose_a, transpose_b, memory, alpha, beta).call(
+        cupy
+    )
 
 
-def layer_forward_cuda(
-    cupy: Any,
+def layer_forward_product(
     activation: Activation,
-    x: Array,
+    x: Array | RowBlock,
     weights: Array,
     biases: Array | None,
     z: Array | None,
     a: Array,
     memory: LaunchMemory,
-) -> Bound:
+) -> Product:
     """Bind a = σ(x wᵀ + b); x wᵀ + b is written to `z` unless `z` is None."""
     text = activation.activation_text
-    return _bind(cupy, "FORWARD", text, x, weights, a, False, True, memory, z=z, biases=biases)
+    return product("FORWARD", text, x, weights, a, False, True, memory, z=z, biases=biases)
 
 
-def layer_backward_cuda(
-    cupy: Any,
+def layer_backward_product(
     activation: Activation,
     delta: Array,
     weights: Array,
     v: Array,
     out: Array,
     memory: LaunchMemory,
-) -> Bound:
+) -> Product:
     """Bind out = (δ w) ⊙ σ′(v), where `v` is the a or z that the derivative reads."""
     text = activation.derivative_text
-    return _bind(cupy, "BACKWARD", text, delta, weights, out, False, False, memory, v=v)
+    return product("BACKWARD", text, delta, weights, out, False, False, memory, v=v)
 
 
-def layer_gradients_cuda(
-    cupy: Any,
+def layer_gradients_product(
     delta: Array,
-    a: Array,
+    a: Array | RowBlock,
     weights: Array,
     biases: Array | None,
     beta: float,
     memory: LaunchMemory,
-) -> Bound:
+) -> Product:
     """Bind weights = δᵀ a + beta weights and biases = column sums of δ + beta biases."""
     options = True, False, memory, 1.0, beta
-    return _bind(cupy, "GRADIENT", "", delta, a, weights, *options, biases=biases)
+    return product("GRADIENT", "", delta, a, weights, *options, biases=biases)
 
 
-def _bind(
-    cupy: Any,
+def product(
     kind: str,
     text: str,
-    a: Array,
-    b: Array,
+    a: Array | RowBlock,
+    b: Array | RowBlock,
     out: Array,
     transpose_a: bool,
     transpose_b: bool,
@@ -189,11 +225,17 @@ def _bind(
     z: Array | None = None,
     v: Array | None = None,
     biases: Array | None = None,
-) -> Bound:
+    tiling: Tiling | None = None,
+) -> Product:
+    """Bind a product of one of the kinds of product.cuh. One operand may be a `RowBlock`."""
+    block = a if isinstance(a, RowBlock) else b if isinstance(b, RowBlock) else None
+    a = a.rows.x if isinstance(a, RowBlock) else a
+    b = b.rows.x if isinstance(b, RowBlock) else b
     rows, columns = out.shape
     inner = a.shape[0] if transpose_a else a.shape[1]
     double = a.dtype == np.float64
-    tiling = tiling_of(rows, columns, transpose_b and not transpose_a, double)
+    if tiling is None:
+        tiling = tiling_of(rows, columns, transpose_b and not transpose_a, double)
     parts = parts_of(tiling, rows, columns, inner)
     length = tiling.step // 2 if double else tiling.step
     # A part is a whole number of steps long: no load of several numbers then crosses its end.
@@ -204,14 +246,9 @@ def _bind(
     if columns % store or any(m.data.ptr % (store * m.itemsize) for m in moved):
         store = 1
     loads = (launch.vector_size((m,), m.shape[1], most=4) for m in (a, b))
-    constants = _constants(kind, tiling, length, transpose_a, transpose_b, *loads, store)
-    types = {
-        "A": launch.operand_type(a),
-        "B": launch.operand_type(b),
-        "C": launch.operand_type(out),
-        "V": launch.operand_type(out if v is None else v),
-    }
-    kernel = _kernel(cupy, constants, text, **types)
+    types = (launch.operand_type(array) for array in (a, b, out, out if v is None else v))
+    options = transpose_a, transpose_b, block is not None, *loads, store, *types
+    constants = _constants(kind, tiling, length, *options)
     null = np.uintp(0)
     of_parts = arrivals = null
     down, across = -(-rows // tiling.rows), -(-columns // tiling.columns)
@@ -219,16 +256,16 @@ def _bind(
         size = parts * down * tiling.rows * (across * tiling.columns + 1)
         of_parts = memory.temporary(size, np.float64 if double else np.float32)
         arrivals = memory.arrivals()
-    return partial(
-        kernel,
-        (across, down, parts),
-        (256,),
-        (
-            *(a, b, out, *(null if array is None else array for array in (z, v, biases))),
-            *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
-            *(np.int32(step), np.float64(alpha), np.float64(beta)),
-        ),
+    # A step holds no user's array, only its address.
+    operands = [a, b]
+    if block is not None:
+        operands = [np.uintp(m.data.ptr) if m is block.rows.x else m for m in operands]
+    arguments = (
+        *(*operands, out, *(null if array is None else array for array in (z, v, biases))),
+        *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
+        *(np.int32(step), np.float64(alpha), np.float64(beta)),
     )
+    return Product(constants, text, (across, down, parts), arguments, block)
 
 
 @cache
@@ -238,26 +275,36 @@ def _constants(
     length: int,
     transpose_a: bool,
     transpose_b: bool,
+    by_order: bool,
     load_a: int,
     load_b: int,
     store: int,
+    *types: str,
 ) -> str:
-    return (
-        f"{KINDS}{text_of('arrive.cuh')}constexpr int KIND = {kind}, STEP = {length};\n"
-        f"constexpr int TILE_M = {tiling.rows}, TILE_N = {tiling.columns};\n"
-        f"constexpr int EACH_M = {tiling.each_row}, EACH_N = {tiling.each_column};\n"
-        f"constexpr int LOAD_A = {load_a}, LOAD_B = {load_b}, STORE = {store};\n"
-        f"constexpr bool TRANSPOSE_A = {int(transpose_a)}, TRANSPOSE_B = {int(transpose_b)};\n"
-    )
+    """Join the members of a struct; a cache finds them, because to join them takes longer than a launch."""
+    numbers = {
+        **{"KIND": kind, "STEP": length, "TILE_M": tiling.rows, "TILE_N": tiling.columns},
+        **{"EACH_M": tiling.each_row, "EACH_N": tiling.each_column},
+        **{"LOAD_A": load_a, "LOAD_B": load_b, "STORE": store},
+    }
+    flags = {"TRANSPOSE_A": transpose_a, "TRANSPOSE_B": transpose_b, "BY_ORDER": by_order}
+    members = [f"static constexpr int {name} = {value};" for name, value in numbers.items()]
+    members += [f"static constexpr bool {name} = {int(flag)};" for name, flag in flags.items()]
+    members += [f"typedef {c_type} {name};" for name, c_type in zip("ABCV", types, strict=True)]
+    return "".join(f"    {member}\n" for member in members)
 
 
 @cache
-def _kernel(cupy: Any, constants: str, text: str, **types: str) -> Any:
-    """Find the kernel by its parts, in a cache: to join its text takes longer than the launch."""
+def _kernel(cupy: Any, struct: str, text: str) -> Any:
+    return launch.raw(cupy, "matmul.cu", "matmul", product_text(text) + struct)
+
+
+def product_text(text: str) -> str:
+    """Join the text that a kernel of products needs, with the activation's and the derivative's `text`."""
     for name in ("activation", "derivative"):  # a kind uses one of them, or neither
-        if f"{name}(" not in text:
+        if f" {name}(" not in text:
             text += device_function(name, "x", "return x;")
-    return launch.raw(cupy, "matmul.cu", "matmul", constants + text, **types)
+    return KINDS + text_of("arrive.cuh") + text + text_of("product.cuh")
 
 
 def matmul_cpu(matmul: Any) -> Call | None:

@@ -16,15 +16,17 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, Rows, SparseBlock, SparseRows
+from .base import Array, Backend, RowBlock, Rows, SparseBlock, SparseRows, Targets
 from .current_device import on_device
 
 __all__ = [
     "Array",
     "Backend",
+    "RowBlock",
     "Rows",
     "SparseBlock",
     "SparseRows",
+    "Targets",
     "available_backends",
     "backend_of",
     "explain_auto",

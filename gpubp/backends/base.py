@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..kernels import (
+    ACTIVATIONS,
     Activation,
     OutputHead,
     ParameterArrays,
@@ -26,6 +27,7 @@ from ..kernels import (
     StepVariables,
     UpdateRule,
 )
+from ..kernels.row_block import RowBlock, Targets
 from ..kernels.sparse_rows import SparseBlock, SparseRows
 from ..kernels.typing import Array, Bound
 from .rows import Rows
@@ -34,10 +36,12 @@ __all__ = [
     "Array",
     "Arrays",
     "Backend",
+    "RowBlock",
     "Rows",
     "SparseBlock",
     "SparseRows",
     "Steps",
+    "Targets",
     "Verbs",
 ]
 
@@ -231,12 +235,47 @@ class Verbs(ABC):
     def sparse_gradient(self, delta: Array, x: SparseBlock, out: Array, beta: float) -> None:
         """out = δᵀ x + beta out."""
 
+    # The rows of a step. A backend may leave them where they are, for the verbs below.
+
+    def layer_input(
+        self,
+        rows: Rows,
+        counters: Array,
+        first: int,
+        out: Array,
+        weights: Array,
+        precision: Precision | None = None,
+    ) -> Array | RowBlock:
+        """Return the step's rows of x, from its row `first` on, for the verbs of the first layer.
+
+        They are gathered to `out`, or stay where they are: a `RowBlock`. `weights` are the layer's.
+        """
+        self.gather(rows, "x", counters, first, out)
+        return out
+
+    def gather_targets(
+        self,
+        targets: Targets,
+        head: OutputHead,
+        weights: Array,
+        precision: Precision | None = None,
+        keep: bool = False,
+    ) -> None:
+        """Write the targets to `targets.y`, if `output_layer` with these arguments reads them there."""
+        rows, counters, first = targets.block.rows, targets.block.counters, targets.block.first
+        if targets.labels is None:
+            factor, shift = targets.factor, targets.shift
+            self.gather(rows, "y", counters, first, targets.y, scale=factor, shift=shift)
+        else:
+            self.gather(rows, "y", counters, first, targets.labels)
+            self.one_hot(targets.labels, targets.y, targets.shift, targets.factor + targets.shift)
+
     # A layer's three products, each with the operation after it. A backend may fuse the two.
 
     def layer_forward(
         self,
         activation: Activation,
-        x: Array | SparseBlock,
+        x: Array | RowBlock | SparseBlock,
         weights: Array,
         biases: Array | None,
         z: Array,
@@ -272,7 +311,7 @@ class Verbs(ABC):
     def layer_gradients(
         self,
         delta: Array,
-        a: Array | SparseBlock,
+        a: Array | RowBlock | SparseBlock,
         weights: Array,
         biases: Array | None,
         beta: float,
@@ -308,6 +347,31 @@ class Verbs(ABC):
         costs: Array | None,
     ) -> None:
         """delta = scale ∂C/∂z and costs = C of each row; if one is None, it is not computed."""
+
+    def output_layer(
+        self,
+        head: OutputHead,
+        x: Array | RowBlock | SparseBlock,
+        weights: Array,
+        biases: Array | None,
+        z: Array,
+        a: Array | None,
+        targets: Targets,
+        scale: Array,
+        delta: Array | None,
+        costs: Array | None,
+        precision: Precision | None = None,
+        keep: bool = False,
+    ) -> None:
+        """z = x wᵀ + b, a = σ(z), delta = scale ∂C/∂z and costs = C of each row.
+
+        What is None is not computed. Without `keep`, the contents of `z` are undefined afterwards.
+        """
+        if a is None:
+            self.layer_forward(ACTIVATIONS["identity"], x, weights, biases, z, z, precision)
+        else:
+            self.layer_forward(head.activation, x, weights, biases, z, a, precision, a is not z)
+        self.output_delta(head, z, z if a is None else a, targets.y, scale, delta, costs)
 
     @abstractmethod
     def multiply_by_derivative(

@@ -259,7 +259,7 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 # 64 registers a thread, half of a multiprocessor's 2048 threads are resident. Sums and matmuls may take
 # more: their blocks are few and large.
 MOST = {
-    "matmul": (128, 33 * 2**10 + 1),
+    "matmul": (128, 33 * 2**10 + 32),
     "column_sums": (128, 4097),
     "weighted_sum": (128, 129),
     "sparse_gradient": (64, 9 * 2**10),

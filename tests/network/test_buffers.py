@@ -31,7 +31,8 @@ def matmuls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     if backend.name == "cupy":
         watch(Cublas, "bind")
-        watch(gpubp.kernels.matmul, "_bind")
+        for place in (gpubp.kernels.matmul, gpubp.kernels.output_layer):
+            watch(place, "product")
     else:
         watch(backend, "matmul")
     return count

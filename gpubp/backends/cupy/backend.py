@@ -6,12 +6,12 @@ from typing import Any
 
 from ..base import Backend
 from .arrays import CupyArrays
-from .verbs import CupyVerbs
+from .fused import FusedVerbs
 
 __all__ = ["CupyBackend"]
 
 
-class CupyBackend(CupyArrays, CupyVerbs, Backend):
+class CupyBackend(CupyArrays, FusedVerbs, Backend):
     """CuPy arrays on one device, the CUDA kernels, and cuBLAS.
 
     Parameters
@@ -37,4 +37,4 @@ class CupyBackend(CupyArrays, CupyVerbs, Backend):
         fused: bool = False,
     ) -> None:
         CupyArrays.__init__(self, cupy, device)
-        CupyVerbs.__init__(self, library, graphs, fused)
+        FusedVerbs.__init__(self, library, graphs, fused)

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.matmul import ARRIVALS
+from ...kernels.joined import CostSum
+from ...kernels.matmul import ARRIVALS, Product
 from ..base import Array, Rows, SparseRows
 from .cublas import CublasError
 
@@ -53,7 +54,7 @@ class ProductMemory:
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
         self.workspace = cupy.empty(workspace_bytes, np.uint8) if workspace_bytes else None
-        self.arrivals = cupy.zeros(ARRIVALS, np.uint32)
+        self.arrivals = cupy.zeros((2, ARRIVALS), np.uint32)
 
 
 class Recording(threading.local):
@@ -71,6 +72,12 @@ class Recording(threading.local):
         The streams that cuBLAS computed products on since `sources` began: "main", "beside" or both.
     calls : list of callables or None
         The launches of the list that is being recorded; None unless one is.
+    holds : bool
+        Whether products wait for the next product's launch (`fused.py`).
+    held_product : callable or None
+        The product that waits, as a function that binds it to a launch's memory.
+    held_cost : CostSum or None
+        The sum that waits.
     """
 
     sources: dict[tuple[int, str], tuple[Rows, str]] | None = None
@@ -78,6 +85,9 @@ class Recording(threading.local):
     memory: ProductMemory | None = None
     side_memories: Sequence[ProductMemory] = ()
     calls: list[Callable[[], None]] | None = None
+    holds: bool = False
+    held_product: Callable[[Any], Product] | None = None
+    held_cost: CostSum | None = None
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -95,12 +105,12 @@ class Recording(threading.local):
         return self.memory.workspace
 
     def arrivals(self, cupy: Any) -> Array:
-        """Return arrivals, zeros, that no other stream uses: the graph's, or the current stream's."""
+        """Return two rows of arrivals, zeros, that no other stream uses: the graph's, or this stream's."""
         if self.memory is not None:
             return self.memory.arrivals
         stream = cupy.cuda.get_current_stream().ptr
         if stream not in self._arrivals:
-            self._arrivals[stream] = cupy.zeros(ARRIVALS, np.uint32)
+            self._arrivals[stream] = cupy.zeros((2, ARRIVALS), np.uint32)
         return self._arrivals[stream]
 
     def streams(self, cupy: Any) -> list[Any]:
@@ -144,7 +154,7 @@ class Recording(threading.local):
 
     def end(self) -> None:
         """Reset the notes after a capture, which may have failed before its streams met."""
-        self.held = self.memory = None
+        self.held = self.memory = self.held_product = self.held_cost = None
         self.side_memories = ()
         self._parted.clear()
         self._next_side = 0
@@ -252,7 +262,7 @@ class CapturedStep:
             self._step()
             self._sources, self._asked = tuple(recording.sources.values()), recording.asked
         finally:
-            recording.sources = None
+            recording.sources = recording.held_product = recording.held_cost = None
         if len(self._met) >= 64 * GRAPHS_KEPT:  # the rows' addresses are new every time
             for known in (self._met, self._refused, self._without_graph, self._failures):
                 known.clear()
@@ -323,7 +333,7 @@ class CapturedStep:
             self._step()
             return tuple(recording.calls)
         finally:
-            recording.calls = None
+            recording.calls = recording.held_product = recording.held_cost = None
 
     def _record(self) -> tuple[Any, list[Array]]:
         """Capture the step; return its graph and the temporary memory that the graph uses."""

@@ -20,9 +20,9 @@ from ...kernels.bias_activate import bias_activate_cuda
 from ...kernels.dropout import dropout_cuda
 from ...kernels.matmul import (
     is_small,
-    layer_backward_cuda,
-    layer_forward_cuda,
-    layer_gradients_cuda,
+    layer_backward_product,
+    layer_forward_product,
+    layer_gradients_product,
     matmul_cuda,
 )
 from ...kernels.multiply_by_derivative import multiply_by_derivative_cuda
@@ -37,7 +37,7 @@ from ...kernels.update import update_and_advance_cuda, update_cuda
 from ..base import Array, Rows, SparseBlock, Verbs
 from .steps import CupySteps
 
-__all__ = ["CupyVerbs"]
+__all__ = ["CupyVerbs", "is_small_product", "is_tf32"]
 
 
 class CupyVerbs(CupySteps, Verbs):
@@ -79,11 +79,11 @@ class CupyVerbs(CupySteps, Verbs):
         precision: Precision | None = None,
     ) -> None:
         options = transpose_a, transpose_b, alpha, beta
-        if _is_small(a, out, precision):
+        if is_small_product(a, out, precision):
             self._do(matmul_cuda(self.xp, a, b, out, *options, self))
         else:
             workspace = self._recording.workspace_for_cublas()
-            tf32 = _is_tf32(precision)
+            tf32 = is_tf32(precision)
             self._do(self._cublas.bind(a, b, out, *options, tf32=tf32, workspace=workspace))
 
     def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
@@ -132,12 +132,12 @@ class CupyVerbs(CupySteps, Verbs):
         keep_z: bool = True,
     ) -> None:
         fuses = activation.has_cuda and not isinstance(x, SparseBlock)
-        if not (fuses and _is_small(x, z, precision)):
+        if not (fuses and is_small_product(x, z, precision)):
             super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
         else:
             kept = z if keep_z and a is not z else None
             layer = x, weights, biases, kept, a
-            self._do(layer_forward_cuda(self.xp, activation, *layer, self))
+            self._do(layer_forward_product(activation, *layer, self).call(self.xp))
 
     def layer_backward(
         self,
@@ -149,10 +149,11 @@ class CupyVerbs(CupySteps, Verbs):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        if not (activation.has_cuda_derivative and _is_small(delta, out, precision)):
+        if not (activation.has_cuda_derivative and is_small_product(delta, out, precision)):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
         else:
-            self._do(layer_backward_cuda(self.xp, activation, delta, weights, v, out, self))
+            arrays = delta, weights, v, out
+            self._do(layer_backward_product(activation, *arrays, self).call(self.xp))
 
     def layer_gradients(
         self,
@@ -163,8 +164,9 @@ class CupyVerbs(CupySteps, Verbs):
         beta: float,
         precision: Precision | None = None,
     ) -> None:
-        if not isinstance(a, SparseBlock) and _is_small(delta, weights, precision):
-            self._do(layer_gradients_cuda(self.xp, delta, a, weights, biases, beta, self))
+        if not isinstance(a, SparseBlock) and is_small_product(delta, weights, precision):
+            arrays = delta, a, weights, biases
+            self._do(layer_gradients_product(*arrays, beta, self).call(self.xp))
         else:
             super().layer_gradients(delta, a, weights, biases, beta, precision)
 
@@ -307,15 +309,16 @@ class CupyVerbs(CupySteps, Verbs):
             CupyVerbs.advance(self, step.counters)
 
 
-def _is_tf32(precision: Precision | None) -> bool:
+def is_tf32(precision: Precision | None) -> bool:
+    """Whether operands are rounded to tf32, which cuBLAS does."""
     return precision is not None and precision.storage == "float32"
 
 
-def _is_small(a: Array, out: Array, precision: Precision | None) -> bool:
+def is_small_product(a: Array, out: Array, precision: Precision | None) -> bool:
     """Whether gpubp's matmul kernel, not cuBLAS, computes this product of `a` into `out`."""
     rows, columns = out.shape
     inner = a.size // rows
-    return not _is_tf32(precision) and is_small(rows, columns, inner)
+    return not is_tf32(precision) and is_small(rows, columns, inner)
 
 
 _CUSTOM = "custom functions may do anything"

@@ -1,0 +1,245 @@
+"""Fused launches: two for each layer of a small network, and none that copies the batch.
+
+A step of L layers is then 2 L + 1 launches, if gpubp's kernel computes its products. L are forward: the
+first reads the batch's rows where they are, and the last computes δ^L and the costs. L are backward: each
+computes a layer's gradients and the δ of the layer before, the first also the batch's mean cost. The last
+launch is the update.
+
+The engine asks for nothing of this. What it calls within `beside` may run at the same time as later verbs:
+here it waits, and joins the next product's launch. This has not run on a GPU. `GPUBP_CUDA_FUSED=1` uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...kernels import ACTIVATIONS, Activation, OutputHead, Precision
+from ...kernels.cuda.launch import C_TYPES
+from ...kernels.joined import MOST_COSTS, CostSum, joined_cuda
+from ...kernels.matmul import (
+    LaunchMemory,
+    Product,
+    is_small,
+    layer_backward_product,
+    layer_forward_product,
+    layer_gradients_product,
+)
+from ...kernels.output_layer import fits_one_launch, output_layer_cuda
+from ...kernels.row_block import RowBlock, Targets
+from ..base import Array, Rows, SparseBlock
+from .verbs import CupyVerbs, is_small_product, is_tf32
+
+__all__ = ["FusedVerbs"]
+
+MakeProduct = Callable[[LaunchMemory], Product]
+
+
+class FusedVerbs(CupyVerbs):
+    """The verbs on CUDA; with `fused`, those of small products share launches."""
+
+    # Rows that stay where they are.
+
+    def layer_input(
+        self,
+        rows: Rows,
+        counters: Array,
+        first: int,
+        out: Array,
+        weights: Array,
+        precision: Precision | None = None,
+    ) -> Array | RowBlock:
+        count, (n_out, n_in) = len(out), weights.shape
+        small = is_small(count, n_out, n_in) and is_small(n_out, n_in, count)
+        if not (self._fused and small and precision is None and rows.x.dtype == out.dtype):
+            return super().layer_input(rows, counters, first, out, weights, precision)
+        self._recording.reads(rows, "x")
+        return RowBlock(rows, counters, first, count)
+
+    def gather_targets(
+        self,
+        targets: Targets,
+        head: OutputHead,
+        weights: Array,
+        precision: Precision | None = None,
+        keep: bool = False,
+    ) -> None:
+        if not self._is_one_launch(head, targets, weights, precision, keep):
+            super().gather_targets(targets, head, weights, precision, keep)
+
+    def _is_one_launch(
+        self,
+        head: OutputHead,
+        targets: Targets,
+        weights: Array,
+        precision: Precision | None,
+        keep: bool,
+    ) -> bool:
+        """Whether one launch computes the output layer and what follows it, from targets by their order."""
+        n_out, n_in = weights.shape
+        small = is_small(targets.block.count, n_out, n_in) and not is_tf32(precision)
+        readable = targets.block.rows.y.dtype.char in C_TYPES
+        return self._fused and not keep and small and readable and fits_one_launch(head, n_out)
+
+    def layer_forward(
+        self,
+        activation: Activation,
+        x: Array | RowBlock | SparseBlock,
+        weights: Array,
+        biases: Array | None,
+        z: Array,
+        a: Array,
+        precision: Precision | None = None,
+        keep_z: bool = True,
+    ) -> None:
+        if not isinstance(x, RowBlock):
+            super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
+            return
+        self._recording.reads(x.rows, "x")
+        if activation.has_cuda:
+            layer = x, weights, biases, z if keep_z and a is not z else None, a
+            self._do(joined_cuda(self.xp, [layer_forward_product(activation, *layer, self)], None))
+        else:
+            layer = x, weights, None, None, z
+            identity = ACTIVATIONS["identity"]
+            self._do(joined_cuda(self.xp, [layer_forward_product(identity, *layer, self)], None))
+            self.bias_activate(activation, z, biases, a, keep_z)
+
+    def output_layer(
+        self,
+        head: OutputHead,
+        x: Array | RowBlock | SparseBlock,
+        weights: Array,
+        biases: Array | None,
+        z: Array,
+        a: Array | None,
+        targets: Targets,
+        scale: Array,
+        delta: Array | None,
+        costs: Array | None,
+        precision: Precision | None = None,
+        keep: bool = False,
+    ) -> None:
+        fits = self._is_one_launch(head, targets, weights, precision, keep)
+        if isinstance(x, SparseBlock) or not fits:
+            results = targets, scale, delta, costs
+            super().output_layer(head, x, weights, biases, z, a, *results, precision, keep)
+            return
+        self._recording.reads(targets.block.rows, "y")
+        if isinstance(x, RowBlock):
+            self._recording.reads(x.rows, "x")
+        arrays = x, weights, biases, a, targets, scale, delta, costs
+        self._do(output_layer_cuda(self.xp, head, *arrays, self))
+
+    # Products that share a launch.
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        with super().beside():
+            if not (self._fused and self._recording.is_busy):
+                yield
+                return
+            self._recording.holds = True
+            try:
+                yield
+            finally:
+                self._recording.holds = False
+
+    def meet(self) -> None:
+        self._launch_held()
+        super().meet()
+
+    def layer_gradients(
+        self,
+        delta: Array,
+        a: Array | RowBlock | SparseBlock,
+        weights: Array,
+        biases: Array | None,
+        beta: float,
+        precision: Precision | None = None,
+    ) -> None:
+        by_order = isinstance(a, RowBlock)
+        small = by_order or is_small_product(delta, weights, precision)
+        if not small or isinstance(a, SparseBlock) or not (self._fused or by_order):
+            super().layer_gradients(delta, a, weights, biases, beta, precision)
+            return
+        if isinstance(a, RowBlock):
+            self._recording.reads(a.rows, "x")
+        self._launch(
+            lambda memory: layer_gradients_product(delta, a, weights, biases, beta, memory)
+        )
+
+    def layer_backward(
+        self,
+        activation: Activation,
+        delta: Array,
+        weights: Array,
+        v: Array,
+        product: Array,
+        out: Array,
+        precision: Precision | None = None,
+    ) -> None:
+        small = activation.has_cuda_derivative and is_small_product(delta, out, precision)
+        if not (self._fused and small):
+            super().layer_backward(activation, delta, weights, v, product, out, precision)
+        else:
+            self._launch(
+                lambda memory: layer_backward_product(activation, delta, weights, v, out, memory)
+            )
+
+    def weighted_sum(
+        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
+    ) -> None:
+        recording = self._recording
+        few = values.size <= MOST_COSTS and recording.held_cost is None
+        if recording.holds and few and weights is not None and counters is not None:
+            recording.held_cost = CostSum(values, weights, out, counters)
+        else:
+            super().weighted_sum(values, weights, out, counters)
+
+    def _launch(self, make: MakeProduct) -> None:
+        """Launch a product with what is held; within `beside`, hold it for the next product's launch."""
+        recording = self._recording
+        if recording.holds:
+            held, recording.held_product = recording.held_product, make
+            if held is not None:
+                self._do(held(self).call(self.xp))
+            return
+        products, cost = [make(self)], recording.held_cost
+        if recording.held_product is not None:
+            products.append(recording.held_product(_SecondMemory(self)))
+        recording.held_product = recording.held_cost = None
+        alone = len(products) == 1 and cost is None and products[0].x is None
+        call = products[0].call(self.xp) if alone else joined_cuda(self.xp, products, cost)
+        self._do(call)
+
+    def _launch_held(self) -> None:
+        """Launch what is held and found no product to join."""
+        recording = self._recording
+        make, cost = recording.held_product, recording.held_cost
+        recording.held_product = recording.held_cost = None
+        if make is not None:
+            self._launch(make)
+        if cost is not None:
+            self.weighted_sum(*cost)
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        def whole() -> None:
+            step()
+            self._launch_held()
+
+        return super().capture(whole if self._fused else step)
+
+
+class _SecondMemory:
+    """Memory for the second product of a launch: the two count arrivals in different arrays."""
+
+    def __init__(self, verbs: FusedVerbs) -> None:
+        self._verbs = verbs
+
+    def temporary(self, size: int, dtype: Any) -> Array:
+        return self._verbs.temporary(size, dtype)
+
+    def arrivals(self) -> Array:
+        return self._verbs.arrivals(second=True)
