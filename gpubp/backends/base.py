@@ -120,10 +120,13 @@ class Steps(ABC):
     steps_at_once : int
         The number of training steps that a fit captures together, if nothing comes between them. A request
         to stop waits for their end.
+    updates_beside : bool
+        Whether to update wide layers beside the backward pass of the layers below.
     """
 
     overlaps: bool = False
     steps_at_once: int = 1
+    updates_beside: bool = False
 
     @abstractmethod
     def plan(

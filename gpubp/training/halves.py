@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..backends import Array, Rows
-from ..backprop import backpropagate
+from ..backprop import NOTHING, backpropagate
 from ..kernels import StepVariables
 from ..layers import Parameters
 from ..network import Network
+from ..problem import Rounding
 from ..workspace import Workspace
 from .data import BatchForm
 from .optimizer_state import OptimizerState
 from .step_numbers import StepNumbers
+from .update_parts import UpdateParts
 
 __all__ = ["StepArrays", "StepHalves"]
 
@@ -90,20 +94,37 @@ class StepHalves:
             sparse=form.sparse,
             loss_scale=arrays.loss_scale,
         )
-        shard_gradients = arrays.gradients[1 : len(self._workspace.shards)]
+        shards = self._workspace.shards
+        shard_gradients = arrays.gradients[1 : len(shards)]
         # If the whole gradient is read before the update, the first half adds up the shards.
         if gradient_is_read or optimizer_state.plan.needs_norm:
             self._added, self._left = shard_gradients, []
         else:
             self._added, self._left = [], shard_gradients
+        # In an `apart` block the update would not wait for a gradient that is computed beside.
+        whole_only = gradient_is_read or optimizer_state.plan.needs_norm or shards[0][-1].apart
+        if network.backend.updates_beside and len(shards) == 1 and not whole_only:
+            self._parts = UpdateParts.by_layer(network.layout)
+        else:
+            self._parts = UpdateParts.whole(network.layout)
 
     def run(self, steps: int = 1) -> None:
         """Run steps in a row. The first rounds the weights; then each update rounds them for the next."""
         for k in range(steps):
-            self.gradient(weights_are_rounded=k > 0)
-            self.update(rounds_weights=k < steps - 1)
+            rounding = self._problem.rounding if k < steps - 1 else None
+            after_layer = {
+                layer: partial(self._update, part, rounding, advances=False)
+                for layer, part in self._parts.beside.items()
+            }
+            self.gradient(weights_are_rounded=k > 0, after_layer=after_layer)
+            self.update(self._parts.after, rounding)
 
-    def gradient(self, *, weights_are_rounded: bool = False) -> None:
+    def gradient(
+        self,
+        *,
+        weights_are_rounded: bool = False,
+        after_layer: Mapping[int, Callable[[], None]] = NOTHING,
+    ) -> None:
         """Compute the gradient of the batch, divided by the loss scale."""
         problem = self._problem
         if weights_are_rounded and problem.rounding is not None:
@@ -115,18 +136,25 @@ class StepHalves:
             backend.weighted_sum(weights, weights, arrays.numbers.squares, arrays.counters)
         backpropagate(
             *(problem, self._workspace, arrays.rows, arrays.views, beta),
-            arrays.numbers.costs,
+            *(arrays.numbers.costs, after_layer),
         )
         for shard_gradient in self._added:
             backend.add(shard_gradient, gradient)
         if arrays.loss_scale is not None:
             backend.multiply(gradient, arrays.loss_scale[1:], gradient)
 
-    def update(self, *, rounds_weights: bool = False) -> None:
-        """Update the parameters and the optimizer's state, and advance the counters."""
-        arrays, backend = self._arrays, self._network.backend
-        variables = StepVariables(arrays.numbers.rates, arrays.counters, arrays.squared_norm)
-        rounding = self._problem.rounding if rounds_weights else None
-        self._optimizer_state.update(variables, self._left, rounding)
+    def update(self, parts: Sequence[slice] = (), rounding: Rounding | None = None) -> None:
+        """Update the parameters, or these parts of them, and advance the counters."""
+        arrays = self._arrays
+        *before, last = parts or UpdateParts.whole(self._network.layout).after
+        for part in before:
+            self._update(part, rounding, advances=False)
+        self._update(last, rounding, advances=True)
         if arrays.loss_scale is not None:
-            backend.adapt_loss_scale(arrays.loss_scale, arrays.squared_norm)
+            self._network.backend.adapt_loss_scale(arrays.loss_scale, arrays.squared_norm)
+
+    def _update(self, part: slice, rounding: Rounding | None, *, advances: bool) -> None:
+        """Update a part of the parameters and of the optimizer's state."""
+        arrays = self._arrays
+        variables = StepVariables(arrays.numbers.rates, arrays.counters, arrays.squared_norm)
+        self._optimizer_state.update(variables, self._left, part, rounding, advances=advances)

@@ -106,9 +106,12 @@ class OptimizerState:
         self,
         variables: StepVariables,
         shard_gradients: Sequence[Array],
+        part: slice,
         rounding: Rounding | None = None,
+        *,
+        advances: bool,
     ) -> None:
-        """Update the parameters by the gradient plus `shard_gradients`, and advance the counters.
+        """Update a part of the parameters by the gradient plus `shard_gradients`.
 
         Parameters
         ----------
@@ -117,21 +120,26 @@ class OptimizerState:
             needs it.
         shard_gradients : sequence of arrays of shape (size,)
             The gradients of further shards; none of them if the plan needs the norm.
+        part : slice
+            The part; all parameters if the plan needs the norm, or if there are further shards.
         rounding : Rounding, optional
             The rounded weights to update too.
+        advances : bool
+            Whether to advance the counters then.
         """
         network, plan = self._network, self.plan
         if plan.needs_norm:
             network.backend.weighted_sum(self._gradient, None, variables.squared_norm)
         arrays = network.parameters, self._gradient, self.arrays
+        rounded = None if rounding is None else rounding.rounded[part]
         network.backend.update_with(
             plan.rule,
-            ParameterArrays(*arrays, network.layout.n_weights),
+            ParameterArrays(*arrays, network.layout.n_weights).part(part),
             variables,
             shard_gradients,
-            rounded=None if rounding is None else rounding.rounded,
+            rounded=rounded if rounded is not None and rounded.size else None,
             precision=None if rounding is None else rounding.precision,
-            advances=True,
+            advances=advances,
         )
 
     @property

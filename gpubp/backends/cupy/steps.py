@@ -37,6 +37,7 @@ class CupySteps(Steps):
     def __init__(self, library: Any, graphs: bool, fused: bool = False) -> None:
         self.overlaps = self._graphs = graphs
         self._fused = fused
+        self.updates_beside = fused and graphs
         self.steps_at_once = STEPS_AT_ONCE if fused and graphs else 1
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
 
