@@ -30,12 +30,20 @@ def bias_activate_cuda(
     biases: Array | None,
     a: Array,
     keep_z: bool = True,
+    form: str = "rows",
 ) -> Bound:
-    """Bind a = σ(z + b), by bias_activate.cu; z + b is written to `z` if `keep_z` and `a` is not `z`."""
+    """Bind a = σ(z + b); z + b is written to `z` if `keep_z` and `a` is not `z`.
+
+    `form` is one of `launch.FORMS`: "rows", by bias_activate.cu, or "elementwise", by the kernel below.
+    """
+    text, keeps = activation.activation_text, np.bool_(keep_z and a is not z)
+    if form == "elementwise":
+        operation = "const T sum = z + biases; if (keeps) z = sum; store(a, activation(sum));"
+        parameters = "T biases, bool keeps", "T z, A a"
+        kernel = launch.by_elements(cupy, "bias_activate", *parameters, operation, text)
+        return kernel(z.dtype.type(0) if biases is None else biases, keeps, z, a)
     types = {"T": launch.c_type(z), "A": launch.operand_type(a)}
-    text = activation.activation_text
     kernel = launch.by_rows(cupy, "bias_activate", z.shape, (z, a), text, **types)
-    keeps = np.bool_(keep_z and a is not z)
     return kernel(np.uintp(0) if biases is None else biases, z, a, keeps)
 
 

@@ -21,12 +21,20 @@ __all__ = [
 
 
 def multiply_by_derivative_cuda(
-    cupy: Any, activation: Activation, v: Array, product: Array, delta: Array
+    cupy: Any, activation: Activation, v: Array, product: Array, delta: Array, form: str = "rows"
 ) -> Bound:
-    """Bind delta = product ⊙ σ′(v), by multiply_by_derivative.cu; v is the a or z that σ′ reads."""
-    arrays = v, product, delta
+    """Bind delta = product ⊙ σ′(v); v is the a or z that σ′ reads.
+
+    `form` is one of `launch.FORMS`: "rows", by multiply_by_derivative.cu, or "elementwise", by the kernel
+    below.
+    """
+    arrays, text = (v, product, delta), activation.derivative_text
+    if form == "elementwise":
+        operation = "store(delta, compute(product) * derivative(compute(v)));"
+        parameters = "V v, P product", "D delta"
+        name = "multiply_by_derivative"
+        return launch.by_elements(cupy, name, *parameters, operation, text)(*arrays)
     types = dict(zip("VPD", map(launch.operand_type, arrays), strict=True))
-    text = activation.derivative_text
     return launch.by_rows(cupy, "multiply_by_derivative", v.shape, arrays, text, **types)(*arrays)
 
 

@@ -21,12 +21,25 @@ __all__ = ["output_delta_cpu", "output_delta_cuda", "output_delta_numpy"]
 
 
 def output_delta_cuda(
-    cupy: Any, text: str, a: Array, y: Array, scale: Array, v: Array, delta: Array
+    cupy: Any,
+    text: str,
+    a: Array,
+    y: Array,
+    scale: Array,
+    v: Array,
+    delta: Array,
+    form: str = "rows",
 ) -> Bound:
-    """Bind δ^L by output_delta.cu; `text` is CUDA text of an `OutputHead`.
+    """Bind δ^L; `text` is CUDA text of an `OutputHead`.
 
-    `scale` has shape (rows,); `v` is the a or z that the activation's derivative reads.
+    `scale` has shape (rows,); `v` is the a or z that the activation's derivative reads. `form` is one of
+    `launch.FORMS`: "rows", by output_delta.cu, or "elementwise", by the kernel below.
     """
+    if form == "elementwise":
+        parameters = "T a, T y, T scale, T v", "T delta"
+        operation = "delta = delta_of(a, y, scale, v);"
+        kernel = launch.by_elements(cupy, "output_delta", *parameters, operation, text)
+        return kernel(a, y, scale[:, None], v, delta)
     arrays = a, y, v, delta
     kernel = launch.by_rows(cupy, "output_delta", a.shape, arrays, text, T=launch.c_type(a))
     return kernel(a, y, scale, v, delta)

@@ -10,6 +10,8 @@ followed by a page that nobody may touch. Each kernel runs twice, the second tim
 falling order. Each operation of its text is one IEEE operation. Without this setting, arrays come from
 CuPy's pool, and a multiplication and an addition are fused, as on a GPU.
 
+GPUBP_CUDA_FORM=elementwise runs the CUDA tests with the elementwise form of the kernels that have one.
+
 GPUBP_TEST_LONG=1 draws many more random examples, and repeats the trials of faults more often.
 
 A test that needs a package which is not installed is skipped, and the reason names the package.
@@ -110,6 +112,7 @@ def _backend(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         pytest.skip(f"CuPy cannot run on the host: {NO_GPU_BECAUSE or 'there is a GPU'}")
     with ON_HOST.devices(exact=EXACT):
         monkeypatch.setattr("gpubp.backends.cupy.cublas.load_library", lambda: ON_HOST.cublas)
+        monkeypatch.setattr("gpubp.backends.cupy.cublaslt.load_library", lambda: ON_HOST.cublaslt)
         forget_cupy()
         yield backends.get_backend("cupy")
     forget_cupy()

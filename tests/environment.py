@@ -13,6 +13,7 @@ ONLY = os.environ.get("GPUBP_TEST_BACKENDS", "")
 if ONLY not in ("", "cupy", "cupy-on-host"):
     raise ValueError(f"GPUBP_TEST_BACKENDS is {ONLY!r}, expected cupy or cupy-on-host")
 EXACT = os.environ.get("GPUBP_TEST_EXACT", "") == "1"
+FORM = os.environ.get("GPUBP_CUDA_FORM") or "rows"
 LONG = os.environ.get("GPUBP_TEST_LONG", "") == "1"
 
 GPUS, NO_GPU_BECAUSE = cupy_on_host.gpus()

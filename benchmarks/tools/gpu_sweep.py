@@ -8,7 +8,8 @@ times them: fifty copies in a graph, between events. Each figure becomes a line 
 constant gets a table with the µs of a call: * marks the fastest, brackets mark the present value, ~ marks a
 call that was launched instead of captured. SMALL_WORK chooses between two ways to compute the three
 products of a layer: the matmul of kernels/matmul.py, and cuBLAS with a kernel for what follows. Its columns
-are these two ways.
+are these two ways. FORM is no constant: its columns are the two forms of bias and activation, the product
+with σ′, and the output delta.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,11 @@ from gpubp.backends import Backend, Rows, get_backend
 from gpubp.backends.cupy import graphs, open_cupy
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Taken, Timer, random_array
-from gpubp.kernels import ACTIVATIONS, matmul, sums
+from gpubp.kernels import ACTIVATIONS, COSTS, OutputHead, matmul, sums
+from gpubp.kernels.bias_activate import bias_activate_cuda
 from gpubp.kernels.cuda import launch
+from gpubp.kernels.multiply_by_derivative import multiply_by_derivative_cuda
+from gpubp.kernels.output_delta import output_delta_cuda
 from gpubp.kernels.typing import Array
 
 Call = Callable[[], None]
@@ -53,8 +57,8 @@ class Constant(NamedTuple):
 
     Attributes
     ----------
-    module : module
-        The module that holds the constant.
+    module : module or namespace
+        What holds the constant.
     name : str
         The name of the constant.
     values : sequence
@@ -65,7 +69,7 @@ class Constant(NamedTuple):
         Whether the calls themselves measure whole steps.
     """
 
-    module: ModuleType
+    module: ModuleType | SimpleNamespace
     name: str
     values: Sequence[Any]
     cases: Callable[[Backend], Iterator[tuple[str, Callable[[], Any]]]]
@@ -98,9 +102,9 @@ def main() -> None:
 def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> None:
     """Time every case with every value, and print the table."""
     kept = getattr(constant.module, constant.name)
-    now = kept if isinstance(kept, int) and constant.name != "SMALL_WORK" else ""
+    now = kept if isinstance(kept, int | str) and constant.name != "SMALL_WORK" else ""
     columns = [f"[{told(v)}]" if v == now else told(v) for v in constant.values]
-    print(f"\n{constant.name:36s}" + "".join(f"{column:>10s}" for column in columns))
+    print(f"\n{constant.name:36s}" + "".join(f"{column:>12s}" for column in columns))
     for case, call in constant.cases(timer.backend):
         if time.monotonic() > ends:
             print("the time is spent: what follows is left out")
@@ -124,7 +128,7 @@ def sweep(constant: Constant, timer: Timer, ends: float, path: Path | None) -> N
             f"{'*' if s == best else ''}{s * 1e6:.2f}{mark}" if s < float("inf") else "ERROR"
             for s, mark in found
         ]
-        print(f"{case:36s}" + "".join(f"{cell:>10s}" for cell in cells), flush=True)
+        print(f"{case:36s}" + "".join(f"{cell:>12s}" for cell in cells), flush=True)
 
 
 def setting(value: Any) -> Any:
@@ -166,6 +170,33 @@ def by_rows(backend: Backend) -> Iterator[tuple[str, Call]]:
         yield f"bias_activate {name}", bias_activate
         yield f"multiply_by_derivative {name}", derivative
         yield f"gather {name}", gather
+
+
+CHOSEN = SimpleNamespace(FORM="rows")
+"""The form that `forms` calls."""
+
+
+def forms(backend: Backend) -> Iterator[tuple[str, Call]]:
+    """Call the kernels that have an elementwise form, in the chosen form."""
+    xp, relu = backend.xp, ACTIVATIONS["relu"]
+    text = OutputHead(ACTIVATIONS["tanh"], COSTS["quadratic"]).delta_text
+    for shape in BATCHES:
+        z, a, y = (random_array(backend, *shape) for _ in range(3))
+        biases, scale = random_array(backend, shape[1]), random_array(backend, shape[0])
+        name = "x".join(map(str, shape))
+
+        def bias_activate(z: Array = z, biases: Array = biases) -> None:
+            bias_activate_cuda(xp, relu, z, biases, z, form=CHOSEN.FORM)()
+
+        def derivative(z: Array = z, a: Array = a) -> None:
+            multiply_by_derivative_cuda(xp, relu, a, z, z, form=CHOSEN.FORM)()
+
+        def output_delta(z: Array = z, a: Array = a, y: Array = y, scale: Array = scale) -> None:
+            output_delta_cuda(xp, text, a, y, scale, a, z, form=CHOSEN.FORM)()
+
+        yield f"bias_activate {name}", bias_activate
+        yield f"multiply_by_derivative {name}", derivative
+        yield f"output_delta {name}", output_delta
 
 
 def column_sums(backend: Backend) -> Iterator[tuple[str, Call]]:
@@ -283,6 +314,7 @@ CONSTANTS = (
     Constant(sums, "SEGMENT", (2048, 4096, 8192, 16384, 65536), weighted_sums),
     Constant(launch, "THREADS", (64, 128, 256, 512, 1024), by_rows),
     Constant(launch, "MOST_BLOCKS_DOWN", (64, 256, 1024, 4096, 65535), by_rows),
+    Constant(CHOSEN, "FORM", launch.FORMS, forms),
     Constant(workspace, "APART_ELEMENTS", (0, 2**18, 2**22), steps, on_steps=True),
     Constant(graphs, "SIDES", (1, 2, 3), steps, on_steps=True),
 )

@@ -17,6 +17,8 @@ from ..typing import Array, Bound
 from .text import text_of
 
 __all__ = [
+    "FORMS",
+    "by_elements",
     "by_rows",
     "by_vectors",
     "c_type",
@@ -26,6 +28,12 @@ __all__ = [
     "vector_size",
 ]
 
+FORMS = ("rows", "elementwise")
+"""The forms of bias and activation, of the product with σ′, and of the output delta.
+
+"rows" is the kernel of a .cu file, which `by_rows` binds. "elementwise" is the same formula as a
+cupy.ElementwiseKernel, which is easier to read, and a check of the other.
+"""
 
 VECTOR_BYTES = 16
 THREADS, MOST_BLOCKS_DOWN = 256, 4096
@@ -40,6 +48,24 @@ def elementwise(
     return cupy.ElementwiseKernel(
         inputs, outputs, operation, name, preamble=text_of("compute.cuh") + preamble, no_return=True
     )
+
+
+def by_elements(
+    cupy: Any, name: str, inputs: str, outputs: str, operation: str, text: str
+) -> Callable[..., Bound]:
+    """Return a function that binds an ElementwiseKernel of this operation to its arguments.
+
+    Arguments are broadcast. They may be operands of matmuls: the operation reads them by `compute` and
+    writes them by `store`, as elementwise.cuh explains.
+    """
+    preamble = text_of("narrow.cuh") + text_of("elementwise.cuh") + text
+    kernel = elementwise(cupy, inputs, outputs, operation, f"{name}_elementwise", preamble)
+
+    def bind(*arguments: Any) -> Bound:
+        bits = (a.view(np.int16) if a.dtype == np.float16 else a for a in arguments)
+        return partial(kernel, *bits)
+
+    return bind
 
 
 # The keys are dtype characters: to look up a dtype's character costs nothing, unlike its name.

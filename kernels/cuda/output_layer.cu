@@ -91,7 +91,9 @@ struct Finish {
     }
 };
 
-extern "C" __launch_bounds__(256, 2) __global__
+constexpr int BLOCKS_AT_ONCE = sizeof(Sum) == 8 ? 1 : 2;  // doubles need more registers
+
+extern "C" __launch_bounds__(256, BLOCKS_AT_ONCE) __global__
     void output_layer(const Only::A* __restrict__ x, const Only::B* __restrict__ weights, Only::C* delta,
                       Sum* outputs, const Sum* __restrict__ biases, Single::Four* partial, unsigned int* arrivals,
                       int rows, int columns, int inner, int step, const Y* __restrict__ targets, double factor,

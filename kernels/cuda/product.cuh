@@ -238,6 +238,7 @@ template <typename P> struct Product {
         if constexpr (KIND == OUTPUT) {
             // A row's fours are in ROW neighbouring threads.
             static_assert(GROUPS > 1 && ROW <= 32, "a warp has whole rows");
+#pragma unroll
             for (int i = 0; i < OUT; ++i) finish(results[i], row_of(i), column_of(i));
             return;
         }

@@ -180,7 +180,7 @@ def test_an_import_of_cupy_can_be_interrupted(error: type[BaseException], broken
 def test_a_device_that_does_not_start_says_so(
     cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def open_cupy(device: int, graphs: bool, fused: bool) -> None:
+    def open_cupy(device: int, graphs: bool, fused: bool, form: str) -> None:
         raise RuntimeError("cudaErrorDevicesUnavailable: busy")
 
     monkeypatch.setattr("gpubp.backends.cupy.devices.open_cupy", open_cupy)
@@ -254,6 +254,35 @@ def test_the_environment_chooses_what_auto_means(
         ValueError, match=r"^GPUBP_BACKEND=cuppy: unknown backend 'cuppy'; did you mean 'cupy'\?$"
     ):
         Network((3, 2))
+
+
+def test_the_environment_chooses_the_form_of_kernels(
+    monkeypatch: pytest.MonkeyPatch, cuda_backend: Backend
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("gpubp.backends.cupy.devices.CupyBackend", lambda *a: asked.append(a[-1]))
+    for value in ("rows", "elementwise", ""):
+        monkeypatch.setenv("GPUBP_CUDA_FORM", value)
+        forget_cupy()
+        cupy.on_device_number(0)
+    monkeypatch.delenv("GPUBP_CUDA_FORM")
+    forget_cupy()
+    cupy.on_device_number(0)
+    assert asked == ["rows", "elementwise", "rows", "rows"]
+
+
+def test_a_form_that_does_not_exist_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cuda_backend: Backend
+) -> None:
+    with pytest.raises(ValueError, match=r"^form is 'row', expected 'rows' or 'elementwise'$"):
+        cupy.open_cupy(form="row")
+    monkeypatch.setenv("GPUBP_CUDA_FORM", "columns")
+    forget_cupy()
+    message = "^GPUBP_CUDA_FORM is 'columns', expected 'rows' or 'elementwise'$"
+    for backend in ("cupy", "auto"):
+        with pytest.raises(ValueError, match=message):
+            Network((1000, 100), backend=backend)
+    assert Network((3, 2), backend="numpy").backend.name == "numpy"
 
 
 def test_an_unproven_gpu_backend_is_not_the_default(

@@ -18,7 +18,8 @@ from gpubp import backends
 from gpubp.backends import Backend, cupy
 from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.cupy.cublas import CublasError
-from gpubp.backends.cupy.graphs import SIDES, CapturedStep
+from gpubp.backends.cupy.graphs import CapturedStep
+from gpubp.backends.cupy.recording import SIDES
 from gpubp.benchmarks.contenders import CONTENDERS, GpubpNumpy
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 from gpubp.kernels.typing import Array

@@ -67,6 +67,19 @@ def test_launches_are_counted_and_timed() -> None:
     assert float(bare.removeprefix("bare RawKernel")) > 0
 
 
+def test_the_products_with_epilogues_are_listed() -> None:
+    if not environment.GPUS and environment.ON_HOST is None:
+        pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
+    script = Path(__file__).resolve().parents[2] / "benchmarks/tools/epilogues.py"
+    command = [sys.executable, script, "64", "32"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    title, _, head, *lines = done.stdout.splitlines()
+    assert done.stderr == "" and title.endswith("; 64 rows, 32 inputs and outputs")
+    assert head.split() == ["forward", "backward", "gradients"] and len(lines) == 12
+    if not environment.GPUS:
+        assert "bfloat16    relu          2 launches    1 launch    1 launch" in lines
+
+
 def load_script(name: str) -> Any:
     """Import a script of benchmarks/tools/ as a module, to run it in this process."""
     path = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
@@ -159,4 +172,6 @@ def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
     assert {line["how"] for line in lines} == {"graph"}
     assert {line["constant"] for line in lines} == {c.name for c in sweep.CONSTANTS}
     assert [getattr(constant.module, constant.name) for constant in sweep.CONSTANTS] == before
+    forms = {(line["case"], line["value"]) for line in lines if line["constant"] == "FORM"}
+    assert len(forms) == 6 and ("output_delta 3x5", "elementwise") in forms
     assert "SMALL_WORK" in capsys.readouterr().out

@@ -29,13 +29,14 @@ def import_cupy() -> Any:
 def _put_on_host() -> None:
     from support.cupy_on_host import gpus, install
 
-    from gpubp.backends.cupy import cublas
+    from gpubp.backends.cupy import cublas, cublaslt
 
     if gpus()[0]:
         raise RuntimeError("GPUBP_TEST_BACKENDS is cupy-on-host, but there is a GPU")
     cuda = install()
     _until_the_end.enter_context(cuda.devices())
     cublas.load_library = lambda: cuda.cublas
+    cublaslt.load_library = lambda: cuda.cublaslt
 
 
 def open_backend(graphs: bool = False) -> Any:

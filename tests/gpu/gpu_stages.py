@@ -86,6 +86,7 @@ STAGES: dict[str, Stage] = {
         },
     ),
     "compilers": Stage(70, {"compilers": (*BENCH, *COMPILED.split())}),
+    "forms": Stage(30, {"forms": (*SWEEP, "FORM", "--seconds", "{budget}", "--json", "{results}")}),
     "sweep": Stage(
         90, {"sweep": (*SWEEP, "--seconds", "{budget}", "--json", "{results}")}, by_default=False
     ),

@@ -12,6 +12,8 @@ from gpu_records import FAILURES, Record, collected, kernels_run, last_outcomes
 from gpu_report import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOM = {"sanitizer": 800, "bench": 1900, "breakdown": 1300, "forms": 1000, "sweep": 700}
+"""The characters of the stages whose last lines are shown."""
 
 
 def summarize(out: Path) -> list[str]:
@@ -26,7 +28,7 @@ def summarize(out: Path) -> list[str]:
     for name in ("suite", "graphs"):
         parts.append(suite_part(name, out / f"{name}.jsonl", ended))
     parts.append(kernels_part(out))
-    for stage, room in (("sanitizer", 800), ("bench", 1900), ("breakdown", 1300), ("sweep", 700)):
+    for stage, room in ROOM.items():
         parts.append(output_part(stage, ended, room))
     return parts
 

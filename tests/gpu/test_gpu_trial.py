@@ -14,6 +14,7 @@ import gpu_report
 import gpu_trial
 import pytest
 from gpu_stages import SUITE, Stage
+from gpu_summary import ROOM
 from support.compiling import host_compiler
 
 PYTHON = ("{python}", "-c")
@@ -94,7 +95,7 @@ def test_without_a_gpu_it_says_why_and_ends_with_2(
 def test_what_is_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_trial, "LOG_BYTES", 5000)
     says = (*PYTHON, "for k in range(9000): print('line', k, '=' * 300)")
-    stages = {name: Stage(9, {name: says}) for name in ("sanitizer", "bench", "breakdown", "sweep")}
+    stages = {name: Stage(9, {name: says}) for name in ROOM}
     with open(tmp_path / "suite.jsonl", "w", encoding="utf-8") as file:
         for k in range(3000):
             failed = {"outcome": "failed", "failure": f"E   Error{k}: " + "x" * 500, "seconds": 1}
@@ -108,10 +109,10 @@ def test_what_is_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert trial(tmp_path, stages, "--seconds", "40") == 0
     summary = (tmp_path / "summary.txt").read_text()
     assert 4000 < len(summary) < 10_000
-    for title in ("FACTS", "SMOKE", "SUITE", "GRAPHS", "KERNELS", "SANITIZER", "SWEEP"):
+    for title in ("FACTS", "SMOKE", "SUITE", "GRAPHS", "KERNELS", "SANITIZER", "FORMS", "SWEEP"):
         assert f"\n{title}\n" in summary
     log = (tmp_path / "log.txt").read_text()
-    assert len(log) < 4 * (5000 + 60 * 400 + 100) and "line 8999" in log
+    assert len(log) < len(ROOM) * (5000 + 60 * 400 + 100) and "line 8999" in log
     assert len(list(tmp_path.iterdir())) <= 8
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.kernels import Kernel
 from support.nvidia import NvrtcError, Resources, nvrtc_compile, nvrtc_version, resources
 
-from gpubp.backends import Rows, SparseBlock, SparseRows
+from gpubp.backends import RowBlock, Rows, SparseBlock, SparseRows, Targets
 from gpubp.backends.cupy import CupyBackend
 from gpubp.kernels import (
     ACTIVATIONS,
@@ -27,7 +27,15 @@ from gpubp.kernels import (
     StepVariables,
     UpdateRule,
 )
-from gpubp.kernels.matmul import matmul_cuda
+from gpubp.kernels.joined import CostSum, joined_cuda
+from gpubp.kernels.matmul import (
+    layer_backward_product,
+    layer_forward_product,
+    layer_gradients_product,
+    matmul_cuda,
+)
+from gpubp.kernels.output_layer import fits_one_launch, output_layer_cuda
+from gpubp.kernels.precision import split_cuda
 from gpubp.kernels.typing import Array
 from gpubp.kernels.update import update_and_advance_cuda, update_cuda
 
@@ -42,7 +50,8 @@ DTYPES = ("float32", "float64")
 class Recorder:
     """A CuPy backend that records its kernels, with CuPy's final text, instead of running them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: str = "rows") -> None:
+        self._form = form
         self.kernels: dict[tuple[str, str], Kernel] = {}
         assert environment.ON_HOST is not None
         self.cuda = environment.ON_HOST
@@ -52,7 +61,7 @@ class Recorder:
         self._devices.__enter__()
         import cupy
 
-        self.backend = CupyBackend(cupy, self.cuda.cublas)
+        self.backend = CupyBackend(cupy, self.cuda.cublas, form=self._form)
         self.cuda.runtime.noted = []
         return self
 
@@ -73,13 +82,20 @@ def launches() -> tuple[Kernel, ...]:
         for dtype in DTYPES:
             run_layers(recorder, dtype)
             run_costs(recorder, dtype)
+            run_fused(recorder, dtype, dtype)
             run_loading(recorder, dtype)
             run_sparse(recorder, dtype, dtype)
             run_updates(recorder, dtype)
         for precision in PRECISIONS.values():
             run_rounded(recorder, precision.storage)
+            run_fused(recorder, precision.storage, "float32")
             run_sparse(recorder, precision.storage, "float32")
-    return tuple(recorder.kernels.values())
+    with Recorder("elementwise") as elementwise:
+        for dtype in DTYPES:
+            run_elementwise(elementwise, dtype)
+        for precision in PRECISIONS.values():
+            run_rounded_elementwise(elementwise, precision.storage)
+    return tuple((recorder.kernels | elementwise.kernels).values())
 
 
 def run_layers(recorder: Recorder, dtype: str) -> None:
@@ -115,6 +131,51 @@ def run_layers(recorder: Recorder, dtype: str) -> None:
         backend.dropout(z, a, recorder.array(2, dtype="int64"), 1, 0, first, 0.5)
 
 
+def run_fused(recorder: Recorder, operands: str, dtype: str) -> None:
+    """The output layer in one launch for every head, and products that share a launch."""
+    backend, xp = recorder.backend, recorder.backend.xp
+    counters = recorder.array(2, dtype="int64")
+    wide = [recorder.array(64, 64, dtype=operands) for _ in range(2)]
+    sums, costs = recorder.array(64, 64, dtype=dtype), recorder.array(64, dtype=dtype)
+    many = recorder.array(500, 64, dtype=operands)  # the order's rows; the batch has 64 of them
+    labels, order = recorder.array(500, dtype="int64"), recorder.array(500, dtype="int64")
+    for width in (5, 8, 40):
+        weights, y = (
+            recorder.array(width, 64, dtype=operands),
+            recorder.array(500, width, dtype=dtype),
+        )
+        for target in (y, labels):
+            rows = Rows(many, target, order=order)
+            batch = RowBlock(rows, counters, 0, 64)
+            memory = (labels[:64], recorder.array(64, width, dtype=dtype))
+            targets = Targets(batch, memory[1], memory[0] if target is labels else None, 0.9, 0.1)
+            heads = [OutputHead(SOFTMAX, COSTS["cross_entropy"])]
+            if width == 5 and target is y and operands == dtype:
+                heads += [OutputHead(ACTIVATIONS["gelu"], cost) for cost in COSTS.values()]
+                heads += [OutputHead(a, COSTS["huber"]) for a in ACTIVATIONS.values()]
+                heads.append(OutputHead(ACTIVATIONS["sigmoid"], COSTS["binary_cross_entropy"]))
+            for head in heads:
+                if fits_one_launch(head, width):
+                    x = batch if operands == dtype else wide[0]
+                    arrays = x, weights, sums[0], memory[1], targets, costs, memory[1], costs
+                    output_layer_cuda(xp, head, *arrays, backend)()
+    cost = CostSum(costs, costs, recorder.array(9, dtype="float64"), counters)
+    gradient = layer_gradients_product(wide[0], wide[1], sums, sums[0], 0.5, backend)
+    for name in ("tanh", "gelu"):
+        activation = ACTIVATIONS[name]
+        back = layer_backward_product(activation, *wide, sums, wide[0], backend)
+        joined_cuda(xp, [back, gradient], cost)()
+        joined_cuda(xp, [back, gradient], None)()
+        if operands == dtype:
+            first = layer_forward_product(activation, batch, wide[0], sums[0], sums, sums, backend)
+            joined_cuda(xp, [first], None)()
+    joined_cuda(xp, [gradient], cost)()
+    if operands == dtype:
+        by_order = layer_gradients_product(wide[0], batch, sums, sums[0], 0.5, backend)
+        joined_cuda(xp, [by_order], cost)()
+        joined_cuda(xp, [by_order], None)()
+
+
 CUSTOM_ACTIVATION = Activation.from_functions("custom", lambda xp, z: z * z, lambda xp, z: 2 * z)
 
 
@@ -126,6 +187,31 @@ def run_costs(recorder: Recorder, dtype: str) -> None:
             recorder.backend.output_delta(
                 OutputHead(activation, cost), z, a, y, scale, delta, costs
             )
+
+
+def run_elementwise(recorder: Recorder, dtype: str) -> None:
+    """Run the elementwise form of every table entry; of the pairs, one with each entry is enough."""
+    backend = recorder.backend
+    z, a, y, delta = (recorder.array(4, 3, dtype=dtype) for _ in range(4))
+    for activation in ACTIVATIONS.values():
+        if not activation.rowwise:
+            for biases in (None, z[0]):
+                backend.bias_activate(activation, z, biases, a)
+            backend.multiply_by_derivative(activation, z, a, a)
+    pairs = [(activation, COSTS["quadratic"]) for activation in ACTIVATIONS.values()]
+    pairs += [(ACTIVATIONS["tanh"], cost) for cost in COSTS.values()]
+    for activation, cost in (*pairs, (CUSTOM_ACTIVATION, COSTS["huber"])):
+        backend.output_delta(OutputHead(activation, cost), z, a, y, z[:, 0], delta, None)
+
+
+def run_rounded_elementwise(recorder: Recorder, storage: str) -> None:
+    backend = recorder.backend
+    z, operands = recorder.array(4, 8, dtype="float32"), recorder.array(4, 8, dtype=storage)
+    for name in ("relu", "gelu"):  # two are enough: their texts do not depend on the types
+        for biases in (None, z[0]):
+            backend.bias_activate(ACTIVATIONS[name], z, biases, operands)
+        for v in (z, operands):
+            backend.multiply_by_derivative(ACTIVATIONS[name], v, z, operands)
 
 
 def run_rounded(recorder: Recorder, storage: str) -> None:
@@ -150,6 +236,8 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend.layer_backward(relu, narrow, narrow, narrow, square, narrow)
     backend.layer_backward(gelu, narrow, narrow, square, square, narrow)
     backend.layer_gradients(narrow, narrow, square, square[0], 0.0)
+    if storage != "float32":
+        split_cuda(backend.xp, square[0], narrow[0], narrow[1])()
     double = recorder.array(3, dtype="float64")
     backend.multiply(z, double, z)
     backend.adapt_loss_scale(double, double)
@@ -241,6 +329,7 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
     files = [f for f in files_of.files("gpubp.kernels.cuda").iterdir() if f.name.endswith(".cu")]
     assert len(files) >= 7
     only = {"convert.cu": (r"float S",), "adapt_loss_scale.cu": ("",)}  # never in double
+    only["split.cu"] = "Half", "BFloat"  # and this one in neither
     for file in files:
         text = file.read_text()
         for typedef in only.get(file.name, ("float", "double")):
@@ -260,6 +349,8 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 # more: their blocks are few and large.
 MOST = {
     "matmul": (128, 33 * 2**10 + 32),
+    "joined": (128, 33 * 2**10 + 32),
+    "output_layer": (128, 33 * 2**10 + 32),
     "column_sums": (128, 4097),
     "weighted_sum": (128, 129),
     "sparse_gradient": (64, 9 * 2**10),
@@ -385,7 +476,7 @@ def test_adam_moves_28_bytes_of_each_parameter_and_2_more_to_round_it() -> None:
 def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for kernel in launches():
         # Of these there is one for each table entry; the test above compiles them.
-        of_entries = kernel.name in (
+        of_entries = kernel.name.removesuffix("_elementwise") in (
             *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
             "update_and_advance",
         )

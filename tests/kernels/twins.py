@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
+from gpubp.backends.cupy import open_cupy
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import ACTIVATIONS, Activation, Cost, OutputHead
 from gpubp.kernels.typing import Array
@@ -49,3 +50,8 @@ def run_cost(
     rtol = 1e-5 if costs.dtype == np.float32 else 1e-13
     np.testing.assert_allclose(backend.to_numpy(alone), backend.to_numpy(costs), rtol=rtol)
     return backend.to_numpy(delta), backend.to_numpy(costs)
+
+
+def on_both_forms(cuda_backend: Backend) -> tuple[Backend, Backend]:
+    """Open backends whose kernels go by rows, and by elements; `cuda_backend` makes devices available."""
+    return open_cupy(form="rows"), open_cupy(form="elementwise")

@@ -11,11 +11,12 @@ import numpy as np
 from .runtime import Runtime
 from .streams import CudaError, Fault, Status
 
-__all__ = ["cublas_on_host"]
+__all__ = ["NUMBERS", "cublas_on_host", "view_columns", "wide"]
 
 Array = np.ndarray[Any, Any]
 
-_NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}  # 14: a bfloat16's bits
+NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.uint8, 14: np.uint16}
+"""Types by their cudaDataType; 14 is a bfloat16's bits. 3, an int8 in CUDA, is bytes of bits here."""
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
 _FAILED = 13  # CUBLAS_STATUS_EXECUTION_FAILED
 
@@ -25,6 +26,32 @@ class _Handle:
 
     def __init__(self, device: int) -> None:
         self.device, self.stream, self.workspace = device, 0, 0
+
+
+def view_columns(
+    runtime: Runtime, device: int, pointer: int, kind: int, rows: int, width: int, leading: int
+) -> Array:
+    """View the matrix at an address, which BLAS stores column by column; with `leading` 0 all are one."""
+    assert leading >= rows or leading == 0
+    dtype = np.dtype(NUMBERS[kind])
+    size = (leading * (width - 1) + rows) * dtype.itemsize
+    piece = runtime.memory.find(pointer, size)
+    if piece is None or piece.device != device:
+        what = "a matmul uses memory that is not there, or has been given back"
+        raise Fault(Status.ILLEGAL_ADDRESS, what)
+    memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
+    strides = dtype.itemsize, leading * dtype.itemsize
+    return np.lib.stride_tricks.as_strided(memory, (rows, width), strides)
+
+
+def wide(numbers: Array, kind: int, truncates: bool) -> Array:
+    """Return numbers of a type in float32, or in float64; truncated to tf32, as tensor cores may."""
+    if kind == 14:
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    numbers = numbers.astype(np.float64 if kind == 1 else np.float32)
+    if truncates:
+        numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+    return numbers
 
 
 def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
@@ -83,27 +110,12 @@ def cublas_on_host(runtime: Runtime) -> types.SimpleNamespace:
         factor, kept = real.from_address(alpha).value, real.from_address(beta).value
 
         def columns(pointer: int, kind: int, rows: int, width: int, leading: int) -> Array:
-            """View the matrix at an address, which BLAS stores column by column."""
-            assert leading >= rows
-            dtype = np.dtype(_NUMBERS[kind])
-            size = (leading * (width - 1) + rows) * dtype.itemsize
-            piece = runtime.memory.find(pointer, size)
-            if piece is None or piece.device != known.device:
-                what = "a matmul uses memory that is not there, or has been given back"
-                raise Fault(Status.ILLEGAL_ADDRESS, what)
-            memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)
-            strides = dtype.itemsize, leading * dtype.itemsize
-            return np.lib.stride_tricks.as_strided(memory, (rows, width), strides)
+            return view_columns(runtime, known.device, pointer, kind, rows, width, leading)
 
         def operand(at: int, kind: int, transposed: int, shape: tuple[int, int], ld: int) -> Array:
             stored = columns(at, kind, *(shape[::-1] if transposed else shape), ld)
             numbers = stored.T if transposed else stored
-            if kind == 14:
-                return (numbers.astype(np.uint32) << 16).view(np.float32)
-            numbers = numbers.astype(np.float64 if kind == 1 else np.float32)
-            if compute_type == _COMPUTE_32F_FAST_TF32:  # truncate, as tensor cores may
-                numbers = (numbers.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
-            return numbers
+            return wide(numbers, kind, compute_type == _COMPUTE_32F_FAST_TF32)
 
         def multiply() -> None:
             left = operand(a, a_type, transa, (m, k), lda)

@@ -20,6 +20,7 @@ from typing import Any
 
 from .answers import DriverAnswers, NvrtcAnswers, RuntimeAnswers, functions_of
 from .cublas_on_host import cublas_on_host
+from .cublaslt_on_host import cublaslt_on_host
 from .interposing import interpose
 from .memory import NOTHING
 from .runtime import Runtime
@@ -73,11 +74,12 @@ def _install() -> CudaOnHost:
 
 
 class CudaOnHost:
-    """The emulated devices, and a cuBLAS for them."""
+    """The emulated devices, and a cuBLAS and a cuBLASLt for them."""
 
     def __init__(self) -> None:
         self.runtime = Runtime()
         self.cublas = cublas_on_host(self.runtime)
+        self.cublaslt = cublaslt_on_host(self.runtime)
 
     @contextlib.contextmanager
     def devices(self, *, exact: bool = False) -> Iterator[None]:

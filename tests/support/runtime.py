@@ -101,7 +101,7 @@ class Runtime:
 
     def synchronize(self) -> None:
         """Wait until the current device has finished its work."""
-        streams = self._of_device()
+        streams = self.streams_of_device()
         captures = {stream.capture for stream in streams if stream.capture is not None}
         for capture in captures:
             capture.broken = True
@@ -110,7 +110,8 @@ class Runtime:
         self._finish(streams)
         self.check()
 
-    def _of_device(self) -> list[Stream]:
+    def streams_of_device(self) -> list[Stream]:
+        """Return the current device's streams, its null stream first."""
         own = [stream for stream in list(self._streams.values()) if stream.device == self.device]
         return [self._null[self.device], *own]
 
@@ -220,7 +221,7 @@ class Runtime:
             return
         null = self._null[stream.device]
         if stream is null:
-            for other in self._of_device()[1:]:
+            for other in self.streams_of_device()[1:]:
                 if other.blocking and other.capture is not None:
                     other.capture.fail(Status.CAPTURE_IMPLICIT)
                 if other.blocking:

@@ -26,6 +26,8 @@ class CupyBackend(CupyArrays, FusedVerbs, Backend):
         Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
     fused : bool, default False
         Whether steps use the fused launches that have not run on a GPU yet.
+    form : {"rows", "elementwise"}, default "rows"
+        How bias and activation, the product with σ′, and the output delta are launched.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class CupyBackend(CupyArrays, FusedVerbs, Backend):
         device: int = 0,
         graphs: bool = True,
         fused: bool = False,
+        form: str = "rows",
     ) -> None:
         CupyArrays.__init__(self, cupy, device)
-        FusedVerbs.__init__(self, library, graphs, fused)
+        FusedVerbs.__init__(self, library, graphs, fused, form)

@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any
 
 from ...errors import BackendUnavailableError
+from ...kernels.cuda.launch import FORMS
+from ...kernels.custom import check_choice
 from . import cublas
 from .backend import CupyBackend
 
@@ -71,6 +73,8 @@ def on_device_number(device: int) -> CupyBackend:
     ------
     BackendUnavailableError
         If the backend cannot run here; the message says what is missing.
+    ValueError
+        If GPUBP_CUDA_FORM names no form.
     """
     devices, reason = device_count()
     if not devices:
@@ -82,8 +86,10 @@ def on_device_number(device: int) -> CupyBackend:
         )
     graphs = os.environ.get("GPUBP_CUDA_GRAPHS", "1") != "0"
     fused = os.environ.get("GPUBP_CUDA_FUSED", "0") != "0"
+    form = os.environ.get("GPUBP_CUDA_FORM") or "rows"
+    check_choice("GPUBP_CUDA_FORM", form, FORMS)
     try:
-        return open_cupy(device, graphs, fused)
+        return open_cupy(device, graphs, fused, form)
     except Exception as error:
         what = "cuBLAS does not load" if isinstance(error, ImportError) else "CuPy does not start"
         raise BackendUnavailableError(
@@ -91,7 +97,9 @@ def on_device_number(device: int) -> CupyBackend:
         ) from None
 
 
-def open_cupy(device: int = 0, graphs: bool = True, fused: bool = False) -> CupyBackend:
+def open_cupy(
+    device: int = 0, graphs: bool = True, fused: bool = False, form: str = "rows"
+) -> CupyBackend:
     """Make a backend with the installed CuPy.
 
     Parameters
@@ -102,6 +110,8 @@ def open_cupy(device: int = 0, graphs: bool = True, fused: bool = False) -> Cupy
         Whether steps become CUDA graphs.
     fused : bool, default False
         Whether steps use the fused launches that have not run on a GPU yet.
+    form : {"rows", "elementwise"}, default "rows"
+        How bias and activation, the product with σ′, and the output delta are launched.
 
     Returns
     -------
@@ -112,9 +122,11 @@ def open_cupy(device: int = 0, graphs: bool = True, fused: bool = False) -> Cupy
     ------
     ImportError
         If CuPy or cuBLAS cannot be loaded.
+    ValueError
+        If there is no such form.
     """
     cupy, library = importlib.import_module("cupy"), cublas.load_library()
-    return CupyBackend(cupy, library, device, graphs, fused)
+    return CupyBackend(cupy, library, device, graphs, fused, form)
 
 
 @cache

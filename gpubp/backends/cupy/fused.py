@@ -28,7 +28,9 @@ from ...kernels.matmul import (
 )
 from ...kernels.output_layer import fits_one_launch, output_layer_cuda
 from ...kernels.row_block import RowBlock, Targets
+from ...kernels.typing import Bound
 from ..base import Array, Rows, SparseBlock
+from .epilogues import Epilogues
 from .verbs import CupyVerbs, is_small_product, is_tf32
 
 __all__ = ["FusedVerbs"]
@@ -94,7 +96,10 @@ class FusedVerbs(CupyVerbs):
         keep_z: bool = True,
     ) -> None:
         if not isinstance(x, RowBlock):
-            super().layer_forward(activation, x, weights, biases, z, a, precision, keep_z)
+            operands = activation, x, weights, biases, z, a, precision, keep_z
+            dense = activation.has_cuda and not isinstance(x, SparseBlock)
+            if not (dense and self._ends(x, z, precision, lambda e: e.bind_forward(*operands))):
+                super().layer_forward(*operands)
             return
         self._recording.reads(x.rows, "x")
         if activation.has_cuda:
@@ -162,7 +167,13 @@ class FusedVerbs(CupyVerbs):
         by_order = isinstance(a, RowBlock)
         small = by_order or is_small_product(delta, weights, precision)
         if not small or isinstance(a, SparseBlock) or not (self._fused or by_order):
-            super().layer_gradients(delta, a, weights, biases, beta, precision)
+            operands = delta, a, weights, biases, beta, precision
+            dense = not isinstance(a, SparseBlock)
+            if not (
+                dense
+                and self._ends(delta, weights, precision, lambda e: e.bind_gradients(*operands))
+            ):
+                super().layer_gradients(*operands)
             return
         if isinstance(a, RowBlock):
             self._recording.reads(a.rows, "x")
@@ -180,13 +191,32 @@ class FusedVerbs(CupyVerbs):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        small = activation.has_cuda_derivative and is_small_product(delta, out, precision)
-        if not (self._fused and small):
-            super().layer_backward(activation, delta, weights, v, product, out, precision)
+        has_text, operands = activation.has_cuda_derivative, (activation, delta, weights, v)
+        if not (self._fused and has_text and is_small_product(delta, out, precision)):
+            asked = *operands, out, precision
+            if not (
+                has_text and self._ends(delta, out, precision, lambda e: e.bind_backward(*asked))
+            ):
+                super().layer_backward(*operands, product, out, precision)
         else:
             self._launch(
                 lambda memory: layer_backward_product(activation, delta, weights, v, out, memory)
             )
+
+    def _ends(
+        self,
+        a: Array,
+        out: Array,
+        precision: Precision | None,
+        bind: Callable[[Epilogues], Bound | None],
+    ) -> bool:
+        """Let cuBLASLt compute a large product and what follows it; return whether it does."""
+        if self._epilogues is None or is_small_product(a, out, precision):
+            return False
+        bound = bind(self._epilogues)
+        if bound is not None:
+            self._do(bound)
+        return bound is not None
 
     def weighted_sum(
         self, values: Array, weights: Array | None, out: Array, counters: Array | None = None

@@ -7,10 +7,15 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
+from ...kernels.cuda.launch import FORMS
+from ...kernels.custom import check_choice
 from ...kernels.typing import Array, Bound
 from ..base import Steps
+from . import cublaslt
 from .cublas import Cublas
-from .graphs import CapturedStep, Recording
+from .epilogues import Epilogues
+from .graphs import CapturedStep
+from .recording import Recording
 from .repeated import RepeatedStep
 
 __all__ = ["CupySteps"]
@@ -30,16 +35,23 @@ class CupySteps(Steps):
         Whether steps become CUDA graphs if CUDA can capture them. Otherwise they become lists of launches.
     fused : bool
         Whether steps use the fused launches that have not run on a GPU yet.
+    form : str
+        One of `kernels.cuda.launch.FORMS`: how the verbs after a product are launched.
     """
 
     xp: Any
 
-    def __init__(self, library: Any, graphs: bool, fused: bool = False) -> None:
+    def __init__(self, library: Any, graphs: bool, fused: bool = False, form: str = "rows") -> None:
+        check_choice("form", form, FORMS)
         self.overlaps = self._graphs = graphs
-        self._fused = fused
+        self._fused, self._form = fused, form
         self.updates_beside = fused and graphs
         self.steps_at_once = STEPS_AT_ONCE if fused and graphs else 1
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
+        self._epilogues = None
+        if fused:
+            library = cublaslt.load_library()
+            self._epilogues = Epilogues(self.xp, library, self._recording, self)
 
     def plan(
         self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False

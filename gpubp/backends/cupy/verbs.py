@@ -109,7 +109,7 @@ class CupyVerbs(CupySteps, Verbs):
         keep_z: bool = True,
     ) -> None:
         if activation.has_cuda:
-            self._do(bias_activate_cuda(self.xp, activation, z, biases, a, keep_z))
+            self._do(bias_activate_cuda(self.xp, activation, z, biases, a, keep_z, self._form))
             return
         if biases is not None:
             self._do(partial(self.xp.add, z, biases, out=z))
@@ -211,7 +211,7 @@ class CupyVerbs(CupySteps, Verbs):
         # One kernel if cost and activation both have text. Otherwise scale ∂C/∂a comes first.
         text = head.delta_text or head.cost_derivative_text()
         if text:
-            self._do(output_delta_cuda(self.xp, text, a, y, scale, v, delta))
+            self._do(output_delta_cuda(self.xp, text, a, y, scale, v, delta, self._form))
         else:
             assert cost.function_derivative is not None
             self._recording.refuse(_CUSTOM)
@@ -229,7 +229,7 @@ class CupyVerbs(CupySteps, Verbs):
             self._store(self.xp.multiply(product, derivative), delta)
         elif not activation.is_identity:
             arrays = v, product, delta
-            self._do(multiply_by_derivative_cuda(self.xp, activation, *arrays))
+            self._do(multiply_by_derivative_cuda(self.xp, activation, *arrays, self._form))
         elif product is not delta:
             self.convert(product, delta)
 
