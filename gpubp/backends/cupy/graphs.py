@@ -24,7 +24,6 @@ from ..base import Array, Rows, SparseRows
 from .cublas import CublasError
 from .recording import (
     SIDE_WORKSPACE_BYTES,
-    SIDES,
     CannotCaptureError,
     ProductMemory,
     Recording,
@@ -211,7 +210,7 @@ class CapturedStep:
         if not self._memories:
             main = workspace_bytes(cupy) if "main" in self._asked else 0
             side = SIDE_WORKSPACE_BYTES if "beside" in self._asked else 0
-            sizes = main, *[side] * SIDES
+            sizes = main, *[side] * (len(recording.streams(cupy)) - 1)
             self._memories = [ProductMemory(cupy, size) for size in sizes]
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []
