@@ -16,8 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from ..kernels import (
     ACTIVATIONS,
@@ -44,7 +43,6 @@ __all__ = [
     "Steps",
     "Targets",
     "Verbs",
-    "on_device",
 ]
 
 
@@ -119,9 +117,16 @@ class Steps(ABC):
     ----------
     overlaps : bool
         Whether verbs called within `beside` may run at the same time as later verbs.
+    steps_at_once : int
+        The number of training steps that a fit captures together, if nothing comes between them. A request
+        to stop waits for their end.
+    updates_beside : bool
+        Whether to update wide layers beside the backward pass of the layers below.
     """
 
     overlaps: bool = False
+    steps_at_once: int = 1
+    updates_beside: bool = False
 
     @abstractmethod
     def plan(
@@ -155,6 +160,13 @@ class Steps(ABC):
         captured before. The arrays' addresses must not change. Their contents and the fields of a `Rows`
         may change.
         """
+
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
+        """Capture `steps`, which does the same as `times` runs of `captured`, a captured step.
+
+        Both use the same buffers. A backend may replay `captured` several times instead.
+        """
+        return self.capture(steps)
 
 
 class Verbs(ABC):
@@ -406,6 +418,29 @@ class Verbs(ABC):
     def advance(self, counters: Array) -> None:
         """counters ← counters + 1, for both elements."""
 
+    def update_with(
+        self,
+        rule: UpdateRule,
+        parameters: ParameterArrays,
+        step: StepVariables,
+        shard_gradients: Sequence[Array] = (),
+        *,
+        rounded: Array | None = None,
+        precision: Precision | None = None,
+        advances: bool = False,
+    ) -> None:
+        """Update, and with it end a step: `rounded` = the weights, rounded; advance the counters.
+
+        `rounded` is None, or memory of `precision` for the weights among the parameters. A backend may fuse
+        the parts.
+        """
+        self.update(rule, parameters, step, shard_gradients)
+        if rounded is not None and precision is not None:
+            self.convert(parameters.theta[: rounded.size], rounded)
+            self.round(rounded, precision)
+        if advances:
+            self.advance(step.counters)
+
 
 class Backend(Arrays, Steps, Verbs):
     """A backend: arrays, steps and verbs together. `get_backend` finds it by name."""
@@ -423,26 +458,3 @@ class Backend(Arrays, Steps, Verbs):
         from . import get_backend  # noqa: PLC0415 - it imports this module
 
         return get_backend, (self.name,)
-
-
-class _HasBackend(Protocol):
-    @property
-    def backend(self) -> Backend: ...
-
-
-_Self = TypeVar("_Self", bound=_HasBackend)
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def on_device(
-    method: Callable[Concatenate[_Self, _Arguments], _Result],
-) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Make the backend's device current while the method runs, then restore the old one."""
-
-    @wraps(method)
-    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        with self.backend.use():
-            return method(self, *args, **kwargs)
-
-    return run
