@@ -1,9 +1,9 @@
 """The interface of a backend: everything that the engine calls.
 
 A backend has three parts: a place for arrays (`Arrays`), the layout and capture of a step (`Steps`), and
-the kernels (`Verbs`, in verbs.py). A verb's arrays belong to the backend and are C-contiguous. They have the network's
-dtype, except for labels, counters and float64 sums. A batch has shape (rows, n). A verb writes its results
-to arrays that are its arguments, and returns nothing.
+the kernels (`Verbs`, in verbs.py). A verb's arrays belong to the backend and are C-contiguous. They have
+the network's dtype, except for labels, counters and float64 sums. A batch has shape (rows, n). A verb
+writes its results to arrays that are its arguments.
 
 A value that changes from step to step is never an argument of a verb. It is stored in an array, and the
 verb reads it when it runs. `counters` is int64, (2,): the steps since training began, and the step within
