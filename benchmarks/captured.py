@@ -181,11 +181,13 @@ class _Notes:
             read = [array for verb in verbs for array in verb.read]
             access = read, [array for verb in verbs for array in verb.written]
         branch = self._branch()
+        bytes_read, bytes_written = map(bytes_of, access)
         self.launches.append(
             Launch(
                 name,
                 tuple(verb.name for verb in verbs),
-                *map(bytes_of, access),
+                bytes_read,
+                bytes_written,
                 sum(verb.work for verb in verbs),
                 any(verb.narrow for verb in verbs),
                 branch,
