@@ -12,8 +12,9 @@ from typing import Any
 import environment
 import pytest
 
-from gpubp import Network
+from gpubp import Network, Trainer
 from gpubp.backends import Backend
+from gpubp.backends.cupy import open_cupy
 from gpubp.benchmarks import timing
 from gpubp.benchmarks.calls import watch
 
@@ -244,6 +245,22 @@ def test_a_watched_backend_notes_calls_and_leaves_the_backend_alone(backend: Bac
     asked.clear()
     Network((3, 2), backend=backend).predict([[1.0, 2.0, 3.0]])
     assert asked == []
+
+
+def test_a_watched_backend_notes_an_update_and_what_is_fused_with_it_as_one_call(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {}
+    for name, most in (("parts", None), ("fused", 4096), ("large", 0)):
+        if most is not None:
+            monkeypatch.setattr("gpubp.kernels.update.MOST_ARRIVING", most)
+        watched, asked = watch(open_cupy(fused=most is not None))
+        Trainer(Network((3, 2), backend=watched, seed=0), "sgd").step([[1, 2, 3]], [[1, 0]])
+        ends[name] = [(a.verb, a.moved) for a in asked if a.verb.startswith(("update", "adv"))]
+    # Eight parameters: theta and the gradient are read, and theta is written.
+    update, counted = 3 * 8 * 4 + 4 * 8 + 2 * 8, 2 * 8
+    assert ends["parts"] == [("update", update + 8), ("advance", 2 * counted)]
+    assert ends["fused"] == ends["large"] == [("update_with", update + counted)]
 
 
 def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(
