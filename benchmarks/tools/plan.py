@@ -4,8 +4,9 @@
     python benchmarks/tools/plan.py narrow:512 --measure --json plan.jsonl
 
 Each point has two rows: the step as it is, and with the fused launches of GPUBP_CUDA_FUSED=1. An Adam step
-is captured as a graph, and its launches are noted: a launch reads and writes the arrays that it is bound
-to. Without a GPU the emulated devices capture it (tests/support); nothing is computed.
+is captured as a graph, or several in one graph if a fit does so, and the launches are noted: a launch reads
+and writes the arrays that it is bound to. The figures are those of one step; the launches of each kernel
+are those of the graph. Without a GPU the emulated devices capture it (tests/support); nothing is computed.
 
 "floor" is the time of all bytes at a large copy's bandwidth or, launch by launch, of its multiply-adds at
 a large matmul's rate, whichever is longer. "predicted" is the length of the graph's longest path, at least
@@ -35,6 +36,8 @@ from gpubp.backends.cupy import cublas, cublaslt, open_cupy
 from gpubp.benchmarks.captured import Launch, watch_launches
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.kernels import PRECISIONS
+from gpubp.training import TrainingStep
+from gpubp.training.data import BatchForm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from support import cupy_on_host
@@ -45,11 +48,11 @@ NODE = 0.8e-6
 LATENCIES = {
     "gather": 1.3e-6, "one_hot": 1.1e-6, "layer_forward": 2.4e-6, "layer_backward": 2.2e-6,
     "layer_gradients": 4.4e-6, "output_delta": 1.9e-6, "weighted_sum": 1.6e-6, "update": 2.6e-6,
-    "advance": 1.0e-6, "output_layer": 2.4e-6 + 1.9e-6 - NODE,
+    "advance": 1.0e-6, "output_layer": 2.4e-6 + 1.9e-6 - NODE, "update_with": 2.6e-6,
 }  # fmt: skip
 """Seconds of a small launch, by its verb: those of the narrow network on 512 rows, measured on an H100
-(benchmarks/results/2026-11-26-nvidia-h100/kernels.jsonl). `output_layer` has not run on a GPU: it is a
-forward product, then an output delta."""
+(benchmarks/results/2026-11-26-nvidia-h100/kernels.jsonl). Two have not run on a GPU:
+`output_layer` is a forward product, then an output delta; `update_with` is an update."""
 
 OWN, OWN_RATE = ("matmul", "joined", "output_layer"), 13e12
 """gpubp's products, and the multiply-adds a second that come to their latency. With this rate they are
@@ -107,6 +110,8 @@ class Step:
 
     Attributes
     ----------
+    at_once : int
+        The number of steps in a graph, as a fit makes it.
     launches : list of Launch
         The launches of the graph.
     """
@@ -116,7 +121,6 @@ class Step:
         batch = architecture.batch(point.rows)
         backend = self._backend = open_cupy(graphs=True, fused=fused)
         self.launches = watch_launches(backend)
-        self._x, self._y = backend.asarray(batch.x), backend.asarray(batch.targets[0])
         network = gpubp.Network(
             architecture.sizes,
             output=architecture.output,
@@ -125,18 +129,27 @@ class Step:
             precision=point.precision,
         )
         optimizer = gpubp.Adam(learning_rate=LEARNING_RATE)
-        self._trainer = gpubp.Trainer(network, optimizer, batch_size=point.rows, seed=0)
-        for _ in range(2):  # the second is captured
-            self._trainer.step(self._x, self._y)
+        step = self._step = TrainingStep(network, optimizer, dropout_seed=0)
+        self._form = BatchForm(point.rows, None, architecture.is_classifier, weighted=False)
+        self.at_once = step.steps_at_once
+        step.rows.set(backend.asarray(batch.x), backend.asarray(batch.targets[0]))
+        step.make_room([self._form], STEPS)
+        step.prepare()
+        for _ in range(2):  # the second run is captured
+            step.run(self._form)
+        if self.at_once > 1:
+            self.launches.clear()
+            step.run(self._form, self.at_once)
         if not self.launches:
             raise RuntimeError(f"{point}: the step was not captured")
 
     def seconds(self, count: int) -> float:
-        """Time so many steps by the host's clock; return the seconds of one."""
+        """Time so many steps, a multiple of `at_once`, by the host's clock; return the seconds of one."""
+        self._step.prepare(count)
         self._backend.synchronize()
         start = time.perf_counter()
-        for _ in range(count):
-            self._trainer.step(self._x, self._y)
+        for _ in range(count // self.at_once):
+            self._step.run(self._form, self.at_once)
         self._backend.synchronize()
         return (time.perf_counter() - start) / count
 
@@ -167,7 +180,7 @@ def main() -> None:
             steps = [Step(point, fused) for fused in (False, True)]
             times = measure(steps, options.rounds) if options.measure else []
             where = {"device": backend.device, "timed": "measured" if on_gpu else "emulated"}
-            show(point, [step.launches for step in steps], card, times, where, options.json)
+            show(point, steps, card, times, where, options.json)
 
 
 def point_of(word: str) -> Point:
@@ -194,7 +207,7 @@ def find_devices() -> bool:
 
 def show(
     point: Point,
-    plans: Sequence[Sequence[Launch]],
+    steps: Sequence[Step],
     card: Card,
     times: Sequence[float],
     where: dict[str, str],
@@ -205,23 +218,27 @@ def show(
         f"\n{point!s:28s}{'launches':>10s}{'MB':>10s}{'million':>11s}{'floor':>9s}{'predicted':>11s}"
         f"{where['timed']:>10s}  µs"
     )
-    for fused, launches in enumerate(plans):
-        floor = sum(map(card.floor, launches))
-        predicted = max(floor, longest_path(launches, card))
-        moved, work = sum(one.moved for one in launches), sum(one.work for one in launches)
+    for fused, step in enumerate(steps):
+        launches, count = step.launches, step.at_once
+        floor = sum(map(card.floor, launches)) / count
+        predicted = max(floor, longest_path(launches, card) / count)
+        moved, work = (sum(getattr(one, name) for one in launches) for name in ("moved", "work"))
         seconds = times[fused] if times else None
         print(
-            f"{'  fused' if fused else '  as it is':28s}{len(launches):10d}{moved / 1e6:10.2f}"
-            f"{work / 1e6:11.1f}{floor * 1e6:9.1f}{predicted * 1e6:11.1f}"
+            f"{'  fused' if fused else '  as it is':28s}{len(launches) / count:10.4g}"
+            f"{moved / count / 1e6:10.2f}{work / count / 1e6:11.1f}{floor * 1e6:9.1f}"
+            f"{predicted * 1e6:11.1f}"
             + (f"{'–':>10s}" if seconds is None else f"{seconds * 1e6:10.1f}")
         )
         kernels = Counter(launch.kernel for launch in launches)
-        listed = ", ".join(f"{count} {name}" for name, count in kernels.items())
+        listed = ", ".join(f"{n} {name}" for name, n in kernels.items())
+        listed += f" in a graph of {count} steps" if count > 1 else ""
         print(textwrap.indent(textwrap.fill(listed, 96), "    "), flush=True)
         line = {
-            **point._asdict(), **where, "fused": bool(fused), "launches": len(launches),
-            "kernels": kernels, "moved": moved, "work": work, "floor": floor, "predicted": predicted,
-            "seconds": seconds, "each": [launch._asdict() for launch in launches],
+            **point._asdict(), **where, "fused": bool(fused), "steps": count,
+            "launches": len(launches) / count, "kernels": kernels, "moved": moved / count,
+            "work": work / count, "floor": floor, "predicted": predicted, "seconds": seconds,
+            "each": [launch._asdict() for launch in launches],
         }  # fmt: skip
         if path is not None:
             with open(path, "a", encoding="utf-8") as file:
@@ -242,7 +259,9 @@ def longest_path(launches: Sequence[Launch], card: Card) -> float:
 
 def measure(steps: Sequence[Step], rounds: int) -> list[float]:
     """Time steps in turns; return the median seconds of each."""
-    count = max(1, min(STEPS, int(TURN / max(step.seconds(3) for step in steps))))
+    least = max(step.at_once for step in steps)
+    slowest = max(step.seconds(least) for step in steps)
+    count = least * max(1, min(STEPS, int(TURN / slowest)) // least)
     times = [[step.seconds(count) for step in steps] for _ in range(rounds)]
     return [statistics.median(taken) for taken in zip(*times, strict=True)]
 

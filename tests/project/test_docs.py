@@ -300,7 +300,7 @@ def test_the_step_to_come_is_told_as_the_tool_plans_it(gpu_document: str, tmp_pa
         errors.append(round(100 * (1 - plain["predicted"] / seconds)))
         cells = (
             f"{network}, {count} rows{f', {precision}' if precision else ''}",
-            f"{plain['launches']}, {fused['launches']}",
+            f"{plain['launches']:.3g}, {fused['launches']:.3g}",
             *(f"{short(scale * plain[key])}, {short(scale * fused[key])}"
               for key, scale in (("moved", 1e-6), ("floor", 1e6))),
             *(short(1e6 * one) for one in (plain["predicted"], seconds, fused["predicted"])), "–",
