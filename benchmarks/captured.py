@@ -125,7 +125,7 @@ class _Notes:
             if verb.launched:
                 if self._running:
                     self._running[-1].launched = True  # by this inner verb
-            elif recording.held_product is not None or recording.held_cost is not None:
+            elif recording.held_products or recording.held_cost is not None:
                 self._waiting.append(verb)
 
         return run

@@ -1,27 +1,46 @@
 """Products that do not read what the others write, in one launch, by joined.cu.
 
-The time of a small product is mostly that of its launch. So a layer's gradients are computed in the launch
-that propagates its δ, and the mean cost beside the first of these. The twins are those of the operations
-one by one. It has not run on a GPU.
+The time of a small product is mostly that of its launch. So the gradients of all layers are computed in one
+launch, after δ has gone through the layers, and the mean cost beside them. The twins are those of the
+operations one by one. It has not run on a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .cuda import launch
-from .matmul import THREADS, Product, product_text
+from .matmul import ARRIVALS, BLOCKS, THREADS, LaunchMemory, Product, product_text
 from .row_block import order_of
 from .typing import Array, Bound
 
-__all__ = ["MOST_COSTS", "CostSum", "joined_cuda"]
+__all__ = ["MOST_COSTS", "MOST_PRODUCTS", "CostSum", "SharedMemory", "joined_cuda"]
 
 MOST_COSTS = 8192
 """The most rows whose costs one block adds beside products."""
+
+PIECES = BLOCKS // 2
+"""The most pieces of a product whose inner dimension is cut; with more there are BLOCKS blocks anyway."""
+
+MOST_PRODUCTS = ARRIVALS // PIECES
+"""The most products of a launch: each counts its arrivals in a part of the same array."""
+
+_POINTERS = "a", "b", "v", "out", "z", "biases", "partial", "arrivals"
+ARGUMENTS = np.dtype(
+    [
+        *((name, np.uint64) for name in _POINTERS),
+        *((name, np.float64) for name in ("alpha", "beta")),
+        *((name, np.int32) for name in ("rows", "columns", "inner", "step")),
+        *((name, np.uint32) for name in ("across", "down", "parts", "end", "form")),
+    ],
+    align=True,
+)
+"""The struct Arguments of joined.cu."""
 
 
 class CostSum(NamedTuple):
@@ -43,28 +62,80 @@ class CostSum(NamedTuple):
     counters: Array
 
 
-def joined_cuda(cupy: Any, products: Sequence[Product], cost: CostSum | None) -> Bound:
-    """Bind one product or two, and the sum unless it is None."""
-    first, second = products[0], products[-1]
-    structs = "".join(
-        f"struct {name} {{\n{product.constants}}};\n"
-        for name, product in (("First", first), ("Second", second))
-    )
-    flags = f"constexpr bool SECOND = {len(products) - 1}, SUMS = {int(cost is not None)};\n"
-    kernel = _kernel(
-        cupy, structs + flags, first.text + (second.text if second is not first else "")
-    )
-    places = [(*p.arguments, *map(np.int32, p.grid)) for p in (first, second)]
-    blocks = sum(int(np.prod(product.grid)) for product in products) + (cost is not None)
-    order = list(order_of(first.x))
-    if cost is None:
-        sums = np.uintp(0), np.uintp(0), np.int32(0), np.uintp(0)
-    else:
+class SharedMemory:
+    """The memory of one product of a launch, which counts its arrivals apart from the other products.
+
+    Parameters
+    ----------
+    memory : LaunchMemory
+        The memory of the launch.
+    number : int
+        The number of the product, below `MOST_PRODUCTS`.
+    """
+
+    def __init__(self, memory: LaunchMemory, number: int) -> None:
+        self._memory, self._number = memory, number
+
+    def temporary(self, size: int, dtype: Any) -> Array:
+        """Return memory for one launch and for its replays."""
+        return self._memory.temporary(size, dtype)
+
+    def arrivals(self) -> Array:
+        """Return zeros for this product's pieces."""
+        return self._memory.arrivals()[self._number * PIECES : (self._number + 1) * PIECES]
+
+
+def joined_cuda(cupy: Any, products: Sequence[Product], cost: CostSum | None = None) -> Bound:
+    """Bind up to `MOST_PRODUCTS` products, and the sum unless it is None.
+
+    Several products have `SharedMemory` each, and no common text. At most one reads rows by an order.
+    """
+    forms = list(dict.fromkeys(product.constants for product in products))
+    listed, end = np.zeros(len(products), ARGUMENTS), 0
+    for k, product in enumerate(products):
+        end += int(np.prod(product.grid))
+        a, b, out, z, v, biases, of_parts, arrivals, *sizes, alpha, beta = product.arguments
+        pointers = a, b, v, out, z, biases, of_parts, arrivals
+        places = (p if isinstance(p, np.uintp) else p.data.ptr for p in pointers)
+        form = forms.index(product.constants)
+        listed[k] = (*places, alpha, beta, *sizes, *product.grid, end, form)
+    x = next((product.x for product in products if product.x is not None), None)
+    text = "".join({product.text: None for product in products})
+    kernel = _kernel(cupy, tuple(forms), text, len(products), x is not None, cost is not None)
+    order = list(order_of(x))
+    sums: tuple[Any, ...] = np.uintp(0), np.uintp(0), np.int32(0), np.uintp(0)
+    if cost is not None:
         order[0] = cost.counters
         sums = cost.costs, cost.scale, np.int32(cost.costs.size), cost.out
-    return partial(kernel, (blocks,), (THREADS,), (*places[0], *places[1], *order, *sums))
+    (record,) = listed.view(
+        np.dtype([("of", ARGUMENTS, len(products))])
+    )  # one struct, passed by value
+    held = [product.arguments for product in products]
+    grid = (end + (cost is not None),)
+    return partial(_Holding(kernel), grid, (THREADS,), (record, *order, *sums), *held)
+
+
+@dataclass(frozen=True)
+class _Holding:
+    """A kernel whose launches also hold arrays, of which its arguments have only the addresses."""
+
+    kernel: Any
+    name: str = "joined"
+
+    def __call__(self, grid: Any, block: Any, arguments: Any, *arrays: Any) -> None:
+        self.kernel(grid, block, arguments)
 
 
 @cache
-def _kernel(cupy: Any, structs: str, text: str) -> Any:
-    return launch.raw(cupy, "joined.cu", "joined", product_text(text) + structs)
+def _kernel(
+    cupy: Any, forms: tuple[str, ...], text: str, products: int, by_order: bool, sums: bool
+) -> Any:
+    structs = "".join(
+        f"template <> struct Form<{k}> {{\n{members}}};\n" for k, members in enumerate(forms)
+    )
+    constants = (
+        f"constexpr int FORMS = {len(forms)}, PRODUCTS = {products};\n"
+        f"constexpr bool BY_ORDER = {int(by_order)}, SUMS = {int(sums)};\n"
+        f"template <int K> struct Form;\n{structs}"
+    )
+    return launch.raw(cupy, "joined.cu", "joined", product_text(text) + constants)

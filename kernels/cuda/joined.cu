@@ -1,19 +1,46 @@
-// One product or two, and the mean cost of the batch, in one launch. None reads what another writes. `First`
-// and `Second` have the products' constants and types (product.cuh); the two products read no common rows by
-// an order. Launches take longer than small products, so what is independent is launched together.
+// Products of small matrices, and the mean cost of the batch, in one launch. None reads what another writes.
+// Launches take longer than small products, so what is independent is launched together.
 //
-// grid: the first product's blocks, then the second's, then one for the sum if SUMS; block 256. A product's
-// blocks count across, then down, then along the parts of its inner dimension. A block's shared memory is
-// that of its own part of the work.
-union Memory {
-    Product<First>::Memory first;
-    Product<Second>::Memory second;
-    double of_warps[8];
-};
+// Form<0>, Form<1>, ... have the constants and types of the FORMS kinds of products (product.cuh). With
+// BY_ORDER, a form's products read the rows of x by an order.
+//
+// grid: the blocks of the first product, then those of the second, and so on, then one for the sum if SUMS;
+// block 256. A product's blocks count across, then down, then along the parts of its inner dimension.
 
-__device__ __forceinline__ Place place_of(unsigned int block, unsigned int across, unsigned int down,
-                                          unsigned int parts) {
-    return {block % across, block / across % down, block / across / down, across, down, parts};
+// What joined.py says of a product: the arguments of `Product::run`, the numbers of its pieces and parts, the
+// number of blocks up to its last one, and its form.
+struct Arguments {
+    const void *a, *b, *v;
+    void *out, *z, *biases, *partial;
+    unsigned int* arrivals;
+    double alpha, beta;
+    int rows, columns, inner, step;
+    unsigned int across, down, parts, end, form;
+};
+struct Joined { Arguments of[PRODUCTS]; };
+
+// The bytes of shared memory that the largest form needs.
+template <int K = 0> constexpr int most_memory() {
+    int most = sizeof(typename Product<Form<K>>::Memory);
+    if constexpr (K + 1 < FORMS)
+        if (most_memory<K + 1>() > most) most = most_memory<K + 1>();
+    return most;
+}
+
+template <int K = 0>
+__device__ __forceinline__ void run(char* memory, const Arguments& p, unsigned int block, const Order& order) {
+    typedef Product<Form<K>> P;
+    if (FORMS == 1 || p.form == K) {
+        const Place at = {block % p.across, block / p.across % p.down, block / p.across / p.down, p.across, p.down,
+                          p.parts};
+        P::run(*reinterpret_cast<typename P::Memory*>(memory), at, static_cast<const typename P::A*>(p.a),
+               static_cast<const typename P::B*>(p.b), static_cast<typename P::C*>(p.out),
+               static_cast<typename P::Sum*>(p.z), static_cast<const typename P::V*>(p.v),
+               static_cast<typename P::Sum*>(p.biases), static_cast<typename P::Four*>(p.partial), p.arrivals, p.rows,
+               p.columns, p.inner, p.step, p.alpha, p.beta, order, Nothing());
+    } else if constexpr (K + 1 < FORMS) {
+        run<K + 1>(memory, p, block, order);
+    }
 }
 
 // Adds the products of `costs` and `scale`, in double and in a fixed order, to *out.
@@ -29,30 +56,21 @@ __device__ __forceinline__ void add_costs(double* of_warps, const T* costs, cons
     *out += sum;
 }
 
-extern "C" __launch_bounds__(256, 2) __global__
-    void joined(const First::A* __restrict__ a1, const First::B* __restrict__ b1, First::C* out1,
-                Product<First>::Sum* z1, const First::V* __restrict__ v1, Product<First>::Sum* biases1,
-                Product<First>::Four* partial1, unsigned int* arrivals1, int rows1, int columns1, int inner1,
-                int step1, double alpha1, double beta1, int across1, int down1, int parts1,
-                const Second::A* __restrict__ a2, const Second::B* __restrict__ b2, Second::C* out2,
-                Product<Second>::Sum* z2, const Second::V* __restrict__ v2, Product<Second>::Sum* biases2,
-                Product<Second>::Four* partial2, unsigned int* arrivals2, int rows2, int columns2, int inner2,
-                int step2, double alpha2, double beta2, int across2, int down2, int parts2,
-                const long long* __restrict__ counters, const long long* __restrict__ order, long long stride,
-                long long first_row, const Product<First>::Sum* __restrict__ costs,
-                const Product<First>::Sum* __restrict__ scale, int count, double* mean) {
-    __shared__ Memory memory;
-    const unsigned int first = across1 * down1 * parts1, second = SECOND ? across2 * down2 * parts2 : 0;
-    if (blockIdx.x < first) {
+typedef Product<Form<0>>::Sum Sum;
+constexpr int BLOCKS_AT_ONCE = sizeof(Sum) == 8 ? 1 : 2;  // doubles need more registers
+
+extern "C" __launch_bounds__(256, BLOCKS_AT_ONCE) __global__
+    void joined(const __grid_constant__ Joined list, const long long* __restrict__ counters,
+                const long long* __restrict__ order, long long stride, long long first_row,
+                const Sum* __restrict__ costs, const Sum* __restrict__ scale, int count, double* mean) {
+    alignas(32) __shared__ char memory[most_memory()];
+    int k = 0;
+    while (k < PRODUCTS && blockIdx.x >= list.of[k].end) ++k;
+    if (k < PRODUCTS) {
         Order rows = {order, 0};
-        if (First::BY_ORDER) rows.begin = counters[1] * stride + first_row;
-        Product<First>::run(memory.first, place_of(blockIdx.x, across1, down1, parts1), a1, b1, out1, z1, v1, biases1,
-                            partial1, arrivals1, rows1, columns1, inner1, step1, alpha1, beta1, rows, Nothing());
-    } else if (SECOND && blockIdx.x < first + second) {
-        Product<Second>::run(memory.second, place_of(blockIdx.x - first, across2, down2, parts2), a2, b2, out2, z2,
-                             v2, biases2, partial2, arrivals2, rows2, columns2, inner2, step2, alpha2, beta2, Order(),
-                             Nothing());
+        if (BY_ORDER) rows.begin = counters[1] * stride + first_row;
+        run(memory, list.of[k], blockIdx.x - (k ? list.of[k - 1].end : 0), rows);
     } else if (SUMS) {
-        add_costs(memory.of_warps, costs, scale, count, mean + counters[1]);
+        add_costs(reinterpret_cast<double*>(memory), costs, scale, count, mean + counters[1]);
     }
 }

@@ -9,12 +9,13 @@ from gpubp.backends import Backend, RowBlock, Rows, Targets
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import ACTIVATIONS, COSTS, SOFTMAX, OutputHead
 from gpubp.kernels import matmul as matmul_module
-from gpubp.kernels.joined import CostSum, joined_cuda
+from gpubp.kernels.joined import MOST_PRODUCTS, PIECES, CostSum, SharedMemory, joined_cuda
 from gpubp.kernels.matmul import (
+    NARROW,
     Product,
-    layer_backward_product,
     layer_forward_product,
     layer_gradients_product,
+    parts_of,
 )
 from gpubp.kernels.output_layer import MOST_OUTPUTS, fits_one_launch, output_layer_cuda
 from gpubp.kernels.typing import Array
@@ -136,107 +137,86 @@ def test_only_what_is_asked_for_is_written(
 
 
 class Layers:
-    """Two layers' arrays on a backend and in float64: what joined launches read and write."""
+    """Layers' arrays on a backend and in float64: what joined launches read and write."""
 
-    def __init__(self, backend: Backend, dtype: str, rows: int, n_out: int, n_in: int) -> None:
+    def __init__(self, backend: Backend, dtype: str, rows: int, widths: list[int]) -> None:
         rng = np.random.default_rng(8)
-        self.backend, self.dtype, self.rows = backend, dtype, rows
-        self.many, self.v = (rng.normal(size=s).astype(dtype) for s in ((ROWS, n_in), (rows, n_in)))
-        self.weights, self.delta = (
-            rng.normal(size=s).astype(dtype) for s in ((n_out, n_in), (rows, n_out))
-        )
-        self.costs, self.scale = (rng.uniform(size=rows).astype(dtype) for _ in range(2))
+        self.backend, self.dtype = backend, dtype
+        self.many = rng.normal(size=(ROWS, widths[0])).astype(dtype)
         self.order = rng.permutation(ROWS)
+        begin = STEP * STRIDE + FIRST
+        self.a = [self.many[self.order[begin : begin + rows]]]
+        self.a += [rng.normal(size=(rows, n)).astype(dtype) for n in widths[1:-1]]
+        self.deltas = [rng.normal(size=(rows, n)).astype(dtype) for n in widths[1:]]
+        self.costs, self.scale = (rng.uniform(size=rows).astype(dtype) for _ in range(2))
         counters = backend.asarray(np.array([9, STEP]))
         of_all = Rows(backend.asarray(self.many), order=backend.asarray(self.order), stride=STRIDE)
         self.batch = RowBlock(of_all, counters, FIRST, rows)
-        begin = STEP * STRIDE + FIRST
-        self.x = self.many[self.order[begin : begin + rows]]
-        self.out, self.gradient, self.biases, self.z, self.a = (
-            backend.asarray(np.full(s, np.nan, dtype))
-            for s in ((rows, n_in), (n_out, n_in), n_out, (rows, n_out), (rows, n_out))
-        )
+        sizes = list(zip(widths[1:], widths[:-1], strict=True))
+        self.weights = [backend.asarray(np.full(size, np.nan, dtype)) for size in sizes]
+        self.biases = [backend.asarray(np.full(n, np.nan, dtype)) for n, _ in sizes]
         self.sums = backend.asarray(np.array([1.0, 2.0, 3.0, 4.0]))
         given = map(backend.asarray, (self.costs, self.scale))
         self.cost = CostSum(*given, self.sums, counters)
 
-    def on(self, *arrays: Array) -> list[Array]:
-        return [self.backend.asarray(array) for array in arrays]
+    def gradients(self, by_order: bool) -> list[Product]:
+        """Return the products of all layers, from the last one on, as the backward pass does."""
+        products: list[Product] = []
+        for k in reversed(range(len(self.deltas))):
+            delta, a = map(self.backend.asarray, (self.deltas[k], self.a[k]))
+            a = self.batch if by_order and k == 0 else a
+            memory = SharedMemory(self.backend, len(products))  # type: ignore[arg-type]
+            arrays = delta, a, self.weights[k], self.biases[k]
+            products.append(layer_gradients_product(*arrays, 0.0, memory))
+        return products
 
-    def back(self) -> Product:
-        delta, weights, v = self.on(self.delta, self.weights, self.v)
-        operands = delta, weights, v, self.out, self.backend
-        return layer_backward_product(ACTIVATIONS["relu"], *operands)  # type: ignore[arg-type]
-
-    def gradients(self, by_order: bool = False) -> Product:
-        memory = Second(self.backend)
-        delta, x = self.on(self.delta, self.x)
-        x = self.batch if by_order else x
-        return layer_gradients_product(delta, x, self.gradient, self.biases, 0.0, memory)
-
-    def check(self, *written: str, cost: bool = False) -> None:
-        x, w, delta = (m.astype(float) for m in (self.x, self.weights, self.delta))
-        z = x @ w.T + self.delta[0]
-        expected = {
-            "out": (delta @ w) * (self.v > 0),
-            "gradient": delta.T @ x,
-            "biases": delta.sum(0),
-            "z": z,
-            "a": np.maximum(z, 0),
-        }
+    def check(self, cost: bool) -> None:
         eps = 100 * np.finfo(self.dtype).eps
-        for name, right in expected.items():
-            result = self.backend.to_numpy(getattr(self, name))
-            if name in written:
-                np.testing.assert_allclose(result, right, rtol=eps, atol=eps, err_msg=name)
-            else:
-                assert np.isnan(result).all()
+        for a, delta, weights, biases in zip(
+            self.a, self.deltas, self.weights, self.biases, strict=True
+        ):
+            wide = delta.astype(float)
+            for here, right in ((weights, wide.T @ a), (biases, wide.sum(0))):
+                result = self.backend.to_numpy(here)
+                np.testing.assert_allclose(result, right, rtol=eps, atol=eps)
         total = self.costs.astype(float) @ self.scale if cost else 0.0
         right = [1.0, 2.0, 3.0 + total, 4.0]
         np.testing.assert_allclose(self.backend.to_numpy(self.sums), right, rtol=1e-12)
 
 
-class Second:
-    """Arrivals of their own, for the second product of a launch."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.temporary = backend.temporary  # type: ignore[attr-defined]
-        self._arrivals = backend.zeros(matmul_module.ARRIVALS, np.uint32)
-
-    def arrivals(self) -> Array:
-        return self._arrivals
-
-
-SIZES = [(5, 7, 3), (97, 40, 24), (64, 33, 64), (90, 16, 100)]
+WIDTHS = [[7, 3], [24, 40, 5], [64, 33, 64, 64, 10], [8] * 17]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("by_order", [True, False])
 @pytest.mark.parametrize("cost", [True, False])
-def test_two_products_and_a_sum_in_one_launch(
-    cuda_backend: Backend, size: tuple[int, int, int], cost: bool, dtype: str
+def test_the_gradients_of_all_layers_and_the_cost_in_one_launch(
+    cuda_backend: Backend, widths: list[int], cost: bool, by_order: bool, dtype: str
 ) -> None:
-    layers = Layers(cuda_backend, dtype, *size)
-    products = [layers.back(), layers.gradients()]
+    layers = Layers(cuda_backend, dtype, 97, widths)
+    products = layers.gradients(by_order)
+    assert len(products) <= MOST_PRODUCTS
     joined_cuda(cuda_backend.xp, products, layers.cost if cost else None)()
-    layers.check("out", "gradient", "biases", cost=cost)
+    layers.check(cost)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("cost", [True, False])
-def test_products_read_rows_by_their_order(
-    cuda_backend: Backend, size: tuple[int, int, int], cost: bool, dtype: str
+@pytest.mark.parametrize("rows", [1, 33, 97])
+def test_a_first_layer_reads_rows_by_their_order(
+    cuda_backend: Backend, rows: int, dtype: str
 ) -> None:
-    layers = Layers(cuda_backend, dtype, *size)
-    sum_of = layers.cost if cost else None
-    joined_cuda(cuda_backend.xp, [layers.gradients(by_order=True)], sum_of)()
-    layers.check("gradient", "biases", cost=cost)
-    weights, biases = layers.on(layers.weights, layers.delta[0])
-    operands = layers.batch, weights, biases, layers.z, layers.a, cuda_backend
+    layers, rng = Layers(cuda_backend, dtype, rows, [24, 40]), np.random.default_rng(3)
+    weights, biases = (rng.normal(size=s).astype(dtype) for s in ((40, 24), 40))
+    z, a = (cuda_backend.asarray(np.full((rows, 40), np.nan, dtype)) for _ in range(2))
+    given = map(cuda_backend.asarray, (weights, biases))
+    operands = layers.batch, *given, z, a, cuda_backend
     forward = layer_forward_product(ACTIVATIONS["relu"], *operands)  # type: ignore[arg-type]
-    joined_cuda(cuda_backend.xp, [forward], None)()
-    layers.check("gradient", "biases", "z", "a", cost=cost)
+    joined_cuda(cuda_backend.xp, [forward])()
+    right = layers.a[0].astype(float) @ weights.T + biases
+    eps = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(cuda_backend.to_numpy(z), right, rtol=eps, atol=eps)
+    np.testing.assert_allclose(cuda_backend.to_numpy(a), np.maximum(right, 0), rtol=eps, atol=eps)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -244,11 +224,21 @@ def test_each_product_of_a_launch_counts_its_own_arrivals(
     cuda_backend: Backend, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matmul_module, "parts_of", lambda *_: parts)
-    layers = Layers(cuda_backend, "float32", 97, 96, 96)
-    call = joined_cuda(cuda_backend.xp, [layers.back(), layers.gradients()], layers.cost)
+    layers = Layers(cuda_backend, "float32", 97, [96, 64, 96])
+    call = joined_cuda(cuda_backend.xp, layers.gradients(by_order=True), layers.cost)
     call()
-    first = [cuda_backend.to_numpy(m) for m in (layers.out, layers.gradient, layers.biases)]
-    layers.check("out", "gradient", "biases", cost=True)
+    layers.check(cost=True)
+    arrays = *layers.weights, *layers.biases
+    first = [cuda_backend.to_numpy(array) for array in arrays]
     call()
-    for before, array in zip(first, (layers.out, layers.gradient, layers.biases), strict=True):
+    for before, array in zip(first, arrays, strict=True):
         np.testing.assert_array_equal(cuda_backend.to_numpy(array), before)
+    assert not cuda_backend.to_numpy(cuda_backend.arrivals()).any()  # type: ignore[attr-defined]
+
+
+def test_a_cut_product_has_few_pieces() -> None:
+    """So the arrivals of a launch's products fit one array."""
+    for rows in range(1, 1500, 37):
+        for columns in range(1, 1500, 41):
+            if parts_of(NARROW, rows, columns, 8192) > 1:
+                assert NARROW.blocks(rows, columns) <= PIECES

@@ -36,6 +36,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 // Shared memory has its own section, so that each block can begin with useless numbers in it.
+#define __grid_constant__
 #define __shared__ static __attribute__((section("cuda_shared")))
 
 struct uint3 { unsigned x, y, z; };
@@ -533,7 +534,8 @@ struct Kernel {
     void (*call)(void **arguments);
 };
 
-template <class... A> const int32_t *sizes_of(void (*)(A...)) {
+// Not shared by kernels of several libraries, whose structs may have the same name and other sizes.
+template <class... A> static const int32_t *sizes_of(void (*)(A...)) {
     static const int32_t sizes[] = {int32_t(sizeof(A))..., 0};
     return sizes;
 }

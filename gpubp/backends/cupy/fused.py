@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ...kernels import ACTIVATIONS, Activation, OutputHead, Precision
 from ...kernels.cuda.launch import C_TYPES
-from ...kernels.joined import MOST_COSTS, CostSum, joined_cuda
+from ...kernels.joined import MOST_COSTS, MOST_PRODUCTS, CostSum, SharedMemory, joined_cuda
 from ...kernels.matmul import (
     LaunchMemory,
     Product,
     is_small,
-    layer_backward_product,
     layer_forward_product,
     layer_gradients_product,
 )
@@ -104,11 +102,11 @@ class FusedVerbs(CupyVerbs):
         self._recording.reads(x.rows, "x")
         if activation.has_cuda:
             layer = x, weights, biases, z if keep_z and a is not z else None, a
-            self._do(joined_cuda(self.xp, [layer_forward_product(activation, *layer, self)], None))
+            self._do(joined_cuda(self.xp, [layer_forward_product(activation, *layer, self)]))
         else:
             layer = x, weights, None, None, z
             identity = ACTIVATIONS["identity"]
-            self._do(joined_cuda(self.xp, [layer_forward_product(identity, *layer, self)], None))
+            self._do(joined_cuda(self.xp, [layer_forward_product(identity, *layer, self)]))
             self.bias_activate(activation, z, biases, a, keep_z)
 
     def output_layer(
@@ -177,9 +175,7 @@ class FusedVerbs(CupyVerbs):
             return
         if isinstance(a, RowBlock):
             self._recording.reads(a.rows, "x")
-        self._launch(
-            lambda memory: layer_gradients_product(delta, a, weights, biases, beta, memory)
-        )
+        self._hold(lambda memory: layer_gradients_product(delta, a, weights, biases, beta, memory))
 
     def layer_backward(
         self,
@@ -191,17 +187,11 @@ class FusedVerbs(CupyVerbs):
         out: Array,
         precision: Precision | None = None,
     ) -> None:
-        has_text, operands = activation.has_cuda_derivative, (activation, delta, weights, v)
-        if not (self._fused and has_text and is_small_product(delta, out, precision)):
-            asked = *operands, out, precision
-            if not (
-                has_text and self._ends(delta, out, precision, lambda e: e.bind_backward(*asked))
-            ):
-                super().layer_backward(*operands, product, out, precision)
-        else:
-            self._launch(
-                lambda memory: layer_backward_product(activation, delta, weights, v, out, memory)
-            )
+        operands = activation, delta, weights, v
+        asked = *operands, out, precision
+        has_text = activation.has_cuda_derivative
+        if not (has_text and self._ends(delta, out, precision, lambda e: e.bind_backward(*asked))):
+            super().layer_backward(*operands, product, out, precision)
 
     def _ends(
         self,
@@ -228,31 +218,27 @@ class FusedVerbs(CupyVerbs):
         else:
             super().weighted_sum(values, weights, out, counters)
 
-    def _launch(self, make: MakeProduct) -> None:
-        """Launch a product with what is held; within `beside`, hold it for the next product's launch."""
-        recording = self._recording
-        if recording.holds:
-            held, recording.held_product = recording.held_product, make
-            if held is not None:
-                self._do(held(self).call(self.xp))
-            return
-        products, cost = [make(self)], recording.held_cost
-        if recording.held_product is not None:
-            products.append(recording.held_product(_SecondMemory(self)))
-        recording.held_product = recording.held_cost = None
-        alone = len(products) == 1 and cost is None and products[0].x is None
-        call = products[0].call(self.xp) if alone else joined_cuda(self.xp, products, cost)
-        self._do(call)
+    def _hold(self, make: MakeProduct) -> None:
+        """Hold a product until the next one outside `beside`, or until verbs meet; then launch all."""
+        held = self._recording.held_products
+        held.append(make)
+        if not self._recording.holds or len(held) == MOST_PRODUCTS:
+            self._launch_held()
 
     def _launch_held(self) -> None:
-        """Launch what is held and found no product to join."""
+        """Launch the products that are held, and the sum with them."""
         recording = self._recording
-        make, cost = recording.held_product, recording.held_cost
-        recording.held_product = recording.held_cost = None
-        if make is not None:
-            self._launch(make)
-        if cost is not None:
-            self.weighted_sum(*cost)
+        held, cost = recording.held_products, recording.held_cost
+        if not held and cost is None:
+            return
+        recording.held_products, recording.held_cost = [], None
+        if held:
+            products = [make(SharedMemory(self, k)) for k, make in enumerate(held)]
+            alone = len(products) == 1 and cost is None and products[0].x is None
+            call = products[0].call(self.xp) if alone else joined_cuda(self.xp, products, cost)
+            self._do(call)
+        elif cost is not None:
+            super().weighted_sum(*cost)
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
         def whole() -> None:
@@ -260,16 +246,3 @@ class FusedVerbs(CupyVerbs):
             self._launch_held()
 
         return super().capture(whole if self._fused else step)
-
-
-class _SecondMemory:
-    """Memory for the second product of a launch: the two count arrivals in different arrays."""
-
-    def __init__(self, verbs: FusedVerbs) -> None:
-        self._verbs = verbs
-
-    def temporary(self, size: int, dtype: Any) -> Array:
-        return self._verbs.temporary(size, dtype)
-
-    def arrivals(self) -> Array:
-        return self._verbs.arrivals(second=True)

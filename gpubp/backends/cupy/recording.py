@@ -38,7 +38,7 @@ class ProductMemory:
 
     def __init__(self, cupy: Any, workspace_bytes: int) -> None:
         self.workspace = cupy.empty(workspace_bytes, np.uint8) if workspace_bytes else None
-        self.arrivals = cupy.zeros((2, ARRIVALS), np.uint32)
+        self.arrivals = cupy.zeros(ARRIVALS, np.uint32)
 
 
 class Recording(threading.local):
@@ -57,9 +57,9 @@ class Recording(threading.local):
     calls : list of callables or None
         The launches of the list that is being recorded; None unless one is.
     holds : bool
-        Whether products wait for the next product's launch (`fused.py`).
-    held_product : callable or None
-        The product that waits, as a function that binds it to a launch's memory.
+        Whether layers' gradients wait for a common launch (`fused.py`).
+    held_products : list of callables
+        The products that wait, as functions that bind them to a launch's memory.
     held_cost : CostSum or None
         The sum that waits.
     masks : dict of arrays
@@ -73,11 +73,11 @@ class Recording(threading.local):
     side_memories: Sequence[ProductMemory] = ()
     calls: list[Callable[[], None]] | None = None
     holds: bool = False
-    held_product: Callable[[Any], Product] | None = None
     held_cost: CostSum | None = None
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
+        self.held_products: list[Callable[[Any], Product]] = []
         self.masks: dict[tuple[int, tuple[int, ...]], Array] = {}
         self._streams: list[Any] = []
         self._arrivals: dict[int, Array] = {}
@@ -108,12 +108,12 @@ class Recording(threading.local):
         return self._workspaces[stream][: SIDE_WORKSPACE_BYTES if self._is_beside else None]
 
     def arrivals(self, cupy: Any) -> Array:
-        """Return two rows of arrivals, zeros, that no other stream uses: the graph's, or this stream's."""
+        """Return arrivals, zeros, that no other stream uses: the graph's, or the current stream's."""
         if self.memory is not None:
             return self.memory.arrivals
         stream = cupy.cuda.get_current_stream().ptr
         if stream not in self._arrivals:
-            self._arrivals[stream] = cupy.zeros((2, ARRIVALS), np.uint32)
+            self._arrivals[stream] = cupy.zeros(ARRIVALS, np.uint32)
         return self._arrivals[stream]
 
     def streams(self, cupy: Any) -> list[Any]:
@@ -165,7 +165,7 @@ class Recording(threading.local):
 
     def forget(self) -> None:
         """Forget what the verbs of one step leave for each other."""
-        self.held_product = self.held_cost = None
+        self.held_products, self.held_cost = [], None
         self.masks.clear()
 
     def reads(self, rows: Rows, field: str) -> None:

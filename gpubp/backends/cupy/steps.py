@@ -88,12 +88,9 @@ class CupySteps(Steps):
             self._recording.held.append(array)
         return array
 
-    def arrivals(self, second: bool = False) -> Array:
-        """Return zeros with which the blocks of a launch count; the launch leaves them as zeros.
-
-        The `second` product of a launch counts in another array.
-        """
-        return self._recording.arrivals(self.xp)[int(second)]
+    def arrivals(self) -> Array:
+        """Return zeros with which the blocks of a launch count; the launch leaves them as zeros."""
+        return self._recording.arrivals(self.xp)
 
     def _do(self, call: Bound) -> None:
         """Make a call, or record it for a step's replays; it is bound to all its arguments."""
