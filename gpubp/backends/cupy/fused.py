@@ -1,12 +1,15 @@
 """Fused launches: two for each layer of a small network, and none that copies the batch.
 
 A step of L layers is then 2 L + 1 launches, if gpubp's kernel computes its products. L are forward: the
-first reads the batch's rows where they are, and the last computes δ^L and the costs. L are backward: each
-computes a layer's gradients and the δ of the layer before, the first also the batch's mean cost. The last
-launch is the update.
+first reads the batch's rows where they are, and the last computes δ^L and the costs. L - 1 take δ to the
+layers before. One computes the gradients of all layers, and the batch's mean cost. The last is the update.
 
 The engine asks for nothing of this. What it calls within `beside` may run at the same time as later verbs:
-here it waits, and joins the next product's launch. This has not run on a GPU. `GPUBP_CUDA_FUSED=1` uses it.
+here it waits for the gradients of the first layer, and joins their launch. A layer's gradients could join
+the launch of its δ instead, in as many launches. But they take twice as long (docs/gpu-performance.md), and
+every later layer would wait for them.
+
+This has not run on a GPU. `GPUBP_CUDA_FUSED=1` uses it.
 """
 
 from __future__ import annotations
