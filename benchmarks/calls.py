@@ -12,10 +12,11 @@ from ..kernels.typing import Array
 __all__ = ["VERBS", "Asked", "watch"]
 
 LAYER_VERBS = ("layer_forward", "layer_backward", "layer_gradients")
+MADE_OF_OTHERS = (*LAYER_VERBS, "update_with")
 VERBS = (
     "gather", "one_hot", "normalize", *LAYER_VERBS, "matmul", "bias_activate", "dropout",
     "output_delta", "multiply_by_derivative", "column_sums", "weighted_sum", "add", "convert", "round",
-    "multiply", "adapt_loss_scale", "update", "advance",
+    "multiply", "adapt_loss_scale", "update_with", "update", "advance",
 )  # fmt: skip
 
 Arrays = Sequence[Array]
@@ -100,6 +101,10 @@ ACCESSES: dict[str, Callable[..., Access]] = {
         [parameters.theta, *parameters.state, *([parameters.gradient] if shard_gradients else [])],
     ),
     "advance": lambda counters: ([counters], [counters]),
+    "update_with": lambda rule, parameters, step, shard_gradients=(), *, rounded=None, **_: (
+        [parameters.theta, parameters.gradient, *parameters.state, step.rates[:1], step.counters],
+        [parameters.theta, *parameters.state, rounded, step.counters],
+    ),
 }  # fmt: skip
 """For each verb, a function of its arguments that returns the arrays it reads and the arrays it writes.
 
@@ -130,7 +135,7 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
 
         def run(*arguments: Any, **options: Any) -> None:
             before = len(asked)
-            if verb in LAYER_VERBS:
+            if verb in MADE_OF_OTHERS:
                 # If it calls other verbs, those calls are noted instead of this one.
                 getattr(type(backend), verb)(watched, *arguments, **options)
             else:

@@ -9,11 +9,12 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from .backends import Array, RowBlock, Rows, SparseBlock, Targets
+from .kernels.typing import Bound
 from .layers import Parameters
 from .problem import Problem
 from .workspace import Block, Workspace
@@ -27,6 +28,8 @@ __all__ = [
     "predict",
     "propagate",
 ]
+
+NOTHING: Mapping[int, Bound] = {}
 
 
 def forward(problem: Problem, block: Block) -> None:
@@ -90,13 +93,26 @@ def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta
     )
 
 
-def backward(problem: Problem, block: Block, gradient: Sequence[Parameters], beta: float) -> None:
-    """Compute δ and gradients from the last layer to the first; beta is the factor of old gradients."""
+def backward(
+    problem: Problem,
+    block: Block,
+    gradient: Sequence[Parameters],
+    beta: float,
+    after_layer: Mapping[int, Bound] = NOTHING,
+) -> None:
+    """Compute δ and gradients from the last layer to the first; beta is the factor of old gradients.
+
+    `after_layer` has functions for some layers. Each is called, and may run beside later verbs, when the
+    layer's gradient has been computed and its weights are not read any more.
+    """
     for k in reversed(range(len(problem.layers))):
         with beside(problem, block, k > 0):
             gradients(problem, block, k, gradient[k], beta)
         if k:
             propagate(problem, block, k - 1)
+        if k in after_layer:
+            with problem.backend.beside():
+                after_layer[k]()
     if block.input_gradient is not None:
         weights, precision = problem.weights(0), problem.precision
         problem.backend.matmul(block.deltas[0], weights, block.input_gradient, precision=precision)
@@ -154,6 +170,7 @@ def backpropagate(
     gradient: Sequence[Sequence[Parameters]],
     beta: float,
     costs: Array,
+    after_layer: Mapping[int, Bound] = NOTHING,
 ) -> None:
     """Run the forward and backward pass of every shard of the workspace.
 
@@ -172,13 +189,16 @@ def backpropagate(
         The factor of the first shard's old gradient.
     costs : array of float64, shape (shards, steps)
         Each shard adds its part of the batch's mean cost to its row, at [:, counters[1]].
+    after_layer : mapping of int to callable, optional
+        Functions for `backward` on the last block. There must be one shard, and the block not be `apart`.
     """
     backend, counters = problem.backend, problem.counters
     problem.round_weights()
     set_row_weights(problem, workspace, rows)
 
     def run(shard: int) -> None:
-        for k, block in enumerate(workspace.shards[shard]):
+        blocks = workspace.shards[shard]
+        for k, block in enumerate(blocks):
             gather_batch(problem, block, rows)
             hidden_layers(problem, block)
             backend.meet()  # wait for the targets
@@ -186,7 +206,8 @@ def backpropagate(
             with beside(problem, block):
                 backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
             weight = 1.0 if k else beta if shard == 0 else 0.0
-            backward(problem, block, gradient[shard], weight)
+            then = after_layer if block is blocks[-1] else NOTHING
+            backward(problem, block, gradient[shard], weight, then)
             backend.meet()
 
     backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])

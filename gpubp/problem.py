@@ -23,15 +23,18 @@ class Rounding:
     values : array of shape (n_weights,)
         All weights of the network, not rounded.
     rounded : array of shape (n_weights,)
-        All weights, rounded. Every step begins by rounding them.
+        All weights, rounded. A step begins by rounding them.
     weights : sequence of arrays of shape (n_out, n_in)
         The view of `rounded` for each layer.
+    is_current : bool
+        Whether updates round the weights too, so that a step does not begin by it.
     """
 
     precision: Precision
     values: Array
     rounded: Array
     weights: Sequence[Array]
+    is_current: bool = False
 
     @classmethod
     def of(
@@ -80,8 +83,8 @@ class Problem:
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
 
     def round_weights(self) -> None:
-        """Update the rounded weights from the network's weights, if matmuls round."""
-        if self.rounding is not None:
+        """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""
+        if self.rounding is not None and not self.rounding.is_current:
             self.backend.convert(self.rounding.values, self.rounding.rounded)
             self.round(self.rounding.rounded)
 

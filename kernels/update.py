@@ -15,10 +15,11 @@ from .cpu.build import text_of as cpu_text_of
 from .cpu.calls import Call, bind
 from .cuda import launch
 from .cuda.text import text_of
+from .matmul import LaunchMemory
 from .typing import Array, Bound
 from .update_rules import ParameterArrays, StepVariables, Update, UpdateOptions, UpdateRule
 
-__all__ = ["update_cpu", "update_cuda", "update_numpy"]
+__all__ = ["update_and_advance_cuda", "update_cpu", "update_cuda", "update_numpy"]
 
 MOST_STATES, MOST_HYPERPARAMETERS = 2, 3
 """The most state arrays and hyperparameters that update.cu and update.cpp take."""
@@ -27,33 +28,99 @@ THREADS = 128
 """The threads of a block. They are few, so that a small network's parameters use many multiprocessors."""
 
 
+MOST_ARRIVING = 4096
+"""The most blocks of an update that advance the counters: they arrive one after another."""
+
+
 @cache
-def _kernel(cupy: Any, update: Update, size: int, c_type: str) -> Any:
-    """Build the kernel whose threads update `size` elements each."""
-    text = text_of("update.cuh") + update.apply_text
-    return launch.by_vectors(cupy, "update", size, text, T=c_type)
+def _text(update: Update) -> str:
+    """Join the text of an update that comes before its kernels."""
+    return text_of("update.cuh") + update.apply_text + text_of("update_elements.cuh")
 
 
 def update_cuda(
     cupy: Any, rule: UpdateRule, parameters: ParameterArrays, step: StepVariables
 ) -> Bound:
     """Bind the update of the parameters and the state, by update.cu."""
-    theta, gradient, state, n_weights = parameters
-    size = launch.vector_size((theta, gradient, *state))
-    kernel = _kernel(cupy, rule.update, size, launch.c_type(theta))
-    options = rule.options
-    values = _hyperparameters(rule)
+    size = launch.vector_size(_moved(parameters))
+    types = {"T": launch.c_type(parameters.theta)}
+    kernel = launch.by_vectors(cupy, "update", size, _text(rule.update), **types)
     return partial(
-        kernel,
-        (-(-theta.size // (size * THREADS)),),
-        (THREADS,),
-        (
-            *(theta, gradient, *state, *(np.uintp(0),) * (MOST_STATES - len(state))),
-            *(*step, np.int64(theta.size), np.int64(n_weights)),
-            *(float(options.l1), float(options.l2), float(options.weight_decay)),
-            *(float(options.clip_norm), float(options.clip_value), np.int32(options.skips)),
-            *(*values, *(0.0,) * (MOST_HYPERPARAMETERS - len(values))),
-        ),
+        kernel, (_blocks(parameters, size),), (THREADS,), _arguments(rule, parameters, step)
+    )
+
+
+def update_and_advance_cuda(
+    cupy: Any,
+    rule: UpdateRule,
+    parameters: ParameterArrays,
+    step: StepVariables,
+    rounded: Array | None,
+    memory: LaunchMemory | None,
+) -> tuple[Bound, bool]:
+    """Bind the update and what else ends a step, in one launch, by update_and_advance.cu.
+
+    Parameters
+    ----------
+    cupy : module
+        CuPy.
+    rule, parameters, step
+        As in `update_cuda`.
+    rounded : array of shape (weights,), or None
+        Memory for the rounded weights among the parameters, if they are to be rounded.
+    memory : LaunchMemory or None
+        The memory in which blocks count arrivals, if the counters are to advance.
+
+    Returns
+    -------
+    call : callable
+        The bound launch.
+    advances : bool
+        Whether it advances the counters. A grid of too many blocks does not.
+    """
+    theta, null = parameters.theta, np.uintp(0)
+    written = () if rounded is None else (rounded,)
+    size = launch.vector_size((*_moved(parameters), *written))
+    blocks = _blocks(parameters, size)
+    advances = memory is not None and blocks <= MOST_ARRIVING
+    if not (advances or written):
+        return update_cuda(cupy, rule, parameters, step), False
+    text = _text(rule.update) + _constants(ROUNDS=bool(written), ADVANCES=advances)
+    types = {"T": launch.c_type(theta), "R": launch.operand_type(rounded if written else theta)}
+    kernel = launch.by_vectors(cupy, "update_and_advance", size, text, **types)
+    arrivals = memory.arrivals() if advances and memory is not None else null
+    more = rounded if written else null, arrivals
+    arguments = (*_arguments(rule, parameters, step), *more)
+    return partial(kernel, (blocks,), (THREADS,), arguments), advances
+
+
+@cache
+def _constants(**values: bool) -> str:
+    lines = (f"constexpr bool {name} = {str(value).lower()};\n" for name, value in values.items())
+    return text_of("arrive.cuh") + "".join(lines)
+
+
+def _moved(parameters: ParameterArrays) -> tuple[Array, ...]:
+    return parameters.theta, parameters.gradient, *parameters.state
+
+
+def _blocks(parameters: ParameterArrays, size: int) -> int:
+    """Count the blocks of an update whose threads update `size` elements each."""
+    return -(-int(parameters.theta.size) // (size * THREADS))
+
+
+def _arguments(
+    rule: UpdateRule, parameters: ParameterArrays, step: StepVariables
+) -> tuple[Any, ...]:
+    """Return the arguments of update.cu."""
+    theta, gradient, state, n_weights = parameters
+    options, values = rule.options, _hyperparameters(rule)
+    return (
+        *(theta, gradient, *state, *(np.uintp(0),) * (MOST_STATES - len(state))),
+        *(*step, np.int64(theta.size), np.int64(n_weights)),
+        *(float(options.l1), float(options.l2), float(options.weight_decay)),
+        *(float(options.clip_norm), float(options.clip_value), np.int32(options.skips)),
+        *(*values, *(0.0,) * (MOST_HYPERPARAMETERS - len(values))),
     )
 
 

@@ -6,7 +6,8 @@ the next stage begins. A stage that fails does not stop the others. DIR gets eac
 
     records.jsonl             facts, smoke tests, and how each stage's commands ended
     suite.jsonl, graphs.jsonl a line for each test: outcome, seconds, kernels, failure
-    bench.jsonl               what benchmark, breakdown and sweep measured
+    fused.jsonl               the same of the tests with fused launches
+    bench.jsonl               what benchmark, breakdown, plan and sweep measured
     log.txt                   what the commands printed, up to a limit
     summary.txt               what to read first, below 10,000 characters
 
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, Stage] = S
     picked = [name for name in options.stages.split(",") if name]
     if not picked:
         default = [name for name, stage in stages.items() if stage.by_default]
-        picked = ["suite", "graphs"] if options.only_failures else default
+        suites = [name for name, stage in stages.items() if stage.records != "records.jsonl"]
+        picked = suites if options.only_failures else default
     picked = [] if picked == ["none"] else picked
     unknown = [name for name in picked if name not in stages]
     if unknown:
@@ -133,9 +135,8 @@ class Trial:
 
     def _stage(self, name: str, stage: Stage, seconds: float) -> list[int | None]:
         environment = self._environment(name, stage)
-        options: list[str] = []
-        if stage.records != "records.jsonl":
-            options = suite_options()
+        has_tests = stage.records != "records.jsonl"
+        if has_tests:
             if self._failed is not None:
                 wanted = self._failed.get(name, [])
                 if not wanted:
@@ -159,9 +160,13 @@ class Trial:
                 "{results}": str(results),
                 "{budget}": f"{max(limit - STARTING, limit / 2):.0f}",
             }
-            filled = [fill(word, values) for word in words] + options
+            runs_tests = "pytest" in words
+            if has_tests and self._failed is not None and not runs_tests:
+                continue
+            filled = [fill(word, values) for word in words]
+            filled += suite_options() if runs_tests else []
             code = self._command(name, command, filled, environment, limit)
-            if options:
+            if runs_tests:
                 code = self._go_on(name, command, filled, environment, deadline, code)
             codes.append(code)
             self._keep_results(name, command, results)

@@ -103,7 +103,7 @@ class Report:
     def count(self) -> None:
         """Print how many calls a step makes, their bytes and their multiply-adds."""
         watched, asked = watch(self._backend)
-        watched.plan = lambda rows, widths, limit: [[slice(0, rows)]]  # type: ignore[method-assign]
+        watched.plan = lambda rows, *_: [[slice(0, rows)]]  # type: ignore[method-assign]
         self._trainer(watched).step(self._x, self._y)
         read, written = (sum(getattr(a, k) for a in asked) / 1e6 for k in ("read", "written"))
         millions = sum(a.work for a in asked) / 1e6

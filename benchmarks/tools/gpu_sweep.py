@@ -27,7 +27,7 @@ import numpy as np
 import gpubp
 from gpubp import workspace
 from gpubp.backends import Backend, Rows, get_backend
-from gpubp.backends.cupy import graphs, open_cupy
+from gpubp.backends.cupy import open_cupy, recording
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.benchmarks.timing import Taken, Timer, random_array
 from gpubp.kernels import ACTIVATIONS, COSTS, OutputHead, matmul, sums
@@ -316,7 +316,7 @@ CONSTANTS = (
     Constant(launch, "MOST_BLOCKS_DOWN", (64, 256, 1024, 4096, 65535), by_rows),
     Constant(CHOSEN, "FORM", launch.FORMS, forms),
     Constant(workspace, "APART_ELEMENTS", (0, 2**18, 2**22), steps, on_steps=True),
-    Constant(graphs, "SIDES", (1, 2, 3), steps, on_steps=True),
+    Constant(recording, "SIDES", (1, 2, 3), steps, on_steps=True),
 )
 
 

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, RowBlock, Rows, SparseBlock, SparseRows, Targets, on_device
+from .base import Array, Backend, RowBlock, Rows, SparseBlock, SparseRows, Targets
+from .current_device import on_device
 
 __all__ = [
     "Array",

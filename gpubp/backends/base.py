@@ -1,9 +1,9 @@
 """The interface of a backend: everything that the engine calls.
 
 A backend has three parts: a place for arrays (`Arrays`), the layout and capture of a step (`Steps`), and
-the kernels (`Verbs`). A verb's arrays belong to the backend and are C-contiguous. They have the network's
-dtype, except for labels, counters and float64 sums. A batch has shape (rows, n). A verb writes its results
-to arrays that are its arguments, and returns nothing.
+the kernels (`Verbs`, in verbs.py). A verb's arrays belong to the backend and are C-contiguous. They have
+the network's dtype, except for labels, counters and float64 sums. A batch has shape (rows, n). A verb
+writes its results to arrays that are its arguments.
 
 A value that changes from step to step is never an argument of a verb. It is stored in an array, and the
 verb reads it when it runs. `counters` is int64, (2,): the steps since training began, and the step within
@@ -16,22 +16,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 
 from ..kernels import (
-    ACTIVATIONS,
-    Activation,
-    OutputHead,
-    ParameterArrays,
     Precision,
-    StepVariables,
-    UpdateRule,
 )
 from ..kernels.row_block import RowBlock, Targets
 from ..kernels.sparse_rows import SparseBlock, SparseRows
 from ..kernels.typing import Array, Bound
 from .rows import Rows
+from .verbs import Verbs
 
 __all__ = [
     "Array",
@@ -44,7 +38,6 @@ __all__ = [
     "Steps",
     "Targets",
     "Verbs",
-    "on_device",
 ]
 
 
@@ -119,9 +112,16 @@ class Steps(ABC):
     ----------
     overlaps : bool
         Whether verbs called within `beside` may run at the same time as later verbs.
+    steps_at_once : int
+        The number of training steps that a fit captures together, if nothing comes between them. A request
+        to stop waits for their end.
+    updates_beside : bool
+        Whether to update wide layers beside the backward pass of the layers below.
     """
 
     overlaps: bool = False
+    steps_at_once: int = 1
+    updates_beside: bool = False
 
     @abstractmethod
     def plan(
@@ -156,255 +156,12 @@ class Steps(ABC):
         may change.
         """
 
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
+        """Capture `steps`, which does the same as `times` runs of `captured`, a captured step.
 
-class Verbs(ABC):
-    """The kernels."""
-
-    @abstractmethod
-    def gather(
-        self,
-        rows: Rows,
-        field: str,
-        counters: Array,
-        first: int,
-        out: Array,
-        scale: float = 1.0,
-        shift: float = 0.0,
-    ) -> None:
-        """out = scale · (the step's rows of `rows.<field>`, starting at its row `first`) + shift."""
-
-    @abstractmethod
-    def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
-        """out[i, j] = `high` where j is labels[i], else `low`."""
-
-    @abstractmethod
-    def normalize(self, weights: Array) -> None:
-        """weights ← weights / Σ weights; all zero stays all zero."""
-
-    @abstractmethod
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        alpha: float = 1.0,
-        beta: float = 0.0,
-        precision: Precision | None = None,
-    ) -> None:
-        """out = alpha op(a) op(b) + beta out; with `precision`, a and b hold numbers rounded to it."""
-
-    @abstractmethod
-    def round(self, values: Array, precision: Precision) -> None:
-        """Round `values`, which a verb has written to `operands`, if storing has not rounded them."""
-
-    @abstractmethod
-    def convert(self, values: Array, out: Array) -> None:
-        """out = values; one or both may be arrays made by `operands`."""
-
-    @abstractmethod
-    def bias_activate(
-        self,
-        activation: Activation,
-        z: Array,
-        biases: Array | None,
-        a: Array,
-        keep_z: bool = True,
-    ) -> None:
-        """z ← z + b and a = σ(z). Softmax is applied to each row.
-
-        If `a` is `z`, a overwrites z. Without `keep_z`, the contents of `z` are undefined afterwards.
+        Both use the same buffers. A backend may replay `captured` several times instead.
         """
-
-    @abstractmethod
-    def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
-        """out = x wᵀ."""
-
-    @abstractmethod
-    def sparse_gradient(self, delta: Array, x: SparseBlock, out: Array, beta: float) -> None:
-        """out = δᵀ x + beta out."""
-
-    # The rows of a step. A backend may leave them where they are, for the verbs below.
-
-    def layer_input(
-        self,
-        rows: Rows,
-        counters: Array,
-        first: int,
-        out: Array,
-        weights: Array,
-        precision: Precision | None = None,
-    ) -> Array | RowBlock:
-        """Return the step's rows of x, from its row `first` on, for the verbs of the first layer.
-
-        They are gathered to `out`, or stay where they are: a `RowBlock`. `weights` are the layer's.
-        """
-        self.gather(rows, "x", counters, first, out)
-        return out
-
-    def gather_targets(
-        self,
-        targets: Targets,
-        head: OutputHead,
-        weights: Array,
-        precision: Precision | None = None,
-        keep: bool = False,
-    ) -> None:
-        """Write the targets to `targets.y`, if `output_layer` with these arguments reads them there."""
-        rows, counters, first = targets.block.rows, targets.block.counters, targets.block.first
-        if targets.labels is None:
-            factor, shift = targets.factor, targets.shift
-            self.gather(rows, "y", counters, first, targets.y, scale=factor, shift=shift)
-        else:
-            self.gather(rows, "y", counters, first, targets.labels)
-            self.one_hot(targets.labels, targets.y, targets.shift, targets.factor + targets.shift)
-
-    # A layer's three products, each with the operation after it. A backend may fuse the two.
-
-    def layer_forward(
-        self,
-        activation: Activation,
-        x: Array | RowBlock | SparseBlock,
-        weights: Array,
-        biases: Array | None,
-        z: Array,
-        a: Array,
-        precision: Precision | None = None,
-        keep_z: bool = True,
-    ) -> None:
-        """z = x wᵀ + b and a = σ(z), with the rules of `bias_activate`."""
-        if isinstance(x, SparseBlock):
-            self.sparse_product(x, weights, z)
-        else:
-            self.matmul(x, weights, z, transpose_b=True, precision=precision)
-        if biases is not None or a is not z or not activation.is_identity:
-            self.bias_activate(activation, z, biases, a, keep_z)
-
-    def layer_backward(
-        self,
-        activation: Activation,
-        delta: Array,
-        weights: Array,
-        v: Array,
-        product: Array,
-        out: Array,
-        precision: Precision | None = None,
-    ) -> None:
-        """out = (δ w) ⊙ σ′(v), with δ and w of the next layer; `v` is the a or z that σ′ reads.
-
-        `product` is memory for δ w. It may be `out`.
-        """
-        self.matmul(delta, weights, product, precision=precision)
-        self.multiply_by_derivative(activation, v, product, out)
-
-    def layer_gradients(
-        self,
-        delta: Array,
-        a: Array | RowBlock | SparseBlock,
-        weights: Array,
-        biases: Array | None,
-        beta: float,
-        precision: Precision | None = None,
-    ) -> None:
-        """weights = δᵀ a + beta weights and biases = column sums of δ + beta biases."""
-        if isinstance(a, SparseBlock):
-            self.sparse_gradient(delta, a, weights, beta)
-        else:
-            self.matmul(delta, a, weights, transpose_a=True, beta=beta, precision=precision)
-        if biases is not None:
-            self.column_sums(delta, biases, beta)
-
-    @abstractmethod
-    def dropout(
-        self, x: Array, out: Array, counters: Array, seed: int, layer: int, first: int, rate: float
-    ) -> None:
-        """out = 0 with probability `rate`, else x / (1 - rate).
-
-        (seed, counters[0], layer, position) determine the mask. `first` is the position of x's first
-        element. `out` may be `x`.
-        """
-
-    @abstractmethod
-    def output_delta(
-        self,
-        head: OutputHead,
-        z: Array,
-        a: Array,
-        y: Array,
-        scale: Array,
-        delta: Array | None,
-        costs: Array | None,
-    ) -> None:
-        """delta = scale ∂C/∂z and costs = C of each row; if one is None, it is not computed."""
-
-    def output_layer(
-        self,
-        head: OutputHead,
-        x: Array | RowBlock | SparseBlock,
-        weights: Array,
-        biases: Array | None,
-        z: Array,
-        a: Array | None,
-        targets: Targets,
-        scale: Array,
-        delta: Array | None,
-        costs: Array | None,
-        precision: Precision | None = None,
-        keep: bool = False,
-    ) -> None:
-        """z = x wᵀ + b, a = σ(z), delta = scale ∂C/∂z and costs = C of each row.
-
-        What is None is not computed. Without `keep`, the contents of `z` are undefined afterwards.
-        """
-        if a is None:
-            self.layer_forward(ACTIVATIONS["identity"], x, weights, biases, z, z, precision)
-        else:
-            self.layer_forward(head.activation, x, weights, biases, z, a, precision, a is not z)
-        self.output_delta(head, z, z if a is None else a, targets.y, scale, delta, costs)
-
-    @abstractmethod
-    def multiply_by_derivative(
-        self, activation: Activation, v: Array, product: Array, delta: Array
-    ) -> None:
-        """delta = product ⊙ σ′(v); `v` is the a or z that σ′ reads, and `product` may be `delta`."""
-
-    @abstractmethod
-    def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:
-        """out = column sums of values + beta out, without loss of digits over any number of rows."""
-
-    @abstractmethod
-    def weighted_sum(
-        self, values: Array, weights: Array | None, out: Array, counters: Array | None = None
-    ) -> None:
-        """out[counters[1]] += Σ weights values in float64; without counters, out[0] = Σ values²."""
-
-    @abstractmethod
-    def multiply(self, values: Array, factor: Array, out: Array) -> None:
-        """out = factor[0] values; `factor` is float64."""
-
-    @abstractmethod
-    def adapt_loss_scale(self, loss_scale: Array, squared_norm: Array) -> None:
-        """Halve the scale if the squared norm is not finite; double it after many finite ones."""
-
-    @abstractmethod
-    def add(self, values: Array, out: Array) -> None:
-        """out ← out + values."""
-
-    @abstractmethod
-    def update(
-        self,
-        rule: UpdateRule,
-        parameters: ParameterArrays,
-        step: StepVariables,
-        shard_gradients: Sequence[Array] = (),
-    ) -> None:
-        """gradient ← gradient + Σ shard_gradients; then update the parameters and the optimizer's state."""
-
-    @abstractmethod
-    def advance(self, counters: Array) -> None:
-        """counters ← counters + 1, for both elements."""
+        return self.capture(steps)
 
 
 class Backend(Arrays, Steps, Verbs):
@@ -423,26 +180,3 @@ class Backend(Arrays, Steps, Verbs):
         from . import get_backend  # noqa: PLC0415 - it imports this module
 
         return get_backend, (self.name,)
-
-
-class _HasBackend(Protocol):
-    @property
-    def backend(self) -> Backend: ...
-
-
-_Self = TypeVar("_Self", bound=_HasBackend)
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def on_device(
-    method: Callable[Concatenate[_Self, _Arguments], _Result],
-) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Make the backend's device current while the method runs, then restore the old one."""
-
-    @wraps(method)
-    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        with self.backend.use():
-            return method(self, *args, **kwargs)
-
-    return run

@@ -210,6 +210,11 @@ class CheckpointWriter:
             pass
         self._checkpoint, self._written = checkpoint, time.monotonic()
 
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a checkpoint may be due after any step, rather than at a moment or after an epoch."""
+        return self._checkpoint.interval[1] == "step"
+
     def is_due(self, steps: int, steps_per_epoch: int) -> bool:
         """Whether to write a checkpoint after so many steps of the fit."""
         count, unit = self._checkpoint.interval

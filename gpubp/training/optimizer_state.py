@@ -11,6 +11,7 @@ from ..backends import Array
 from ..kernels import ParameterArrays, StepVariables
 from ..memory import allocated
 from ..network import Network
+from ..problem import Rounding
 from .optimizers import Optimizer
 from .plan import UpdatePlan, plan_update
 
@@ -101,8 +102,16 @@ class OptimizerState:
         rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
         return rates
 
-    def update(self, variables: StepVariables, shard_gradients: Sequence[Array]) -> None:
-        """Update the parameters by the gradient plus `shard_gradients`.
+    def update(
+        self,
+        variables: StepVariables,
+        shard_gradients: Sequence[Array],
+        part: slice,
+        rounding: Rounding | None = None,
+        *,
+        advances: bool,
+    ) -> None:
+        """Update a part of the parameters by the gradient plus `shard_gradients`.
 
         Parameters
         ----------
@@ -111,16 +120,26 @@ class OptimizerState:
             needs it.
         shard_gradients : sequence of arrays of shape (size,)
             The gradients of further shards; none of them if the plan needs the norm.
+        part : slice
+            The part; all parameters if the plan needs the norm, or if there are further shards.
+        rounding : Rounding, optional
+            The rounded weights to update too.
+        advances : bool
+            Whether to advance the counters then.
         """
         network, plan = self._network, self.plan
         if plan.needs_norm:
             network.backend.weighted_sum(self._gradient, None, variables.squared_norm)
         arrays = network.parameters, self._gradient, self.arrays
-        network.backend.update(
+        rounded = None if rounding is None else rounding.rounded[part]
+        network.backend.update_with(
             plan.rule,
-            ParameterArrays(*arrays, network.layout.n_weights),
+            ParameterArrays(*arrays, network.layout.n_weights).part(part),
             variables,
             shard_gradients,
+            rounded=rounded if rounded is not None and rounded.size else None,
+            precision=None if rounding is None else rounding.precision,
+            advances=advances,
         )
 
     @property

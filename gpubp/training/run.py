@@ -6,8 +6,9 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -232,10 +233,13 @@ class Run:
         factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
         penalties = trainer.schedule.penalty_factors(weights)
         rates = step.prepare(batches, factors, costs, penalties)
-        for chosen in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+        chosen = self._data.batches(step.rows, self._order, epoch, step.steps_done)
+        counts = self._writer is not None and self._writer.counts_steps
+        alone = bool(watching) or self._data.streamed or counts
+        for rows, steps in _together(map(len, chosen), 1 if alone else step.steps_at_once):
             if not step.steps_prepared:  # a callback has set another optimizer
                 rates = step.prepare(batches, factors, step.costs(), penalties)
-            step.run(self._forms[len(chosen)])
+            step.run(self._forms[rows], steps)
             for callback in watching:
                 callback.on_step_end(trainer, step.steps_done - 1)
             if self._writer is None:
@@ -298,3 +302,14 @@ class Run:
             within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
             where = within_epoch if within else f"after epoch {epoch}"
             self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"
+
+
+def _together(sizes: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
+    """Group neighbouring batches of the same number of rows: yield the rows and the number of batches.
+
+    A group has `most` batches. What is left of batches of the same size are groups of one, so that a form
+    of batches has two captures.
+    """
+    for rows, same in groupby(sizes):
+        while count := sum(1 for _ in islice(same, most)):
+            yield from [(rows, most)] if count == most else [(rows, 1)] * count

@@ -11,15 +11,14 @@ import numpy as np
 
 from ..arrays import move
 from ..backends import Array, Backend, Rows
-from ..backprop import backpropagate
-from ..kernels import PRECISIONS, StepVariables
+from ..kernels import PRECISIONS
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters, widths
 from ..network import Network
-from ..problem import Problem
 from ..signals import uninterrupted
-from ..workspace import Workspace
+from .captures import Replay, StepsInARow, call_each
 from .data import BatchForm
+from .halves import StepArrays, StepHalves
 from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
 from .state import State
@@ -36,8 +35,8 @@ class TrainingStep:
 
     A step has two halves. The first half computes the gradient of the batch in `rows`. The second half
     updates the parameters and the optimizer's state. `run` captures both halves for each form of batch, and
-    replays them. `halves` returns them uncaptured: one capture can then contain several steps, or steps of
-    several networks on one backend.
+    replays them, for one step or for several in a row. `halves` returns them uncaptured: one capture can
+    then contain steps of several networks on one backend.
 
     Between the halves `reduce` is called with the flat gradient of the whole batch: the gradients of all
     shards are added, and the loss scale is divided out. `reduce` may change the gradient in place, for
@@ -87,7 +86,8 @@ class TrainingStep:
     ) -> None:
         self.network, self.rows = network, Rows(None)
         self._reduce, self._dropout_seed = reduce, dropout_seed
-        self.captured: dict[BatchForm, Callable[[], None]] = {}
+        self.captured: dict[BatchForm, Replay] = {}
+        self._in_a_row: dict[BatchForm, StepsInARow] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
         self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
@@ -128,7 +128,8 @@ class TrainingStep:
     @dropout_seed.setter
     def dropout_seed(self, dropout_seed: int) -> None:
         if dropout_seed != self._dropout_seed:
-            self._dropout_seed, self.captured = dropout_seed, {}
+            self._dropout_seed = dropout_seed
+            self._forget_captures()
 
     @property
     def sums_squares(self) -> bool:
@@ -138,7 +139,8 @@ class TrainingStep:
     @sums_squares.setter
     def sums_squares(self, sums_squares: bool) -> None:
         if sums_squares != self._sums_squares:
-            self._sums_squares, self.captured = sums_squares, {}
+            self._sums_squares = sums_squares
+            self._forget_captures()
 
     @property
     def loss_scale(self) -> float:
@@ -162,7 +164,8 @@ class TrainingStep:
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         if optimizer != self.optimizer:
-            self.captured, self.steps_prepared = {}, 0
+            self.steps_prepared = 0
+            self._forget_captures()
             if not self._optimizer_state.change(optimizer):
                 self.steps_taken = 0
 
@@ -182,7 +185,8 @@ class TrainingStep:
         self._gradients += more
         self._views += map(network.layout.views, more)
         if self._numbers.make_room(shards, steps):
-            self.captured, self.steps_prepared = {}, 0
+            self.steps_prepared = 0
+            self._forget_captures()
 
     @uninterrupted
     def prepare(
@@ -234,32 +238,38 @@ class TrainingStep:
 
     # A step.
 
-    def run(self, form: BatchForm) -> None:
-        """Run one step on the batch in `rows`.
+    @property
+    def steps_at_once(self) -> int:
+        """The number of steps on batches of one form to run together, if nothing comes between them."""
+        return self.backend.steps_at_once if self._reduce is None else 1
 
-        Ctrl-C waits for the end of the step, which is then counted.
+    def run(self, form: BatchForm, steps: int = 1) -> None:
+        """Run one step on the batch in `rows`, or several steps in a row, each on its batch in `rows`.
+
+        Ctrl-C waits for the end of the steps, which are then counted.
 
         Raises
         ------
         RuntimeError
-            There are no rows, or there is no room for another step before `prepare`.
+            There are no rows, or there is no room for so many more steps before `prepare`.
         """
         # A captured step does not check these, and would read or write outside its arrays.
         if self.rows.x is None:
             raise RuntimeError("a training step has no rows to run on")
-        if self.steps_done >= self._numbers.room:
+        if self.steps_done + steps > self._numbers.room:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
-        self._replay(self.captured.get(form) or self._capture(form))
+        replay = self.captured.get(form) or self._capture(form)
+        self._replay(replay if steps == 1 else self._in_a_row[form][steps], steps)
 
     @uninterrupted
-    def _replay(self, replay: Callable[[], None]) -> None:
-        """Run a captured step, and count it."""
-        # If this step fails, no step is prepared.
+    def _replay(self, replay: Replay, steps: int) -> None:
+        """Run captured steps, and count them."""
+        # If a step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
         with np.errstate(all="ignore"):  # an overflow is reported as divergence
             replay()
         self.steps_prepared = prepared
-        self.count()
+        self.count(steps)
 
     def count(self, steps: int = 1) -> None:
         """Count steps, for example of a capture of `halves`."""
@@ -271,19 +281,26 @@ class TrainingStep:
         self.rows.clear()
         self.steps_prepared = 0
 
-    def _capture(self, form: BatchForm) -> Callable[[], None]:
+    def _capture(self, form: BatchForm) -> Replay:
         """Capture the step for batches of this form, and store it in `captured`."""
         while len(self.captured) >= STEPS_KEPT:
-            del self.captured[next(iter(self.captured))]
-        gradient, update = self.halves(form)
-        capture = self.backend.capture
+            oldest = next(iter(self.captured))
+            del self.captured[oldest]
+            self._in_a_row.pop(oldest, None)
+        halves, capture = self._halves(form), self.backend.capture
         if self._reduce is None:
-            replay = capture(partial(_call_each, (gradient, update)))
+            replay = capture(halves.run)
+            self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
         else:
             reduce = partial(self._reduce, self.gradient)
-            replay = partial(_call_each, (capture(gradient), reduce, capture(update)))
+            parts = capture(halves.gradient), reduce, capture(halves.update)
+            replay = partial(call_each, parts)
+            self._in_a_row[form] = StepsInARow(self.backend, replay, None)
         self.captured[form] = replay
         return replay
+
+    def _forget_captures(self) -> None:
+        self.captured, self._in_a_row = {}, {}
 
     def halves(self, form: BatchForm) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return a step's two halves for batches of this form, neither run nor captured.
@@ -303,47 +320,20 @@ class TrainingStep:
         gradient, update : callable
             Functions that compute the gradient of the batch, and update parameters and state.
         """
-        problem = self.network.problem(self._counters, self._dropout_seed)
-        workspace = Workspace(
-            *(problem, form.rows, "train"),
-            limit=form.block_limit,
-            labels=form.labels,
-            sparse=form.sparse,
-            loss_scale=self._loss_scale,
-        )
-        shard_gradients = self._gradients[1 : len(workspace.shards)]
-        # If the whole gradient is read before the update, the first half adds up the shards.
-        if self._reduce is not None or self._optimizer_state.plan.needs_norm:
-            added, left = shard_gradients, []
-        else:
-            added, left = [], shard_gradients
-        return (
-            partial(self._compute_gradient, problem, workspace, added),
-            partial(self._update_parameters, left),
-        )
+        halves = self._halves(form)
+        return halves.gradient, halves.update
 
-    def _compute_gradient(
-        self, problem: Problem, workspace: Workspace, shard_gradients: list[Array]
-    ) -> None:
-        """Backpropagate over all shards; add `shard_gradients`, and divide by the loss scale."""
-        backend, gradient, beta = self.backend, self.gradient, self._optimizer_state.plan.beta
-        numbers = self._numbers
-        if self.sums_squares:
-            weights = self.network.parameters[: self.network.layout.n_weights]
-            backend.weighted_sum(weights, weights, numbers.squares, self._counters)
-        backpropagate(problem, workspace, self.rows, self._views, beta, numbers.costs)
-        for shard_gradient in shard_gradients:
-            backend.add(shard_gradient, gradient)
-        if self._loss_scale is not None:
-            backend.multiply(gradient, self._loss_scale[1:], gradient)
-
-    def _update_parameters(self, shard_gradients: list[Array]) -> None:
-        """Update by the gradient plus `shard_gradients`, and advance the counters."""
-        variables = StepVariables(self._numbers.rates, self._counters, self._squared_norm)
-        self._optimizer_state.update(variables, shard_gradients)
-        if self._loss_scale is not None:
-            self.backend.adapt_loss_scale(self._loss_scale, self._squared_norm)
-        self.backend.advance(self._counters)
+    def _halves(self, form: BatchForm) -> StepHalves:
+        arrays = StepArrays(
+            *(self.rows, self._gradients, self._views, self._counters, self._numbers),
+            *(self._squared_norm, self._loss_scale),
+        )
+        return StepHalves(
+            *(self.network, form, arrays, self._optimizer_state),
+            dropout_seed=self._dropout_seed,
+            gradient_is_read=self._reduce is not None,
+            sums_squares=self.sums_squares,
+        )
 
     # States.
 
@@ -392,8 +382,3 @@ class TrainingStep:
             else:
                 array[...] = move(state.arrays[name], self.backend)
         self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0
-
-
-def _call_each(functions: Iterable[Callable[[], object]]) -> None:
-    for function in functions:
-        function()

@@ -68,6 +68,7 @@ struct Finish {
                 if (column + c < columns) total += y[c] * (log_sum - (z[c] - largest));
             }
         } else {
+#pragma unroll  // else the arrays are in memory
             for (int c = 0; c < 4; ++c) {
                 a[c] = activation(z[c]);
                 deltas[c] = delta_of(a[c], y[c], row_scale, READS_Z ? z[c] : a[c]);
@@ -77,7 +78,9 @@ struct Finish {
         total = sum_of(total);
         if (!exists) return;
         if (costs && column == 0) costs[row] = total;
-        for (int c = 0; c < 4 && column + c < columns; c += Only::STORE) {
+#pragma unroll
+        for (int c = 0; c < 4; c += Only::STORE) {
+            if (column + c >= columns) break;
             const size_t at = (size_t)row * columns + column + c;
             Several<Only::C, Only::STORE> errors;
             Several<Sum, Only::STORE> activations;

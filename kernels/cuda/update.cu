@@ -1,7 +1,8 @@
 // One update of an optimizer: theta and its state, arrays of n elements, from the gradient, in one pass.
 //
-// `apply` is made from the optimizer's table entry (updates.py); update.cuh comes before it. An entry has
-// up to two state arrays and three hyperparameters; those it does not have are null or 0.
+// The function `apply` is made from the optimizer's table entry (updates.py). update_elements.cuh, which calls
+// it, comes before this text. An entry has up to two state arrays and three hyperparameters; those it does not
+// have are null or 0.
 //
 // grid ceil(n / (128 VECTOR)), block 128. A thread updates VECTOR elements, 16 bytes of each array, or one
 // element if an array is not aligned to 16 bytes. If n is not a multiple of VECTOR, the last thread updates
@@ -15,37 +16,7 @@ extern "C" __launch_bounds__(128, 8) __global__
                 const long long* __restrict__ counters, const double* __restrict__ squared_norm, long long n,
                 long long n_weights, double l1, double l2, double weight_decay, double clip_norm,
                 double clip_value, int skips, double h0, double h1, double h2) {
-    const long long start = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * VECTOR, left = n - start;
-    if (left <= 0) return;
-    T* const states[2] = {state0, state1};
-    const double hyperparameters[3] = {h0, h1, h2};
-    Vector<T> thetas = {}, gradients = {}, state[2] = {};
-    if (left >= VECTOR) {
-        thetas = load(theta + start);
-        gradients = load(gradient + start);
-        for (int j = 0; j < STATES; ++j) state[j] = load(states[j] + start);
-    } else {
-        for (int k = 0; k < VECTOR - 1; ++k)
-            if (k < left) {
-                thetas.value[k] = theta[start + k];
-                gradients.value[k] = gradient[start + k];
-                for (int j = 0; j < STATES; ++j) state[j].value[k] = states[j][start + k];
-            }
-    }
-    const StepNumbers<T> step(rates, counters, *squared_norm, l1, l2, weight_decay, clip_norm, clip_value, skips);
-    if (step.skips) return;
-    for (int k = 0; k < VECTOR; ++k) {
-        const T g = prepare(gradients.value[k], thetas.value[k], start + k < n_weights, step);
-        apply(thetas.value[k], g, state[0].value[k], state[1].value[k], step, hyperparameters);
-    }
-    if (left >= VECTOR) {
-        store(theta + start, thetas);
-        for (int j = 0; j < STATES; ++j) store(states[j] + start, state[j]);
-    } else {
-        for (int k = 0; k < VECTOR - 1; ++k)
-            if (k < left) {
-                theta[start + k] = thetas.value[k];
-                for (int j = 0; j < STATES; ++j) states[j][start + k] = state[j].value[k];
-            }
-    }
+    const long long start = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * VECTOR;
+    update_elements(start, theta, gradient, state0, state1, rates, counters, squared_norm, n, n_weights, l1, l2,
+                    weight_decay, clip_norm, clip_value, skips, h0, h1, h2, [](const Vector<T>&, long long) {});
 }

@@ -12,14 +12,17 @@ from typing import Any
 import environment
 import pytest
 
-from gpubp import Network
+from gpubp import Network, Trainer
 from gpubp.backends import Backend
+from gpubp.backends.cupy import open_cupy
 from gpubp.benchmarks import timing
 from gpubp.benchmarks.calls import watch
 
+TOOLS = Path(__file__).resolve().parents[2] / "benchmarks/tools"
+
 
 def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
+    script = TOOLS / name
     command = [sys.executable, script, "narrow", "2", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
@@ -53,6 +56,119 @@ def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     assert int(cells["sum"][0]) == sum(int(row[0]) for name, row in cells.items() if name != "sum")
 
 
+def test_breakdown_counts_without_measuring() -> None:
+    done = run_script("breakdown.py", "--count", "--backend", "numpy")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith("narrow, 2 rows: ")
+
+
+def plan(tmp_path: Path, *points: str) -> list[dict[str, Any]]:
+    if not environment.GPUS and environment.ON_HOST is None:
+        pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
+    script, path = TOOLS / "plan.py", tmp_path / "plan.jsonl"
+    command = [sys.executable, script, *points, "--json", str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_plan_counts_launches_bytes_and_multiply_adds(tmp_path: Path) -> None:
+    plain, fused = plan(tmp_path, "narrow:512")
+    parameters = 4 * 64 * 64 + 16 * 64 + 4 * 64 + 16
+    weights, first = 4 * 64 * 64 + 16 * 64, 64 * 64
+    # 5 forward products, 5 gradients and 4 δ; the rows, the labels and their one-hot rows; δ^L, the cost.
+    assert plain["launches"] == 5 + 5 + 4 + 2 + 1 + 2 + 2
+    assert fused["launches"] == 2 * 5 + 1 and (plain["steps"], fused["steps"]) == (1, 16)
+    assert fused["kernels"]["output_layer"] == 16 and "gather" not in fused["kernels"]
+    for one in (plain, fused):
+        count = one["steps"]
+        assert one["launches"] * count == len(one["each"]) == sum(one["kernels"].values())
+        assert one["work"] == 512 * (3 * weights - first)
+        updates = [k for k in one["each"] if any("update" in verb for verb in k["verbs"])]
+        assert len(updates) == count
+        for update in updates:
+            # Plain Adam moves 28 bytes a parameter; then four rates, two counters, which the fused update
+            # advances, and the norm.
+            more = update["read"] + update["written"] - 28 * parameters
+            assert 4 * 8 + 2 * 8 + 8 <= more <= 4 * 8 + 2 * 8 + 8 + 2 * 8
+        assert one["floor"] <= one["predicted"]
+    assert fused["moved"] < plain["moved"]
+    # The first layer reads the rows where they are, weights, biases and counters, and writes activations.
+    start = fused["each"][0]
+    read = 4 * (512 * 64 + 64 * 64 + 64) + 2 * 8
+    assert (start["read"], start["written"]) == (read, 4 * 512 * 64)
+    sides = [launch for launch in plain["each"] if launch["branch"]]
+    assert {verb for k in sides for verb in k["verbs"]} == {
+        "gather", "one_hot", "weighted_sum", "layer_gradients"
+    }  # fmt: skip
+    assert not [launch for launch in fused["each"] if launch["branch"]]
+
+
+def test_a_plan_with_epilogues_reads_a_mask_of_a_bit_for_each_number(tmp_path: Path) -> None:
+    if environment.GPUS:
+        pytest.skip("a GPU's cuBLASLt decides what it computes")
+    plain, fused = plan(tmp_path, "classifier:8192:bfloat16")
+    assert fused["launches"] < plain["launches"] and fused["moved"] < plain["moved"]
+    rows, n, inputs = 8192, 256, 784
+    product = next(k for k in fused["each"] if k["kernel"] == "cuBLASLt RELU_AUX_BIAS")
+    assert product["verbs"] == ["layer_forward"] and product["narrow"]
+    # A narrow bias and the row that is added to it replace the float32 biases.
+    assert product["read"] == 2 * (rows * inputs + n * inputs + 2 * n)
+    assert product["written"] == 2 * rows * n + rows * n // 8
+    assert product["work"] == rows * inputs * n
+    back = next(k for k in fused["each"] if k["kernel"] == "cuBLASLt DRELU")
+    assert back["read"] == 2 * (rows * n + n * n) + rows * n // 8
+    assert back["written"] == 2 * rows * n
+
+
+KERNELS = Path(__file__).resolve().parents[2] / (
+    "benchmarks/results/2026-11-26-nvidia-h100/kernels.jsonl"
+)
+
+
+def test_a_predicted_launch_takes_about_as_long_as_it_was_measured() -> None:
+    tool = load_script("plan.py")
+    lines = [json.loads(line) for line in KERNELS.read_text(encoding="utf-8").splitlines()]
+    small = {
+        k["verb"]: k for k in lines if (k["network"], k["rows"]) == ("narrow", 512) if "verb" in k
+    }
+    for verb, seconds in tool.LATENCIES.items():
+        if verb not in ("output_layer", "update_with"):  # they have not run on a GPU
+            measured = max(call["seconds"] for call in small[verb]["each"])
+            assert seconds == pytest.approx(measured, abs=0.08e-6), verb
+    compared = 0
+    for line in lines:
+        if line["network"] != "classifier" or not line.get("verb", "").startswith("layer_"):
+            continue
+        for call in line["each"]:
+            if "10" in call["shape"].split(" ")[0].split("x"):
+                continue  # a product with ten outputs
+            moved = call["read"], call["written"]
+            launch = tool.Launch("matmul", (line["verb"],), *moved, call["work"], False, 0, False)
+            assert tool.H100.predict(launch) == pytest.approx(call["seconds"], rel=0.2), call
+            compared += 1
+    assert compared == 8
+
+
+def test_the_longest_path_waits_where_branches_meet() -> None:
+    tool = load_script("plan.py")
+
+    def launch(verb: str, branch: int = 0, waits: bool = False) -> Any:
+        return tool.Launch("kernel", (verb,), 0, 0, 0, False, branch, waits)
+
+    gradients, update = launch("layer_gradients", 1), launch("update", waits=True)
+    forward, backward = launch("layer_forward"), launch("layer_backward")
+    path = [forward, gradients, backward, update]
+    seconds = tool.LATENCIES
+    expected = seconds["layer_forward"] + seconds["layer_gradients"] + seconds["update"]
+    assert tool.longest_path(path, tool.H100) == pytest.approx(expected)
+    path = [forward, gradients, backward, backward, backward, update]
+    expected += 3 * seconds["layer_backward"] - seconds["layer_gradients"]
+    assert tool.longest_path(path, tool.H100) == pytest.approx(expected)
+    wide = tool.Launch("cuBLAS", ("matmul",), 0, 0, 392 * 10**9, True, 0, False)
+    assert tool.longest_path([wide], tool.H100) == pytest.approx(1e-3)
+
+
 def test_launches_are_counted_and_timed() -> None:
     if not environment.GPUS and environment.ON_HOST is None:
         pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
@@ -69,7 +185,7 @@ def test_launches_are_counted_and_timed() -> None:
 def test_the_products_with_epilogues_are_listed() -> None:
     if not environment.GPUS and environment.ON_HOST is None:
         pytest.skip(f"CuPy does not run here: {environment.NO_GPU_BECAUSE}")
-    script = Path(__file__).resolve().parents[2] / "benchmarks/tools/epilogues.py"
+    script = TOOLS / "epilogues.py"
     command = [sys.executable, script, "64", "32"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     title, _, head, *lines = done.stdout.splitlines()
@@ -81,7 +197,7 @@ def test_the_products_with_epilogues_are_listed() -> None:
 
 def load_script(name: str) -> Any:
     """Import a script of benchmarks/tools/ as a module, to run it in this process."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks/tools" / name
+    path = TOOLS / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -132,6 +248,22 @@ def test_a_watched_backend_notes_calls_and_leaves_the_backend_alone(backend: Bac
     asked.clear()
     Network((3, 2), backend=backend).predict([[1.0, 2.0, 3.0]])
     assert asked == []
+
+
+def test_a_watched_backend_notes_an_update_and_what_is_fused_with_it_as_one_call(
+    cuda_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {}
+    for name, most in (("parts", None), ("fused", 4096), ("large", 0)):
+        if most is not None:
+            monkeypatch.setattr("gpubp.kernels.update.MOST_ARRIVING", most)
+        watched, asked = watch(open_cupy(fused=most is not None))
+        Trainer(Network((3, 2), backend=watched, seed=0), "sgd").step([[1, 2, 3]], [[1, 0]])
+        ends[name] = [(a.verb, a.moved) for a in asked if a.verb.startswith(("update", "adv"))]
+    # Eight parameters: theta and the gradient are read, and theta is written.
+    update, counted = 3 * 8 * 4 + 4 * 8 + 2 * 8, 2 * 8
+    assert ends["parts"] == [("update", update + 8), ("advance", 2 * counted)]
+    assert ends["fused"] == ends["large"] == [("update_with", update + counted)]
 
 
 def test_the_sweep_times_every_constant_at_other_values_and_leaves_it_as_it_was(

@@ -64,21 +64,24 @@ def write_suite_report(out: Path) -> Path:
     if not facts:
         raise SystemExit(f"{out}/records.jsonl does not say where it was: no fact 'report'")
     counters, totals = {}, {}
-    for name in ("suite", "graphs"):
+    for name in ("suite", "graphs", "fused"):
         counter, kernels = Counter(), kernels_run(out / f"{name}.jsonl")
         tests = last_outcomes(read_records(out / f"{name}.jsonl"))
         for nodeid, r in tests.items():
             counter.add(nodeid, r["outcome"], r.get("reason"))
         counters[name], totals[name] = counter, (collected(out / f"{name}.jsonl"), kernels)
-    suite, graphs = counters["suite"], counters["graphs"]
+    suite = counters["suite"]
     count, kernels = totals["suite"]
     not_run = None if count is None else count - sum(suite.outcomes.values())
     status = 1 if suite.failed or not_run != 0 else 0
-    with_graphs = {
-        "outcomes": graphs.outcomes,
-        "failed": graphs.failed,
-        "collected": totals["graphs"][0],
+    others = {
+        name: {
+            "outcomes": counters[name].outcomes,
+            "failed": counters[name].failed,
+            "collected": totals[name][0],
+        }
+        for name in ("graphs", "fused")
     }
     return write_report(
-        facts, suite, status, collected=count, not_run=not_run, kernels=kernels, graphs=with_graphs
+        facts, suite, status, collected=count, not_run=not_run, kernels=kernels, **others
     )

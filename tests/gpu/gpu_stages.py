@@ -40,11 +40,18 @@ class Stage:
 
 TEST_SECONDS = 60
 WORKERS = min(12, os.cpu_count() or 1)
-SUITE = (
-    "{python}", "-m", "pytest", str(TESTS), "-q", "-p", "gpu_plugin", "-p", "no:cacheprovider",
-    "-o", "addopts=", "-W", "default", "--tb=short", "--continue-on-collection-errors",
-    "--no-header", "--no-summary",
-)  # fmt: skip
+
+
+def suite(*places: str) -> tuple[str, ...]:
+    """Return the words that run the tests in these folders and files; without any, all tests."""
+    return (
+        "{python}", "-m", "pytest", *(str(TESTS / place) for place in places or (".",)), "-q",
+        "-p", "gpu_plugin", "-p", "no:cacheprovider", "-o", "addopts=", "-W", "default",
+        "--tb=short", "--continue-on-collection-errors", "--no-header", "--no-summary",
+    )  # fmt: skip
+
+
+SUITE = suite()
 SANITIZER = ("compute-sanitizer", "--error-exitcode", "9", "--print-limit", "30", "--tool")
 VERBS = ("{python}", str(PARTS / "gpu_verbs.py"))
 BENCH = (
@@ -62,6 +69,10 @@ POINTS = (
     "narrow:32 narrow:512 narrow-6x64:512 narrow:2048 classifier:512 classifier:2048"
     " regression:2048 wide:8192"
 )
+PLAN = ("{python}", str(ROOT / "benchmarks/tools/plan.py"), "--measure", "--json", "{results}")
+PLANNED = "narrow-6x64:512 narrow:512 classifier:512 classifier:2048 wide:8192:bfloat16"
+"""The steps that docs/gpu-performance.md predicts."""
+FUSED_TESTS = ("backends", "training", "network", "kernels/test_cublaslt.py")
 SWEEP = ("{python}", str(ROOT / "benchmarks/tools/gpu_sweep.py"))
 
 STAGES: dict[str, Stage] = {
@@ -69,6 +80,12 @@ STAGES: dict[str, Stage] = {
     "smoke": Stage(30, {"smoke": ("{python}", str(PARTS / "gpu_smoke.py"))}),
     "suite": Stage(130, {"suite": SUITE}, "suite.jsonl", {"GPUBP_CUDA_GRAPHS": "0"}),
     "graphs": Stage(80, {"graphs": SUITE}, "graphs.jsonl", {"GPUBP_CUDA_GRAPHS": "1"}),
+    "fused": Stage(
+        60,
+        {"plan": (*PLAN, *PLANNED.split()), "fused": suite(*FUSED_TESTS)},
+        "fused.jsonl",
+        {"GPUBP_CUDA_FUSED": "1"},
+    ),
     "sanitizer": Stage(
         80,
         {

@@ -25,8 +25,9 @@ def summarize(out: Path) -> list[str]:
     ended = list({(r["stage"], r["command"]): r for r in records if "command" in r}.values())
     lines = [f"{r['stage']}: {r['command']}: {r['status']}, {r['seconds']:.0f} s" for r in ended]
     parts = [bounded("STAGES", lines, 900), facts_part(records), smoke_part(records)]
-    for name in ("suite", "graphs"):
+    for name in ("suite", "graphs", "fused"):
         parts.append(suite_part(name, out / f"{name}.jsonl", ended))
+    parts.append(plan_part(out))
     parts.append(kernels_part(out))
     for stage, room in ROOM.items():
         parts.append(output_part(stage, ended, room))
@@ -106,17 +107,33 @@ def suite_part(name: str, path: Path, ended: list[Record]) -> str:
             alike[error_line(r)].append(nodeid.rpartition("/")[2])
     for error, names in sorted(alike.items(), key=lambda item: -len(item[1])):
         lines.append(f"{len(names)} × {error}: {names[0][:110]}")
-    return bounded(name.upper(), lines, 1800 if name == "suite" else 1100)
+    return bounded(name.upper(), lines, {"suite": 1800, "fused": 800}.get(name, 1100))
 
 
 def told(tally: Tally[str]) -> str:
     return ", ".join(f"{count} {outcome}" for outcome, count in sorted(tally.items()))
 
 
+def plan_part(out: Path) -> str:
+    """Show each planned step: its launches, and its microseconds predicted and measured."""
+    lines = {}
+    for r in read_records(out / "bench.jsonl"):
+        if r["command"] == "plan":
+            one = r["results"]
+            point = f"{one['network']}, {one['rows']} rows {one['precision'] or ''}".rstrip()
+            seconds = one["seconds"]
+            found = "not timed" if seconds is None else f"{one['timed']} {seconds * 1e6:.1f} µs"
+            lines[point, one["fused"]] = (
+                f"{point}, {'fused' if one['fused'] else 'as it is'}: {one['launches']} launches,"
+                f" predicted {one['predicted'] * 1e6:.1f}, {found}"
+            )
+    return bounded("PLAN", list(lines.values()), 1000)
+
+
 def kernels_part(out: Path) -> str:
     """Say which kernels the tests asked for, and how many of those tests passed."""
     sums: dict[str, Tally[str]] = defaultdict(Tally)
-    for name in ("suite", "graphs"):
+    for name in ("suite", "graphs", "fused"):
         for kernel, tally in kernels_run(out / f"{name}.jsonl").items():
             sums[kernel].update(tally)
     if not sums:

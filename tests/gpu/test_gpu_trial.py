@@ -13,7 +13,7 @@ from typing import Any
 import gpu_report
 import gpu_trial
 import pytest
-from gpu_stages import SUITE, Stage
+from gpu_stages import PLAN, SUITE, Stage, suite
 from gpu_summary import ROOM
 from support.compiling import host_compiler
 
@@ -239,6 +239,32 @@ def test_only_failures_of_an_earlier_run_are_run_again_on_the_backend_that_is_as
     assert trial(second, stages, "--only-failures", str(first / "suite.jsonl")) == 0
     assert [r["test"] for r in records(second, "suite") if "test" in r] == [tests[0]["test"]]
     assert records(second)[-1]["status"] == "no test to run again"
+
+
+@pytest.mark.slow
+def test_fused_steps_are_planned_and_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if host_compiler() is None:
+        pytest.skip("no C++ compiler to run CUDA text on the host: install g++ or set CXX")
+    monkeypatch.setenv("GPUBP_TEST_BACKENDS", "cupy-on-host")
+    real = gpu_trial.STAGES["fused"]
+    assert real.by_default and real.environment == {"GPUBP_CUDA_FUSED": "1"}
+    assert list(real.commands) == ["plan", "fused"]
+    assert all(Path(word).exists() for word in real.commands["fused"] if word[0] == "/")
+    tests = (*suite("training/test_schedules.py"), "-k", "cupy")
+    commands = {"plan": (*PLAN, "narrow:512", "--rounds", "1"), "fused": tests}
+    stages = {"fused": Stage(90, commands, "fused.jsonl", real.environment)}
+    assert trial(tmp_path, stages, "--seconds", "90") == 0
+    plans = [r["results"] for r in records(tmp_path, "bench") if r["command"] == "plan"]
+    assert [plan["fused"] for plan in plans] == [False, True]
+    assert plans[1]["launches"] < plans[0]["launches"] and plans[1]["seconds"] > 0
+    ran = [r for r in records(tmp_path, "fused") if "test" in r]
+    assert {r["outcome"] for r in ran} == {"passed"}
+    assert any("joined.cu" in r["kernels"] for r in ran)
+    summary = (tmp_path / "summary.txt").read_text()
+    shown = f"narrow, 512 rows, fused: {plans[1]['launches']} launches, predicted "
+    assert "\nPLAN\n" in summary and shown in summary and "\nFUSED\n" in summary
 
 
 def test_a_report_is_made_of_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from gpubp.kernels.matmul import (
 from gpubp.kernels.output_layer import fits_one_launch, output_layer_cuda
 from gpubp.kernels.precision import split_cuda
 from gpubp.kernels.typing import Array
+from gpubp.kernels.update import update_and_advance_cuda, update_cuda
 
 pytestmark = [
     pytest.mark.skipif(nvrtc_version() is None, reason="CuPy or NVRTC is not installed"),
@@ -285,6 +286,23 @@ def run_updates(recorder: Recorder, dtype: str) -> None:
                 ParameterArrays(*arrays, 4),
                 StepVariables(rates, counters, norm),
             )
+            for storage, advances in ends_of(update.name, dtype):
+                update_and_advance_cuda(
+                    *(recorder.backend.xp, UpdateRule(update, hyperparameters)),
+                    *(ParameterArrays(*arrays, 4), StepVariables(rates, counters, norm)),
+                    None if storage is None else recorder.array(4, dtype=storage)[first:],
+                    recorder.backend if advances else None,
+                )[0]()
+
+
+def ends_of(update: str, dtype: str) -> list[tuple[str | None, bool]]:
+    """Choose what fused updates do too: Adam's, which have the most arrays, everything."""
+    if dtype == "float64":
+        return [(None, True)]
+    if update != "adam":
+        return [("uint16", True)]
+    storages = (None, *(precision.storage for precision in PRECISIONS.values()))
+    return [(storage, advances) for storage in storages for advances in (False, True)]
 
 
 @cache
@@ -332,7 +350,10 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 MOST = {
     "matmul": (128, 33 * 2**10 + 32),
     "joined": (128, 33 * 2**10 + 32),
-    "output_layer": (128, 33 * 2**10 + 32),
+    "output_layer": (
+        160,
+        33 * 2**10 + 32,
+    ),  # of doubles; their blocks are alone on a multiprocessor
     "column_sums": (128, 4097),
     "weighted_sum": (128, 129),
     "sparse_gradient": (64, 9 * 2**10),
@@ -414,12 +435,53 @@ def test_flat_kernels_move_sixteen_bytes_at_once_and_keep_all_in_registers(
     assert ".local" not in ptx
 
 
+def moved_by_adam(storage: str | None) -> tuple[str, Any]:
+    """Compile Adam's update of float32 arrays; return its PTX and its bound arrays."""
+    with Recorder() as recorder:
+        arrays = [recorder.array(32, dtype="float32") for _ in range(4)]
+        double, counters = (recorder.array(4, dtype=dtype) for dtype in ("float64", "int64"))
+        adam = UPDATES["adam"]
+        bound = (
+            UpdateRule(adam, dict.fromkeys(adam.hyperparameters, 0.5)),
+            ParameterArrays(*arrays[:2], tuple(arrays[2:]), 32),
+            StepVariables(double, counters, double),
+        )
+        xp, call = recorder.backend.xp, None
+        if storage is None:
+            call = update_cuda(xp, *bound)
+        else:
+            narrow = recorder.array(32, dtype=storage)
+            call, _ = update_and_advance_cuda(xp, *bound, narrow, recorder.backend)
+        call()
+    (launch,) = recorder.kernels.values()
+    return nvrtc_compile(launch.code, launch.name, "compute_90", ("-std=c++17",)), call
+
+
+def test_adam_moves_28_bytes_of_each_parameter_and_2_more_to_round_it() -> None:
+    ptx, call = moved_by_adam(None)
+    _, _, (theta, gradient, *state_and_more) = call.args
+    bound = 2 * theta.nbytes + gradient.nbytes + 2 * sum(a.nbytes for a in state_and_more[:2])
+    loads, stores = (
+        len(re.findall(rf"{which}\.global\.(?:nc\.)?v4\.f32", ptx)) for which in ("ld", "st")
+    )
+    assert (loads, stores) == (4, 3)  # theta, gradient, m, v; theta, m, v
+    assert (loads + stores) * 16 / 4 == bound / theta.size == 28
+    for storage in ("uint16", "float16"):
+        ptx, _ = moved_by_adam(storage)
+        assert len(re.findall(r"ld\.global\.(?:nc\.)?v4\.f32", ptx)) == 4
+        assert len(re.findall(r"st\.global\.v4\.f32", ptx)) == 3
+        # Four rounded weights are eight bytes.
+        assert len(re.findall(r"st\.global\.(v4\.[ubf]16|v2\.[ubf]32|[ubf]64)", ptx)) >= 1
+        assert ".local" not in ptx
+
+
 @pytest.mark.slow
 def test_kernels_compile_as_cupy_gives_them_to_nvrtc() -> None:
     for kernel in launches():
         # Of these there is one for each table entry; the test above compiles them.
         of_entries = kernel.name.removesuffix("_elementwise") in (
             *("row_costs", "bias_activate", "output_delta", "multiply_by_derivative", "update"),
+            "update_and_advance",
         )
         if not of_entries:
             options = [o for o in kernel.options if o.startswith("-D") or o == "-std=c++17"]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import environment
 import numpy as np
 import pytest
 from twins import BLOCK, both, close, on
 
 from gpubp.backends import Backend
+from gpubp.backends.cupy import open_cupy
 from gpubp.backends.numpy import NumpyBackend
-from gpubp.kernels import UPDATES, ParameterArrays, StepVariables, UpdateOptions, UpdateRule
+from gpubp.kernels import (
+    PRECISIONS,
+    UPDATES,
+    ParameterArrays,
+    StepVariables,
+    UpdateOptions,
+    UpdateRule,
+)
 from gpubp.kernels.typing import Array
 
 pytestmark = pytest.mark.usefixtures("short_blocks")
@@ -174,3 +183,105 @@ def test_a_gradient_of_nan_makes_its_parameter_nan(cuda_backend: Backend, name: 
             StepVariables(rates, counters, norm),
         )
         assert np.isnan(backend.to_numpy(theta)).tolist() == [False, True, False]
+
+
+# An update together with what else ends a step.
+
+ENDS = [("float64", None), ("float32", None), *(("float32", name) for name in PRECISIONS)]
+
+
+def end_steps(
+    backend: Backend,
+    name: str,
+    given: Array,
+    part: slice,
+    precision: str | None,
+    squared_norms: list[float],
+) -> tuple[Array, list[int], Array]:
+    """Make a step for each squared norm; return theta and state, the counters, and the rounded weights."""
+    update, rounding = UPDATES[name], None if precision is None else PRECISIONS[precision]
+    h = {key: HYPERPARAMETERS[key] for key in update.hyperparameters}
+    options = UpdateOptions(l2=0.03, weight_decay=0.1, clip_norm=2.0, skips=True)
+    arrays = [on(backend, row) for row in given]
+    theta, gradient, *state = (array[part] for array in arrays)
+    n_weights = (theta.size + 1) // 2
+    counters = on(backend, [100, 0], np.int64)
+    rates = [[0.1 * t, *update.factors(0.1 * t, t, **h), 1.0] for t in range(1, 4)]
+    rounded, narrow = None, on(backend, np.zeros(1, np.float32))
+    if rounding is not None:
+        narrow = backend.operands((part.start + theta.size,), rounding)
+        narrow[...] = 0
+        rounded = narrow[part][:n_weights]
+        backend.convert(theta[:n_weights], rounded)
+    for squared_norm in squared_norms:
+        backend.update_with(
+            UpdateRule(update, h, options),
+            ParameterArrays(theta, gradient, tuple(state), n_weights),
+            StepVariables(on(backend, rates), counters, on(backend, [squared_norm])),
+            rounded=rounded,
+            precision=rounding,
+            advances=True,
+        )
+    values = np.array([backend.to_numpy(array) for array in arrays])
+    return values, backend.to_numpy(counters).tolist(), backend.to_numpy(narrow)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), ENDS)
+@pytest.mark.parametrize("size, first", [(3, 0), (517, 0), (518, 1), (5003, 4)])
+@pytest.mark.parametrize("name", UPDATES)
+def test_a_fused_end_of_a_step_has_the_bits_of_its_parts(
+    cuda_backend: Backend, name: str, size: int, first: int, dtype: str, precision: str | None
+) -> None:
+    update, rng = UPDATES[name], np.random.default_rng(22)
+    given = rng.uniform(0.5, 1, (2 + len(update.state), first + size + 3)).astype(dtype)
+    arguments = name, given, slice(first, first + size), precision, [9.0, np.inf, 1.0]
+    apart, fused = (end_steps(open_cupy(fused=f), *arguments) for f in (False, True))
+    for expected, found in zip(apart, fused, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert fused[1] == [103, 3]
+    if precision in ("bfloat16", "float16"):
+        n_weights = (size + 1) // 2
+        weights = fused[0][0, first : first + n_weights]
+        written = fused[2][first : first + n_weights]
+        if precision == "float16":
+            np.testing.assert_array_equal(written, weights.astype(np.float16))
+        else:
+            wide = (written.astype(np.uint32) << 16).view(np.float32)
+            np.testing.assert_allclose(wide, weights, rtol=2.0**-8)
+        assert (fused[2][:first] == 0).all() and (fused[2][first + n_weights :] == 0).all()
+
+
+@pytest.mark.parametrize("blocks", [1, 4096], ids=["too many blocks", "one launch"])
+def test_the_end_of_a_step_is_one_launch_unless_its_blocks_are_too_many(
+    cuda_backend: Backend, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if environment.ON_HOST is None:
+        pytest.skip("a GPU does not tell what it was asked for")
+    monkeypatch.setattr("gpubp.kernels.update.MOST_ARRIVING", blocks)
+    given = np.random.default_rng(1).uniform(0.5, 1, (4, 4000)).astype(np.float32)
+    arguments = "adam", given, slice(0, 4000), "bfloat16", [1.0]
+    expected = end_steps(open_cupy(), *arguments)
+    asked: list[str] = []
+    monkeypatch.setattr(environment.ON_HOST.runtime, "asked", asked)
+    found = end_steps(open_cupy(fused=True), *arguments)
+    launches = asked.count("launch")
+    asked.clear()
+    end_steps(open_cupy(fused=True), *arguments[:-1], [])
+    assert launches - asked.count("launch") == (2 if blocks == 1 else 1)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_fused_update_without_more_is_the_plain_one(cuda_backend: Backend) -> None:
+    backend, results = open_cupy(fused=True), []
+    for verb in (backend.update, backend.update_with):
+        theta = on(backend, np.linspace(-1, 1, 700))
+        rates, counters = on(backend, [[0.1, 0, 0, 1.0]]), on(backend, [0, 0], np.int64)
+        verb(
+            UpdateRule(UPDATES["sgd"], {}),
+            ParameterArrays(theta, on(backend, np.ones(700)), (), 700),
+            StepVariables(rates, counters, on(backend, [0.0])),
+        )
+        results.append(backend.to_numpy(theta))
+        assert backend.to_numpy(counters).tolist() == [0, 0]
+    np.testing.assert_array_equal(*results)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import environment
 import pytest
 
 import gpubp
@@ -264,3 +267,53 @@ def test_the_report_of_a_gpu_is_told_as_it_is(folder: Path) -> None:
     one = report["skipped"]["this machine has one GPU"]
     passed = f"{outcomes['passed']} passed, {outcomes['skipped']} skipped"
     assert f"{passed}, of those {one} because it was one GPU" in text
+
+
+PLANNED = (
+    ("narrow-6x64", 512, None), ("narrow", 512, None), ("classifier", 512, None),
+    ("classifier", 2048, None), ("wide", 8192, "bfloat16"),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_step_to_come_is_told_as_the_tool_plans_it(gpu_document: str, tmp_path: Path) -> None:
+    if environment.GPUS or environment.ON_HOST is None:
+        pytest.skip("the plan in the document is that of emulated devices")
+    path = tmp_path / "plan.jsonl"
+    points = [":".join(map(str, filter(None, point))) for point in PLANNED]
+    script = ROOT / "benchmarks/tools/plan.py"
+    subprocess.run([sys.executable, script, *points, "--json", path], check=True, timeout=120)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    planned = {(r["network"], r["rows"], r["fused"]): r for r in map(json.loads, lines)}
+    measured = {
+        (p.architecture, p.batch_size): spread.median
+        for p in Results.load(GPU_RESULTS / "results.json").points
+        if (spread := p.spread("gpubp-cupy")) is not None
+    }
+    for record in map(json.loads, (GPU_RESULTS / "kernels.jsonl").read_text("utf-8").splitlines()):
+        if record["precision"] and record.get("verb") == "the step's graph":
+            measured[record["network"], record["rows"]] = record["seconds"]
+    rows, errors = [], []
+    for network, count, precision in PLANNED:
+        plain, fused = planned[network, count, False], planned[network, count, True]
+        seconds = measured[network, count]
+        errors.append(round(100 * (1 - plain["predicted"] / seconds)))
+        cells = (
+            f"{network}, {count} rows{f', {precision}' if precision else ''}",
+            f"{plain['launches']:.3g}, {fused['launches']:.3g}",
+            *(f"{short(scale * plain[key])}, {short(scale * fused[key])}"
+              for key, scale in (("moved", 1e-6), ("floor", 1e6))),
+            *(short(1e6 * one) for one in (plain["predicted"], seconds, fused["predicted"])), "–",
+        )  # fmt: skip
+        rows.append(f"| {' | '.join(cells)} |")
+    titles = "step | launches | MB | floor, µs | as it is: predicted, µs | measured"
+    head = f"| {titles} | fused: predicted, µs | measured |"
+    table = "\n".join([head, "|---" * 8 + "|", *rows])
+    assert table in gpu_document, table
+    text = " ".join(gpu_document.split())
+    assert f"step as it is are {min(errors)} to {max(errors)} % below it" in text, errors
+
+
+def short(value: float) -> str:
+    """Write a number with a decimal below 100, and with three digits above."""
+    return f"{value:.1f}" if value < 100 else f"{float(f'{value:.3g}'):.0f}"

@@ -24,7 +24,6 @@ from ..base import Array, Rows, SparseRows
 from .cublas import CublasError
 from .recording import (
     SIDE_WORKSPACE_BYTES,
-    SIDES,
     CannotCaptureError,
     ProductMemory,
     Recording,
@@ -164,15 +163,19 @@ class CapturedStep:
             if not self._graphs:  # the cause is not these rows
                 self._makes_graphs = False
                 self._memories.clear()
-            warnings.warn(
-                f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
-                " one, which gives the same result more slowly",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._warn(error)
             return
         self._failures.clear()
         _keep(self._graphs, key, graph)
+
+    def _warn(self, error: Exception) -> None:
+        """Say that there will be no graph."""
+        warnings.warn(
+            f"a step cannot be captured in a CUDA graph ({error}): its kernels are launched one by"
+            " one, which gives the same result more slowly",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _launch(self, key: Key) -> None:
         """Make the step's launches one by one, or run the step if they cannot be recorded."""
@@ -207,7 +210,7 @@ class CapturedStep:
         if not self._memories:
             main = workspace_bytes(cupy) if "main" in self._asked else 0
             side = SIDE_WORKSPACE_BYTES if "beside" in self._asked else 0
-            sizes = main, *[side] * SIDES
+            sizes = main, *[side] * (len(recording.streams(cupy)) - 1)
             self._memories = [ProductMemory(cupy, size) for size in sizes]
             cupy.cuda.get_current_stream().synchronize()  # other streams may launch the graph
         held: list[Array] = []

@@ -16,8 +16,12 @@ from .cublas import Cublas
 from .epilogues import Epilogues
 from .graphs import CapturedStep
 from .recording import Recording
+from .repeated import RepeatedStep
 
 __all__ = ["CupySteps"]
+
+STEPS_AT_ONCE = 16
+"""The training steps of one graph, if launches are fused."""
 
 
 class CupySteps(Steps):
@@ -41,6 +45,8 @@ class CupySteps(Steps):
         check_choice("form", form, FORMS)
         self.overlaps = self._graphs = graphs
         self._fused, self._form = fused, form
+        self.updates_beside = fused and graphs
+        self.steps_at_once = STEPS_AT_ONCE if fused and graphs else 1
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
         self._epilogues = None
         if fused:
@@ -67,6 +73,11 @@ class CupySteps(Steps):
 
     def capture(self, step: Bound) -> Bound:
         return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
+
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
+        if isinstance(captured, CapturedStep) and self._graphs:
+            return RepeatedStep(captured, times, steps)
+        return super().repeat(captured, times, steps)
 
     # For verbs.
 

@@ -1,0 +1,34 @@
+"""Methods that compute on their backend's device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from .base import Backend
+
+__all__ = ["on_device"]
+
+
+class _HasBackend(Protocol):
+    @property
+    def backend(self) -> Backend: ...
+
+
+_Self = TypeVar("_Self", bound=_HasBackend)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def on_device(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """Make the backend's device current while the method runs, then restore the old one."""
+
+    @wraps(method)
+    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with self.backend.use():
+            return method(self, *args, **kwargs)
+
+    return run
