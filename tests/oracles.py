@@ -39,6 +39,7 @@ else:
         count, phases = long if LONG else short, (Phase.explicit, Phase.generate)
         return lambda test: settings(max_examples=count, phases=phases)(given(strategy)(test))
 
+
 try:
     from safetensors.numpy import load_file, save_file
 except ImportError:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
+import scipy.sparse
 from environment import rounds
 
 import gpubp
@@ -83,7 +88,10 @@ SMOOTH = {"identity", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "s
 
 @dataclass(frozen=True)
 class Training:
-    """A training to do on a route; `options` are the network's and `settings` the trainer's."""
+    """A training to do on a route; `options` are the network's and `settings` the trainer's.
+
+    `wide` says to treat layers as wide ones: no gradients beside δ, and each layer's update by itself.
+    """
 
     sizes: tuple[int, ...]
     hidden: list[Any] = field(default_factory=list)
@@ -96,6 +104,7 @@ class Training:
     labels: bool = True
     weighted: bool = False
     density: float = 1.0
+    wide: bool = False
     seed: int = 0
 
     @property
@@ -108,10 +117,16 @@ class Training:
         """Whether no derivative jumps, and no update divides by a gradient."""
         names = {getattr(entry, "name", entry) for entry in (*self.hidden, *self.head)}
         jumps = {"huber", "absolute_error", "quantile"}
-        return isinstance(self.optimizer, gpubp.SGD) and names <= SMOOTH | {
-            *("softmax", "cross_entropy", "quadratic", "binary_cross_entropy", "log_cosh"),
-            *("custom", "with text", "fourth power"),
-        } - jumps
+        return (
+            isinstance(self.optimizer, gpubp.SGD)
+            and names
+            <= SMOOTH
+            | {
+                *("softmax", "cross_entropy", "quadratic", "binary_cross_entropy", "log_cosh"),
+                *("custom", "with text", "fourth power"),
+            }
+            - jumps
+        )
 
     @property
     def epochs(self) -> int:
@@ -124,8 +139,6 @@ class Training:
         rng, n_out = np.random.default_rng(self.seed), self.sizes[-1]
         x = rng.normal(size=(self.rows, self.sizes[0])).astype(np.float32)
         if self.density < 1:
-            import scipy.sparse  # noqa: PLC0415 - only some examples need it
-
             x = scipy.sparse.csr_array(x * (rng.random(x.shape) < self.density))
         y: Any = rng.uniform(0.05, 0.95, (self.rows, n_out)).astype(np.float32)
         if self.cost == "cross_entropy":
@@ -146,9 +159,9 @@ class Training:
         rng = np.random.default_rng(self.seed)
         values = rng.normal(0, 1, network.layout.size)
         for weights, biases in network.layout.views(values):
-            weights *= 1 / np.sqrt(weights.shape[1])
+            np.divide(weights, np.sqrt(weights.shape[1]), out=weights)
             if biases is not None:
-                biases *= 0.1
+                np.divide(biases, 10, out=biases)
         network.parameters = values.astype(np.float32)
         return network
 
@@ -157,12 +170,25 @@ class Training:
         return gpubp.Trainer(network, self.optimizer, seed=self.seed, **self.settings)
 
 
+@contextmanager
+def limits(training: Training, cublas: bool) -> Iterator[None]:
+    """Set the sizes from which on cuBLAS computes, and layers are wide."""
+    with pytest.MonkeyPatch.context() as patch:
+        if cublas:
+            patch.setattr("gpubp.kernels.matmul.SMALL_WORK", 0)
+        if training.wide:
+            patch.setattr("gpubp.workspace.APART_ELEMENTS", 0)
+            patch.setattr("gpubp.training.update_parts.LEAST_WEIGHTS", 64)
+        yield
+
+
 class Trained(NamedTuple):
     """What a training gives, and the length of the way from the first parameters to the last."""
 
     parameters: Array
     costs: Array
     validation: float
+    accuracy: float | None
     outputs: Array
     way: float
 
@@ -183,11 +209,10 @@ def train(training: Training, backend: str | Backend, dtype: str = "", **options
         *(x, y), epochs=training.epochs, sample_weight=weights,
         validation_data=(x[:held_out], y[:held_out]),
     )  # fmt: skip
-    way = sum(float(np.linalg.norm(b - a)) for a, b in zip(places, places[1:], strict=False))
+    way = sum(float(np.linalg.norm(b - a)) for a, b in pairwise(places))
     outputs = trainer.network.predict(x[:held_out])
-    return Trained(
-        values_of(trainer), np.array(history.cost), history.validation_cost[-1], outputs, way
-    )
+    scores = history.validation_cost[-1], (history.validation_accuracy or [None])[-1]
+    return Trained(values_of(trainer), np.array(history.cost), *scores, outputs, way)
 
 
 def values_of(trainer: gpubp.Trainer) -> Array:

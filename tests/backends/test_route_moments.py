@@ -148,7 +148,9 @@ def test_a_capture_of_steps_that_were_captured(cuda_backend: Backend, route: Rou
     backend, form = open_route(route), BatchForm(16, labels=True, weighted=False, block_limit=None)
     kinds = [TRAINING, replace(TRAINING, sizes=(10, 40, 5), hidden=["tanh"], options={}, seed=3)]
     with backend.use():
-        steps = [TrainingStep(kind.network(backend), kind.optimizer, dropout_seed=None) for kind in kinds]
+        steps = [
+            TrainingStep(kind.network(backend), kind.optimizer, dropout_seed=None) for kind in kinds
+        ]
         inner = []
         for step in steps:
             step.make_room([form], 24)
@@ -280,7 +282,11 @@ def costs_of(backend: Backend, powers_of: str, shuffle: bool) -> list[float]:
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("powers_of", ["x", "y", "masks"])
 def test_seeds_choose_the_rows_and_masks_that_they_choose_on_the_cpu(
-    cuda_backend: Backend, route: Route, powers_of: str, shuffle: bool, monkeypatch: pytest.MonkeyPatch
+    cuda_backend: Backend,
+    route: Route,
+    powers_of: str,
+    shuffle: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sums of a few powers of two are exact in any order."""
     if route.cublas:
@@ -324,8 +330,8 @@ def test_backprop_gives_every_array(
         for field in ("z", "a", "deltas", "weight_gradients", "bias_gradients"):
             for one, other in zip(getattr(found, field), getattr(true, field), strict=True):
                 size = np.abs(other).max() or 1.0
-                one = backend.to_numpy(one) if backend.owns(one) else one
-                np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * size)
+                here = backend.to_numpy(one) if backend.owns(one) else one
+                np.testing.assert_allclose(here, other, rtol=0, atol=tolerance * size)
         size = np.abs(true.input_gradient).max()
         np.testing.assert_allclose(
             found.input_gradient, true.input_gradient, rtol=0, atol=tolerance * size
