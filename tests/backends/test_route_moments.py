@@ -90,7 +90,7 @@ def test_two_trainers_in_turn(cuda_backend: Backend, route: Route) -> None:
 @KEPT
 @pytest.mark.parametrize("run", [1, 2], ids=["first run", "captured or written down"])
 @pytest.mark.parametrize(
-    "verb", ["output_layer", "layer_backward", "multiply_by_derivative", "update"]
+    "verb", ["output_layer", "layer_backward", "multiply_by_derivative", "update_with"]
 )
 def test_nothing_is_left_of_a_step_that_failed(
     cuda_backend: Backend, route: Route, verb: str, run: int, monkeypatch: pytest.MonkeyPatch

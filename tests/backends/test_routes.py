@@ -93,7 +93,7 @@ def assert_every_route_agrees(training: Training, cublas: bool) -> None:
             )
             np.testing.assert_allclose(found.costs, expected.costs, rtol=1e-9)
             assert found.validation == pytest.approx(expected.validation, rel=1e-9)
-            assert found.accuracy == expected.accuracy
+            assert found.accuracy == pytest.approx(expected.accuracy)
             np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-9, atol=1e-9)
         if not (cublas and environment.GPUS):  # in a graph cuBLAS has another workspace
             np.testing.assert_array_equal(lists.parameters, graphs.parameters)
