@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from environment import LONG
 
-__all__ = ["EXAMPLES_MISS", "given", "load_file", "save_file", "st"]
+__all__ = ["EXAMPLES_MISS", "given", "load_file", "long_trials", "save_file", "st"]
 
 try:
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 except ImportError:
 
@@ -24,12 +24,21 @@ except ImportError:
 
     def given(strategy: Any) -> Any:
         return pytest.mark.skip(reason="the oracle, hypothesis, is not installed")
+
+    def long_trials(strategy: Any, short: int, long: int) -> Any:
+        return given(strategy)
 else:
     # A backend keeps nothing between examples, so all examples of a test may share its fixture.
     _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
     settings.register_profile("ci", max_examples=12, derandomize=True, database=None, **_SHARED)
     settings.register_profile("long", max_examples=1000, **_SHARED)
     settings.load_profile("long" if LONG else "ci")
+
+    def long_trials(strategy: Any, short: int, long: int) -> Any:
+        """Give a test so many examples, each of seconds: a failing one is not made smaller."""
+        count, phases = long if LONG else short, (Phase.explicit, Phase.generate)
+        return lambda test: settings(max_examples=count, phases=phases)(given(strategy)(test))
+
 
 try:
     from safetensors.numpy import load_file, save_file

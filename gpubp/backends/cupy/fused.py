@@ -129,6 +129,8 @@ class FusedVerbs(CupyVerbs):
     ) -> None:
         fits = self._is_one_launch(head, targets, weights, precision, keep)
         if isinstance(x, SparseBlock) or not fits:
+            if fits:  # `gather_targets` does not know that x is sparse
+                super().gather_targets(targets, head, weights, precision, keep)
             results = targets, scale, delta, costs
             super().output_layer(head, x, weights, biases, z, a, *results, precision, keep)
             return
