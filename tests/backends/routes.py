@@ -104,6 +104,7 @@ class Training:
     labels: bool = True
     weighted: bool = False
     density: float = 1.0
+    converted: bool = False
     wide: bool = False
     seed: int = 0
 
@@ -135,9 +136,10 @@ class Training:
         return -(-STEPS // -(-self.rows // rows_of_step))
 
     def data(self) -> tuple[Any, Any, Any]:
-        """Draw x, y and weights, which float32 holds exactly."""
+        """Draw x, y and weights, which float32 holds exactly; x has the network's type or is float32."""
         rng, n_out = np.random.default_rng(self.seed), self.sizes[-1]
         x = rng.normal(size=(self.rows, self.sizes[0])).astype(np.float32)
+        x = x if self.converted else x.astype(self.dtype)
         if self.density < 1:
             x = scipy.sparse.csr_array(x * (rng.random(x.shape) < self.density))
         y: Any = rng.uniform(0.05, 0.95, (self.rows, n_out)).astype(np.float32)

@@ -16,7 +16,7 @@ from support.streams import CudaError
 import gpubp
 from gpubp.backends import Backend
 from gpubp.backends.cupy import CupyBackend, device_count
-from gpubp.backends.cupy.graphs import GRAPHS_KEPT
+from gpubp.backends.cupy.graphs import GRAPHS_KEPT, CapturedStep
 from gpubp.training import BatchForm, TrainingStep
 
 TRAINING = Training(
@@ -120,6 +120,10 @@ def test_nothing_is_left_of_a_step_that_failed(
             each.step(*place)
         for each in (other_expected, expected):
             each.step(x, y)
+        # What was left would be launched with the other trainer's step, and add to this one's cost.
+        other.step(*place)
+        other_expected.step(x, y)
+        assert trainer.step_cost == pytest.approx(expected.step_cost, rel=1e-9)
     assert_same(trainer, expected)
     assert_same(other, other_expected)
 
@@ -141,6 +145,22 @@ def test_a_list_that_takes_a_graphs_place_has_its_launches(
         trainer.fit(*batch(0, 50), epochs=4)
     assert graphs_of(trainer) == 0 < graphs_of(whole)
     np.testing.assert_array_equal(values_of(trainer), values_of(whole))
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("sizes", [(10, 5), (10, 17, 5), (10, 17, 8, 8, 5)])
+def test_a_list_has_two_launches_for_a_layer_and_one_for_the_update(
+    cuda_backend: Backend, sizes: tuple[int, ...], labels: bool
+) -> None:
+    hidden = ["tanh"] * (len(sizes) - 2)
+    training = replace(TRAINING, sizes=sizes, hidden=hidden, options={}, labels=labels)
+    trainer = training.trainer(open_route(FUSED[0]))
+    x, y, _ = replace(training, rows=16).data()
+    trainer.fit(x.astype(np.float64), y, epochs=3)
+    (step,) = trainer._training_step.captured.values()
+    assert isinstance(step, CapturedStep)
+    (launches,) = step._lists.values()
+    assert len(launches) == 2 * (len(sizes) - 1) + 1
 
 
 @KEPT

@@ -59,6 +59,7 @@ def trainings(draw: Any) -> Training:
         labels=draw(st.booleans()),
         weighted=draw(st.booleans()),
         density=choose([1.0, 1.0, 1.0, 0.3]),
+        converted=choose([False, False, True]),
         wide=draw(st.booleans()),
         seed=draw(st.integers(0, 1000)),
     )
@@ -166,5 +167,4 @@ def test_the_same_seeds_give_the_same_bits_in_graphs_and_lists(
         ]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0].parameters, other.parameters)
-    np.testing.assert_array_equal(results[0].costs, results[1].costs)
-    np.testing.assert_allclose(results[0].costs, results[2].costs, rtol=1e-12)
+        np.testing.assert_array_equal(results[0].costs, other.costs)

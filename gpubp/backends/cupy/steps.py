@@ -43,8 +43,8 @@ class CupySteps(Steps):
 
     def __init__(self, library: Any, graphs: bool, fused: bool = False, form: str = "rows") -> None:
         check_choice("form", form, FORMS)
-        self.overlaps = self._graphs = graphs
-        self._fused, self._form = fused, form
+        self._graphs, self._fused, self._form = graphs, fused, form
+        self.overlaps = graphs or fused  # fused, a product may join a later launch, in lists too
         self.updates_beside = fused and graphs
         self.steps_at_once = STEPS_AT_ONCE if fused and graphs else 1
         self._recording, self._cublas = Recording(), Cublas(self.xp, library)
