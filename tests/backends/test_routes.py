@@ -150,9 +150,18 @@ SAME = {
     "wide in float32": replace(WIDE, dtype="float32"),
     "weights and dense targets": replace(SMALL, head=("tanh", "huber"), weighted=True),
     "one layer": replace(SMALL, sizes=(64, 10), hidden=[], options={}, rows=150),
+    # Two products of a launch then cut their inner dimension, and count arrivals.
+    "one batch": replace(SMALL, settings={"batch_size": 150}, rows=150),
+    # More products than a launch has.
+    "deep": replace(SMALL, sizes=(8, *[9] * 19, 5), hidden=["tanh"] * 19, options={}),
     "many steps": replace(SMALL, settings={"batch_size": 2}, rows=61),
     "updated by layer": replace(SMALL, wide=True, settings={"batch_size": 2}),
 }
+
+
+@pytest.mark.parametrize("name", ["one batch", "deep"])
+def test_many_parts_and_many_products_train_as_numpy(cuda_backend: Backend, name: str) -> None:
+    assert_every_route_agrees(SAME[name], cublas=False)
 
 
 @pytest.mark.parametrize("fused", [False, True])
