@@ -261,15 +261,16 @@ class Kernel:
             for address, size in zip(addresses, self.sizes, strict=True)
         )
 
-    def first_words(self, parameters: bytes) -> list[int]:
-        """Read the first 8 bytes of each parameter that has as many.
+    def words(self, parameters: bytes) -> list[int]:
+        """Read each 8 bytes of the parameters.
 
-        In a pointer and in CuPy's CArray they are the array's address. In others they may be anything.
+        A pointer is an array's address, and so are some words of CuPy's CArray and of a struct of pointers.
+        Others may be anything.
         """
         words, offset = [], 0
         for size in self.sizes:
-            if size >= 8:
-                words.append(int.from_bytes(parameters[offset : offset + 8], sys.byteorder))
+            for start in range(offset, offset + size - 7, 8):
+                words.append(int.from_bytes(parameters[start : start + 8], sys.byteorder))
             offset += _padded(size)
         return words
 

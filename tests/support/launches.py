@@ -77,7 +77,7 @@ class Launch(NamedTuple):
     def _pieces(self) -> list[Allocation]:
         """Find the memory that the parameters point to."""
         found = {}
-        for address in self.kernel.first_words(self.parameters):
+        for address in self.kernel.words(self.parameters):
             piece = self.runtime.memory.find(address)
             if piece is not None:
                 found[piece.address] = piece
