@@ -58,11 +58,9 @@ def test_the_check_sees_every_cu_file_and_table_entry() -> None:
 # more: their blocks are few and large.
 MOST = {
     "matmul": (128, 33 * 2**10 + 32),
-    "joined": (168, 33 * 2**10 + 32),  # of doubles; their blocks are alone on a multiprocessor
-    "output_layer": (
-        160,
-        33 * 2**10 + 32,
-    ),  # likewise
+    # Blocks of doubles are alone on a multiprocessor.
+    "joined": (168, 33 * 2**10 + 32),
+    "output_layer": (168, 33 * 2**10 + 32),
     "column_sums": (128, 4097),
     "weighted_sum": (128, 129),
     "sparse_gradient": (64, 9 * 2**10),
