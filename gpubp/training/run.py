@@ -310,6 +310,9 @@ def _together(sizes: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
     A group has `most` batches. What is left of batches of the same size are groups of one, so that a form
     of batches has two captures.
     """
+    if most == 1:  # the usual case, between short steps
+        yield from ((rows, 1) for rows in sizes)
+        return
     for rows, same in groupby(sizes):
         while count := sum(1 for _ in islice(same, most)):
             yield from [(rows, most)] if count == most else [(rows, 1)] * count

@@ -77,9 +77,7 @@ class Epilogues:
         elif name == "RELU" and self._recording.is_busy:
             rows, columns = a.shape
             bits = -(-columns // MASK_BITS) * MASK_BITS
-            if (
-                mask is None
-            ):  # else these activations were written before, and their mask has been read
+            if mask is None:  # otherwise an earlier block's mask, which has been read
                 mask = self._memory.temporary(rows * bits // 8, np.uint8).reshape(rows, bits // 8)
             ending = Ending(f"{name}_AUX", aux=mask, aux_leading=bits)
         operands = x, weights, biases, a, precision

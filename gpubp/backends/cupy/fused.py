@@ -167,20 +167,18 @@ class FusedVerbs(CupyVerbs):
         beta: float,
         precision: Precision | None = None,
     ) -> None:
-        by_order = isinstance(a, RowBlock)
-        small = by_order or is_small_product(delta, weights, precision)
-        if not small or isinstance(a, SparseBlock) or not (self._fused or by_order):
-            operands = delta, a, weights, biases, beta, precision
-            dense = not isinstance(a, SparseBlock)
-            if not (
-                dense
-                and self._ends(delta, weights, precision, lambda e: e.bind_gradients(*operands))
-            ):
-                super().layer_gradients(*operands)
-            return
+        operands = delta, a, weights, biases, beta
         if isinstance(a, RowBlock):
             self._recording.reads(a.rows, "x")
-        self._hold(lambda memory: layer_gradients_product(delta, a, weights, biases, beta, memory))
+        elif isinstance(a, SparseBlock) or not self._fused:
+            super().layer_gradients(*operands, precision)
+            return
+        elif not is_small_product(delta, weights, precision):
+            asked = *operands, precision
+            if not self._ends(delta, weights, precision, lambda e: e.bind_gradients(*asked)):
+                super().layer_gradients(*asked)
+            return
+        self._hold(lambda memory: layer_gradients_product(*operands, memory))
 
     def layer_backward(
         self,
