@@ -147,7 +147,7 @@ class _Notes:
         bound = bind(*arguments, **options)
         if bound is not None:
             a, b, out, _, _, ending, _ = arguments
-            read, written = [a, b, ending.added], [out]
+            read, written = [a, b], [out]
             (written if ending.name == "BGRADB" else read).append(ending.bias)
             (read if ending.name.startswith("D") else written).append(ending.aux)
             name = f"cuBLASLt {ending.name or 'DEFAULT'}"
@@ -155,19 +155,21 @@ class _Notes:
         return bound
 
     def _note(self, call: Bound) -> None:
-        # A product with biases that are split first is two launches.
+        # A product with biases that are rounded first is two launches.
         parts = [part for part in getattr(call, "args", ()) if callable(part)]
-        for part in parts if len(parts) == 2 else [call]:
-            self._note_one(part)
+        if len(parts) == 2:
+            self._note_one(parts[0], alone=True)
+        self._note_one(parts[1] if len(parts) == 2 else call)
         self._do(call)
 
-    def _note_one(self, call: Any) -> None:
+    def _note_one(self, call: Any, alone: bool = False) -> None:
+        """Note a launch; one `alone` is no verb's, and reads its first array and writes its second."""
         name, arrays = _name_of(call), _arrays_of(call)
         verbs: list[_Verb] = []
         access: Access | None = None
         if id(call) in self._epilogues:
             name, access, _ = self._epilogues[id(call)]
-        if name == "split":
+        if alone:
             access = arrays[:1], arrays[1:]
         else:
             there = [verb for verb in (*self._waiting, *self._running[-1:]) if verb.is_in(arrays)]

@@ -22,7 +22,7 @@ from .blocks import Scratch, flat_blocks
 from .cuda import launch
 from .typing import Array, Bound
 
-__all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy", "rounded", "split_cuda"]
+__all__ = ["PRECISIONS", "Precision", "convert_cuda", "round_numpy", "rounded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,6 @@ def convert_cuda(cupy: Any, values: Array, out: Array) -> Bound:
     shape = out.size // columns, columns
     types = {"S": launch.operand_type(values), "T": launch.operand_type(out)}
     return launch.by_rows(cupy, "convert", shape, (values, out), **types)(values, out)
-
-
-def split_cuda(cupy: Any, values: Array, high: Array, low: Array) -> Bound:
-    """Bind high + low = float32 `values`, by split.cu, with the digits of two numbers of a narrow type."""
-    arrays = values, high, low
-    types = {"T": launch.operand_type(high)}
-    return launch.by_rows(cupy, "split", (1, values.size), arrays, **types)(*arrays)
 
 
 def rounded(precision: Precision, values: Array) -> Array:

@@ -15,6 +15,10 @@ Replay: TypeAlias = Callable[[], None]
 """A function that replays what was captured."""
 
 
+COUNTS_KEPT = 2
+"""The most captures of one form, each of another number of steps."""
+
+
 class StepsInARow:
     """Captures of several steps in a row on batches of one form; they use the single step's buffers.
 
@@ -35,6 +39,8 @@ class StepsInARow:
     def __getitem__(self, steps: int) -> Replay:
         """Return the capture of so many steps."""
         if steps not in self._captured:
+            while len(self._captured) >= COUNTS_KEPT:
+                del self._captured[next(iter(self._captured))]
             self._captured[steps] = self._capture(steps)
         return self._captured[steps]
 

@@ -101,7 +101,7 @@ class StepHalves:
             self._added, self._left = shard_gradients, []
         else:
             self._added, self._left = [], shard_gradients
-        # In an `apart` block the update would not wait for a gradient that is computed beside.
+        # The gradients of an `apart` block may still run on a branch, for which the update would not wait.
         whole_only = gradient_is_read or optimizer_state.plan.needs_norm or shards[0][-1].apart
         if network.backend.updates_beside and len(shards) == 1 and not whole_only:
             self._parts = UpdateParts.by_layer(network.layout)
@@ -110,8 +110,11 @@ class StepHalves:
 
     def run(self, steps: int = 1) -> None:
         """Run steps in a row. The first rounds the weights; then each update rounds them for the next."""
+        # Where steps are captured together, the last one rounds too. A single step has then compiled every
+        # kernel that several need: none is compiled during a capture.
+        always = self._network.backend.steps_at_once > 1
         for k in range(steps):
-            rounding = self._problem.rounding if k < steps - 1 else None
+            rounding = self._problem.rounding if always or k < steps - 1 else None
             after_layer = {
                 layer: partial(self._update, part, rounding, advances=False)
                 for layer, part in self._parts.beside.items()

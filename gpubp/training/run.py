@@ -307,8 +307,8 @@ class Run:
 def _together(sizes: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
     """Group neighbouring batches of the same number of rows: yield the rows and the number of batches.
 
-    A group has `most` batches. What is left of batches of the same size are groups of one, so that a form
-    of batches has two captures.
+    A group has `most` batches. The remaining batches of that size form groups of one, so that a form of
+    batches has two captures.
     """
     if most == 1:  # the usual case, between short steps
         yield from ((rows, 1) for rows in sizes)

@@ -250,9 +250,13 @@ class TrainingStep:
 
         Raises
         ------
+        ValueError
+            `steps` is below 1.
         RuntimeError
             There are no rows, or there is no room for so many more steps before `prepare`.
         """
+        if steps < 1:
+            raise ValueError(f"steps is {steps}, expected at least 1")
         # A captured step does not check these, and would read or write outside its arrays.
         if self.rows.x is None:
             raise RuntimeError("a training step has no rows to run on")

@@ -115,7 +115,7 @@ template <typename P> struct Product {
     // A block's shared memory.
     struct Memory {
         alignas(32) Sum tiles[TILES > GATHERED ? TILES : GATHERED];
-        Sum row_sums[GROUPS][TILE_M];
+        Sum row_sums[KIND == GRADIENT ? GROUPS : 1][TILE_M];
         bool last;
     };
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import environment
 import numpy as np
 import pytest
 from replays import graphs_of, replays_of
@@ -19,8 +20,35 @@ LABELS = np.random.default_rng(3).integers(0, 3, 80)
 TOLERANCE = {None: 2e-5, "tf32": 2e-3, "bfloat16": 2e-3, "float16": 4e-4}
 """Of parameters of size 0.3, which the steps change by 0.1 to 0.3. Sums in another order round some narrow
 numbers to their other neighbour."""
+FROM_ROUNDED_BIASES = {"bfloat16": 4e-2, "float16": 6e-3}
+"""With narrow biases, whose rounding Adam's first steps make as large as any other gradient's."""
 FROM_NUMPY = TOLERANCE | {"tf32": 1e-2}
 """The emulated devices truncate to tf32, where NumPy's backend rounds."""
+
+
+@pytest.fixture(autouse=True)
+def wide_biases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the emulated cuBLASLt take float32 biases everywhere: then nothing more is rounded."""
+    if environment.ON_HOST is None:
+        for bounds in (TOLERANCE, FROM_NUMPY):
+            for precision, bound in FROM_ROUNDED_BIASES.items():
+                monkeypatch.setitem(bounds, precision, bound)
+    else:
+        monkeypatch.setattr(environment.ON_HOST.cublaslt.supports, "wide_biases", True)
+
+
+@pytest.mark.parametrize("precision", FROM_ROUNDED_BIASES)
+def test_rounded_biases_change_little(
+    cuda_backend: Backend, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if environment.ON_HOST is None:
+        pytest.skip("a GPU's cuBLASLt decides which biases it takes")
+    fused = train(open_cupy(fused=True), "relu", precision)
+    monkeypatch.setattr(environment.ON_HOST.cublaslt.supports, "wide_biases", False)
+    rounded = train(open_cupy(fused=True), "relu", precision)
+    there, here = parameters(rounded), parameters(fused)
+    assert (there != here).any()
+    np.testing.assert_allclose(there, here, atol=FROM_ROUNDED_BIASES[precision], rtol=0)
 
 
 def train(backend: str | Backend, activation: str, precision: str | None, **options: Any) -> Any:

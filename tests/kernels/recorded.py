@@ -30,7 +30,6 @@ from gpubp.kernels.matmul import (
     matmul_cuda,
 )
 from gpubp.kernels.output_layer import fits_one_launch, output_layer_cuda
-from gpubp.kernels.precision import split_cuda
 from gpubp.kernels.typing import Array
 from gpubp.kernels.update import update_and_advance_cuda
 
@@ -222,8 +221,6 @@ def run_rounded(recorder: Recorder, storage: str) -> None:
     backend.layer_backward(relu, narrow, narrow, narrow, square, narrow)
     backend.layer_backward(gelu, narrow, narrow, square, square, narrow)
     backend.layer_gradients(narrow, narrow, square, square[0], 0.0)
-    if storage != "float32":
-        split_cuda(backend.xp, square[0], narrow[0], narrow[1])()
     double = recorder.array(3, dtype="float64")
     backend.multiply(z, double, z)
     backend.adapt_loss_scale(double, double)

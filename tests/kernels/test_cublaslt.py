@@ -18,7 +18,6 @@ import pytest
 from activation_formulas import FORMULAS
 from layer_arrays import LayerArrays as Layer
 from layer_arrays import launched
-from test_precision import back
 
 from gpubp.backends import Backend
 from gpubp.backends.cupy import CupyBackend, open_cupy
@@ -26,7 +25,6 @@ from gpubp.backends.cupy.cublas import CublasError
 from gpubp.backends.cupy.cublaslt import NUMBERS, Ending
 from gpubp.kernels import ACTIVATIONS, PRECISIONS
 from gpubp.kernels.matmul import MOST_INNER
-from gpubp.kernels.precision import split_cuda
 
 SHAPES = [(8, 8, 8), (33, 16, 136), (64, 136, 24), (200, 8, 40)]
 """Rows, outputs and inputs; rows of narrow operands are multiples of 16 bytes."""
@@ -46,9 +44,9 @@ def library(fused: CupyBackend) -> Iterator[Any]:
     if environment.ON_HOST is None:
         pytest.skip("cuBLASLt does not refuse, or count, what it is told to")
     before = environment.ON_HOST.cublaslt.supports
-    kept = set(before.epilogues), before.wide_biases, before.repeated_rows
+    kept = set(before.epilogues), before.wide_biases
     yield environment.ON_HOST.cublaslt
-    before.epilogues, before.wide_biases, before.repeated_rows = kept
+    before.epilogues, before.wide_biases = kept
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -134,29 +132,34 @@ def test_each_product_of_a_relu_layer_is_one_node(
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_biases_beside_narrow_outputs_are_split_or_added_elsewhere(
+def test_biases_beside_narrow_outputs_are_rounded_first(
     fused: CupyBackend, library: Any, precision: str
 ) -> None:
     layer = Layer(fused, SHAPES[2], precision, "relu")
+    exact = layer.host["biases"]
+    layer.there["biases"] = fused.asarray((exact * (1 + layer.unit / 4)).astype(np.float32))
     assert launched(lambda: layer.forward(keep_z=False)) == ["launch", "cublaslt"]
-    library.supports.repeated_rows = False
-    layer.backend = open_cupy(fused=True)
+    expected = np.maximum(layer.expected_z(), 0)  # from the rounded biases
+    bound = layer.error("x", "weights") * 2 + 1.01 * layer.unit * expected
+    assert (np.abs(layer.read(layer.a) - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("precision", EVERY)
+def test_nan_stays_nan(fused: CupyBackend, precision: str | None) -> None:
+    """A network that diverges must not look well."""
+    layer = Layer(fused, SHAPES[2], precision, "relu")
+    x = np.full_like(layer.host["x"], np.nan)
+    layer.there["x"] = layer._operand(x.astype(np.float32))
+    layer.forward(keep_z=False)
+    assert np.isnan(layer.read(layer.a)).all()
+
+
+def test_biases_at_odd_addresses_are_added_elsewhere(fused: CupyBackend, library: Any) -> None:
+    layer = Layer(fused, SHAPES[2], None, "relu")
+    memory = fused.xp.empty(layer.there["biases"].size + 1, np.float32)
+    memory[1:] = layer.there["biases"]
+    layer.there["biases"] = memory[1:]
     assert launched(lambda: layer.forward(keep_z=False)) == ["multiply", "launch"]
-
-
-@pytest.mark.parametrize("name", ["bfloat16", "float16"])
-@pytest.mark.parametrize("size", [1, 7, 300])
-def test_a_split_number_keeps_twice_the_digits(cuda_backend: Backend, name: str, size: int) -> None:
-    values = np.random.default_rng(1).normal(size=size).astype(np.float32)
-    values[0] = np.inf
-    parts = [cuda_backend.operands((size,), PRECISIONS[name]) for _ in range(2)]
-    split_cuda(cuda_backend.xp, cuda_backend.asarray(values), *parts)()
-    high, low = (back(cuda_backend, part).astype(np.float64) for part in parts)
-    assert high[0] == np.inf and low[0] == 0
-    smallest = 2.0**-25 if name == "float16" else 0.0  # half of the smallest number
-    error = np.abs(high[1:] + low[1:] - values[1:])
-    digits = 2 * PRECISIONS[name].digits
-    assert (error <= 2.0**-digits * np.abs(values[1:]) + smallest).all()
 
 
 def test_relus_derivative_is_read_from_the_mask_within_a_step_only(

@@ -276,7 +276,7 @@ PLANNED = (
 
 
 @pytest.mark.slow
-def test_the_step_to_come_is_told_as_the_tool_plans_it(gpu_document: str, tmp_path: Path) -> None:
+def test_fused_steps_are_told_as_the_tool_plans_them(gpu_document: str, tmp_path: Path) -> None:
     if environment.GPUS or environment.ON_HOST is None:
         pytest.skip("the plan in the document is that of emulated devices")
     path = tmp_path / "plan.jsonl"
@@ -306,12 +306,12 @@ def test_the_step_to_come_is_told_as_the_tool_plans_it(gpu_document: str, tmp_pa
             *(short(1e6 * one) for one in (plain["predicted"], seconds, fused["predicted"])), "–",
         )  # fmt: skip
         rows.append(f"| {' | '.join(cells)} |")
-    titles = "step | launches | MB | floor, µs | as it is: predicted, µs | measured"
+    titles = "step | launches | MB | floor, µs | default: predicted, µs | measured"
     head = f"| {titles} | fused: predicted, µs | measured |"
     table = "\n".join([head, "|---" * 8 + "|", *rows])
     assert table in gpu_document, table
     text = " ".join(gpu_document.split())
-    assert f"step as it is are {min(errors)} to {max(errors)} % below it" in text, errors
+    assert f"default step are {min(errors)} to {max(errors)} % below it" in text, errors
 
 
 def short(value: float) -> str:

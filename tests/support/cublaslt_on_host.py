@@ -56,13 +56,10 @@ class Supports:
         The epilogues.
     wide_biases : bool
         Whether biases may be float32 beside a narrow output; the documents do not list this.
-    repeated_rows : bool
-        Whether C may have the leading dimension 0.
     """
 
     epilogues: set[int] = field(default_factory=lambda: set(_EPILOGUES))
     wide_biases: bool = False
-    repeated_rows: bool = True
 
 
 @dataclass
@@ -97,8 +94,7 @@ def _is_supported(
     has_compute = operation.compute == _COMPUTE_32F or a.kind == _FLOAT
     has_bias = operation.get(_BIAS_TYPE, d.kind) == d.kind
     has_bias |= supports.wide_biases and bool(epilogue & _BIAS)
-    has_rows = c.leading > 0 or supports.repeated_rows
-    if not (has_types and has_compute and has_bias and has_rows):
+    if not (has_types and has_compute and has_bias):
         return False
     # Tensor cores' kernels with epilogues need 16 bytes.
     narrow = [(m, k) for m, k in zip(layouts, alignments, strict=True) if m.kind != _FLOAT]
@@ -150,7 +146,7 @@ def cublaslt_on_host(runtime: Runtime) -> types.SimpleNamespace:
         return make(address, _Operation(compute))
 
     def create_layout(address: int, kind: int, rows: int, columns: int, leading: int) -> int:
-        assert kind in (_FLOAT, _HALF, _BFLOAT) and (leading >= rows > 0 or leading == 0)
+        assert kind in (_FLOAT, _HALF, _BFLOAT) and leading >= rows > 0
         return make(address, _Layout(kind, rows, columns, leading))
 
     def create_preference(address: int) -> int:
@@ -230,8 +226,8 @@ def cublaslt_on_host(runtime: Runtime) -> types.SimpleNamespace:
         assert algorithms[number] == _signature(asked, layouts), "another product's algorithm"
         assert workspace % 256 == 0 and workspace_bytes >= 2**22
         factor, kept = (ctypes.c_float.from_address(place).value for place in (alpha, beta))
-        assert factor == 1 and kept == (layouts[2].leading == 0)
-        assert (c == d) == (not kept), "C is D, or a row that repeats"
+        assert factor == 1 and kept == 0
+        assert c == d
         for place, layout in zip((a, b, c, d), layouts, strict=True):
             assert layout.kind == _FLOAT or place % 16 == 0
         device = stream.device
@@ -251,8 +247,6 @@ def cublaslt_on_host(runtime: Runtime) -> types.SimpleNamespace:
             with np.errstate(all="ignore"):
                 right = operand(b, layouts[1], asked.get(_TRANSB))
                 sums = operand(a, layouts[0], asked.get(_TRANSA)) @ right
-                if kept:
-                    sums += wide(view(c, layouts[2]), layouts[2].kind, False)
                 view(d, layouts[3])[...] = _stored(end(sums, right), layouts[3].kind)
 
         def end(sums: Array, right: Array) -> Array:

@@ -261,16 +261,17 @@ class Kernel:
             for address, size in zip(addresses, self.sizes, strict=True)
         )
 
-    def words(self, parameters: bytes) -> list[int]:
-        """Read each 8 bytes of the parameters.
+    def words(self, parameters: bytes) -> list[tuple[int, bool]]:
+        """Read each 8 bytes of the parameters, and whether they are the first of a parameter.
 
         A pointer is an array's address, and so are some words of CuPy's CArray and of a struct of pointers.
-        Others may be anything.
+        Others may be anything: nothing writes to the gaps between the members of a struct.
         """
         words, offset = [], 0
         for size in self.sizes:
             for start in range(offset, offset + size - 7, 8):
-                words.append(int.from_bytes(parameters[start : start + 8], sys.byteorder))
+                word = int.from_bytes(parameters[start : start + 8], sys.byteorder)
+                words.append((word, start == offset))
             offset += _padded(size)
         return words
 

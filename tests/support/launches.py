@@ -77,8 +77,8 @@ class Launch(NamedTuple):
     def _pieces(self) -> list[Allocation]:
         """Find the memory that the parameters point to."""
         found = {}
-        for address in self.kernel.words(self.parameters):
+        for address, first in self.kernel.words(self.parameters):
             piece = self.runtime.memory.find(address)
-            if piece is not None:
+            if piece is not None and (first or piece.device in (self.device, HOST)):
                 found[piece.address] = piece
         return list(found.values())

@@ -98,15 +98,12 @@ class Ending(NamedTuple):
         relu's mask, or gelu's z.
     aux_leading : int
         The length of a row of `aux`, in bits or in elements.
-    added : array of shape (n,) or None
-        A row of the output's type that is added to each row of the product.
     """
 
     name: str
     bias: Array | None = None
     aux: Array | None = None
     aux_leading: int = 0
-    added: Array | None = None
 
 
 @cache
@@ -187,7 +184,7 @@ class CublasLt:
             A function without arguments that runs the matmul.
         """
         # cuBLASLt stores matrices by columns, so it computes outᵀ = op(b)ᵀ op(a)ᵀ: its A is b.
-        arrays = b, a, out, ending.bias, ending.aux, ending.added
+        arrays = b, a, out, ending.bias, ending.aux
         if out.dtype.char == "d":
             return None
         compute = NUMBERS["CUBLAS_COMPUTE_32F_FAST_TF32" if tf32 else "CUBLAS_COMPUTE_32F"]
@@ -239,7 +236,7 @@ class _Problem:
     library : ctypes library
         cuBLASLt.
     arrays : tuple of arrays
-        cuBLASLt's A, B and D, then the ending's bias, aux and added, each an array or None.
+        cuBLASLt's A, B and D, then the ending's bias and aux, each an array or None.
     transposed : pair of bool
         Whether A, B are transposed.
     compute : int
@@ -257,7 +254,7 @@ class _Problem:
         ending: Ending,
     ) -> None:
         self.arrays, self._library = arrays, library
-        a, b, d, bias, aux, added = arrays
+        a, b, d, bias, aux = arrays
         self._operation = _Descriptor(library, "MatmulDesc", compute, _TYPES["f"])
         for name, transposes in zip("AB", transposed, strict=True):
             self._operation.set(f"TRANS{name}", Int(transposes))
@@ -269,16 +266,12 @@ class _Problem:
         if aux is not None:
             self._operation.set("EPILOGUE_AUX_POINTER", Pointer(aux.data.ptr))
             self._operation.set("EPILOGUE_AUX_LD", Long(ending.aux_leading))
-        # A leading dimension of 0 repeats the row. Without a row to add, C is D, and beta is 0.
-        c, c_leading = (d, d.shape[1]) if added is None else (added, 0)
-        self._matrices = a, b, c, d
-        shapes = a.shape, b.shape, d.shape, d.shape
-        leadings = a.shape[1], b.shape[1], c_leading, d.shape[1]
+        self._matrices = a, b, d, d  # C is D, and beta is 0
         self._layouts = [
-            _Descriptor(library, "MatrixLayout", _TYPES[m.dtype.char], columns, rows, leading)
-            for m, (rows, columns), leading in zip(self._matrices, shapes, leadings, strict=True)
+            _Descriptor(library, "MatrixLayout", _TYPES[m.dtype.char], m.shape[1], *m.shape)
+            for m in self._matrices
         ]
-        self._factors = ctypes.c_float(1), ctypes.c_float(added is not None)
+        self._factors = ctypes.c_float(1), ctypes.c_float(0)
 
     def find(self, handle: int, workspace_bytes: int) -> _Found | None:
         """Ask for the fastest algorithm; None if there is none."""

@@ -1,4 +1,4 @@
-"""The products that cuBLASLt ends with the next operation, where gpubp's own matmul does not compute them.
+"""Large products whose next operation cuBLASLt computes in the same launch.
 
 Forward, an epilogue adds the biases and applies relu or gelu; the output is stored once, in the operands'
 type. Backward, it multiplies by the derivative. In the gradients, it adds up the rows of δ. All else stays
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...kernels import Activation, Precision
 from ...kernels.matmul import MOST_INNER, LaunchMemory
-from ...kernels.precision import split_cuda
+from ...kernels.precision import convert_cuda
 from ...kernels.typing import Array, Bound
 from .cublaslt import CublasLt, Ending
 from .recording import Recording
@@ -24,6 +24,9 @@ __all__ = ["Epilogues"]
 
 ACTIVATED = {"identity": "", "relu": "RELU", "gelu_tanh": "GELU"}
 """The epilogue of an activation; cuBLASLt's gelu is the one with tanh."""
+
+ALIGNED = 16
+"""What the address of biases must be a multiple of, in bytes."""
 
 MASK_BITS, GELU_COLUMNS = 128, 8
 """What the length of a mask's rows, in bits, and that of the rows of gelu's z must be multiples of."""
@@ -97,11 +100,10 @@ class Epilogues:
         precision: Precision | None,
         ending: Ending,
     ) -> Bound | None:
-        """Bind the forward product with float32 biases.
+        """Bind the forward product with biases.
 
         NVIDIA's table of types has only biases of the output's type. If cuBLASLt refuses float32 biases
-        beside a narrow output, they become the sum of two narrow rows, which together have twice the
-        digits: the bias of the epilogue, and a matrix C with the same row everywhere.
+        beside a narrow output, they are rounded to its type first, as the weights are.
         """
         product = partial(self._bind, x, weights, a, False, True, precision)
         if biases is None:
@@ -110,13 +112,11 @@ class Epilogues:
         bound = product(ending._replace(name=name, bias=biases))
         if bound is not None or a.dtype == biases.dtype:
             return bound
-        length = -(-biases.size // MASK_BITS) * MASK_BITS  # both rows are aligned
-        rows = self._memory.temporary(2 * length, a.dtype).reshape(2, length)
-        high, low = rows[0, : biases.size], rows[1, : biases.size]
-        bound = product(ending._replace(name=name, bias=high, added=low))
+        narrow = self._memory.temporary(biases.size, a.dtype)
+        bound = product(ending._replace(name=name, bias=narrow))
         if bound is None:
             return None
-        return partial(_in_turn, split_cuda(self._cupy, biases, high, low), bound)
+        return partial(_in_turn, convert_cuda(self._cupy, biases, narrow), bound)
 
     def bind_backward(
         self,
@@ -173,7 +173,8 @@ class Epilogues:
         ending: Ending,
     ) -> Bound | None:
         workspace = self._recording.workspace_for_cublaslt(self._cupy)
-        if workspace is None:
+        # cuBLASLt is told how the matrices are aligned, but not the biases.
+        if workspace is None or (ending.bias is not None and ending.bias.data.ptr % ALIGNED):
             return None
         return self._products.bind(
             *(a, b, out, transpose_a, transpose_b, ending, workspace),

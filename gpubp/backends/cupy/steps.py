@@ -75,7 +75,7 @@ class CupySteps(Steps):
         return CapturedStep(self.xp, self._recording, self._cublas.prepare, step, self._graphs)
 
     def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
-        if isinstance(captured, CapturedStep) and self._graphs:
+        if isinstance(captured, CapturedStep) and self._graphs and self._fused:
             return RepeatedStep(captured, times, steps)
         return super().repeat(captured, times, steps)
 
