@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from support.streams import CudaError
 
+from gpubp.backends import Backend
 from gpubp.backends.cupy import CupyBackend, open_cupy
 from gpubp.backends.cupy.graphs import CAPTURES_TRIED, CapturedStep
 from gpubp.backends.cupy.repeated import RepeatedStep
 from gpubp.kernels.typing import Array
+
+
+@pytest.fixture
+def graphs(cuda_backend: Backend) -> CupyBackend:
+    """Open a backend that makes graphs of several steps."""
+    return open_cupy(fused=True)
 
 
 def growing(backend: CupyBackend) -> tuple[Array, CapturedStep]:

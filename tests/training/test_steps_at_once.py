@@ -154,12 +154,13 @@ def test_only_the_first_of_steps_at_once_rounds_the_weights(
     monkeypatch.setattr("gpubp.backends.cupy.verbs.update_and_advance_cuda", update)
     with backend.use():
         step.prepare()
-        for rounds in ([False] * 2, [True] * 3 + [False], []):
+        # Two single steps' verbs run: the first step and its capture. Then four are captured together.
+        for updates, conversions in ((2, 2), (4, 1), (0, 0)):
             converted.clear()
             updated.clear()
             step.run(FORM, 4)
-            assert updated == rounds
-            assert converted.count(n_weights) == updated.count(False)
+            assert updated == [True] * updates
+            assert converted.count(n_weights) == conversions
 
 
 def test_rows_at_another_address_are_met_by_single_steps(
