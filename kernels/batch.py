@@ -14,6 +14,7 @@ from .cpu.build import base, compiler_version
 from .cpu.calls import Call, bind
 from .cpu.source import Source
 from .cuda import launch
+from .row_block import order_of
 from .typing import Array, Bound
 
 __all__ = [
@@ -54,9 +55,8 @@ def gather_cuda(
     types = {"S": launch.c_type(source), "T": launch.operand_type(out)}
     kernel = launch.by_rows(cupy, "gather", shape, (source, out), **types)
     place = np.uintp(source.data.ptr) if source is given else source
-    order = np.uintp(0 if rows.order is None else rows.order.data.ptr)
-    step = np.int64(rows.stride), np.int64(first)
-    return kernel(place, counters, order, *step, np.float64(scale), np.float64(shift), out)
+    order = order_of(rows, counters, first)
+    return kernel(place, *order, np.float64(scale), np.float64(shift), out)
 
 
 def gather_numpy(

@@ -16,7 +16,7 @@ import numpy as np
 
 from .cuda import launch
 from .matmul import ARRIVALS, BLOCKS, THREADS, LaunchMemory, Product, product_text
-from .row_block import order_of
+from .row_block import NO_ORDER
 from .typing import Array, Bound
 
 __all__ = ["MOST_COSTS", "MOST_PRODUCTS", "CostSum", "SharedMemory", "joined_cuda"]
@@ -94,15 +94,16 @@ def joined_cuda(cupy: Any, products: Sequence[Product], cost: CostSum | None = N
     listed, end = np.zeros(len(products), ARGUMENTS), 0
     for k, product in enumerate(products):
         end += int(np.prod(product.grid))
-        a, b, out, z, v, biases, of_parts, arrivals, *sizes, alpha, beta = product.arguments
-        pointers = a, b, v, out, z, biases, of_parts, arrivals
-        places = (p if isinstance(p, np.uintp) else p.data.ptr for p in pointers)
-        form = forms.index(product.constants)
-        listed[k] = (*places, alpha, beta, *sizes, *product.grid, end, form)
+        across, down, parts = product.grid
+        of_launch = {"across": across, "down": down, "parts": parts, "end": end}
+        of_launch["form"] = forms.index(product.constants)
+        for name, value in (product.arguments._asdict() | of_launch).items():
+            is_array = hasattr(getattr(value, "data", None), "ptr")
+            listed[k][name] = value.data.ptr if is_array else value
     x = next((product.x for product in products if product.x is not None), None)
     text = "".join({product.text: None for product in products})
     kernel = _kernel(cupy, tuple(forms), text, len(products), x is not None, cost is not None)
-    order = list(order_of(x))
+    order = list(NO_ORDER if x is None else x.order)
     sums: tuple[Any, ...] = np.uintp(0), np.uintp(0), np.int32(0), np.uintp(0)
     if cost is not None:
         order[0] = cost.counters

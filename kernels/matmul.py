@@ -123,6 +123,25 @@ def parts_of(tiling: Tiling, rows: int, columns: int, inner: int) -> int:
     return max(1, min(BLOCKS // blocks, inner // LEAST_STEP, MOST_PARTS))
 
 
+class ProductArguments(NamedTuple):
+    """The arguments of `Product::run` in product.cuh, from `a` to `beta`; an absent array is null."""
+
+    a: Any
+    b: Any
+    out: Any
+    z: Any
+    v: Any
+    biases: Any
+    partial: Any
+    arrivals: Any
+    rows: Any
+    columns: Any
+    inner: Any
+    step: Any
+    alpha: Any
+    beta: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Product:
     """A product with the operation after it, bound to its arrays; `call` makes the launch.
@@ -135,8 +154,8 @@ class Product:
         CUDA text of `activation` or `derivative`; "" if the operation needs neither.
     grid : tuple of int
         The number of pieces across and down, and the number of parts of the inner dimension.
-    arguments : tuple
-        The arguments of `Product::run` from `a` to `beta`.
+    arguments : ProductArguments
+        The arguments.
     x : RowBlock or None
         The rows that it reads by an order. joined.cu makes its launch then.
     """
@@ -144,7 +163,7 @@ class Product:
     constants: str
     text: str
     grid: tuple[int, int, int]
-    arguments: tuple[Any, ...]
+    arguments: ProductArguments
     x: RowBlock | None = None
 
     def call(self, cupy: Any) -> Bound:
@@ -260,10 +279,12 @@ def product(
     operands = [a, b]
     if block is not None:
         operands = [np.uintp(m.data.ptr) if m is block.rows.x else m for m in operands]
-    arguments = (
-        *(*operands, out, *(null if array is None else array for array in (z, v, biases))),
-        *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
-        *(np.int32(step), np.float64(alpha), np.float64(beta)),
+    arguments = ProductArguments._make(
+        (
+            *(*operands, out, *(null if array is None else array for array in (z, v, biases))),
+            *(of_parts, arrivals, np.int32(rows), np.int32(columns), np.int32(inner)),
+            *(np.int32(step), np.float64(alpha), np.float64(beta)),
+        )
     )
     return Product(constants, text, (across, down, parts), arguments, block)
 

@@ -14,7 +14,7 @@ from .cuda import launch
 from .cuda.text import device_function
 from .matmul import THREADS, LaunchMemory, Tiling, product, product_text
 from .output_head import OutputHead
-from .row_block import RowBlock, Targets, order_of
+from .row_block import RowBlock, Targets
 from .typing import Array, Bound
 
 __all__ = ["MOST_OUTPUTS", "fits_one_launch", "output_layer_cuda"]
@@ -69,20 +69,17 @@ def output_layer_cuda(
     lines = "".join(f"constexpr bool {name} = {int(flag)};\n" for name, flag in flags.items())
     struct = f"struct Only {{\n{bound.constants}}};\n"
     kernel = _kernel(cupy, struct + lines + f"typedef {launch.c_type(source)} Y;\n", text)
-    x_and_weights, partial_sums = bound.arguments[:2], bound.arguments[6:8]
-    sizes = bound.arguments[8:12]
+    p = bound.arguments
     place = np.uintp(source.data.ptr)  # a step holds no user's array, only its address
     return partial(
         kernel,
         bound.grid,
         (THREADS,),
         (
-            *x_and_weights,
-            *(null if array is None else array for array in (delta, outputs, biases)),
-            *partial_sums,
-            *sizes,
+            *(p.a, p.b, *(null if array is None else array for array in (delta, outputs, biases))),
+            *(p.partial, p.arrivals, p.rows, p.columns, p.inner, p.step),
             *(place, float(targets.factor), float(targets.shift)),
-            *(scale, null if costs is None else costs, *order_of(targets.block)),
+            *(scale, null if costs is None else costs, *targets.block.order),
         ),
     )
 

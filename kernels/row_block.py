@@ -9,12 +9,12 @@ import numpy as np
 
 from .typing import Array
 
-__all__ = ["RowBlock", "Targets", "order_of"]
+__all__ = ["NO_ORDER", "BlockRows", "RowBlock", "Targets", "order_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class RowBlock:
-    """The x of a block whose rows are not gathered: kernels read them where they are.
+class BlockRows:
+    """The rows of a block that are not gathered: kernels read them where they are.
 
     Attributes
     ----------
@@ -32,6 +32,15 @@ class RowBlock:
     counters: Array
     first: int
     count: int
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """The arguments of a CUDA kernel that reads the rows by their order."""
+        return order_of(self.rows, self.counters, self.first)
+
+
+class RowBlock(BlockRows):
+    """Dense rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +69,14 @@ class Targets:
     shift: float
 
 
-def order_of(block: RowBlock | None) -> tuple[Any, ...]:
-    """Return the last arguments of a CUDA kernel that reads rows by an order; null if it reads none."""
-    if block is None:
-        return np.uintp(0), np.uintp(0), np.int64(0), np.int64(0)
-    rows = block.rows
+NO_ORDER = np.uintp(0), np.uintp(0), np.int64(0), np.int64(0)
+"""The arguments of `order_of` for a kernel that reads no rows by an order."""
+
+
+def order_of(rows: Any, counters: Array, first: int) -> tuple[Any, ...]:
+    """Return the arguments of a CUDA kernel that reads rows by their order, from the step's row `first`.
+
+    They are addresses and numbers, so that a captured step holds no user's array.
+    """
     order = np.uintp(0 if rows.order is None else rows.order.data.ptr)
-    return block.counters, order, np.int64(rows.stride), np.int64(block.first)
+    return counters, order, np.int64(rows.stride), np.int64(first)

@@ -123,8 +123,4 @@ def _rows_of(x: SparseBlock) -> Any:
 
 def _places(x: SparseBlock) -> tuple[Any, ...]:
     """Return a CUDA kernel's arguments for the rows: addresses, so that a step holds no user's array."""
-    rows, given = x.rows, x.rows.x
-    values, indices, starts = (np.uintp(array.data.ptr) for array in given.arrays)
-    order = np.uintp(0 if rows.order is None else rows.order.data.ptr)
-    step = np.int64(rows.stride), np.int64(x.first)
-    return values, indices, starts, x.counters, order, *step
+    return (*(np.uintp(array.data.ptr) for array in x.rows.x.arrays), *x.order)

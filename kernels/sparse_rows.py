@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .row_block import BlockRows
 from .typing import Array
 
 __all__ = ["SparseBlock", "SparseRows"]
@@ -87,23 +88,5 @@ class SparseRows:
         return SparseRows(values, indices, starts, self.columns)
 
 
-@dataclass(frozen=True, eq=False)
-class SparseBlock:
-    """The sparse x of a block. Its rows are not gathered: kernels read them where they are.
-
-    Attributes
-    ----------
-    rows : gpubp.backends.Rows
-        The rows of the step. Their x is a `SparseRows` when a kernel runs.
-    counters : array of int64, shape (2,)
-        The step counters, which say where the step's rows start.
-    first : int
-        The step's row that is the block's first row.
-    count : int
-        The number of rows.
-    """
-
-    rows: Any
-    counters: Array
-    first: int
-    count: int
+class SparseBlock(BlockRows):
+    """Sparse rows: their x is a `SparseRows` when a kernel runs."""

@@ -151,7 +151,7 @@ def test_only_the_first_of_steps_at_once_rounds_the_weights(
         return update_and_advance_cuda(*arguments)
 
     monkeypatch.setattr("gpubp.backends.cupy.verbs.convert_cuda", convert)
-    monkeypatch.setattr("gpubp.backends.cupy.verbs.update_and_advance_cuda", update)
+    monkeypatch.setattr("gpubp.backends.cupy.fused.update_and_advance_cuda", update)
     with backend.use():
         step.prepare()
         # Two single steps' verbs run: the first step and its capture. Then four are captured together.

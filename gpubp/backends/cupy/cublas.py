@@ -17,7 +17,7 @@ from typing import Any
 
 from ..base import Array
 
-__all__ = ["Cublas", "CublasError", "load_library"]
+__all__ = ["Cublas", "CublasError", "load_library", "load_nvidia"]
 
 Pointer, Int = ctypes.c_void_p, ctypes.c_int
 
@@ -43,24 +43,34 @@ class CublasError(RuntimeError):
 
 
 @cache
-def load_library() -> Any:
-    """Load cuBLAS: the library that CuPy has loaded, or else the installed one.
+def load_nvidia(name: str) -> Any:
+    """Load a library of NVIDIA: the one that CuPy has loaded, or else the installed one.
+
+    Parameters
+    ----------
+    name : str
+        Its name, such as "cublas".
 
     Returns
     -------
     ctypes library
-        cuBLAS.
+        The library.
 
     Raises
     ------
     ImportError
-        If cuBLAS is not installed or cannot be loaded.
+        If the library is not installed or cannot be loaded.
     """
     pathfinder = importlib.import_module("cuda.pathfinder")
     try:
-        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
     except (OSError, RuntimeError) as error:  # RuntimeError: it was not found
         raise ImportError(str(error)) from None
+
+
+def load_library() -> Any:
+    """Load cuBLAS, as `load_nvidia` does."""
+    return load_nvidia("cublas")
 
 
 class Cublas:

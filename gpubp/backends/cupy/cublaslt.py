@@ -11,13 +11,11 @@ cublasLtMatmulDescAttributes_t. The numbers are those of cublasLt.h 12.9.3.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import threading
-from functools import cache
 from typing import Any, NamedTuple
 
 from ...kernels.typing import Array, Bound
-from .cublas import CublasError
+from .cublas import CublasError, load_nvidia
 
 __all__ = ["NUMBERS", "CublasLt", "Ending", "load_library"]
 
@@ -106,25 +104,9 @@ class Ending(NamedTuple):
     aux_leading: int = 0
 
 
-@cache
 def load_library() -> Any:
-    """Load cuBLASLt, which comes with cuBLAS.
-
-    Returns
-    -------
-    ctypes library
-        cuBLASLt.
-
-    Raises
-    ------
-    ImportError
-        If cuBLASLt is not installed or cannot be loaded.
-    """
-    pathfinder = importlib.import_module("cuda.pathfinder")
-    try:
-        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
-    except (OSError, RuntimeError) as error:  # RuntimeError: it was not found
-        raise ImportError(str(error)) from None
+    """Load cuBLASLt, which comes with cuBLAS, as `load_nvidia` does."""
+    return load_nvidia("cublasLt")
 
 
 class CublasLt:

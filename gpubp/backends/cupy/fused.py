@@ -14,10 +14,18 @@ This has not run on a GPU. `GPUBP_CUDA_FUSED=1` uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ...kernels import ACTIVATIONS, Activation, OutputHead, Precision
+from ...kernels import (
+    ACTIVATIONS,
+    Activation,
+    OutputHead,
+    ParameterArrays,
+    Precision,
+    StepVariables,
+    UpdateRule,
+)
 from ...kernels.cuda.launch import C_TYPES
 from ...kernels.joined import MOST_COSTS, MOST_PRODUCTS, CostSum, SharedMemory, joined_cuda
 from ...kernels.matmul import (
@@ -30,6 +38,7 @@ from ...kernels.matmul import (
 from ...kernels.output_layer import fits_one_launch, output_layer_cuda
 from ...kernels.row_block import RowBlock, Targets
 from ...kernels.typing import Bound
+from ...kernels.update import update_and_advance_cuda
 from ..base import Array, Rows, SparseBlock
 from .epilogues import Epilogues
 from .verbs import CupyVerbs, is_small_product, is_tf32
@@ -220,6 +229,29 @@ class FusedVerbs(CupyVerbs):
             recording.held_cost = CostSum(values, weights, out, counters)
         else:
             super().weighted_sum(values, weights, out, counters)
+
+    def update_with(
+        self,
+        rule: UpdateRule,
+        parameters: ParameterArrays,
+        step: StepVariables,
+        shard_gradients: Sequence[Array] = (),
+        *,
+        rounded: Array | None = None,
+        precision: Precision | None = None,
+        advances: bool = False,
+    ) -> None:
+        if not self._fused:
+            how = {"rounded": rounded, "precision": precision, "advances": advances}
+            super().update_with(rule, parameters, step, shard_gradients, **how)  # type: ignore[arg-type]
+            return
+        for gradient in shard_gradients:
+            self.add(gradient, parameters.gradient)
+        memory = self if advances else None
+        call, advanced = update_and_advance_cuda(self.xp, rule, parameters, step, rounded, memory)
+        self._do(call)
+        if advances and not advanced:
+            super().advance(step.counters)
 
     def _hold(self, make: MakeProduct) -> None:
         """Hold a product until the next one outside `beside`, or until verbs meet; then launch all."""

@@ -33,7 +33,7 @@ from ...kernels.scaling import adapt_loss_scale_cuda, multiply_cuda
 from ...kernels.softmax import softmax_cross_entropy_cuda, softmax_cuda, softmax_jacobian_cuda
 from ...kernels.sparse import sparse_gradient_cuda, sparse_product_cuda
 from ...kernels.sums import column_sums_cuda, weighted_sum_cuda
-from ...kernels.update import update_and_advance_cuda, update_cuda
+from ...kernels.update import update_cuda
 from ..base import Array, Rows, SparseBlock, Verbs
 from .steps import CupySteps
 
@@ -280,33 +280,6 @@ class CupyVerbs(CupySteps, Verbs):
 
     def advance(self, counters: Array) -> None:
         self._do(partial(self.xp.add, counters, 1, out=counters))
-
-    def update_with(
-        self,
-        rule: UpdateRule,
-        parameters: ParameterArrays,
-        step: StepVariables,
-        shard_gradients: Sequence[Array] = (),
-        *,
-        rounded: Array | None = None,
-        precision: Precision | None = None,
-        advances: bool = False,
-    ) -> None:
-        if not self._fused:
-            super().update_with(
-                *(rule, parameters, step, shard_gradients),
-                rounded=rounded,
-                precision=precision,
-                advances=advances,
-            )
-            return
-        for gradient in shard_gradients:
-            self.add(gradient, parameters.gradient)
-        memory = self if advances else None
-        call, advanced = update_and_advance_cuda(self.xp, rule, parameters, step, rounded, memory)
-        self._do(call)
-        if advances and not advanced:
-            CupyVerbs.advance(self, step.counters)
 
 
 def is_tf32(precision: Precision | None) -> bool:
