@@ -3,7 +3,7 @@
     python benchmarks/tools/plan.py narrow:512 classifier:2048 wide:8192:bfloat16
     python benchmarks/tools/plan.py narrow:512 --measure --json plan.jsonl
 
-Each point has two rows: the step as it is, and with the fused launches of GPUBP_CUDA_FUSED=1. An Adam step
+Each point has two rows: the default step, and the step with the fused launches of GPUBP_CUDA_FUSED=1. An Adam step
 is captured as a graph, or several in one graph if a fit does so, and the launches are noted: a launch reads
 and writes the arrays that it is bound to. The figures are those of one step; the launches of each kernel
 are those of the graph. Without a GPU the emulated devices capture it (tests/support); nothing is computed.
@@ -225,7 +225,7 @@ def show(
         moved, work = (sum(getattr(one, name) for one in launches) for name in ("moved", "work"))
         seconds = times[fused] if times else None
         print(
-            f"{'  fused' if fused else '  as it is':28s}{len(launches) / count:10.4g}"
+            f"{'  fused' if fused else '  default':28s}{len(launches) / count:10.4g}"
             f"{moved / count / 1e6:10.2f}{work / count / 1e6:11.1f}{floor * 1e6:9.1f}"
             f"{predicted * 1e6:11.1f}"
             + (f"{'–':>10s}" if seconds is None else f"{seconds * 1e6:10.1f}")
