@@ -3,10 +3,11 @@
     python benchmarks/tools/plan.py narrow:512 classifier:2048 wide:8192:bfloat16
     python benchmarks/tools/plan.py narrow:512 --measure --json plan.jsonl
 
-Each point has two rows: the default step, and the step with the fused launches of GPUBP_CUDA_FUSED=1. An Adam step
-is captured as a graph, or several in one graph if a fit does so, and the launches are noted: a launch reads
-and writes the arrays that it is bound to. The figures are those of one step; the launches of each kernel
-are those of the graph. Without a GPU the emulated devices capture it (tests/support); nothing is computed.
+Each point has two rows: the default step, and the step with the fused launches of GPUBP_CUDA_FUSED=1. An
+Adam step is captured as a graph, or several in one graph if a fit does so, and the launches are noted: a
+launch reads and writes the arrays that it is bound to. The figures are those of one step; the launches of
+each kernel are those of the graph. Without a GPU the emulated devices capture it (tests/support); nothing
+is computed.
 
 "floor" is the time of all bytes at a large copy's bandwidth or, launch by launch, of its multiply-adds at
 a large matmul's rate, whichever is longer. "predicted" is the length of the graph's longest path, at least
