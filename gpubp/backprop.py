@@ -57,6 +57,12 @@ def _layer_forward(problem: Problem, block: Block, k: int) -> None:
     )
 
 
+def write_outputs(problem: Problem, block: Block) -> None:
+    """Write the outputs row by row, if they are asked for and lie column by column."""
+    if block.outputs is not None:
+        problem.backend.convert(block.a[-1], block.outputs)
+
+
 def output_delta(problem: Problem, block: Block) -> None:
     """The last layer's z^L and a^L; δ^L = ∂C/∂a^L ⊙ σ′(z^L), if the block has deltas; each row's cost."""
     backend, k = problem.backend, len(problem.layers) - 1
@@ -225,6 +231,7 @@ def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -
             hidden_layers(problem, block)
             backend.meet()  # wait for the targets
             output_delta(problem, block)
+            write_outputs(problem, block)
             backend.weighted_sum(block.costs, block.scale, costs[shard], counters)
 
     backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
@@ -238,5 +245,6 @@ def predict(problem: Problem, workspace: Workspace, rows: Rows) -> None:
         for block in workspace.shards[shard]:
             gather_batch(problem, block, rows)
             forward(problem, block)
+            write_outputs(problem, block)
 
     problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])

@@ -9,6 +9,7 @@ import numpy as np
 
 from .backends import Array, Backend
 from .kernels import Precision
+from .kernels.columns import Columns
 
 __all__ = ["Tally", "allocated", "no_room"]
 
@@ -55,7 +56,7 @@ def _mib(size: int) -> str:
 
 
 class Tally:
-    """Stands in for a backend's `empty` and `operands`: it adds up the sizes of arrays, and makes none.
+    """Stands in for a backend's `empty`, `columns` and `operands`: it adds up the sizes of arrays, and makes none.
 
     Parameters
     ----------
@@ -76,6 +77,10 @@ class Tally:
         array = np.broadcast_to(np.empty((), dtype), shape)
         self.size += array.nbytes
         return array
+
+    def columns(self, rows: int, n: int, dtype: Any) -> Columns:
+        """Add the size of this matrix; return one that takes no memory."""
+        return Columns(self.empty((n, Columns.leading_for(rows, dtype)), dtype), rows)
 
     def operands(self, shape: tuple[int, ...], precision: Precision) -> Array:
         """Add the size of this array of matmul operands, as `empty` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .backends import Array, Backend
+from .backends import Array, Backend, RowLayout
 from .kernels import OutputHead, Precision
 from .layers import Layer, Layout
 
@@ -81,6 +81,16 @@ class Problem:
     def weights(self, k: int) -> Array:
         """Return the weights of layers[k] for matmuls, rounded if matmuls round."""
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
+
+    def layout(self, rows: int, *, sparse: bool = False) -> RowLayout:
+        """Decide how the rows of a batch lie in memory, if not every result is kept."""
+        if sparse:
+            return "sparse"
+        activations = [layer.activation for layer in self.layers]
+        kind = rows, activations, self.head, self.layers[0].weights.dtype
+        if self.rounding is None and self.backend.has_columns(*kind):
+            return "columns"
+        return "rows"
 
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .backends import Array
+from .backends import Array, RowLayout
+from .kernels.columns import Columns
 from .layers import widths
 from .memory import Tally, no_room
 from .problem import Problem
@@ -70,6 +71,8 @@ class Block:
         of its δ.
     outputs_read : bool
         Whether something reads a[-1]. Softmax with cross-entropy computes δ and the cost from z.
+    outputs : array of shape (rows, n_out), or None
+        Where a[-1] is written row by row, if it lies column by column; else None.
     sparse : bool
         Whether x is sparse.
     keep_all : bool
@@ -93,6 +96,7 @@ class Block:
     labels: Array
     apart: bool
     outputs_read: bool
+    outputs: Array
     sparse: bool
     keep_all: bool
 
@@ -176,7 +180,7 @@ class Workspace:
         self._problem, self._mode = problem, mode
         self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
-        self._sparse = sparse
+        self._layout: RowLayout = "rows" if keep_all else problem.layout(batch_size, sparse=sparse)
         reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
         self._dtype = problem.layers[0].weights.dtype
@@ -188,7 +192,7 @@ class Workspace:
         self.shards: list[list[Block]] = []
         plan = [[slice(0, batch_size)]]
         if not keep_all:
-            plan = problem.backend.plan(batch_size, self._widths, limit, sparse)
+            plan = problem.backend.plan(batch_size, self._widths, limit, self._layout)
         with contextlib.suppress(MemoryError):
             self.shards = [self._shard(blocks, outputs) for blocks in plan]
         # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
@@ -205,7 +209,7 @@ class Workspace:
             if rows == 1:
                 raise self._no_room("a pass over a single row", plan)
             rows = -(-rows // 2)
-            plan = backend.plan(batch_size, self._widths, rows, self._sparse)
+            plan = backend.plan(batch_size, self._widths, rows, self._layout)
             with contextlib.suppress(MemoryError):
                 self.shards = [self._shard(blocks, outputs) for blocks in plan]
         warnings.warn(
@@ -227,7 +231,10 @@ class Workspace:
         """Make a shard's blocks, which share one set of buffers."""
         whole = self._allocate(max(rows.stop - rows.start for rows in plan))
         blocks = [whole.first(rows, self.scale[rows], self.delta_scale[rows]) for rows in plan]
-        if outputs is not None:
+        if outputs is not None and self._layout == "columns":
+            for block in blocks:
+                block.outputs = outputs[block.rows]
+        elif outputs is not None:
             for block in blocks:
                 buffer, target = block.a[-1], outputs[block.rows]
                 block.a[-1] = block.activated[-1] = target
@@ -242,7 +249,7 @@ class Workspace:
         rounds = self._problem.rounding is not None
         sharing = not (train or self._keep_all)
         if rounds:  # the outputs are not operands of a matmul
-            a = [*self._matrices(rows, outs[:-1], sharing), self._empty(rows, n_out)]
+            a = [*self._matrices(rows, outs[:-1], sharing), self._matrix(rows, n_out)]
         else:
             a = self._matrices(rows, outs, sharing)
         apart = self._keep_all or (backend.overlaps and rows * max(outs) <= APART_ELEMENTS)
@@ -257,10 +264,10 @@ class Workspace:
         sums = [None if passing is None else passing[: rows * n].reshape(rows, n) for n in outs]
         shared = [*sums[:-1], activated[-1]] if rounds else activated
         z = [
-            self._empty(rows, n) if keeps else shared_k
+            self._matrix(rows, n) if keeps else shared_k
             for keeps, n, shared_k in zip(keeps_z, outs, shared, strict=True)
         ]
-        x = None if self._sparse else self._operand(rows, n_in)
+        x = None if self._layout == "sparse" else self._operand(rows, n_in)
         return Block(
             rows=slice(0, rows),
             x=x,
@@ -273,32 +280,41 @@ class Workspace:
             input_gradient=self._empty(rows, n_in) if self._input_gradient else None,
             scale=None,
             delta_scale=None,
-            y=self._empty(rows, n_out) if targets else None,
+            y=self._matrix(rows, n_out) if targets else None,
             targets=None,
             costs=self._empty(rows) if targets else None,
             labels=self._arrays.empty(rows, np.int64) if targets and self._labels else None,
             apart=apart,
             outputs_read=self._reads_outputs,
-            sparse=self._sparse,
+            outputs=None,
+            sparse=self._layout == "sparse",
             keep_all=self._keep_all,
         )
 
     def _empty(self, *shape: int) -> Array:
         return self._arrays.empty(shape, self._dtype)
 
-    def _operand(self, *shape: int) -> Array:
+    def _matrix(self, rows: int, n: int) -> Array | Columns:
+        if self._layout == "columns":
+            return self._arrays.columns(rows, n, self._dtype)
+        return self._empty(rows, n)
+
+    def _operand(self, rows: int, n: int) -> Array | Columns:
         """Allocate an operand of matmuls."""
         precision = self._problem.precision
         if precision is None:
-            return self._empty(*shape)
-        return self._arrays.operands(shape, precision)
+            return self._matrix(rows, n)
+        return self._arrays.operands((rows, n), precision)
 
-    def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Array]:
+    def _matrices(self, rows: int, sizes: Sequence[int], sharing: bool) -> list[Any]:
         """Allocate a (rows, n) array for each layer; with `sharing`, every second one shares memory."""
         if not sharing:
             return [self._operand(rows, n) for n in sizes]
-        pair = [self._operand(rows * max(sizes[k::2], default=0)) for k in range(2)]
-        return [pair[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
+        pair = [self._operand(rows, max(sizes[k::2], default=0)) for k in range(2)]
+        if self._layout == "columns":
+            return [pair[k % 2].part(slice(0, n)) for k, n in enumerate(sizes)]
+        flat = [whole.reshape(-1) for whole in pair]
+        return [flat[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
 
     def _keeps_z(self, k: int) -> bool:
         """Whether something reads z of layers[k] after a is computed."""

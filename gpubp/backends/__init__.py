@@ -16,13 +16,14 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, RowBlock, Rows, SparseBlock, SparseRows, Targets
+from .base import Array, Backend, RowBlock, RowLayout, Rows, SparseBlock, SparseRows, Targets
 from .current_device import on_device
 
 __all__ = [
     "Array",
     "Backend",
     "RowBlock",
+    "RowLayout",
     "Rows",
     "SparseBlock",
     "SparseRows",

@@ -16,11 +16,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from ..kernels import (
-    Precision,
-)
+from ..kernels import Activation, OutputHead, Precision
+from ..kernels.columns import Columns
 from ..kernels.row_block import RowBlock, Targets
 from ..kernels.sparse_rows import SparseBlock, SparseRows
 from ..kernels.typing import Array, Bound
@@ -32,6 +31,7 @@ __all__ = [
     "Arrays",
     "Backend",
     "RowBlock",
+    "RowLayout",
     "Rows",
     "SparseBlock",
     "SparseRows",
@@ -39,6 +39,11 @@ __all__ = [
     "Targets",
     "Verbs",
 ]
+
+
+RowLayout: TypeAlias = Literal["rows", "columns", "sparse"]
+"""How a block's rows lie in memory: row by row, column by column (`Columns`), or row by row with a sparse
+x."""
 
 
 class Arrays(ABC):
@@ -125,13 +130,26 @@ class Steps(ABC):
 
     @abstractmethod
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
     ) -> list[list[slice]]:
         """Cut a batch of `rows` for layers of these widths; return the blocks of each shard.
 
         Shards run at the same time. The blocks of a shard run one after another and share buffers. A block
-        has at most `limit` rows. `sparse` says that the rows of x are.
+        has at most `limit` rows.
         """
+
+    def has_columns(
+        self, rows: int, activations: Sequence[Activation], head: OutputHead, dtype: Any
+    ) -> bool:
+        """Whether the matrices of a batch of `rows` lie column by column, for layers of this dtype.
+
+        They are then made by `columns`, and verbs take them in the place of arrays.
+        """
+        return False
+
+    def columns(self, rows: int, n: int, dtype: Any) -> Columns:
+        """Make a matrix that is not initialised and lies column by column."""
+        raise NotImplementedError
 
     @abstractmethod
     def run_shards(self, functions: Sequence[Bound]) -> None:

@@ -178,8 +178,10 @@ class TrainingStep:
         `steps` is the number of steps from one `prepare` to the next. Captured steps are dropped if an
         array must grow.
         """
-        backend, network, sizes = self.backend, self.network, widths(self.network.layers)
-        plans = [backend.plan(f.rows, sizes, f.block_limit, f.sparse) for f in forms]
+        network, sizes = self.network, widths(self.network.layers)
+        problem, plan = network.problem(self._counters), self.backend.plan
+        layouts = [(f, problem.layout(f.rows, sparse=f.sparse)) for f in forms]
+        plans = [plan(f.rows, sizes, f.block_limit, layout) for f, layout in layouts]
         shards = max(map(len, plans))
         more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
         self._gradients += more

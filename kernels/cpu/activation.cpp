@@ -22,3 +22,24 @@ KERNEL(multiply_by_derivative) {  // v, delta, n
     T* __restrict__ delta = array<T>(s[1]);
     for (int64_t i = 0; i < s[2].integer; ++i) delta[i] *= derivative(v[i]);
 }
+
+KERNEL(columns_activate) {  // z, a, rows, columns, leading; `a` may be `z`
+    const T* z = array<T>(s[0]);
+    T* a = array<T>(s[1]);
+    const int64_t rows = padded<T>(s[2].integer), leading = s[4].integer;
+    for (int64_t j = 0; j < s[3].integer; ++j, z += leading, a += leading)
+        if (z == a)
+            for (int64_t i = 0; i < rows; ++i) a[i] = activation(a[i]);
+        else {
+            T* __restrict__ target = a;
+            for (int64_t i = 0; i < rows; ++i) target[i] = activation(z[i]);
+        }
+}
+
+KERNEL(columns_derivative) {  // v, delta, rows, columns, leading
+    const T* __restrict__ v = array<const T>(s[0]);
+    T* __restrict__ delta = array<T>(s[1]);
+    const int64_t rows = padded<T>(s[2].integer), leading = s[4].integer;
+    for (int64_t j = 0; j < s[3].integer; ++j, v += leading, delta += leading)
+        for (int64_t i = 0; i < rows; ++i) delta[i] *= derivative(v[i]);
+}

@@ -1,4 +1,6 @@
 // Kernels that prepare a batch: gather its rows, make one-hot targets, normalise weights.
+#include <algorithm>
+
 namespace {
 
 // The addresses of a step's rows. source.py writes them before each replay.
@@ -22,30 +24,90 @@ void copy_rows(const Source& source, int64_t start, int64_t rows, int64_t column
     }
 }
 
-template <typename T>
-void gather_rows(const Source& source, int64_t start, int64_t rows, int64_t columns, T* out) {
+// The same, column by column. The room behind the last row repeats it.
+template <typename S, typename T>
+void copy_columns(const Source& source, int64_t start, int64_t rows, int64_t columns, int64_t leading, T* out) {
+    constexpr int W = WIDTH<T>;
+    for (int64_t first = 0; first < rows; first += W, out += W) {
+        const S* from[W];
+        for (int i = 0; i < W; ++i) {
+            const int64_t place = start + std::min(first + i, rows - 1);
+            from[i] = static_cast<const S*>(source.data) + (source.order ? source.order[place] : place) * columns;
+        }
+        int64_t j = 0;
+        if constexpr (sizeof(S) == sizeof(T) && S(0.5) == T(0.5)) {
+            for (; j + W <= columns; j += W) {
+                Vector<T> square[W];
+                for (int i = 0; i < W; ++i) square[i] = load(reinterpret_cast<const T*>(from[i]) + j);
+                transpose<T>(square);
+                for (int i = 0; i < W; ++i) store(out + (j + i) * leading, square[i]);
+            }
+            for (; j < columns; ++j)
+#pragma GCC unroll 16
+                for (int i = 0; i < W; ++i) out[j * leading + i] = T(from[i][j]);
+        } else {
+            for (; j < columns; ++j)
+#pragma GCC unroll 1
+                for (int i = 0; i < W; ++i) out[j * leading + i] = T(from[i][j]);
+        }
+    }
+}
+
+// Calls body with a number of the source's type.
+template <typename Body> void of_type(const Source& source, Body body) {
     switch (source.type) {  // in the order of source.py's SOURCE_TYPES
-        case 0: return copy_rows<float>(source, start, rows, columns, out);
-        case 1: return copy_rows<double>(source, start, rows, columns, out);
-        case 2: return copy_rows<int8_t>(source, start, rows, columns, out);
-        case 3: return copy_rows<uint8_t>(source, start, rows, columns, out);
-        case 4: return copy_rows<int16_t>(source, start, rows, columns, out);
-        case 5: return copy_rows<uint16_t>(source, start, rows, columns, out);
-        case 6: return copy_rows<int32_t>(source, start, rows, columns, out);
-        case 7: return copy_rows<uint32_t>(source, start, rows, columns, out);
-        case 8: return copy_rows<int64_t>(source, start, rows, columns, out);
-        case 9: return copy_rows<uint64_t>(source, start, rows, columns, out);
+        case 0: return body(float());
+        case 1: return body(double());
+        case 2: return body(int8_t());
+        case 3: return body(uint8_t());
+        case 4: return body(int16_t());
+        case 5: return body(uint16_t());
+        case 6: return body(int32_t());
+        case 7: return body(uint32_t());
+        case 8: return body(int64_t());
+        case 9: return body(uint64_t());
     }
 }
 
 }  // namespace
+
+KERNEL(columns_gather) {  // source, counters, first, out, rows, columns, scale, shift, leading
+    const Source& source = *array<const Source>(s[0]);
+    const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
+    const int64_t rows = s[4].integer, columns = s[5].integer, leading = s[8].integer;
+    T* out = array<T>(s[3]);
+    of_type(source, [&](auto type) { copy_columns<decltype(type)>(source, start, rows, columns, leading, out); });
+    const T scale = T(s[6].real), shift = T(s[7].real);
+    if (scale != 1 || shift != 0)
+        for (int64_t j = 0; j < columns; ++j, out += leading)
+            for (int64_t i = 0; i < padded<T>(rows); ++i) out[i] = scale * out[i] + shift;
+}
+
+KERNEL(columns_one_hot) {  // labels, out, rows, columns, low, high, leading
+    const int64_t* labels = array<const int64_t>(s[0]);
+    T* out = array<T>(s[1]);
+    const int64_t rows = s[2].integer, columns = s[3].integer, leading = s[6].integer;
+    for (int64_t j = 0; j < columns; ++j)
+        for (int64_t i = 0; i < padded<T>(rows); ++i) out[j * leading + i] = T(s[4].real);
+    for (int64_t i = 0; i < rows; ++i)
+        if (labels[i] >= 0 && labels[i] < columns) out[labels[i] * leading + i] = T(s[5].real);
+}
+
+// Copies columns to rows.
+KERNEL(columns_to_rows) {  // values, out, rows, columns, leading
+    const T* values = array<const T>(s[0]);
+    T* out = array<T>(s[1]);
+    const int64_t rows = s[2].integer, columns = s[3].integer, leading = s[4].integer;
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) out[i * columns + j] = values[j * leading + i];
+}
 
 KERNEL(gather) {  // source, counters, first, out, rows, columns, scale, shift
     const Source& source = *array<const Source>(s[0]);
     const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
     const int64_t rows = s[4].integer, columns = s[5].integer;
     T* out = array<T>(s[3]);
-    gather_rows(source, start, rows, columns, out);
+    of_type(source, [&](auto type) { copy_rows<decltype(type)>(source, start, rows, columns, out); });
     const T scale = T(s[6].real), shift = T(s[7].real);
     if (scale != 1 || shift != 0)
         for (int64_t i = 0; i < rows * columns; ++i) out[i] = scale * out[i] + shift;
@@ -54,7 +116,9 @@ KERNEL(gather) {  // source, counters, first, out, rows, columns, scale, shift
 extern "C" void gather_int64(const Slot* s) {
     const Source& source = *array<const Source>(s[0]);
     const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
-    gather_rows(source, start, s[4].integer, s[5].integer, array<int64_t>(s[3]));
+    of_type(source, [&](auto type) {
+        copy_rows<decltype(type)>(source, start, s[4].integer, s[5].integer, array<int64_t>(s[3]));
+    });
 }
 
 KERNEL(one_hot) {  // labels, out, rows, columns, low, high

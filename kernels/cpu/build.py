@@ -32,7 +32,7 @@ from .compiler import (
 
 __all__ = ["base", "compiler_version", "explain", "kernel", "text_of"]
 
-BASE = ("shards.cpp", "matmul.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
+BASE = ("shards.cpp", "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
         "arithmetic.cpp")  # fmt: skip
 """The files of the base library, which contains no text of a table entry."""
 
@@ -77,7 +77,7 @@ def _base() -> tuple[Any, str]:
 
 @cache
 def _library(text: str) -> tuple[Any, str]:
-    """Load the library of kernel.h followed by `text`; compile it if it is not stored.
+    """Load the library of kernel.h and vectors.h, followed by `text`; compile it if it is not stored.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def _library(text: str) -> tuple[Any, str]:
         How the library was compiled and where it is stored, or why it is None.
     """
     try:
-        return _load(text_of("kernel.h") + text)
+        return _load(text_of("kernel.h") + text_of("vectors.h") + text)
     except NoCompilerError as error:
         return None, str(error)
     except (CompileError, OSError) as error:

@@ -15,3 +15,22 @@ KERNEL(dropout) {  // x, out, counters, seed, layer, first, rate, scale, n
                 philox_uniform(words, position) >= rate ? x[position - first] * scale : T(0);
     }
 }
+
+KERNEL(columns_dropout) {  // x, out, counters, seed, layer, first, rate, scale, rows, columns, leading
+    const T* x = array<T>(s[0]);
+    T* out = array<T>(s[1]);
+    const int64_t step = array<const int64_t>(s[2])[0];
+    const float rate = float(s[6].real);
+    const T scale = T(s[7].real);
+    const int64_t rows = s[8].integer, columns = s[9].integer, leading = s[10].integer;
+    int64_t position = s[5].integer, drawn = -1;
+    unsigned long long words[4];
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j, ++position) {
+            if (position / 8 != drawn) philox(s[3].integer, step, s[4].integer, drawn = position / 8, words);
+            const int64_t k = j * leading + i;
+            out[k] = philox_uniform(words, position) >= rate ? x[k] * scale : T(0);
+        }
+    for (int64_t j = 0; j < columns; ++j)
+        for (int64_t i = rows; i < padded<T>(rows); ++i) out[j * leading + i] = x[j * leading + i];
+}

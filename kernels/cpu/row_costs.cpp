@@ -10,3 +10,14 @@ KERNEL(row_costs) {  // z, a, y, out, rows, columns
         array<T>(s[3])[i] = total;
     }
 }
+
+KERNEL(columns_row_costs) {  // z, a, y, out, rows, columns, leading
+    const T* __restrict__ z = array<const T>(s[0]);
+    const T* __restrict__ a = array<const T>(s[1]);
+    const T* __restrict__ y = array<const T>(s[2]);
+    T* __restrict__ out = array<T>(s[3]);
+    const int64_t rows = s[4].integer, leading = s[6].integer;
+    for (int64_t i = 0; i < rows; ++i) out[i] = 0;
+    for (int64_t j = 0; j < s[5].integer; ++j, z += leading, a += leading, y += leading)
+        for (int64_t i = 0; i < rows; ++i) out[i] += cost(z[i], a[i], y[i]);
+}

@@ -1,4 +1,6 @@
 // Softmax, and softmax fused with cross-entropy.
+#include <algorithm>
+
 KERNEL(softmax) {  // z, a, rows, columns; a may be z
     const T* z = array<const T>(s[0]);
     T* a = array<T>(s[1]);
@@ -36,5 +38,89 @@ KERNEL(softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, columns; de
         const T log_sum = log(sum);
         for (int64_t j = 0; j < columns; ++j) total += y[j] * (log_sum - (z[j] - largest));
         costs[i] = total;
+    }
+}
+
+// The same column by column, in vectors over STRIP rows.
+constexpr int64_t STRIP = 64;
+
+// The largest z of each row, and the sum of exp(z - largest).
+template <typename T>
+static void exponential_sums(const T* z, int64_t rows, int64_t columns, int64_t leading, T* __restrict__ largest,
+                             T* __restrict__ sums) {
+    for (int64_t i = 0; i < rows; ++i) largest[i] = z[i], sums[i] = 0;
+    for (int64_t j = 1; j < columns; ++j)
+        for (int64_t i = 0; i < rows; ++i) largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
+    for (int64_t j = 0; j < columns; ++j)
+        for (int64_t i = 0; i < rows; ++i) sums[i] += exp(z[j * leading + i] - largest[i]);
+}
+
+KERNEL(columns_softmax) {  // z, a, rows, columns, leading; a may be z
+    const int64_t rows = padded<T>(s[2].integer), columns = s[3].integer, leading = s[4].integer;
+    T largest[STRIP], sums[STRIP];
+    for (int64_t first = 0; first < rows; first += STRIP) {
+        const T* z = array<T>(s[0]) + first;
+        T* a = array<T>(s[1]) + first;
+        const int64_t count = std::min(STRIP, rows - first);
+        exponential_sums(z, count, columns, leading, largest, sums);
+        for (int64_t j = 0; j < columns; ++j)
+            for (int64_t i = 0; i < count; ++i)
+                a[j * leading + i] = exp(z[j * leading + i] - largest[i]) / sums[i];
+    }
+}
+
+KERNEL(columns_softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, columns, leading; null: delta, costs
+    const int64_t rows = s[5].integer, columns = s[6].integer, leading = s[7].integer;
+    T largest[STRIP], sums[STRIP], factors[STRIP], totals[STRIP];
+    for (int64_t first = 0; first < rows; first += STRIP) {
+        const T* __restrict__ z = array<const T>(s[0]) + first;
+        const T* __restrict__ y = array<const T>(s[1]) + first;
+        const T* scale = array<const T>(s[2]) + first;
+        const int64_t count = std::min(STRIP, rows - first);
+        T* __restrict__ delta = array<T>(s[3]);
+        if (delta) {
+            delta += first;
+            for (int64_t i = 0; i < count; ++i) largest[i] = z[i], sums[i] = 0;
+            for (int64_t j = 1; j < columns; ++j)
+                for (int64_t i = 0; i < count; ++i)
+                    largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
+            for (int64_t j = 0; j < columns; ++j)
+                for (int64_t i = 0; i < count; ++i) {
+                    delta[j * leading + i] = exp(z[j * leading + i] - largest[i]);
+                    sums[i] += delta[j * leading + i];
+                }
+            for (int64_t i = 0; i < count; ++i) factors[i] = 1 / sums[i];
+            for (int64_t j = 0; j < columns; ++j)
+                for (int64_t i = 0; i < count; ++i)
+                    delta[j * leading + i] = (delta[j * leading + i] * factors[i] - y[j * leading + i]) * scale[i];
+            if (first + count == rows)
+                for (int64_t j = 0; j < columns; ++j)
+                    for (int64_t i = count; i < padded<T>(count); ++i) delta[j * leading + i] = 0;
+        } else {
+            exponential_sums(z, count, columns, leading, largest, sums);
+        }
+        if (!s[4].pointer) continue;
+        for (int64_t i = 0; i < count; ++i) factors[i] = log(sums[i]), totals[i] = 0;
+        for (int64_t j = 0; j < columns; ++j)
+            for (int64_t i = 0; i < count; ++i)
+                totals[i] += y[j * leading + i] * (factors[i] - (z[j * leading + i] - largest[i]));
+        std::memcpy(array<T>(s[4]) + first, totals, count * sizeof(T));
+    }
+}
+
+// δ ← a ⊙ (δ - Σ δ a), where δ comes in as scale ∂C/∂a.
+KERNEL(columns_softmax_jacobian) {  // a, delta, rows, columns, leading
+    const int64_t rows = padded<T>(s[2].integer), columns = s[3].integer, leading = s[4].integer;
+    T sums[STRIP];
+    for (int64_t first = 0; first < rows; first += STRIP) {
+        const T* __restrict__ a = array<const T>(s[0]) + first;
+        T* __restrict__ delta = array<T>(s[1]) + first;
+        const int64_t count = std::min(STRIP, rows - first);
+        for (int64_t i = 0; i < count; ++i) sums[i] = 0;
+        for (int64_t j = 0; j < columns; ++j)
+            for (int64_t i = 0; i < count; ++i) sums[i] += delta[j * leading + i] * a[j * leading + i];
+        for (int64_t j = 0; j < columns; ++j)
+            for (int64_t i = 0; i < count; ++i)
+                delta[j * leading + i] = a[j * leading + i] * (delta[j * leading + i] - sums[i]);
     }
 }

@@ -13,12 +13,12 @@ from ...kernels.cpu.build import compiler_version
 from ..base import Backend
 from .arrays import NumpyArrays
 from .blas_threads import get_threads
-from .verbs import NumpyVerbs
+from .columns import ColumnVerbs
 
 __all__ = ["NumpyBackend", "find", "names", "owner", "the_backend"]
 
 
-class NumpyBackend(NumpyArrays, NumpyVerbs, Backend):
+class NumpyBackend(NumpyArrays, ColumnVerbs, Backend):
     """NumPy arrays, with kernels compiled for the CPU or their NumPy twins.
 
     Parameters

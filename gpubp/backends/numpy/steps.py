@@ -20,7 +20,7 @@ from ...kernels.cpu.calls import Call, joined, together
 from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
 from ...signals import uninterrupted
-from ..base import Rows, Steps
+from ..base import RowLayout, Rows, Steps
 from .blas_threads import get_threads, single_threaded
 from .shards import run_together
 
@@ -46,6 +46,11 @@ SPARSE_ELEMENTS = 4 * 2**20
 """The activations of a block of sparse rows, in the widest layer. The first layer's product and its
 gradient pass over all its weights, however few the rows, so blocks are large. There is one shard, whose
 products the threads share: a second gradient would cost another pass."""
+
+
+COLUMN_ROWS, COLUMN_WORK, COLUMN_ELEMENTS = 16, 150_000, 8192
+"""For matrices that lie column by column: the rows of a vector, the fewest multiply-adds of a shard, and the
+activations of a block in the widest layer, which fit a first-level cache."""
 
 
 class _Recorder(threading.local):
@@ -81,20 +86,25 @@ class NumpySteps(Steps):
         return bool(self._may_compile and compiler_version())
 
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
     ) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
+        if layout == "columns":
+            shards = max(1, min(self._threads, rows // COLUMN_ROWS, work // COLUMN_WORK))
+            fits = COLUMN_ELEMENTS // max(widths[1:]) // COLUMN_ROWS * COLUMN_ROWS
+            most = min(limit or rows, max(64, min(256, fits)))
+            blocks = -(-rows // (most * shards))
+            unit = COLUMN_ROWS if most >= COLUMN_ROWS else 1
+            return _cut(rows, shards, blocks, unit)
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
-        if sparse:
+        if layout == "sparse":
             shards = 1
             most = min(limit or rows, max(WHOLE_ROWS, SPARSE_ELEMENTS // max(widths[1:])))
         # Every shard has the same number of blocks, of nearly the same size, so shards end at about one
         # time.
         blocks = -(-rows // (most * shards))
-        edges = [rows * k // (shards * blocks) for k in range(shards * blocks + 1)]
-        cut = [slice(start, stop) for start, stop in pairwise(edges)]
-        return [cut[shard * blocks : (shard + 1) * blocks] for shard in range(shards)]
+        return _cut(rows, shards, blocks)
 
     def run_shards(self, functions: Sequence[Bound]) -> None:
         if len(functions) == 1:
@@ -195,6 +205,14 @@ class NumpySteps(Steps):
 def block_rows(widths: Sequence[int]) -> int:
     """Return the rows of a block: a multiple of 32 that fits the cache, and enough for a fast BLAS."""
     return max(WHOLE_ROWS, min(1024, BLOCK_ELEMENTS // max(widths[1:]) // 32 * 32))
+
+
+def _cut(rows: int, shards: int, blocks: int, unit: int = 1) -> list[list[slice]]:
+    """Cut rows into `blocks` blocks for each shard, at multiples of `unit`; no block is empty."""
+    count = shards * blocks
+    edges = [*(rows * k // count // unit * unit for k in range(count)), rows]
+    cut = [slice(start, stop) for start, stop in pairwise(edges)]
+    return [cut[shard * blocks : (shard + 1) * blocks] for shard in range(shards)]
 
 
 def _quiet(call: Bound) -> Bound:

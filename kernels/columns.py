@@ -1,0 +1,222 @@
+"""Activations that lie column by column, and the kernels that are compiled for them.
+
+The values of one unit, for all rows of a block, are neighbours in memory. Vectors then go over rows, so
+layers of any width are fast. These kernels have only a compiled form: NumPy's twins work row by row, as do
+CUDA's kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .activations import Activation
+from .cpu.build import kernel
+from .cpu.build import text_of as cpu_text_of
+from .cpu.calls import Call, bind
+from .cpu.source import Source
+from .cuda.text import text_of
+from .dropout import keep_scale
+from .output_head import OutputHead
+from .typing import Array
+
+__all__ = ["ROW_BYTES", "Columns", "has_activation", "has_head"]
+
+ROW_BYTES = 64
+"""The bytes of the widest vector. The room for a unit's values is a multiple of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A matrix of shape (rows, n) whose columns lie one after another.
+
+    Kernels read and write whole vectors, so behind the last row there may be room for more.
+
+    Attributes
+    ----------
+    values : array of shape (n, leading)
+        The columns. Those of all matrices of a block are of the same length.
+    rows : int
+        The number of rows, at most `leading`.
+    """
+
+    values: Array
+    rows: int
+
+    @staticmethod
+    def leading_for(rows: int, dtype: Any) -> int:
+        """Return the length of columns with room for `rows` rows."""
+        width = ROW_BYTES // np.dtype(dtype).itemsize
+        return -(-rows // width) * width
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, rows: slice) -> Columns:
+        """Return the first rows, in the same memory."""
+        return Columns(self.values, rows.indices(self.rows)[1])
+
+    def part(self, columns: slice) -> Columns:
+        """Return some of the columns, in the same memory."""
+        return Columns(self.values[columns], self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and columns."""
+        return self.rows, len(self.values)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the values."""
+        return int(self.values.nbytes)
+
+    @property
+    def leading(self) -> int:
+        """The number of elements from one column to the next."""
+        return int(self.values.strides[0] // self.values.itemsize)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """The number of rows and of columns, and `leading`, as kernels take them."""
+        return (*self.shape, self.leading)
+
+
+def has_activation(activation: Activation, dtype: Any) -> bool:
+    """Whether an elementwise activation and its derivative are compiled for columns."""
+    if not (activation.has_cuda and activation.has_cuda_derivative):
+        return False
+    return kernel("columns_activate", dtype, _activation_text(activation)) is not None
+
+
+def has_head(head: OutputHead, dtype: Any) -> bool:
+    """Whether an output activation with its cost is compiled for columns."""
+    if head.is_fused:
+        return True
+    if not (head.goes_by_rows or has_activation(head.activation, dtype)):
+        return False
+    texts = (head.delta_text, "output_delta"), (head.cost_text, "row_costs")
+    return all(
+        text and kernel(f"columns_{name}", dtype, text + cpu_text_of(f"{name}.cpp")) is not None
+        for text, name in texts
+    )
+
+
+def _activation_text(activation: Activation) -> str:
+    texts = activation.activation_text, activation.derivative_text, cpu_text_of("activation.cpp")
+    return "".join(texts)
+
+
+# The rows of a batch.
+
+
+def gather(
+    source: Source, counters: Array, first: int, out: Columns, scale: float, shift: float
+) -> Call | None:
+    """Bind `gather_cpu` with columns as its result; the rows behind the last repeat it."""
+    rows, columns, leading = out.size
+    place = source.slots, counters, first, out.values, rows, columns
+    return bind("columns_gather", out.dtype, *place, float(scale), float(shift), leading)
+
+
+def one_hot(labels: Array, out: Columns, low: float, high: float) -> Call | None:
+    """Bind `one_hot_cpu` with columns as its result."""
+    rows, columns, leading = out.size
+    numbers = rows, columns, float(low), float(high), leading
+    return bind("columns_one_hot", out.dtype, labels, out.values, *numbers)
+
+
+def to_rows(values: Columns, out: Array) -> Call | None:
+    """Bind out = values, row by row."""
+    return bind("columns_to_rows", out.dtype, values.values, out, *values.size)
+
+
+# A layer.
+
+
+def product(
+    x: Columns, weights: Array, biases: Array | None, out: Columns, *, transposed: bool
+) -> Call | None:
+    """Bind out = x wᵀ + b, where w is (n_out, n_in); `transposed` says that w is (n_in, n_out)."""
+    rows, n_out, leading_out = out.size
+    arrays = weights, biases, x.values, out.values
+    sizes = rows, n_out, x.shape[1], x.leading, leading_out
+    step = weights.strides[0] // weights.itemsize
+    return bind("columns_product", out.dtype, *arrays, *sizes, step, transposed)
+
+
+def gradients(
+    delta: Columns, a: Columns, weights: Array, biases: Array | None, beta: float
+) -> Call | None:
+    """Bind weights = δᵀ a + beta weights, and biases = column sums of δ + beta biases."""
+    rows, n_out, leading_delta = delta.size
+    arrays = delta.values, a.values, weights, biases, float(beta)
+    sizes = rows, n_out, a.shape[1], leading_delta, a.leading
+    return bind("columns_gradients", delta.dtype, *arrays, *sizes)
+
+
+def activate(activation: Activation, z: Columns, a: Columns) -> Call | None:
+    """Bind a = σ(z) of an elementwise σ; `a` may be `z`."""
+    text = _activation_text(activation)
+    return bind("columns_activate", z.dtype, z.values, a.values, *z.size, text=text)
+
+
+def multiply_by_derivative(activation: Activation, v: Columns, delta: Columns) -> Call | None:
+    """Bind delta ← delta ⊙ σ′(v)."""
+    text = _activation_text(activation)
+    return bind("columns_derivative", v.dtype, v.values, delta.values, *v.size, text=text)
+
+
+def dropout(
+    x: Columns, out: Columns, counters: Array, seed: int, layer: int, first: int, rate: float
+) -> Call | None:
+    """Bind `dropout_cpu` for columns; the mask is the same."""
+    numbers = float(np.float32(rate)), keep_scale(rate)
+    text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
+    arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.size
+    return bind("columns_dropout", x.dtype, *arguments, text=text)
+
+
+# The output layer.
+
+
+def softmax(z: Columns, a: Columns) -> Call | None:
+    """Bind a = softmax of each row of z; `a` may be `z`."""
+    return bind("columns_softmax", z.dtype, z.values, a.values, *z.size)
+
+
+def softmax_cross_entropy(
+    z: Columns, y: Columns, scale: Array, delta: Columns | None, costs: Array | None
+) -> Call | None:
+    """Bind δ^L and the costs of softmax with cross-entropy; one may be None."""
+    results = None if delta is None else delta.values, costs
+    return bind(
+        "columns_softmax_cross_entropy", z.dtype, z.values, y.values, scale, *results, *z.size
+    )
+
+
+def softmax_jacobian(a: Columns, delta: Columns) -> Call | None:
+    """Bind δ ← a ⊙ (δ - Σ δ a), where δ comes in as scale ∂C/∂a."""
+    return bind("columns_softmax_jacobian", a.dtype, a.values, delta.values, *a.size)
+
+
+def output_delta(
+    head: OutputHead, a: Columns, y: Columns, scale: Array, v: Columns, delta: Columns
+) -> Call | None:
+    """Bind δ^L, or scale ∂C/∂a for softmax with a cost other than cross-entropy."""
+    text = head.delta_text + cpu_text_of("output_delta.cpp")
+    arrays = a.values, y.values, scale, v.values, delta.values
+    return bind("columns_output_delta", a.dtype, *arrays, *a.size, text=text)
+
+
+def row_costs(head: OutputHead, z: Columns, a: Columns, y: Columns, out: Array) -> Call | None:
+    """Bind out = the cost of each row, (rows,)."""
+    text = head.cost_text + cpu_text_of("row_costs.cpp")
+    arrays = z.values, a.values, y.values, out
+    return bind("columns_row_costs", a.dtype, *arrays, *a.size, text=text)
