@@ -56,7 +56,7 @@ def _mib(size: int) -> str:
 
 
 class Tally:
-    """Stands in for a backend's `empty`, `columns` and `operands`: it adds up the sizes of arrays, and makes none.
+    """Stands in for a backend's `empty`, `columns` and `operands`: it adds up sizes, and makes no array.
 
     Parameters
     ----------

@@ -82,15 +82,18 @@ class Problem:
         """Return the weights of layers[k] for matmuls, rounded if matmuls round."""
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
 
-    def layout(self, rows: int, *, sparse: bool = False) -> RowLayout:
-        """Decide how the rows of a batch lie in memory, if not every result is kept."""
+    def layout(self, rows: int, *, sparse: bool = False, keep_all: bool = False) -> RowLayout:
+        """Decide how the rows of a batch lie in memory.
+
+        Results that a user gets, with `keep_all`, lie row by row.
+        """
         if sparse:
             return "sparse"
+        if keep_all or self.rounding is not None:
+            return "rows"
         activations = [layer.activation for layer in self.layers]
         kind = rows, activations, self.head, self.layers[0].weights.dtype
-        if self.rounding is None and self.backend.has_columns(*kind):
-            return "columns"
-        return "rows"
+        return "columns" if self.backend.has_columns(*kind) else "rows"
 
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .backends import Array, RowLayout
+from .backends import Array
 from .kernels.columns import Columns
 from .layers import widths
 from .memory import Tally, no_room
@@ -180,7 +180,7 @@ class Workspace:
         self._problem, self._mode = problem, mode
         self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
-        self._layout: RowLayout = "rows" if keep_all else problem.layout(batch_size, sparse=sparse)
+        self._layout = problem.layout(batch_size, sparse=sparse, keep_all=keep_all)
         reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
         self._dtype = problem.layers[0].weights.dtype
@@ -310,10 +310,10 @@ class Workspace:
         """Allocate a (rows, n) array for each layer; with `sharing`, every second one shares memory."""
         if not sharing:
             return [self._operand(rows, n) for n in sizes]
-        pair = [self._operand(rows, max(sizes[k::2], default=0)) for k in range(2)]
+        pair: list[Any] = [self._operand(rows, max(sizes[k::2], default=0)) for k in range(2)]
         if self._layout == "columns":
             return [pair[k % 2].part(slice(0, n)) for k, n in enumerate(sizes)]
-        flat = [whole.reshape(-1) for whole in pair]
+        flat: list[Any] = [whole.reshape(-1) for whole in pair]
         return [flat[k % 2][: rows * n].reshape(rows, n) for k, n in enumerate(sizes)]
 
     def _keeps_z(self, k: int) -> bool:

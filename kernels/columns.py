@@ -46,9 +46,9 @@ class Columns:
     rows: int
 
     @staticmethod
-    def leading_for(rows: int, dtype: Any) -> int:
+    def leading_for(rows: int, dtype: np.dtype[Any]) -> int:
         """Return the length of columns with room for `rows` rows."""
-        width = ROW_BYTES // np.dtype(dtype).itemsize
+        width = ROW_BYTES // dtype.itemsize
         return -(-rows // width) * width
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from ...kernels.cuda.launch import FORMS
 from ...kernels.custom import check_choice
 from ...kernels.typing import Array, Bound
-from ..base import Steps
+from ..base import RowLayout, Steps
 from . import cublaslt
 from .cublas import Cublas
 from .epilogues import Epilogues
@@ -54,7 +54,7 @@ class CupySteps(Steps):
             self._epilogues = Epilogues(self.xp, library, self._recording, self)
 
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, sparse: bool = False
+        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
     ) -> list[list[slice]]:
         """One shard, and one block unless `limit` needs more: a kernel uses the whole device."""
         count = 1 if limit is None else -(-rows // limit)

@@ -118,6 +118,7 @@ class ColumnVerbs(NumpyVerbs):
         if not isinstance(delta, Columns):
             super().layer_gradients(delta, a, weights, biases, beta, precision)
             return
+        assert isinstance(a, Columns)
         whole, inputs = delta, a
 
         def gradients_part(part: slice) -> None:

@@ -49,8 +49,8 @@ products the threads share: a second gradient would cost another pass."""
 
 
 COLUMN_ROWS, COLUMN_WORK, COLUMN_ELEMENTS = 16, 150_000, 8192
-"""For matrices that lie column by column: the rows of a vector, the fewest multiply-adds of a shard, and the
-activations of a block in the widest layer, which fit a first-level cache."""
+"""For matrices that lie column by column: the rows of a vector, the fewest multiply-adds of a shard, and
+the activations of a block in the widest layer, which fit a first-level cache."""
 
 
 class _Recorder(threading.local):
@@ -94,8 +94,7 @@ class NumpySteps(Steps):
             fits = COLUMN_ELEMENTS // max(widths[1:]) // COLUMN_ROWS * COLUMN_ROWS
             most = min(limit or rows, max(64, min(256, fits)))
             blocks = -(-rows // (most * shards))
-            unit = COLUMN_ROWS if most >= COLUMN_ROWS else 1
-            return _cut(rows, shards, blocks, unit)
+            return _cut(rows, shards, blocks, COLUMN_ROWS if limit is None else 1)
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
         if layout == "sparse":
