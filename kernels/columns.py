@@ -83,7 +83,12 @@ class Columns:
         return int(self.values.strides[0] // self.values.itemsize)
 
     @property
-    def size(self) -> tuple[int, int, int]:
+    def size(self) -> int:
+        """The number of elements, without the room behind the last row."""
+        return self.rows * len(self.values)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
         """The number of rows and of columns, and `leading`, as kernels take them."""
         return (*self.shape, self.leading)
 
@@ -120,21 +125,21 @@ def gather(
     source: Source, counters: Array, first: int, out: Columns, scale: float, shift: float
 ) -> Call | None:
     """Bind `gather_cpu` with columns as its result; the rows behind the last repeat it."""
-    rows, columns, leading = out.size
+    rows, columns, leading = out.sizes
     place = source.slots, counters, first, out.values, rows, columns
     return bind("columns_gather", out.dtype, *place, float(scale), float(shift), leading)
 
 
 def one_hot(labels: Array, out: Columns, low: float, high: float) -> Call | None:
     """Bind `one_hot_cpu` with columns as its result."""
-    rows, columns, leading = out.size
+    rows, columns, leading = out.sizes
     numbers = rows, columns, float(low), float(high), leading
     return bind("columns_one_hot", out.dtype, labels, out.values, *numbers)
 
 
 def to_rows(values: Columns, out: Array) -> Call | None:
     """Bind out = values, row by row."""
-    return bind("columns_to_rows", out.dtype, values.values, out, *values.size)
+    return bind("columns_to_rows", out.dtype, values.values, out, *values.sizes)
 
 
 # A layer.
@@ -144,7 +149,7 @@ def product(
     x: Columns, weights: Array, biases: Array | None, out: Columns, *, transposed: bool
 ) -> Call | None:
     """Bind out = x wᵀ + b, where w is (n_out, n_in); `transposed` says that w is (n_in, n_out)."""
-    rows, n_out, leading_out = out.size
+    rows, n_out, leading_out = out.sizes
     arrays = weights, biases, x.values, out.values
     sizes = rows, n_out, x.shape[1], x.leading, leading_out
     step = weights.strides[0] // weights.itemsize
@@ -155,7 +160,7 @@ def gradients(
     delta: Columns, a: Columns, weights: Array, biases: Array | None, beta: float
 ) -> Call | None:
     """Bind weights = δᵀ a + beta weights, and biases = column sums of δ + beta biases."""
-    rows, n_out, leading_delta = delta.size
+    rows, n_out, leading_delta = delta.sizes
     arrays = delta.values, a.values, weights, biases, float(beta)
     sizes = rows, n_out, a.shape[1], leading_delta, a.leading
     return bind("columns_gradients", delta.dtype, *arrays, *sizes)
@@ -164,13 +169,13 @@ def gradients(
 def activate(activation: Activation, z: Columns, a: Columns) -> Call | None:
     """Bind a = σ(z) of an elementwise σ; `a` may be `z`."""
     text = _activation_text(activation)
-    return bind("columns_activate", z.dtype, z.values, a.values, *z.size, text=text)
+    return bind("columns_activate", z.dtype, z.values, a.values, *z.sizes, text=text)
 
 
 def multiply_by_derivative(activation: Activation, v: Columns, delta: Columns) -> Call | None:
     """Bind delta ← delta ⊙ σ′(v)."""
     text = _activation_text(activation)
-    return bind("columns_derivative", v.dtype, v.values, delta.values, *v.size, text=text)
+    return bind("columns_derivative", v.dtype, v.values, delta.values, *v.sizes, text=text)
 
 
 def dropout(
@@ -179,7 +184,7 @@ def dropout(
     """Bind `dropout_cpu` for columns; the mask is the same."""
     numbers = float(np.float32(rate)), keep_scale(rate)
     text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
-    arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.size
+    arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.sizes
     return bind("columns_dropout", x.dtype, *arguments, text=text)
 
 
@@ -188,7 +193,7 @@ def dropout(
 
 def softmax(z: Columns, a: Columns) -> Call | None:
     """Bind a = softmax of each row of z; `a` may be `z`."""
-    return bind("columns_softmax", z.dtype, z.values, a.values, *z.size)
+    return bind("columns_softmax", z.dtype, z.values, a.values, *z.sizes)
 
 
 def softmax_cross_entropy(
@@ -197,13 +202,13 @@ def softmax_cross_entropy(
     """Bind δ^L and the costs of softmax with cross-entropy; one may be None."""
     results = None if delta is None else delta.values, costs
     return bind(
-        "columns_softmax_cross_entropy", z.dtype, z.values, y.values, scale, *results, *z.size
+        "columns_softmax_cross_entropy", z.dtype, z.values, y.values, scale, *results, *z.sizes
     )
 
 
 def softmax_jacobian(a: Columns, delta: Columns) -> Call | None:
     """Bind δ ← a ⊙ (δ - Σ δ a), where δ comes in as scale ∂C/∂a."""
-    return bind("columns_softmax_jacobian", a.dtype, a.values, delta.values, *a.size)
+    return bind("columns_softmax_jacobian", a.dtype, a.values, delta.values, *a.sizes)
 
 
 def output_delta(
@@ -212,11 +217,11 @@ def output_delta(
     """Bind δ^L, or scale ∂C/∂a for softmax with a cost other than cross-entropy."""
     text = head.delta_text + cpu_text_of("output_delta.cpp")
     arrays = a.values, y.values, scale, v.values, delta.values
-    return bind("columns_output_delta", a.dtype, *arrays, *a.size, text=text)
+    return bind("columns_output_delta", a.dtype, *arrays, *a.sizes, text=text)
 
 
 def row_costs(head: OutputHead, z: Columns, a: Columns, y: Columns, out: Array) -> Call | None:
     """Bind out = the cost of each row, (rows,)."""
     text = head.cost_text + cpu_text_of("row_costs.cpp")
     arrays = z.values, a.values, y.values, out
-    return bind("columns_row_costs", a.dtype, *arrays, *a.size, text=text)
+    return bind("columns_row_costs", a.dtype, *arrays, *a.sizes, text=text)
