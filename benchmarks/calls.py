@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..backends import Backend
+from ..kernels.columns import Columns
 from ..kernels.typing import Array
 
 __all__ = ["VERBS", "Asked", "watch"]
@@ -148,7 +151,7 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
             if verb == "matmul" or verb in LAYER_VERBS:
                 operands, turned = product_of(verb, arguments, options)
                 a, _, out = operands
-                bare = partial(backend.matmul, *operands, **turned)
+                bare = partial(backend.matmul, *map(by_rows, operands), **turned)
                 work = a.size * out.shape[1]
                 marks = {"transpose_a": " aᵀ", "transpose_b": " bᵀ"}
                 shape = f"{len(out)}x{a.size // len(out)}x{out.shape[1]}"
@@ -185,6 +188,11 @@ def product_of(
         delta, a, weights, _, _, *precision = arguments
         operands, turned = (delta, a, weights), {"transpose_a": True}
     return operands, {**turned, **options, **dict(zip(["precision"], precision, strict=False))}
+
+
+def by_rows(array: Array | Columns) -> Array:
+    """Return an array of the same shape for a matrix that lies column by column: BLAS takes only rows."""
+    return np.ones(array.shape, array.dtype) if isinstance(array, Columns) else array
 
 
 def largest_shape(arguments: tuple[Any, ...]) -> str:

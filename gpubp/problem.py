@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .backends import Array, Backend, RowLayout
 from .kernels import OutputHead, Precision
-from .layers import Layer, Layout
+from .layers import Layer, Layout, widths
 
 __all__ = ["Problem", "Rounding"]
 
@@ -92,8 +92,8 @@ class Problem:
         if keep_all or self.rounding is not None:
             return "rows"
         activations = [layer.activation for layer in self.layers]
-        kind = rows, activations, self.head, self.layers[0].weights.dtype
-        return "columns" if self.backend.has_columns(*kind) else "rows"
+        kind = widths(self.layers), activations, self.head, self.layers[0].weights.dtype
+        return "columns" if self.backend.has_columns(rows, *kind) else "rows"
 
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from ..kernels import Activation, OutputHead, Precision
 from ..kernels.columns import Columns
 from ..kernels.row_block import RowBlock, Targets
@@ -139,9 +141,14 @@ class Steps(ABC):
         """
 
     def has_columns(
-        self, rows: int, activations: Sequence[Activation], head: OutputHead, dtype: Any
+        self,
+        rows: int,
+        widths: Sequence[int],
+        activations: Sequence[Activation],
+        head: OutputHead,
+        dtype: np.dtype[Any],
     ) -> bool:
-        """Whether the matrices of a batch of `rows` lie column by column, for layers of this dtype.
+        """Whether the matrices of a batch of `rows` lie column by column, for layers of these widths.
 
         They are then made by `columns`, and verbs take them in the place of arrays.
         """

@@ -132,9 +132,7 @@ def test_labels_become_columns(backend: NumpyBackend, dtype: str) -> None:
 
 @pytest.mark.parametrize("rows", [1, 5, 40])
 @pytest.mark.parametrize("n", [1, 3, 16, 21])
-def test_dropout_has_the_mask_of_rows(
-    backend: NumpyBackend, rows: int, n: int, dtype: str
-) -> None:
+def test_dropout_has_the_mask_of_rows(backend: NumpyBackend, rows: int, n: int, dtype: str) -> None:
     x = np.random.default_rng(0).normal(size=(rows, n)).astype(dtype)
     arguments = np.array([3, 1]), 11, 1, 6 * n, 0.4
     by_rows, by_columns = np.empty_like(x), columns_of(np.zeros((rows, n)), dtype)

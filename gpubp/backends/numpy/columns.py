@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,27 @@ from .verbs import NumpyVerbs
 __all__ = ["ColumnVerbs"]
 
 
-LEAST_ROWS = 8
-"""The fewest rows of a batch whose matrices lie column by column: vectors go over rows."""
+LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 8, 64, 2**20
+"""The fewest rows of a batch whose matrices lie column by column: vectors go over rows. With more than
+FEW_ROWS rows, a layer's weights have at most CACHED_BYTES: they are read again for every few rows, which is
+slow from a distant cache. BLAS then computes the products."""
 
 
 class ColumnVerbs(NumpyVerbs):
     """`NumpyVerbs` that take `Columns` too, where `has_columns` allows them."""
 
     def has_columns(
-        self, rows: int, activations: Sequence[Activation], head: OutputHead, dtype: Any
+        self,
+        rows: int,
+        widths: Sequence[int],
+        activations: Sequence[Activation],
+        head: OutputHead,
+        dtype: np.dtype[Any],
     ) -> bool:
+        largest = max(n * m for n, m in pairwise(widths)) * dtype.itemsize
         return (
             rows >= LEAST_ROWS
+            and (rows <= FEW_ROWS or largest <= CACHED_BYTES)
             and self.compiles
             and columns.has_head(head, dtype)
             and all(columns.has_activation(activation, dtype) for activation in activations[:-1])
