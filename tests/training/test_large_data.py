@@ -341,14 +341,14 @@ def test_a_batch_without_room_in_memory_is_done_in_parts_with_the_same_result(
 ) -> None:
     expected, costs = fitted(network_for(backend), X, LABELS, WEIGHTS)
     whole = network_for(backend).predict(X)
-    empty = Workspace._empty
+    matrix = Workspace._matrix
 
-    def empty_if_small(self: Workspace, *shape: int) -> Any:
-        if len(shape) == 2 and shape[0] > 3:
+    def matrix_if_small(self: Workspace, rows: int, n: int) -> Any:
+        if rows > 3:
             raise MemoryError
-        return empty(self, *shape)
+        return matrix(self, rows, n)
 
-    monkeypatch.setattr(Workspace, "_empty", empty_if_small)
+    monkeypatch.setattr(Workspace, "_matrix", matrix_if_small)
     with pytest.warns(RuntimeWarning, match=r"no room in memory, on .* in parts of [23] rows"):
         given, given_costs = fitted(network_for(backend), X, LABELS, WEIGHTS)
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)

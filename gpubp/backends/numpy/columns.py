@@ -17,7 +17,7 @@ from .verbs import NumpyVerbs
 __all__ = ["ColumnVerbs"]
 
 
-LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 8, 64, 2**20
+LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 16, 64, 2**20
 """The fewest rows of a batch whose matrices lie column by column: vectors go over rows. With more than
 FEW_ROWS rows, a layer's weights have at most CACHED_BYTES: they are read again for every few rows, which is
 slow from a distant cache. BLAS then computes the products."""
