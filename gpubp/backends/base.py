@@ -113,8 +113,8 @@ class Steps(ABC):
     overlaps : bool
         Whether verbs called within `beside` may run at the same time as later verbs.
     steps_at_once : int
-        The number of training steps that a fit captures together, if nothing comes between them. A request
-        to stop waits for their end.
+        The number of training steps that a fit captures together by `repeat`, if nothing comes between
+        them. A request to stop waits for their end.
     updates_beside : bool
         Whether to update wide layers beside the backward pass of the layers below.
     """
@@ -162,6 +162,15 @@ class Steps(ABC):
         Both use the same buffers. A backend may replay `captured` several times instead.
         """
         return self.capture(steps)
+
+    def replay_some(self, captured: Bound, most: int) -> int:
+        """Replay a captured step at least once and at most `most` times; return how often.
+
+        A backend that can replay a step again and again without Python does so for some milliseconds. A
+        request to stop waits for their end. Call this within a function that is `uninterrupted`.
+        """
+        captured()
+        return 1
 
 
 class Backend(Arrays, Steps, Verbs):

@@ -17,7 +17,7 @@ import numpy as np
 from ..typing import Bound
 from .build import base, kernel
 
-__all__ = ["Call", "bind", "joined", "together"]
+__all__ = ["Call", "Group", "bind", "joined", "together"]
 
 SLOTS = 16
 """The slots of a call: one for its function and fifteen for arguments (kernel.h)."""
@@ -49,7 +49,11 @@ class Call:
         self.held = arguments
 
     def __call__(self) -> None:
-        _runner()(self.slots.ctypes.data, 1)
+        self.repeat(1, 0.0)
+
+    def repeat(self, times: int, seconds: float) -> int:
+        """Run the kernel again and again, as `Group.repeat` does."""
+        return int(_runner()(self.slots.ctypes.data, 1, times, int(1e9 * seconds)))
 
 
 def _slot(value: Any) -> int:
@@ -64,8 +68,8 @@ def _slot(value: Any) -> int:
 
 @cache
 def _runner() -> Any:
-    run = base().run_calls
-    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64), None
+    run = base().run_repeated
+    run.argtypes, run.restype = (ctypes.c_void_p, *(ctypes.c_int64,) * 3), ctypes.c_int64
     return run
 
 
@@ -92,8 +96,8 @@ def bind(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None:
     return None if function is None else Call(function, *arguments)
 
 
-class _Group:
-    """Several calls that run without Python between them."""
+class Group:
+    """Calls that run without Python between them, once or several times."""
 
     def __init__(self, calls: list[Call]) -> None:
         self._slots = np.stack([call.slots for call in calls])
@@ -102,7 +106,11 @@ class _Group:
         self._run = _runner()
 
     def __call__(self) -> None:
-        self._run(self.address, self.count)
+        self._run(self.address, self.count, 1, 0)
+
+    def repeat(self, times: int, seconds: float) -> int:
+        """Run the calls again and again, and return how often: `times` times, or fewer if that takes longer."""
+        return int(self._run(self.address, self.count, times, int(1e9 * seconds)))
 
 
 def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
@@ -112,7 +120,7 @@ def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
 
     def close() -> None:
         if len(group) > 1:
-            result.append(_Group(group.copy()))
+            result.append(Group(group.copy()))
         else:
             result.extend(group)
         group.clear()
@@ -133,11 +141,11 @@ def together(shards: Sequence[Sequence[Bound]], threads: int) -> Call | None:
     The shards run on native threads (shards.cpp), which spin for half a millisecond between steps. Calls
     that run at the same time have at most `threads` threads together.
     """
-    groups: list[_Group] = []
+    groups: list[Group] = []
     for first, *more in shards:
-        if more or not isinstance(first, Call | _Group):
+        if more or not isinstance(first, Call | Group):
             return None
-        groups.append(_Group([first]) if isinstance(first, Call) else first)
+        groups.append(Group([first]) if isinstance(first, Call) else first)
     table = np.array([(group.address, group.count) for group in groups], np.int64)
     call = Call(base().run_shards, table, len(groups), threads)
     call.held = (table, groups)
