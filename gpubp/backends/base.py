@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
+
 from ..kernels import (
     Precision,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "Targets",
     "Verbs",
 ]
+
+_NOTHING = nullcontext()
 
 
 class Arrays(ABC):
@@ -62,7 +66,7 @@ class Arrays(ABC):
 
     def use(self) -> AbstractContextManager[Any]:
         """Return a context that makes this backend's device current in this thread."""
-        return nullcontext()
+        return _NOTHING
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         """Make an array that is not initialised."""
@@ -142,7 +146,7 @@ class Steps(ABC):
 
         Verbs that may run at the same time must not write to each other's arrays.
         """
-        return nullcontext()
+        return _NOTHING
 
     def meet(self) -> None:  # noqa: B027
         """Make later verbs wait for all verbs that were called within `beside`."""
@@ -167,9 +171,11 @@ class Steps(ABC):
         """Replay a captured step at least once and at most `most` times; return how often.
 
         A backend that can replay a step again and again without Python does so for some milliseconds. A
-        request to stop waits for their end. Call this within a function that is `uninterrupted`.
+        request to stop waits for their end. No replay warns of an overflow, which is reported as divergence.
+        Call this within a function that is `uninterrupted`.
         """
-        captured()
+        with np.errstate(all="ignore"):
+            captured()
         return 1
 
 

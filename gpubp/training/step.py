@@ -292,8 +292,7 @@ class TrainingStep:
         """Run what makes `steps` captured steps at most `most` times; count and return the steps."""
         # If a step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
-        with np.errstate(all="ignore"):  # an overflow is reported as divergence
-            steps *= self.backend.replay_some(replay, most)
+        steps *= self.backend.replay_some(replay, most)
         self.steps_prepared = prepared
         self.count(steps)
         return steps

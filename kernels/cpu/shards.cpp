@@ -13,20 +13,21 @@
 
 namespace {
 
-std::atomic<int> running{0};  // the threads that are within run_repeated
+std::atomic<int> running{0};  // the threads that run calls
 
-struct Shard {
+// A list of calls: those of a step, or of a shard.
+struct Calls {
     const Call* calls;
     int64_t count;
 };
 
-inline void run(const Shard& shard) {
-    for (int64_t k = 0; k < shard.count; ++k) shard.calls[k].function(shard.calls[k].arguments);
+inline void run(const Calls& list) {
+    for (int64_t k = 0; k < list.count; ++k) list.calls[k].function(list.calls[k].arguments);
 }
 
 // Every n-th of a step's shards, from `first` on: those that one thread runs.
 struct Share {
-    const Shard* shards;
+    const Calls* shards;
     int64_t first, count, n;
 };
 
@@ -199,7 +200,7 @@ void spread(const std::vector<Worker*>& workers) {
 #endif
 }
 
-// The workers that a thread has from its first shards until it leaves run_repeated: to take them for every
+// The workers that a thread has from its first shards until it leaves run_calls or run_repeated: to take them for every
 // step would take longer than a small shard.
 class Crew {
 public:
@@ -235,15 +236,20 @@ thread_local Crew* Crew::crew = nullptr;
 
 }  // namespace
 
-// Runs a list of calls again and again: `times` times, or fewer if that takes longer than so many
-// nanoseconds. Returns how often it has run the list, which is at least once.
-extern "C" int64_t run_repeated(const Call* calls, int64_t count, int64_t times, int64_t longest) {
+extern "C" void run_calls(const Calls* list) {
+    Crew crew;
+    run(*list);
+}
+
+// Runs a list of calls again and again: `times` times, or until that has taken so many nanoseconds. Returns
+// how often it has run the list, which is at least once.
+extern "C" int64_t run_repeated(const Calls* list, int64_t times, int64_t longest) {
     using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::nanoseconds(longest);
     Crew crew;
     int64_t done = 0;
     do {
-        run(Shard{calls, count});
+        run(*list);
         ++done;
     } while (done < times && Clock::now() < end);
     return done;
@@ -252,7 +258,7 @@ extern "C" int64_t run_repeated(const Call* calls, int64_t count, int64_t times,
 // Runs the shards of a step; the first runs in this thread. Steps that run at the same time share the
 // threads. How many threads a step gets changes no result, because each shard has memory of its own.
 extern "C" void run_shards(const Slot* s) {  // shards, count, threads of all steps together
-    const Shard* shards = array<const Shard>(s[0]);
+    const Calls* shards = array<const Calls>(s[0]);
     const int64_t count = s[1].integer, threads = s[2].integer;
     const auto& workers = Crew::crew->workers(count, threads);
     const int64_t n = std::min<int64_t>(count, workers.size() + 1);

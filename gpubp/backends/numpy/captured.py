@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...kernels.cpu.calls import Call, Group
+from ...kernels.cpu.calls import Group
 from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
 from ...signals import uninterrupted
+from .blas import addresses
 from .blas_threads import single_threaded
 
 __all__ = ["CapturedStep", "in_turn"]
@@ -27,12 +28,20 @@ class CapturedStep:
         The sources of the rows that the calls read.
     do : callable
         A function that makes a call or, during a capture, records it.
+
+    Attributes
+    ----------
+    is_compiled : bool
+        Whether all calls are compiled.
     """
 
     def __init__(
         self, calls: tuple[Bound, ...], sources: Sequence[Source], do: Callable[[Bound], None]
     ) -> None:
         self._run, self._sources, self._do = in_turn(calls), sources, do
+        self.is_compiled = isinstance(self._run, Group)
+        uses_blas = not isinstance(self._run, Group) or any(map(self._run.passes, addresses()))
+        self._context = single_threaded if uses_blas else single_threaded.without_blas
 
     def __call__(self) -> None:
         self._do(self._replay)
@@ -42,17 +51,17 @@ class CapturedStep:
         self.replay(1)
 
     def replay(self, most: int) -> int:
-        """Replay the step, again and again if all its calls are compiled; return how often.
+        """Replay the step once or, if it is compiled, again and again; return how often.
 
         The replays end after `most` times, or with the first that ends after SECONDS_TOGETHER. Call this
         within a function that is `uninterrupted`.
         """
         run, sources = self._run, self._sources
-        with single_threaded:
+        with self._context:
             try:
                 for source in sources:
                     source.refresh()
-                if isinstance(run, Call | Group):
+                if isinstance(run, Group):
                     return run.repeat(most, SECONDS_TOGETHER)
                 run()
                 return 1

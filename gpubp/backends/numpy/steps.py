@@ -133,7 +133,7 @@ class NumpySteps(Steps):
         return partial(self._do, replay)
 
     def replay_some(self, captured: Bound, most: int) -> int:
-        if isinstance(captured, CapturedStep):
+        if isinstance(captured, CapturedStep) and captured.is_compiled:
             return captured.replay(most)
         return super().replay_some(captured, most)
 
