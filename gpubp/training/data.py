@@ -101,6 +101,7 @@ class Dataset:
         weights = check_weights(sample_weight, len(self), f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else to_host(weights)
         self.x, self.y, self._weights_on_device = x, y, None
+        self._counts: tuple[int, Any] = 0, None  # a stride, and the rows of each batch
         if not self.streamed:
             try:
                 self.x, self.y, self._weights_on_device = self._on_device(x, y, weights)
@@ -225,9 +226,12 @@ class Dataset:
     def batch_weights(self, order: DataOrder) -> Any:
         """Return the weight of each batch of an epoch in a mean over all rows: see `total_weight`."""
         if self.weights is None:
-            counts = np.full(-(-len(self) // order.stride), float(order.stride))
-            counts[-1] -= len(counts) * order.stride - len(self)
-            return counts
+            if self._counts[0] != order.stride:
+                counts = np.full(-(-len(self) // order.stride), float(order.stride))
+                counts[-1] -= len(counts) * order.stride - len(self)
+                counts.flags.writeable = False
+                self._counts = order.stride, counts
+            return self._counts[1]
         starts = np.arange(0, len(self), order.stride)
         return np.add.reduceat(self.weights[order.rows], starts, dtype=np.float64)
 
@@ -325,32 +329,26 @@ class BatchCheck:
         """
         network, given = self._network, (x, y, sample_weight)
         backend = network.backend
-        if self._are_like_the_last(given):
+        described = [
+            _describe(x, backend),
+            _describe(y, backend),
+            _describe(sample_weight, backend),
+        ]
+        if described == self._passed:
             return given
         x, y = check_shapes(x, y, network.cost_function, network.sizes)
         weights = check_weights(sample_weight, len(x), values=False)
         x, y = place(x, backend, network.dtype, network.precision), move(y, backend)
         taken = x, y, None if weights is None else move(weights, backend)
-        as_it_is = all(map(is_, given, taken)) and not isinstance(x, SparseRows)
-        self._passed = [a if a is None else (a.shape, a.dtype) for a in taken] if as_it_is else []
+        as_it_is = None not in described and all(map(is_, given, taken))
+        self._passed = described if as_it_is else []
         return taken
 
-    def _are_like_the_last(self, given: tuple[Any, Any, Any]) -> bool:
-        """Whether these are arrays on the device of the shapes and dtypes that passed the last check."""
-        if not self._passed:
-            return False
-        backend = self._network.backend
-        kind = backend.xp.ndarray
-        for array, passed in zip(given, self._passed, strict=True):
-            if passed is None or array is None:
-                if array is not passed:
-                    return False
-            elif not (
-                type(array) is kind
-                and array.shape == passed[0]
-                and array.dtype == passed[1]
-                and array.flags.c_contiguous
-                and backend.owns(array)
-            ):
-                return False
-        return True
+
+def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
+    """Return shape and dtype of a dense array on the backend's device; None for all others."""
+    if array is None:
+        return (), None
+    if type(array) is backend.xp.ndarray and array.flags.c_contiguous and backend.owns(array):
+        return array.shape, array.dtype
+    return None

@@ -20,6 +20,7 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
+from .schedules import Constant
 from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
@@ -192,7 +193,8 @@ class Run:
             monitor.begin_epoch()
             for callback in self._callbacks:
                 callback.on_epoch_begin(trainer, len(history))
-        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
+        keeps = self._writer is not None  # only a checkpoint needs the state before
+        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle, keeps_state=keeps)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
         weights = data.batch_weights(self._order)
@@ -228,8 +230,10 @@ class Run:
         """
         trainer, step, batches, epoch = self._trainer, self._step, self._batches, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
+        factors: Any = 1.0
+        if type(trainer.schedule) is not Constant:
+            in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+            factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
         penalties = trainer.schedule.penalty_factors(weights)
         rates = step.prepare(batches, factors, costs, penalties)
         counts = self._writer is not None and self._writer.counts_steps

@@ -11,7 +11,7 @@ import numpy as np
 from ..sparse_rows import SparseRows
 from ..typing import Array
 
-__all__ = ["Source", "SparseSource", "address", "readable"]
+__all__ = ["Source", "SparseSource", "address", "is_readable", "readable"]
 
 SOURCE_TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64",
                 "uint64")  # fmt: skip
@@ -90,7 +90,7 @@ class Source:
     def _point_to(self, array: Any) -> list[Array]:
         """Write what the slots say about the field's array; return the copies that they point to."""
         read, copies = array, []
-        if array.dtype not in TYPE_NUMBERS or not array.flags.c_contiguous:
+        if not is_readable(array):
             read = readable(array)
             if address(read) != address(array):
                 copies.append(read)
@@ -131,6 +131,11 @@ def address(array: Array) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # it is read-only, not contiguous or empty
         return int(array.__array_interface__["data"][0])
+
+
+def is_readable(array: Array) -> bool:
+    """Whether gather can read the array itself."""
+    return array.dtype in TYPE_NUMBERS and bool(array.flags.c_contiguous)
 
 
 def readable(array: Array) -> Array:
