@@ -171,7 +171,7 @@ class Steps(ABC):
         """Replay a captured step at least once and at most `most` times; return how often.
 
         A backend that can replay a step again and again without Python does so for some milliseconds. A
-        request to stop waits for their end. No replay warns of an overflow, which is reported as divergence.
+        request to stop waits for their end. No replay warns of an overflow: it is reported as divergence.
         Call this within a function that is `uninterrupted`.
         """
         with np.errstate(all="ignore"):

@@ -114,8 +114,8 @@ class OptimizerState:
         Returns
         -------
         float64 array of shape (steps, 4)
-            A row for each step: the learning rate, the update's two factors, the factor of the penalties. It
-            may be read-only.
+            A row for each step: the learning rate, the update's two factors, the factor of the penalties.
+            The array may be read-only.
         """
         if before < 0 or not (isinstance(factors, float) and isinstance(penalty_factors, float)):
             return self._compute_rates(factors, penalty_factors, before, steps)

@@ -310,4 +310,3 @@ class Run:
             within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
             where = within_epoch if within else f"after epoch {epoch}"
             self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"
-

@@ -114,7 +114,7 @@ class Group:
         self._run(self._argument)
 
     def repeat(self, times: int, seconds: float) -> int:
-        """Run the calls up to `times` times, until that has taken so long; return how often, at least once."""
+        """Run the calls at least once, and again up to `times` times or until so long; return how often."""
         if times == 1:
             self._run(self._argument)
             return 1
@@ -139,7 +139,8 @@ def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
     """Join neighbouring `Call`s to a `Group`, which runs without Python in it; do not change others."""
     result: list[Bound] = []
     for are_compiled, some in groupby(calls, lambda call: isinstance(call, Call)):
-        result += [Group(cast("list[Call]", list(some)))] if are_compiled else some
+        neighbours = list(some)
+        result += [Group(cast("list[Call]", neighbours))] if are_compiled else neighbours
     return tuple(result)
 
 

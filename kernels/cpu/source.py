@@ -72,12 +72,10 @@ class Source:
         """Update the slots from another array or order."""
         if order is None and self._is_copied(array):
             self._place = array = np.array(array)
-        copies = self._point_to(array)
+        copies, positions = self._point_to(array), order
         if order is not None and (order.dtype != np.int64 or not order.flags.c_contiguous):
             positions = np.ascontiguousarray(order, np.int64)
             copies.append(positions)
-        else:
-            positions = order
         self.slots[1] = 0 if positions is None else address(positions)
         self._array = weakref.ref(array)
         self._order = _dead if order is None else weakref.ref(order)
@@ -126,7 +124,7 @@ def _dead() -> None:
 
 
 def address(array: Array) -> int:
-    """Return the address of an array's elements. Where a buffer tells it, NumPy would take four times as long."""
+    """Return the address of an array's elements; to ask NumPy takes four times as long as a buffer."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # it is read-only, not contiguous or empty

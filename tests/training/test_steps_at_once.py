@@ -8,6 +8,7 @@ from typing import Any
 import environment
 import numpy as np
 import pytest
+from kinds_of_steps import BATCH, KINDS, X, Y, state_of
 from single_steps import FORM, OPTIMIZERS, by_trainer, step_on
 from small_networks import classes, classifier, parameters
 
@@ -16,25 +17,6 @@ from gpubp.backends import Backend, cupy
 from gpubp.kernels.precision import convert_cuda
 from gpubp.kernels.update import update_and_advance_cuda
 from gpubp.training import TrainingStep
-
-ROWS, BATCH = 59, 4  # fourteen whole batches and one of three rows
-X, Y = classes(ROWS)
-WEIGHTS = np.random.default_rng(1).uniform(0.5, 1.5, ROWS)
-
-KINDS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "dropout": {"network": {"dropout": 0.3}},
-    "sample weights": {"fit": {"sample_weight": WEIGHTS}},
-    "accumulation": {"trainer": {"accumulate": 2, "batch_size": 2}},
-    "schedule": {"trainer": {"schedule": "cosine"}},
-    "float16": {"network": {"dtype": "float32", "precision": "float16"}},
-    "bfloat16": {"network": {"dtype": "float32", "precision": "bfloat16"}},
-    "tf32": {"network": {"dtype": "float32", "precision": "tf32"}},
-    "overflow": {
-        "network": {"dtype": "float32", "precision": "float16"},
-        "loss_scale": 2.0**34,
-    },
-}
 
 
 @pytest.fixture
@@ -72,12 +54,6 @@ def train(
         made.training_step._loss_scale[...] = backend.asarray(scale)  # type: ignore[index]
     made.fit(X, Y, epochs=3, **(fit or {}))
     return made
-
-
-def state_of(trainer: Trainer) -> dict[str, Any]:
-    """Return everything that one step passes to the next."""
-    state, to_numpy = trainer.training_step.take(), trainer.backend.to_numpy
-    return {name: to_numpy(array) for name, array in state.arrays.items()}
 
 
 def compare(backend: Backend, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:

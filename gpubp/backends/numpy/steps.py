@@ -208,4 +208,3 @@ def _quiet(call: Bound) -> Bound:
             call()
 
     return run
-
