@@ -42,6 +42,8 @@ __all__ = [
     "Verbs",
 ]
 
+_NOTHING = nullcontext()
+
 
 RowLayout: TypeAlias = Literal["rows", "columns", "sparse"]
 """How a block's rows lie in memory: row by row, column by column (`Columns`), or row by row with a sparse
@@ -69,7 +71,7 @@ class Arrays(ABC):
 
     def use(self) -> AbstractContextManager[Any]:
         """Return a context that makes this backend's device current in this thread."""
-        return nullcontext()
+        return _NOTHING
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         """Make an array that is not initialised."""
@@ -120,8 +122,8 @@ class Steps(ABC):
     overlaps : bool
         Whether verbs called within `beside` may run at the same time as later verbs.
     steps_at_once : int
-        The number of training steps that a fit captures together, if nothing comes between them. A request
-        to stop waits for their end.
+        The number of training steps that a fit captures together by `repeat`, if nothing comes between
+        them. A request to stop waits for their end.
     updates_beside : bool
         Whether to update wide layers beside the backward pass of the layers below.
     """
@@ -167,7 +169,7 @@ class Steps(ABC):
 
         Verbs that may run at the same time must not write to each other's arrays.
         """
-        return nullcontext()
+        return _NOTHING
 
     def meet(self) -> None:  # noqa: B027
         """Make later verbs wait for all verbs that were called within `beside`."""
@@ -187,6 +189,17 @@ class Steps(ABC):
         Both use the same buffers. A backend may replay `captured` several times instead.
         """
         return self.capture(steps)
+
+    def replay_some(self, captured: Bound, most: int) -> int:
+        """Replay a captured step at least once and at most `most` times; return how often.
+
+        A backend that can replay a step again and again without Python does so for some milliseconds. A
+        request to stop waits for their end. No replay warns of an overflow: it is reported as divergence.
+        Call this within a function that is `uninterrupted`.
+        """
+        with np.errstate(all="ignore"):
+            captured()
+        return 1
 
 
 class Backend(Arrays, Steps, Verbs):

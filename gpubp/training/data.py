@@ -101,6 +101,7 @@ class Dataset:
         weights = check_weights(sample_weight, len(self), f"{name}sample_weight", dtype=dtype)
         self.weights = None if weights is None else to_host(weights)
         self.x, self.y, self._weights_on_device = x, y, None
+        self._counts: tuple[int, Any] = 0, None  # a stride, and the rows of each batch
         if not self.streamed:
             try:
                 self.x, self.y, self._weights_on_device = self._on_device(x, y, weights)
@@ -122,7 +123,9 @@ class Dataset:
     def __len__(self) -> int:
         return self._rows
 
-    def batches(self, rows: Rows, order: DataOrder, epoch: int, first: int = 0) -> Iterator[Any]:
+    def batches(
+        self, rows: Rows, order: DataOrder, epoch: int, first: int = 0
+    ) -> Iterator[tuple[int, int]]:
         """Set `rows` to an epoch's batches, one after another.
 
         If all data are on the device, `rows` is set to all of them once, and captured steps find their
@@ -141,8 +144,9 @@ class Dataset:
 
         Yields
         ------
-        int64 array
-            The indices of the batch's rows, when `rows` is ready for it.
+        size, count : int
+            The number of rows of a batch, and the number of batches in a row of that size that `rows` is
+            ready for.
 
         Raises
         ------
@@ -150,13 +154,18 @@ class Dataset:
             If a batch that is streamed cannot be read or does not fit the network. The message names epoch
             and batch, counted from 1, and the row, counted from 0.
         """
-        if not self.streamed:
-            on_device = order.on_device(self._network.backend)
-            rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
-        for batch, chosen in enumerate(islice(order, first, None), first):
-            if self.streamed:
+        if self.streamed:
+            for batch, chosen in enumerate(islice(order, first, None), first):
                 self._read(rows, chosen, f"in epoch {epoch + 1}, batch {batch + 1}")
-            yield chosen
+                yield len(chosen), 1
+            return
+        on_device = order.on_device(self._network.backend)
+        rows.set(self.x, self.y, self._weights_on_device, on_device, order.stride)
+        whole, rest = divmod(len(self), order.stride)
+        if first < whole:
+            yield order.stride, whole - first
+        if rest and first <= whole:
+            yield rest, 1
 
     def chunks(self, rows: Rows, size: int, epoch: int) -> Iterator[Any]:
         """Set `rows` to the data, at most `size` neighbouring rows at a time, after this epoch.
@@ -217,9 +226,12 @@ class Dataset:
     def batch_weights(self, order: DataOrder) -> Any:
         """Return the weight of each batch of an epoch in a mean over all rows: see `total_weight`."""
         if self.weights is None:
-            counts = np.full(-(-len(self) // order.stride), float(order.stride))
-            counts[-1] -= len(counts) * order.stride - len(self)
-            return counts
+            if self._counts[0] != order.stride:
+                counts = np.full(-(-len(self) // order.stride), float(order.stride))
+                counts[-1] -= len(counts) * order.stride - len(self)
+                counts.flags.writeable = False
+                self._counts = order.stride, counts
+            return self._counts[1]
         starts = np.arange(0, len(self), order.stride)
         return np.add.reduceat(self.weights[order.rows], starts, dtype=np.float64)
 

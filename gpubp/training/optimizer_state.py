@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,20 @@ from ..network import Network
 from ..problem import Rounding
 from .optimizers import Optimizer
 from .plan import UpdatePlan, plan_update
+from .step_numbers import STEPS_AHEAD
 
 __all__ = ["OptimizerState", "zeros_for"]
+
+
+class _RatesAhead(NamedTuple):
+    """The numbers of steps with constant factors: the factors, the number of steps before, the numbers."""
+
+    factors: tuple[float, float]
+    before: int
+    rates: Any
+
+
+_NO_RATES = _RatesAhead((math.nan, math.nan), 0, ())
 
 
 class OptimizerState:
@@ -42,6 +55,8 @@ class OptimizerState:
         How a step runs it.
     arrays : tuple of arrays
         The arrays of the update's state.
+    by_name : dict of arrays
+        The arrays of the state by their names, whichever buffers they are.
     """
 
     def __init__(
@@ -56,27 +71,34 @@ class OptimizerState:
         self._network, self._gradient = network, gradient
         self._gradient_apart, self._scaled = gradient_apart, scaled
         self.optimizer, self.plan = optimizer, self._plan_for(optimizer)
-        self.arrays = self._zeros()
+        self._rates_ahead = _NO_RATES
+        self._begin()
 
     def change(self, optimizer: Optimizer) -> bool:
         """Use another optimizer; return whether its state goes on, or begins at zero."""
         self.optimizer, old = optimizer, self.plan
-        self.plan = self._plan_for(optimizer)
+        self.plan, self._rates_ahead = self._plan_for(optimizer), _NO_RATES
         goes_on = self.plan.shares_state_with(old)
         if not goes_on:
-            self.arrays = self._zeros()
+            self._begin()
             self._gradient.fill(0)
         return goes_on
 
     def _plan_for(self, optimizer: Optimizer) -> UpdatePlan:
         return plan_update(optimizer, gradient_apart=self._gradient_apart, scaled=self._scaled)
 
-    def _zeros(self) -> tuple[Array, ...]:
-        count = len(self.plan.rule.update.state)
-        return tuple(zeros_for(self._network, "the optimizer's state", count))
+    def _begin(self) -> None:
+        """Make the arrays of a state that begins at zero."""
+        names = self.plan.rule.update.state
+        self.arrays = tuple(zeros_for(self._network, "the optimizer's state", len(names)))
+        self.by_name: dict[str, Array] = dict(zip(names, self.arrays, strict=True))
+        if self.plan.beta:
+            self.by_name = {"velocity": self._gradient}
 
     def rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
         """Compute the numbers that the update reads in each of the next steps.
+
+        With constant factors they are computed for STEPS_AHEAD steps at once, which short epochs share.
 
         Parameters
         ----------
@@ -93,7 +115,19 @@ class OptimizerState:
         -------
         float64 array of shape (steps, 4)
             A row for each step: the learning rate, the update's two factors, the factor of the penalties.
+            The array may be read-only.
         """
+        if before < 0 or not (isinstance(factors, float) and isinstance(penalty_factors, float)):
+            return self._compute_rates(factors, penalty_factors, before, steps)
+        kept = self._rates_ahead
+        first = before - kept.before
+        if kept.factors != (factors, penalty_factors) or not 0 <= first <= len(kept.rates) - steps:
+            rates = self._compute_rates(factors, penalty_factors, before, max(steps, STEPS_AHEAD))
+            rates.flags.writeable = False
+            self._rates_ahead, first = _RatesAhead((factors, penalty_factors), before, rates), 0
+        return self._rates_ahead.rates[first : first + steps]
+
+    def _compute_rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
         rates = np.empty((steps, 4))
         rates[:, 3] = penalty_factors
         rates[:, 0] = self.optimizer.learning_rate * factors
@@ -141,13 +175,6 @@ class OptimizerState:
             precision=None if rounding is None else rounding.precision,
             advances=advances,
         )
-
-    @property
-    def by_name(self) -> dict[str, Array]:
-        """The arrays of the state by their names, whichever buffers they are."""
-        if self.plan.beta:
-            return {"velocity": self._gradient}
-        return dict(zip(self.plan.rule.update.state, self.arrays, strict=True))
 
 
 def zeros_for(network: Network, what: str, count: int) -> list[Array]:

@@ -121,20 +121,21 @@ class DataOrder:
             self._missing -= 1
             self._permuted(rows)
 
-    def draw(self, rows: int, stride: int, *, shuffle: bool) -> None:
-        """Draw the order of an epoch.
+    def draw(self, rows: int, stride: int, *, shuffle: bool, keeps_state: bool = True) -> None:
+        """Draw the order of an epoch; with `keeps_state`, `drawn_from` returns the state before.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
         """
         self.catch_up(rows)
-        self.stride, self._before_epoch = stride, self._now
-        if not shuffle:
+        self.stride, self._before_epoch = stride, self._now if keeps_state else None
+        drawn = self._permuted(rows) if shuffle else None
+        if drawn is None or rows <= stride:
             self.rows = np.arange(rows)
             return
-        self.rows = self._permuted(rows)
         whole = rows // stride * stride
-        self.rows[:whole].reshape(-1, stride).sort(axis=1)
-        self.rows[whole:].sort()
+        drawn[:whole].reshape(-1, stride).sort(axis=1)
+        drawn[whole:].sort()
+        self.rows = drawn
 
     def _permuted(self, rows: int) -> Any:
         """Draw an order whose batches are not sorted."""

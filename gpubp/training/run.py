@@ -6,9 +6,8 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
 from .order import DataOrder
+from .schedules import Constant
 from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
 from .state import State
 from .step import TrainingStep
@@ -193,7 +193,8 @@ class Run:
             monitor.begin_epoch()
             for callback in self._callbacks:
                 callback.on_epoch_begin(trainer, len(history))
-        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle)
+        keeps = self._writer is not None  # only a checkpoint needs the state before
+        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle, keeps_state=keeps)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
         weights = data.batch_weights(self._order)
@@ -229,26 +230,33 @@ class Run:
         """
         trainer, step, batches, epoch = self._trainer, self._step, self._batches, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-        factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
+        factors: Any = 1.0
+        if type(trainer.schedule) is not Constant:
+            in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
+            factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
         penalties = trainer.schedule.penalty_factors(weights)
         rates = step.prepare(batches, factors, costs, penalties)
-        chosen = self._data.batches(step.rows, self._order, epoch, step.steps_done)
         counts = self._writer is not None and self._writer.counts_steps
-        alone = bool(watching) or self._data.streamed or counts
-        for rows, steps in _together(map(len, chosen), 1 if alone else step.steps_at_once):
-            if not step.steps_prepared:  # a callback has set another optimizer
-                rates = step.prepare(batches, factors, step.costs(), penalties)
-            step.run(self._forms[rows], steps)
-            for callback in watching:
-                callback.on_step_end(trainer, step.steps_done - 1)
-            if self._writer is None:
-                if trainer.stop_reason:
-                    break
-            elif step.steps_done < batches and self._write_if_due(begun=True):
+        alone = bool(watching) or counts
+        for size, count in self._data.batches(step.rows, self._order, epoch, step.steps_done):
+            end, stops = step.steps_done + count, False
+            while step.steps_done < end and not stops:
+                if not step.steps_prepared:  # a callback has set another optimizer
+                    rates = step.prepare(batches, factors, step.costs(), penalties)
+                step.run_some(self._forms[size], 1 if alone else end - step.steps_done)
+                for callback in watching:
+                    callback.on_step_end(trainer, step.steps_done - 1)
+                stops = self._stops_within_epoch()
+            if stops:
                 break
         step.release()
         return float(rates[step.steps_done - 1])
+
+    def _stops_within_epoch(self) -> bool:
+        """Write a checkpoint if one is due after a step; return whether to stop before the next."""
+        if self._writer is None:
+            return bool(self._trainer.stop_reason)
+        return self._step.steps_done < self._batches and self._write_if_due(begun=True)
 
     def _write_if_due(self, *, begun: bool) -> bool:
         """Write a checkpoint if one is due, in an epoch that has begun or after it; return whether to stop.
@@ -302,17 +310,3 @@ class Run:
             within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
             where = within_epoch if within else f"after epoch {epoch}"
             self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"
-
-
-def _together(sizes: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
-    """Group neighbouring batches of the same number of rows: yield the rows and the number of batches.
-
-    A group has `most` batches. The remaining batches of that size form groups of one, so that a form of
-    batches has two captures.
-    """
-    if most == 1:  # the usual case, between short steps
-        yield from ((rows, 1) for rows in sizes)
-        return
-    for rows, same in groupby(sizes):
-        while count := sum(1 for _ in islice(same, most)):
-            yield from [(rows, most)] if count == most else [(rows, 1)] * count

@@ -257,6 +257,29 @@ class TrainingStep:
         RuntimeError
             There are no rows, or there is no room for so many more steps before `prepare`.
         """
+        replay = self._captured(form, steps)
+        self._replay(replay if steps == 1 else self._in_a_row[form][steps], steps)
+
+    def run_some(self, form: BatchForm, most: int) -> int:
+        """Run at least one step and at most `most`, as `run` does; return how many.
+
+        They are as many as the backend runs together, in some milliseconds: a caller can look at what may
+        stop training in between.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            As in `run`.
+        """
+        at_once = self.steps_at_once
+        if self._reduce is not None or at_once > 1:
+            steps = at_once if most >= at_once else 1
+            self.run(form, steps)
+            return steps
+        return self._replay(self._captured(form, most), 1, most)
+
+    def _captured(self, form: BatchForm, steps: int) -> Replay:
+        """Return the captured step, after a check that so many can run."""
         if steps < 1:
             raise ValueError(f"steps is {steps}, expected at least 1")
         # A captured step does not check these, and would read or write outside its arrays.
@@ -264,18 +287,17 @@ class TrainingStep:
             raise RuntimeError("a training step has no rows to run on")
         if self.steps_done + steps > self._numbers.room:
             raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
-        replay = self.captured.get(form) or self._capture(form)
-        self._replay(replay if steps == 1 else self._in_a_row[form][steps], steps)
+        return self.captured.get(form) or self._capture(form)
 
     @uninterrupted
-    def _replay(self, replay: Replay, steps: int) -> None:
-        """Run captured steps, and count them."""
+    def _replay(self, replay: Replay, steps: int, most: int = 1) -> int:
+        """Run what makes `steps` captured steps at most `most` times; count and return the steps."""
         # If a step fails, no step is prepared.
         prepared, self.steps_prepared = self.steps_prepared, 0
-        with np.errstate(all="ignore"):  # an overflow is reported as divergence
-            replay()
+        steps *= self.backend.replay_some(replay, most)
         self.steps_prepared = prepared
         self.count(steps)
+        return steps
 
     def count(self, steps: int = 1) -> None:
         """Count steps, for example of a capture of `halves`."""

@@ -67,7 +67,8 @@ class StepNumbers:
 
     def mean_costs(self, done: int) -> Any:
         """Read the mean costs of the batches of the first steps; waits for the device."""
-        return self._backend.to_numpy(self.costs)[:, :done].sum(0)
+        costs = self._backend.to_numpy(self.costs)[:, :done]
+        return costs[0].copy() if self.shards == 1 else costs.sum(0)
 
     def penalties(self, l2: float, done: int) -> Any:
         """Read the penalty ½ l2 Σ w² of each of the first steps; waits for the device."""

@@ -190,7 +190,9 @@ class Trainer(MadeOnce):
         return self._training_step.last_cost
 
     def stop(self, reason: str) -> None:
-        """End training after the current step.
+        """End training after the current step, or after the steps that run together with it.
+
+        Steps between which nothing comes may run together: on the CPU for 5 ms, on CUDA sixteen.
 
         Parameters
         ----------

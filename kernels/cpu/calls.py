@@ -10,14 +10,16 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 import numpy as np
 
 from ..typing import Bound
 from .build import base, kernel
+from .source import address
 
-__all__ = ["Call", "bind", "joined", "together"]
+__all__ = ["Call", "Group", "bind", "joined", "together"]
 
 SLOTS = 16
 """The slots of a call: one for its function and fifteen for arguments (kernel.h)."""
@@ -39,6 +41,8 @@ class Call:
         The function and its arguments, as kernel.h reads them.
     held : tuple
         References to the arguments, which keep the arrays alive: slots hold only their addresses.
+    parts : tuple of Group
+        The calls that this call runs, if it runs others.
     """
 
     def __init__(self, function: Any, *arguments: Any) -> None:
@@ -47,26 +51,20 @@ class Call:
         for k, argument in enumerate(arguments):
             self.slots[k + 1] = _slot(argument)
         self.held = arguments
+        self.parts: tuple[Group, ...] = ()
 
     def __call__(self) -> None:
-        _runner()(self.slots.ctypes.data, 1)
+        Group([self])()
 
 
 def _slot(value: Any) -> int:
     if isinstance(value, np.ndarray):
-        return int(value.ctypes.data)
+        return address(value)
     if value is None:
         return 0
     if isinstance(value, float):
         return int(struct.unpack("Q", struct.pack("d", value))[0])
     return int(value) & 0xFFFFFFFFFFFFFFFF
-
-
-@cache
-def _runner() -> Any:
-    run = base().run_calls
-    run.argtypes, run.restype = (ctypes.c_void_p, ctypes.c_int64), None
-    return run
 
 
 def bind(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None:
@@ -92,53 +90,71 @@ def bind(name: str, dtype: Any, *arguments: Any, text: str = "") -> Call | None:
     return None if function is None else Call(function, *arguments)
 
 
-class _Group:
-    """Several calls that run without Python between them."""
+class Group:
+    """Calls that run without Python between them, once or several times.
+
+    Parameters
+    ----------
+    calls : list of Call
+        The calls.
+
+    Attributes
+    ----------
+    place : array of int64, shape (2,)
+        The address of the calls' slots, and their number.
+    """
 
     def __init__(self, calls: list[Call]) -> None:
-        self._slots = np.stack([call.slots for call in calls])
-        self._calls = calls
-        self.address, self.count = int(self._slots.ctypes.data), len(calls)
-        self._run = _runner()
+        self._slots, self._calls = np.stack([call.slots for call in calls]), calls
+        self.place = np.array([address(self._slots), len(calls)], np.int64)
+        self._argument = ctypes.c_void_p(address(self.place))
+        self._run, self._repeat = _runners()
 
     def __call__(self) -> None:
-        self._run(self.address, self.count)
+        self._run(self._argument)
+
+    def repeat(self, times: int, seconds: float) -> int:
+        """Run the calls at least once, and again up to `times` times or until so long; return how often."""
+        if times == 1:
+            self._run(self._argument)
+            return 1
+        nanoseconds = ctypes.c_int64(int(1e9 * seconds))
+        return int(self._repeat(self._argument, ctypes.c_int64(times), nanoseconds))
+
+    def passes(self, value: int) -> bool:
+        """Whether a call, or a call within one, has this number or address as an argument."""
+        parts = (part for call in self._calls for part in call.parts)
+        return bool((self._slots[:, 1:] == value).any()) or any(p.passes(value) for p in parts)
+
+
+@cache
+def _runners() -> tuple[Any, Any]:
+    """Return the functions that run calls, once and repeatedly. Without argtypes they convert nothing."""
+    run, repeat = base().run_calls, base().run_repeated
+    run.restype, repeat.restype = None, ctypes.c_int64
+    return run, repeat
 
 
 def joined(calls: Sequence[Bound]) -> tuple[Bound, ...]:
-    """Join neighbouring `Call`s, which then run without Python between them; do not change others."""
+    """Join neighbouring `Call`s to a `Group`, which runs without Python in it; do not change others."""
     result: list[Bound] = []
-    group: list[Call] = []
-
-    def close() -> None:
-        if len(group) > 1:
-            result.append(_Group(group.copy()))
-        else:
-            result.extend(group)
-        group.clear()
-
-    for call in calls:
-        if isinstance(call, Call):
-            group.append(call)
-        else:
-            close()
-            result.append(call)
-    close()
+    for are_compiled, some in groupby(calls, lambda call: isinstance(call, Call)):
+        neighbours = list(some)
+        result += [Group(cast("list[Call]", neighbours))] if are_compiled else neighbours
     return tuple(result)
 
 
 def together(shards: Sequence[Sequence[Bound]], threads: int) -> Call | None:
-    """Make one call that runs all shards at the same time; None unless each shard is one call or group.
+    """Make one call that runs all shards at the same time; None unless each shard is one group.
 
     The shards run on native threads (shards.cpp), which spin for half a millisecond between steps. Calls
     that run at the same time have at most `threads` threads together.
     """
-    groups: list[_Group] = []
+    groups: list[Group] = []
     for first, *more in shards:
-        if more or not isinstance(first, Call | _Group):
+        if more or not isinstance(first, Group):
             return None
-        groups.append(_Group([first]) if isinstance(first, Call) else first)
-    table = np.array([(group.address, group.count) for group in groups], np.int64)
-    call = Call(base().run_shards, table, len(groups), threads)
-    call.held = (table, groups)
+        groups.append(first)
+    call = Call(base().run_shards, np.stack([g.place for g in groups]), len(groups), threads)
+    call.parts = tuple(groups)
     return call

@@ -13,26 +13,29 @@
 
 namespace {
 
-std::atomic<int> running{0};  // the threads that are within run_calls
+std::atomic<int> running{0};  // the threads that run calls
 
-struct Shard {
+// A list of calls: those of a step, or of a shard.
+struct Calls {
     const Call* calls;
     int64_t count;
 };
 
-inline void run(const Shard& shard) {
-    for (int64_t k = 0; k < shard.count; ++k) shard.calls[k].function(shard.calls[k].arguments);
+inline void run(const Calls& list) {
+    for (int64_t k = 0; k < list.count; ++k) list.calls[k].function(list.calls[k].arguments);
 }
 
 // Every n-th of a step's shards, from `first` on: those that one thread runs.
 struct Share {
-    const Shard* shards;
+    const Calls* shards;
     int64_t first, count, n;
 };
 
 inline void run(const Share& share) {
     for (int64_t k = share.first; k < share.count; k += share.n) run(share.shards[k]);
 }
+
+constexpr size_t CACHE_LINE = 64;  // the bytes of a cache line
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -63,7 +66,7 @@ public:
 
     void give(const Share& share) {
         share_ = share;
-        given_.store(given_.load() + 1);
+        given_.store(given_.load(std::memory_order_relaxed) + 1);
         if (sleeping_.load()) {
             std::lock_guard<std::mutex> lock(mutex_);
             wake_.notify_one();
@@ -103,10 +106,12 @@ public:
 #endif
 
 private:
-    // Returns true to the first thread that asks to run shard number `now`, and false to the other.
+    // Returns true to the first thread that asks to run share number `now`, and false to the other. It looks
+    // before it writes: to write takes the cache line away from the other thread.
     bool claim(uint32_t now) {
         uint32_t before = now - 1;
-        return claimed_.compare_exchange_strong(before, now);
+        return claimed_.load(std::memory_order_relaxed) == before &&
+               claimed_.compare_exchange_strong(before, now);
     }
 
     void serve() {
@@ -129,11 +134,14 @@ private:
         }
     }
 
-    Share share_{};
-    std::atomic<uint32_t> given_{0}, claimed_{0}, finished_{0}, missed_{0};
+    // Two cache lines: one that the calling thread writes for each share, one that the worker writes.
+    alignas(CACHE_LINE) Share share_{};
+    std::atomic<uint32_t> given_{0};
     std::atomic<bool> sleeping_{false};
+    alignas(CACHE_LINE) std::atomic<uint32_t> claimed_{0};
+    std::atomic<uint32_t> finished_{0}, missed_{0};
     std::atomic<int> processor_{-1};
-    std::mutex mutex_;
+    alignas(CACHE_LINE) std::mutex mutex_;
     std::condition_variable wake_;
     std::thread thread_;
 };
@@ -144,29 +152,29 @@ struct Team {
     std::vector<Worker*> workers;
     std::mutex mutex;
 
-    // Takes up to `count` workers that no other step has, out of at most `limit`. It takes fewer if there
-    // is no memory or if the system starts no more threads: no error may leave a function that C calls.
-    std::vector<Worker*> take(size_t count, size_t limit) {
+    // Adds workers that no other thread has to `some` until it has `count`, out of at most `limit`. It adds
+    // fewer if there is no memory or if the system starts no more threads: no error may leave a function
+    // that C calls.
+    void take(std::vector<Worker*>& some, size_t count, size_t limit) {
         std::lock_guard<std::mutex> lock(mutex);
-        std::vector<Worker*> result;
         try {
-            result.reserve(count);
-            for (size_t k = 0; k < limit && result.size() < count; ++k) {
+            some.reserve(count);
+            for (size_t k = 0; k < limit && some.size() < count; ++k) {
                 if (k == workers.size()) {
                     workers.reserve(k + 1);
                     workers.push_back(new Worker);
                 }
                 if (workers[k]->taken) continue;
                 workers[k]->taken = true;
-                result.push_back(workers[k]);
+                some.push_back(workers[k]);
             }
         } catch (const std::exception&) {}
-        return result;
     }
 
-    void give_back(const std::vector<Worker*>& some) {
+    // Gives back all but the first `count` of these workers.
+    void give_back(std::vector<Worker*>& some, size_t count) {
         std::lock_guard<std::mutex> lock(mutex);
-        for (Worker* worker : some) worker->taken = false;
+        for (; some.size() > count; some.pop_back()) some.back()->taken = false;
     }
 };
 Team* team = new Team;
@@ -192,26 +200,69 @@ void spread(const std::vector<Worker*>& workers) {
 #endif
 }
 
+// The workers that a thread has from its first shards until it leaves run_calls or run_repeated: to take them for every
+// step would take longer than a small shard.
+class Crew {
+public:
+    Crew() {
+        running.fetch_add(1);
+        crew = this;
+    }
+
+    ~Crew() {
+        if (!workers_.empty()) team_->give_back(workers_, 0);
+        crew = nullptr;
+        running.fetch_sub(1);
+    }
+
+    // Returns the workers for so many shards. Threads that run steps at the same time have at most `threads`
+    // threads together: if another one has begun, this one gives workers back.
+    const std::vector<Worker*>& workers(int64_t shards, int64_t threads) {
+        const int64_t fair = std::max<int64_t>(1, threads / std::max(1, running.load()));
+        const size_t most = fair - 1, wanted = std::min(shards, fair) - 1;
+        if (workers_.size() > most) team_->give_back(workers_, most);
+        if (workers_.size() < wanted) team_->take(workers_, wanted, threads - 1);
+        spread(workers_);
+        return workers_;
+    }
+
+    static thread_local Crew* crew;
+
+private:
+    Team* const team_ = team;
+    std::vector<Worker*> workers_;
+};
+thread_local Crew* Crew::crew = nullptr;
+
 }  // namespace
 
-extern "C" void run_calls(const Call* calls, int64_t count) {
-    running.fetch_add(1);
-    run(Shard{calls, count});
-    running.fetch_sub(1);
+extern "C" void run_calls(const Calls* list) {
+    Crew crew;
+    run(*list);
+}
+
+// Runs a list of calls again and again: `times` times, or until that has taken so many nanoseconds. Returns
+// how often it has run the list, which is at least once.
+extern "C" int64_t run_repeated(const Calls* list, int64_t times, int64_t longest) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::nanoseconds(longest);
+    Crew crew;
+    int64_t done = 0;
+    do {
+        run(*list);
+        ++done;
+    } while (done < times && Clock::now() < end);
+    return done;
 }
 
 // Runs the shards of a step; the first runs in this thread. Steps that run at the same time share the
 // threads. How many threads a step gets changes no result, because each shard has memory of its own.
 extern "C" void run_shards(const Slot* s) {  // shards, count, threads of all steps together
-    const Shard* shards = array<const Shard>(s[0]);
+    const Calls* shards = array<const Calls>(s[0]);
     const int64_t count = s[1].integer, threads = s[2].integer;
-    const int64_t fair = std::max<int64_t>(1, threads / std::max(1, running.load()));
-    Team* const own = team;
-    const auto workers = own->take(std::min(count, fair) - 1, threads - 1);
-    const int64_t n = workers.size() + 1;
-    spread(workers);
+    const auto& workers = Crew::crew->workers(count, threads);
+    const int64_t n = std::min<int64_t>(count, workers.size() + 1);
     for (int64_t k = 1; k < n; ++k) workers[k - 1]->give(Share{shards, k, count, n});
     run(Share{shards, 0, count, n});
-    for (Worker* worker : workers) worker->finish();
-    own->give_back(workers);
+    for (int64_t k = 1; k < n; ++k) workers[k - 1]->finish();
 }

@@ -41,6 +41,7 @@ def child_is_right(network: Network, expected: np.ndarray, kind: str) -> bool:
 
 def main(kind: str, forks: int) -> None:
     network, trainer = make_network(kind, seed=0), Trainer(make_network(kind, seed=1), "adam")
+    fitting = Trainer(make_network(kind, seed=3), "adam", batch_size=16)
     expected = network.predict(X)
     trainer.step(X, Y)
     stopped = threading.Event()
@@ -51,7 +52,11 @@ def main(kind: str, forks: int) -> None:
 
     threads = [
         threading.Thread(target=repeat, args=(call,))
-        for call in (lambda: trainer.step(X, Y), lambda: network.predict(X))
+        for call in (
+            lambda: trainer.step(X, Y),
+            lambda: fitting.fit(X, Y, epochs=20),
+            lambda: network.predict(X),
+        )
     ]
     for thread in threads:
         thread.start()

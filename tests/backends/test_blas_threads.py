@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -65,6 +66,43 @@ def test_blas_gets_its_threads_back_when_the_last_thread_leaves(two_threads: Non
     leave.set()
     thread.join()
     assert blas_now() == 2
+
+
+def test_steps_without_products_leave_blas_its_threads(two_threads: None) -> None:
+    with single_threaded.without_blas:
+        assert (blas_now(), get_threads()) == (2, 2)
+        with single_threaded:
+            assert (blas_now(), get_threads()) == (1, 2)
+        assert (blas_now(), get_threads()) == (2, 2)
+
+
+@pytest.mark.parametrize("context", [single_threaded, single_threaded.without_blas])
+def test_a_thread_enters_after_a_fork_that_waits(context: AbstractContextManager[None]) -> None:
+    entered, waits, ended = threading.Event(), threading.Event(), list[str]()
+
+    def stay() -> None:
+        with context:
+            entered.set()
+            waits.wait(60)
+            ended.append("step")
+
+    def enter_later() -> None:
+        while not single_threaded.fork_waits:
+            time.sleep(1e-4)
+        waits.set()
+        with context:
+            ended.append("later step")
+
+    threads = [threading.Thread(target=each) for each in (stay, enter_later)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(60)
+    single_threaded.before_fork()
+    ended.append("fork")
+    single_threaded.after_fork()
+    for thread in threads:
+        thread.join()
+    assert ended == ["step", "fork", "later step"]
 
 
 def test_a_function_on_one_thread_has_steps_with_all_threads_within_it(two_threads: None) -> None:

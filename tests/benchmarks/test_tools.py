@@ -37,6 +37,19 @@ def test_variants_compares_steps_with_other_constants() -> None:
     assert (wrong.returncode, wrong.stderr) == (1, "no constant called NO\n")
 
 
+def test_overhead_times_an_epoch_and_single_steps() -> None:
+    script = str(TOOLS / "overhead.py")
+    command = [sys.executable, script, "3-4-2:5:2", "3-2:1:1", "--rounds", "1"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    title, *points = done.stdout.splitlines()
+    assert done.stderr == "" and "Trainer.step" in title
+    assert [point.split()[0] for point in points] == ["3-4-2:5:2", "3-2:1:1"]
+    for point, batches in zip(points, (2, 1), strict=True):
+        row, single, epoch, python, first = map(float, point.split()[1:])
+        assert min(row, single, first) > 0
+        assert python == pytest.approx(epoch - batches * row, abs=0.05)
+
+
 def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
     done = run_script("breakdown.py", "--rounds", "1", "--backend", "numpy")
     title, _, *rows, total, matmuls, step = done.stdout.splitlines()

@@ -136,3 +136,23 @@ def test_more_steps_than_there_is_room_for_are_an_error(backend: Backend) -> Non
         step.prepare(2)
         step.run(FORM)
         assert len(step.costs()) == 1
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_constant_rates_are_those_of_a_factor_for_each_step(name: str) -> None:
+    step = step_on(classifier("numpy"), OPTIMIZERS[name])
+    state = step._optimizer_state
+    for factor, before, steps in ((1.0, 0, 1), (1.0, 1, 3), (1.0, 250, 7), (1.0, 3, 300),
+                                  (1.0, 299, 4), (0.5, 299, 4), (1.0, 0, 2), (1.0, -2, 5)):  # fmt: skip
+        for penalty in (1.0, 0.25):
+            rates = state.rates(factor, penalty, before, steps)
+            each = np.full(steps, factor)
+            expected = state.rates(each, np.full(steps, penalty), before, steps)
+            np.testing.assert_array_equal(rates, expected)
+
+
+def test_rates_ahead_are_forgotten_with_the_optimizer() -> None:
+    step = step_on(classifier("numpy"), Adam(learning_rate=0.1))
+    assert step.prepare(2).tolist() == [0.1, 0.1]
+    step.optimizer = Adam(learning_rate=0.2)
+    assert step.prepare(2).tolist() == [0.2, 0.2]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import Precision
-from ...kernels.cpu.source import readable
+from ...kernels.cpu.source import is_readable, readable
 from ..base import Array, Arrays
 
 __all__ = ["NumpyArrays"]
@@ -25,6 +25,8 @@ class NumpyArrays(Arrays):
         return np.empty(shape, np.float32)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
+        if dtype is None and type(values) is np.ndarray and values.ndim and is_readable(values):
+            return values
         array = np.ascontiguousarray(values, dtype)
         return array if array.dtype.kind in "biu" else readable(array)
 

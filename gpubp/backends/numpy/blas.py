@@ -21,7 +21,7 @@ from scipy.linalg import cython_blas
 
 from ...kernels.typing import Array
 
-__all__ = ["Matmul", "library", "steps"]
+__all__ = ["Matmul", "addresses", "library", "steps"]
 
 Pointer = ctypes.c_void_p
 
@@ -123,6 +123,11 @@ class Matmul:
     def __call__(self) -> None:
         """Compute the whole product at once: from Python, steps would cost more than they save."""
         self._routine(*self._arguments[0])
+
+
+def addresses() -> tuple[int, ...]:
+    """Return the addresses of BLAS's routines, which a compiled call that uses BLAS has as arguments."""
+    return tuple(ctypes.cast(_routine(name), Pointer).value or 0 for name in ("sgemm", "dgemm"))
 
 
 def _leading(array: Array) -> int:

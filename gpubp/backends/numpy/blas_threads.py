@@ -51,28 +51,49 @@ class _SingleThreaded:
 
     A fork waits until no other thread is in the context. OpenBLAS and the shards have locks, and a child
     that is forked while a thread holds one would wait for it forever.
+
+    `without_blas` is this context for steps that compute no matmul: BLAS keeps its threads.
     """
 
     def __init__(self) -> None:
         self.entry, self.lock = threading.Lock(), threading.Lock()
+        self.fork_waits = False  # if it is true, `entry` is locked
         self.users: list[int] = []  # threads, by their identifiers
+        self.of_blas: list[int] = []  # those that need one thread
         self.keepers: list[int] = []  # threads within `on_one_thread`
         self.threads = 1  # set again when the last user and keeper leaves
+        self.without_blas = _WithoutBlas(self)
 
     @property
     def is_set(self) -> bool:
         """Whether BLAS has one thread because of this context."""
-        return bool(self.users or self.keepers)
+        return bool(self.of_blas or self.keepers)
 
     def __enter__(self) -> None:
-        with self.entry, self.lock:
-            self._set_one()
-            self.users.append(get_ident())
+        self.enter()
 
     def __exit__(self, *error: object) -> None:
+        this = get_ident()
         with self.lock:
-            self.users.remove(get_ident())
+            self.users.remove(this)
+            self.of_blas.remove(this)
             self._set_again()
+
+    def enter(self, blas: bool = True) -> None:
+        """Enter this context or, without `blas`, that of `without_blas`."""
+        with self.lock:
+            if not self.fork_waits:
+                self._add(blas)
+                return
+        with self.entry, self.lock:  # after the fork
+            self._add(blas)
+
+    def _add(self, blas: bool) -> None:
+        this = get_ident()
+        if blas:
+            self._set_one()
+            self.of_blas.append(this)
+        self.users.append(this)
 
     @uninterrupted
     def keep(self) -> None:
@@ -90,19 +111,21 @@ class _SingleThreaded:
                 self._set_again()
 
     def _set_one(self) -> None:
-        if not self.is_set:
+        if not (self.of_blas or self.keepers):
             self.threads = _get()
             if self.threads > 1:
                 _set(1)
 
     def _set_again(self) -> None:
-        if not self.is_set and self.threads > 1:
+        if not (self.of_blas or self.keepers) and self.threads > 1:
             _set(self.threads)
 
     @uninterrupted
     def before_fork(self) -> None:
         """Wait until all other threads have left the context, and let none enter."""
         self.entry.acquire()
+        with self.lock:
+            self.fork_waits = True
         # A thread that forks within its own step cannot wait for its end.
         this, end = get_ident(), time.monotonic() + LONGEST_WAIT
         while self.users and this not in self.users and time.monotonic() < end:
@@ -112,6 +135,7 @@ class _SingleThreaded:
     @uninterrupted
     def after_fork(self) -> None:
         """Let threads enter the context again."""
+        self.fork_waits = False
         self.lock.release()
         self.entry.release()
 
@@ -119,11 +143,25 @@ class _SingleThreaded:
     def after_fork_in_child(self) -> None:
         """Forget the other threads, which the child does not have."""
         was_set, this = self.is_set, get_ident()
-        self.users = [user for user in self.users if user == this]
-        self.keepers = [keeper for keeper in self.keepers if keeper == this]
+        for threads in (self.users, self.of_blas, self.keepers):
+            threads[:] = [thread for thread in threads if thread == this]
         if was_set:
             self._set_again()
         self.after_fork()
+
+
+class _WithoutBlas:
+    """The context `without_blas` of a `_SingleThreaded`."""
+
+    def __init__(self, context: _SingleThreaded) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._context.enter(blas=False)
+
+    def __exit__(self, *error: object) -> None:
+        with self._context.lock:
+            self._context.users.remove(get_ident())
 
 
 single_threaded = _SingleThreaded()

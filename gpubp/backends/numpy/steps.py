@@ -21,7 +21,8 @@ from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
 from ...signals import uninterrupted
 from ..base import RowLayout, Rows, Steps
-from .blas_threads import get_threads, single_threaded
+from .blas_threads import get_threads
+from .captured import CapturedStep, in_turn
 from .shards import run_together
 
 __all__ = ["NumpySteps"]
@@ -120,28 +121,30 @@ class NumpySteps(Steps):
             finally:
                 self._recorder.in_shard = outer
         native = together(tapes, self._threads) if self.compiles else None
-        self._do(native or partial(run_together, [_quiet(_run(tape)) for tape in tapes]))
+        self._do(native or partial(run_together, [_quiet(in_turn(tape)) for tape in tapes]))
 
     def capture(self, step: Bound) -> Bound:
         outer, self._recorder.sources = self._recorder.sources, {}
         try:
-            run = _run(self._record(step))
+            calls = self._record(step)
             sources = tuple(self._recorder.sources.values())
         finally:
             self._recorder.sources = outer
+        return CapturedStep(calls, sources, self._do)
 
+    def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
         @uninterrupted
         def replay() -> None:
-            with single_threaded:
-                try:
-                    for source in sources:
-                        source.refresh()
-                    run()
-                finally:
-                    for source in sources:
-                        source.release()
+            left = times
+            while left:
+                left -= self.replay_some(captured, left)
 
-        return partial(self._do, replay)  # within another capture, it is part of that
+        return partial(self._do, replay)
+
+    def replay_some(self, captured: Bound, most: int) -> int:
+        if isinstance(captured, CapturedStep) and captured.is_compiled:
+            return captured.replay(most)
+        return super().replay_some(captured, most)
 
     def _record(self, step: Bound) -> tuple[Bound, ...]:
         """Collect the calls that the verbs of `step` bind."""
@@ -219,18 +222,6 @@ def _quiet(call: Bound) -> Bound:
 
     def run() -> None:
         with np.errstate(all="ignore"):
-            call()
-
-    return run
-
-
-def _run(calls: tuple[Bound, ...]) -> Bound:
-    """Join calls to one call that runs them one after another."""
-    if len(calls) == 1:
-        return calls[0]
-
-    def run() -> None:
-        for call in calls:
             call()
 
     return run

@@ -1,0 +1,35 @@
+"""Kinds of fits whose steps run together, and the state that they end with: what their tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from small_networks import classes
+
+from gpubp import Trainer
+
+ROWS, BATCH = 59, 4  # fourteen whole batches and one of three rows
+X, Y = classes(ROWS)
+WEIGHTS = np.random.default_rng(1).uniform(0.5, 1.5, ROWS)
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout": {"network": {"dropout": 0.3}},
+    "sample weights": {"fit": {"sample_weight": WEIGHTS}},
+    "accumulation": {"trainer": {"accumulate": 2, "batch_size": 2}},
+    "schedule": {"trainer": {"schedule": "cosine"}},
+    "float16": {"network": {"dtype": "float32", "precision": "float16"}},
+    "bfloat16": {"network": {"dtype": "float32", "precision": "bfloat16"}},
+    "tf32": {"network": {"dtype": "float32", "precision": "tf32"}},
+    "overflow": {
+        "network": {"dtype": "float32", "precision": "float16"},
+        "loss_scale": 2.0**34,
+    },
+}
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Return everything that one step passes to the next."""
+    state, to_numpy = trainer.training_step.take(), trainer.backend.to_numpy
+    return {name: to_numpy(array) for name, array in state.arrays.items()}
