@@ -77,7 +77,7 @@ def _base() -> tuple[Any, str]:
 
 @cache
 def _library(text: str) -> tuple[Any, str]:
-    """Load the library of kernel.h followed by `text`; compile it if it is not stored.
+    """Load the library of kernel.h, math.h and `text`; compile it if it is not stored.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def _library(text: str) -> tuple[Any, str]:
         How the library was compiled and where it is stored, or why it is None.
     """
     try:
-        return _load(text_of("kernel.h") + text)
+        return _load(joined(text))
     except NoCompilerError as error:
         return None, str(error)
     except (CompileError, OSError) as error:
@@ -98,6 +98,15 @@ def _library(text: str) -> tuple[Any, str]:
             stacklevel=2,
         )
         return None, account
+
+
+def joined(text: str) -> str:
+    """Join kernel.h, math.h and `text`. What `text` includes comes first; the rest is in a namespace."""
+    lines = text.splitlines()
+    includes = [line for line in lines if line.startswith("#include ")]
+    others = [line for line in lines if not line.startswith("#include ")]
+    inside = "\n".join((text_of("math.h"), *others))
+    return "\n".join((*includes, f"{text_of('kernel.h')}namespace kernels {{\n{inside}\n}}\n"))
 
 
 def _load(code: str) -> tuple[Any, str]:
