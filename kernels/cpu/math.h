@@ -130,28 +130,134 @@ template <typename T> INLINE T expm1_of(T x) {
     return T(2) * fused(small_expm1(power.rest(x)), scale, keep(scale - T(0.5), scale));
 }
 
-// x P(x²) / Q(x²) for |x| <= 9.02, beyond which tanh is 1. Error 2^-25.5. All terms are positive.
-INLINE float tanh_of(float x) {
-    float a = magnitude(x);
-    a = 9.02f < a ? 9.02f : a;
-    const float u = a * a;
-    const float p = horner(u, 0.99999998f, 0.1337971f, 0.0034940242f, 2.0583331e-05f, 1.3318874e-08f);
-    const float q = horner(u, 1.0f, 0.46713025f, 0.025871037f, 0.00032830777f, 7.761936e-07f);
-    const float y = a * p / q;
-    return with_sign_of(1.0f < y ? 1.0f : y, x);
+// -e / (e + 2), with e = exp(-2|x|) - 1.
+template <typename T> INLINE T tanh_of(T x) {
+    EXACT
+    T a = T(-2) * magnitude(x);
+    a = T(-40) > a ? T(-40) : a;
+    const auto power = PowerOfTwo<T>::of(a);
+    const T scale = power.scale(0);
+    const T e = fused(small_expm1(power.rest(a)), scale, keep(scale - T(1), scale));
+    return with_sign_of(-e / (e + T(2)), x);
 }
 
-// -e / (e + 2), with e = exp(-2|x|) - 1.
-INLINE double tanh_of(double x) {
+// log(1 + f) for 1/√2 <= 1 + f <= √2. In float f - f²/2 + f³ q(f), error 2^-25. In double, with
+// s = f / (2 + f) and w = s², the series of 2 atanh(s) is f - s (f - w p(w)), error 2^-59.
+INLINE float log_near_1(float f) {
+    const float q = horner(f, 0.3333391f, -0.25001338f, 0.19963065f, -0.16577584f, 0.14914766f,
+                           -0.14267491f, 0.087004486f);
+    return f + f * f * (-0.5f + f * q);
+}
+INLINE double log_near_1(double f) {
+    const double s = f / (2.0 + f), w = s * s;
+    const double p = horner(w, 0.6666666666666734, 0.3999999999941468, 0.28571428742387356,
+                            0.22222198573206375, 0.1818356432518203, 0.15314050572238017,
+                            0.14795949530847985);
+    return f - s * (f - w * p);
+}
+
+// x = 2^n m with 1/√2 <= m < √2, for positive normal x.
+template <typename T> struct Parts {
+    typedef Real<T> R;
+    BitsOf<T> bits, biased;  // biased: n + BIAS
+
+    INLINE Parts of(T x) {
+        constexpr BitsOf<T> half_mantissa = sizeof(T) == 4 ? BitsOf<T>(0x4afb0d)
+                                                           : BitsOf<T>(0x95f619980c433);
+        const BitsOf<T> bits = bits_of(x);
+        return {bits, (bits + half_mantissa) >> R::MANTISSA};
+    }
+    T m() const { return from_bits<T>(bits - ((biased - R::BIAS) << R::MANTISSA)); }
+    T n(T more) const {  // n + more
+        constexpr T LARGE = T(BitsOf<T>(1) << R::MANTISSA);
+        return from_bits<T>(biased | bits_of(LARGE)) - (LARGE + (T(R::BIAS) - more));
+    }
+};
+template <typename T> constexpr T LN2 = T(0.6931471805599453);
+template <typename T> constexpr T INFINITE = T(__builtin_inf());
+
+template <typename T> INLINE T log_of(T x) {
     EXACT
-    double a = -2.0 * magnitude(x);
-    a = -40.0 > a ? -40.0 : a;
-    const auto power = PowerOfTwo<double>::of(a);
-    const double scale = power.scale(0);
-    const double e = fused(small_expm1(power.rest(a)), scale, keep(scale - 1.0, scale));
-    return with_sign_of(-e / (e + 2.0), x);
+    typedef Real<T> R;
+    const bool tiny = x < R::SMALLEST_NORMAL;
+    const auto parts = Parts<T>::of(tiny ? x * T(BitsOf<T>(1) << R::MANTISSA) : x);
+    const T n = parts.n(T(0)) - (tiny ? T(R::MANTISSA) : T(0));
+    T y = fused(n, LN2<T>, log_near_1(parts.m() - T(1)));
+    y = x > T(0) ? y : x == T(0) ? -INFINITE<T> : T(__builtin_nan(""));
+    return x > R::LARGEST ? x : y;
+}
+
+// 1 + x = 2^n (1 + f), where f = x 2^-n + (2^-n - 1) is rounded once; if n is 0, it is x. The factor of 4
+// keeps 2^-n normal.
+template <typename T> INLINE T log1p_of(T x) {
+    EXACT
+    typedef Real<T> R;
+    const auto parts = Parts<T>::of(T(1) + x);
+    const T scale = from_bits<T>((2 * R::BIAS + 2 - parts.biased) << R::MANTISSA);
+    const T f = fused(T(0.25) * x, scale, keep(fused(T(0.25), scale, T(-1)), scale));
+    T y = fused(parts.n(T(0)), LN2<T>, log_near_1(f));
+    y = x > T(-1) ? y : x == T(-1) ? -INFINITE<T> : T(__builtin_nan(""));
+    return x > R::LARGEST ? x : y;
+}
+
+// exp(x²) erfc(x) (1 + 9x/8) for x >= 0, as a polynomial in t = (x - c) / (x + c), with c = 2.5 in float and 3.5
+// in double. It is between 0.6 and 1. Errors 2^-27 for x <= 10.1 and 2^-57 for x <= 27.3.
+INLINE float scaled_erfc(float x) {
+    return horner((x - 2.5f) / (x + 2.5f), 0.80369925f, -0.2314605f, 0.0544238f, 0.03396485f,
+                  -0.04046118f, 0.016678784f, -0.0005897776f, -0.0020616048f, 0.0002893969f,
+                  0.00023997582f);
+}
+INLINE double scaled_erfc(double x) {
+    return horner((x - 3.5) / (x + 3.5), 0.7667624245689156, -0.2053086209417466, 0.09605706276323848,
+                  -0.01573111356077285, -0.023425733442429302, 0.029611941008969942,
+                  -0.020035787868525376, 0.008887394260479745, -0.002253967747098361,
+                  -4.378273391522038e-05, 0.00027017932203857414, -7.039567042725267e-05,
+                  -1.8226945342381423e-05, 1.2934891535086462e-05, 6.478475188858444e-07,
+                  -1.9849980399732805e-06, 5.3481065773575516e-08, 3.124716956077691e-07,
+                  -9.751900757948662e-09, -4.9881460678307865e-08, -2.784587808209788e-09,
+                  5.914995212609957e-09, 1.3184196917033875e-09);
+}
+
+// erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a without
+// the lower half of its digits, and h² is exact.
+template <typename T> INLINE T erfc_of_magnitude(T a) {
+    EXACT
+    const T most = sizeof(T) == 4 ? T(10.1) : T(27.3);
+    a = most < a ? most : a;
+    const T h = from_bits<T>(bits_of(a) & Real<T>::HIGH_HALF);
+    const auto power = PowerOfTwo<T>::of(-(a * a));
+    const T half = power.half();
+    const T r = keep(power.rest(-(h * h)), half) - (a - h) * (a + h);
+    const T factor = half * scaled_erfc(a) / (T(1) + T(1.125) * a);
+    return keep(fused(small_expm1(r), factor, factor), half) * power.other_half();
+}
+
+template <typename T> INLINE T erfc_of(T x) {
+    const T y = erfc_of_magnitude(magnitude(x));
+    return x < T(0) ? T(2) - y : y;
+}
+
+// x p(x²) for |x| <= 1. Errors 2^-29 and 2^-57.
+INLINE float small_erf(float x) {
+    return x * horner(x * x, 1.1283792f, -0.37612626f, 0.112835854f, -0.026853812f, 0.0051883277f,
+                      -0.0008010194f, 7.853861e-05f);
+}
+INLINE double small_erf(double x) {
+    return x * horner(x * x, 1.1283791670955126, -0.3761263890318352, 0.11283791670944185,
+                      -0.02686617064311144, 0.005223977606118296, -0.0008548325929306829,
+                      0.00012055293576686918, -1.4924712298094114e-05, 1.6447131524503547e-06,
+                      -1.6206313408057644e-07, 1.37109789045861e-08, -7.779465729549996e-10);
+}
+
+template <typename T> INLINE T erf_of(T x) {
+    const T a = magnitude(x);
+    return a < T(1) ? small_erf(x) : with_sign_of(T(1) - erfc_of_magnitude(a), x);
 }
 
 template <typename N> INLINE auto exp(N x) { return exp_of(RealOf<N>(x)); }
 template <typename N> INLINE auto expm1(N x) { return expm1_of(RealOf<N>(x)); }
+template <typename N> INLINE auto log(N x) { return log_of(RealOf<N>(x)); }
+template <typename N> INLINE auto log1p(N x) { return log1p_of(RealOf<N>(x)); }
 template <typename N> INLINE auto tanh(N x) { return tanh_of(RealOf<N>(x)); }
+template <typename N> INLINE auto erf(N x) { return erf_of(RealOf<N>(x)); }
+template <typename N> INLINE auto erfc(N x) { return erfc_of(RealOf<N>(x)); }
