@@ -172,22 +172,11 @@ template <typename T> struct Parts {
         return {bits, (bits + half_mantissa) >> R::MANTISSA};
     }
     T m() const { return from_bits<T>(bits - ((biased - R::BIAS) << R::MANTISSA)); }
-    T n(T more) const {  // n + more
+    T n() const {
         constexpr T LARGE = T(BitsOf<T>(1) << R::MANTISSA);
-        return from_bits<T>(biased | bits_of(LARGE)) - (LARGE + (T(R::BIAS) - more));
+        return from_bits<T>(biased | bits_of(LARGE)) - (LARGE + T(R::BIAS));
     }
 };
-
-template <typename T> INLINE T log_of(T x) {
-    EXACT
-    typedef Real<T> R;
-    const bool tiny = x < R::SMALLEST_NORMAL;
-    const auto parts = Parts<T>::of(tiny ? x * T(BitsOf<T>(1) << R::MANTISSA) : x);
-    const T n = parts.n(T(0)) - (tiny ? T(R::MANTISSA) : T(0));
-    T y = fused(n, LN2<T>, log_near_1(parts.m() - T(1)));
-    y = x > T(0) ? y : x == T(0) ? -INFINITE<T> : T(__builtin_nan(""));
-    return x > R::LARGEST ? x : y;
-}
 
 // 1 + x = 2^n (1 + f), where f = x 2^-n + (2^-n - 1) is rounded once; if n is 0, it is x. The factor of 4
 // keeps 2^-n normal.
@@ -197,9 +186,10 @@ template <typename T> INLINE T log1p_of(T x) {
     const auto parts = Parts<T>::of(T(1) + x);
     const T scale = from_bits<T>((2 * R::BIAS + 2 - parts.biased) << R::MANTISSA);
     const T f = fused(T(0.25) * x, scale, keep(fused(T(0.25), scale, T(-1)), scale));
-    T y = fused(parts.n(T(0)), LN2<T>, log_near_1(f));
-    y = x > T(-1) ? y : x == T(-1) ? -INFINITE<T> : T(__builtin_nan(""));
-    return x > R::LARGEST ? x : y;
+    const T y = fused(parts.n(), LN2<T>, log_near_1(f));
+    // Where 1 + x is not a positive number: -infinity at 0, NaN below it, else x.
+    const T outside = x == T(-1) ? -INFINITE<T> : x < T(-1) ? T(__builtin_nan("")) : x;
+    return x - x == T(0) && x > T(-1) ? y : outside;
 }
 
 // exp(a²) erfc(a) for a >= 0. Times 1 + a, which leaves numbers from 0.57 to 1, it is a polynomial in
@@ -213,7 +203,9 @@ INLINE float scaled_erfc(float a) {
     return HAS_FMA ? p * inverse : p / divisor;  // where the other roundings are more, one less
 }
 INLINE double scaled_erfc(double a) {
-    const double t = (a - 3.5) / (a + 3.5), u = t * t;
+    const double divisor = 1.0 + a, sum = a + 3.5;
+    double inverse = 1.0 / (HAS_FMA ? divisor * sum : sum);  // one division for both, where that is exact enough
+    const double t = (a - 3.5) * (HAS_FMA ? divisor * inverse : inverse), u = t * t;
     const double even = horner(u, 0.6988214502400243, 0.11128744263401748, -0.010330895625574243,
                                -0.015923282446497444, -0.0019738174294598398, 0.0002281499583429227,
                                -1.4718756436626196e-05, 4.0692949107414425e-07, 6.905220141990425e-08,
@@ -223,7 +215,9 @@ INLINE double scaled_erfc(double a) {
                               0.007428546164409073, -6.856295938423277e-06, -6.309322376384372e-05,
                               1.1316726595671086e-05, -1.7233660815754994e-06, 2.7105630596367514e-07,
                               -4.3532221376279e-08, 5.230099937522383e-09);
-    return (even + t * odd) / (1.0 + a);
+    inverse *= sum;
+    inverse = fused(inverse, fused(-divisor, inverse, 1.0), inverse);
+    return HAS_FMA ? (even + t * odd) * inverse : (even + t * odd) / divisor;
 }
 
 // erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a without
@@ -261,7 +255,6 @@ template <typename T> INLINE T erf_of(T x) {
 
 template <typename N> INLINE auto exp(N x) { return exp_of(RealOf<N>(x)); }
 template <typename N> INLINE auto expm1(N x) { return expm1_of(RealOf<N>(x)); }
-template <typename N> INLINE auto log(N x) { return log_of(RealOf<N>(x)); }
 template <typename N> INLINE auto log1p(N x) { return log1p_of(RealOf<N>(x)); }
 template <typename N> INLINE auto tanh(N x) { return tanh_of(RealOf<N>(x)); }
 template <typename N> INLINE auto erf(N x) { return erf_of(RealOf<N>(x)); }
