@@ -58,8 +58,14 @@ template <typename T> INLINE T with_sign_of(T positive, T x) {
 }
 
 // a b + c, rounded once where the processor can.
-INLINE float fused(float a, float b, float c) { return HAS_FMA ? __builtin_fmaf(a, b, c) : a * b + c; }
-INLINE double fused(double a, double b, double c) { return HAS_FMA ? __builtin_fma(a, b, c) : a * b + c; }
+INLINE float fused(float a, float b, float c) {
+    EXACT
+    return HAS_FMA ? __builtin_fmaf(a, b, c) : a * b + c;
+}
+INLINE double fused(double a, double b, double c) {
+    EXACT
+    return HAS_FMA ? __builtin_fma(a, b, c) : a * b + c;
+}
 
 // Returns x, which no sum is then joined with. `positive` is any number without a sign, as only we know.
 template <typename T> INLINE T keep(T x, T positive) {
@@ -115,7 +121,7 @@ INLINE double small_expm1(double r) {
 template <typename T> INLINE T exp_of(T x) {
     EXACT
     const T least = sizeof(T) == 4 ? T(-87.33655) : T(-708.3964185322641);
-    const T most = sizeof(T) == 4 ? T(88.72284) : T(709.782712893384);
+    const T most = sizeof(T) == 4 ? T(88.72283) : T(709.782712893384);
     const auto power = PowerOfTwo<T>::template of<-int(Real<T>::BIAS)>(x);
     const T p = T(1) + small_expm1(power.rest(x));
     T y = from_bits<T>(bits_of(p) + (power.shifted << Real<T>::MANTISSA));
@@ -215,9 +221,11 @@ INLINE double scaled_erfc(double a) {
                               0.007428546164409073, -6.856295938423277e-06, -6.309322376384372e-05,
                               1.1316726595671086e-05, -1.7233660815754994e-06, 2.7105630596367514e-07,
                               -4.3532221376279e-08, 5.230099937522383e-09);
+    const double p = even + t * odd;
+    if (!HAS_FMA) return p / divisor;
     inverse *= sum;
-    inverse = fused(inverse, fused(-divisor, inverse, 1.0), inverse);
-    return HAS_FMA ? (even + t * odd) * inverse : (even + t * odd) / divisor;
+    const double quotient = p * inverse;
+    return fused(fused(-divisor, quotient, p), inverse, quotient);
 }
 
 // erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a without
