@@ -140,14 +140,18 @@ template <typename T> INLINE T expm1_of(T x) {
     return T(2) * x > T(2) * most ? INFINITE<T> : y;
 }
 
-// (1 - p) / (1 + p), with p = exp(-2|x|) = 2^n exp(2r). One part of ln 2 is enough: if n is large, p is small.
+// (1 - p) / (1 + p), with p = exp(-2|x|) = 2^n exp(2r). One part of ln 2 is enough: if n is large, p is small. In
+// double it is 1 - 2p / (1 + p) for |x| > 1/2: a derivative may need many digits of 1 - tanh(x)².
 template <typename T> INLINE T tanh_of(T x) {
     EXACT
     const T a = from_bits<T>(bits_of(x) | Real<T>::SIGN);
     const auto power = PowerOfTwo<T>::of(T(2) * a);
     const T r = fused(power.n, T(-0.34657359027997264), a);
     const T e = small_expm1(T(2) * r), scale = power.scale();
-    const T y = fused(e, -scale, keep(T(1) - scale, scale)) / fused(e, scale, keep(T(1) + scale, scale));
+    const bool far = sizeof(T) == 8 && a < T(-0.5);
+    const T factor = far ? T(2) * scale : scale, start = far ? T(1) : T(0);
+    const T part = fused(e, factor, keep(factor - (far ? T(0) : T(1)), scale));
+    const T y = magnitude(start - part / fused(e, scale, keep(T(1) + scale, scale)));
     return with_sign_of(a < T(-20) ? T(1) : y, x);
 }
 
