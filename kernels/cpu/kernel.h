@@ -3,10 +3,12 @@
 //
 // A call is a function and its arguments in slots of eight bytes. Every kernel is a template of the real
 // type T. Matrices are C-contiguous and dense. build.py joins the files' texts; they do not include each
-// other.
+// other. What follows this file is in the namespace `kernels`: there math.h has functions of its own with the
+// names of the C library's.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace {
 
@@ -35,9 +37,8 @@ template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.p
 
 // Definitions for the CPU of the CUDA words that the tables' texts use.
 #define __device__
-#define __forceinline__ inline
-using std::abs, std::cos, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::sin;
-using std::sqrt, std::tanh;
+#define __forceinline__ __attribute__((always_inline)) inline
+using std::abs, std::cos, std::log, std::sin, std::sqrt;
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)(((unsigned __int128)a * b) >> 64);
 }

@@ -1,5 +1,4 @@
 // Vectors of the processor's width, and the layout of activations column by column.
-#include <type_traits>
 
 namespace {
 
