@@ -109,7 +109,7 @@ def _library(text: str) -> tuple[Any, str]:
 
 
 def joined(text: str) -> str:
-    """Join kernel.h, math.h, vectors.h and `text`. Its directives come first; the rest is in a namespace."""
+    """Join the .h files and `text`. Its directives come first; the rest is in a namespace."""
     lines = text.removeprefix(WIDE).splitlines()
     wide = WIDE if text.startswith(WIDE) else ""
     includes = [line for line in lines if line.startswith("#include ")]
