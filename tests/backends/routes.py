@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from environment import rounds
+from oracles import st
 
 import gpubp
 from gpubp.backends import Backend
@@ -83,6 +84,17 @@ HEADS: list[tuple[Any, Any]] = [
 CHAOTIC = "softmax", "exponential"
 """No hidden layer has these; after exponential, rounding errors grow without bound."""
 HIDDEN = [*(name for name in ACTIVATIONS if name not in CHAOTIC), CUSTOM, TEXT]
+WIDTHS = [1, 2, 3, 4, 5, 8, 10, 17, 32, 33, 40, 64, 65, 70]
+OPTIMIZERS = [
+    gpubp.SGD(learning_rate=0.05, momentum=0.9, clip_norm=1.0),
+    gpubp.SGD(learning_rate=0.05, momentum=0.9, nesterov=True, clip_value=0.1),
+    gpubp.SGD(learning_rate=0.1, l2=0.01, clip_norm=1.0),
+    # The gradients' rounding errors are small beside this epsilon.
+    gpubp.Adam(learning_rate=0.01, epsilon=1e-3),
+    gpubp.AdamW(learning_rate=0.01, epsilon=1e-3, weight_decay=0.1, clip_norm=0.5),
+    gpubp.RMSProp(learning_rate=0.01, epsilon=1e-3, l1=0.001),
+    gpubp.Lion(learning_rate=0.001, weight_decay=0.1),
+]
 SMOOTH = {"identity", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "softplus", "sine"}
 
 
@@ -170,6 +182,43 @@ class Training:
     def trainer(self, backend: str | Backend, dtype: str = "", **options: Any) -> gpubp.Trainer:
         network = self.network(backend, dtype, **options)
         return gpubp.Trainer(network, self.optimizer, seed=self.seed, **self.settings)
+
+
+@st.composite
+def trainings(draw: Any) -> Training:
+    """Draw a training in float64."""
+    choose = lambda choices: draw(st.sampled_from(choices))  # noqa: E731
+    depth, rows = draw(st.integers(1, 4)), draw(st.integers(1, 150))
+    head = choose(HEADS)
+    widths = [choose(WIDTHS) for _ in range(depth + 1)]
+    if head[0] == "softmax":  # one output would always be 1, and lion follow the sign of noise
+        widths[-1] = max(widths[-1], 2)
+    options = {
+        "biases": [draw(st.booleans()) or draw(st.booleans()) for _ in range(depth)],
+        "dropout": [choose([0.0, 0.0, 0.3]) for _ in range(depth - 1)],
+    }
+    cost = head[1]
+    if cost == "cross_entropy" and draw(st.booleans()):
+        head = head[0], gpubp.get_cost("cross_entropy", label_smoothing=0.1)
+    return Training(
+        tuple(widths),
+        [choose(HIDDEN) for _ in range(depth - 1)],
+        head,
+        options=options,
+        settings={
+            "batch_size": draw(st.integers(max(1, rows // choose([1, 6, 40])), rows)),
+            "shuffle": draw(st.booleans()),
+            "accumulate": choose([1, 1, 1, 2]),
+        },
+        optimizer=choose(OPTIMIZERS),
+        rows=rows,
+        labels=draw(st.booleans()),
+        weighted=draw(st.booleans()),
+        density=choose([1.0, 1.0, 1.0, 0.3]),
+        converted=choose([False, False, True]),
+        wide=draw(st.booleans()),
+        seed=draw(st.integers(0, 1000)),
+    )
 
 
 @contextmanager

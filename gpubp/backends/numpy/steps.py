@@ -49,9 +49,10 @@ gradient pass over all its weights, however few the rows, so blocks are large. T
 products the threads share: a second gradient would cost another pass."""
 
 
-COLUMN_ROWS, COLUMN_WORK, COLUMN_ELEMENTS = 16, 150_000, 8192
+COLUMN_ROWS, COLUMN_WORK, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 150_000, 8192, 64
 """For matrices that lie column by column: the rows of a vector, the fewest multiply-adds of a shard, and
-the activations of a block in the widest layer, which fit a first-level cache."""
+the activations of a block in the widest layer, which fit a first-level cache. A block has at least
+LEAST_BLOCK rows, and at most four times as many."""
 
 
 class _Recorder(threading.local):
@@ -93,7 +94,7 @@ class NumpySteps(Steps):
         if layout == "columns":
             shards = max(1, min(self._threads, rows // COLUMN_ROWS, work // COLUMN_WORK))
             fits = COLUMN_ELEMENTS // max(widths[1:]) // COLUMN_ROWS * COLUMN_ROWS
-            most = min(limit or rows, max(64, min(256, fits)))
+            most = min(limit or rows, max(LEAST_BLOCK, min(4 * LEAST_BLOCK, fits)))
             blocks = -(-rows // (most * shards))
             return _cut(rows, shards, blocks, COLUMN_ROWS if limit is None else 1)
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))

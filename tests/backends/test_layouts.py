@@ -1,0 +1,90 @@
+"""On the CPU, batches that lie column by column give the results of the twins, which go row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles import long_trials
+from routes import CUSTOM, TEXT, TWINS, Training, train, trainings
+from threadpoolctl import threadpool_limits
+
+import gpubp
+from gpubp.backends.numpy import NumpyBackend
+
+COMPILED = NumpyBackend()
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Cut small batches too, into shards for so many threads and into many blocks."""
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    monkeypatch.setattr("gpubp.backends.numpy.columns.LEAST_ROWS", 1)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.LEAST_BLOCK", 32)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ELEMENTS", 0)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.PART_WORK", 500)
+    with threadpool_limits(request.param, user_api="blas"):
+        yield request.param
+
+
+def layout_of(training: Training) -> str:
+    network = training.network(COMPILED)
+    return network.problem().layout(training.settings["batch_size"], sparse=training.density < 1)
+
+
+@long_trials(trainings(), 25, 500)
+def test_random_networks_train_as_the_twins(threads: int, training: Training) -> None:
+    has_text = CUSTOM not in (*training.hidden, training.head[0])
+    if training.density == 1 and has_text and isinstance(training.head[1], str):
+        assert layout_of(training) == "columns"
+    expected, found = train(training, TWINS), train(training, COMPILED)
+    scale = np.abs(expected.parameters).max()
+    np.testing.assert_allclose(found.parameters, expected.parameters, rtol=1e-9, atol=1e-9 * scale)
+    np.testing.assert_allclose(found.costs, expected.costs, rtol=1e-9)
+    assert found.validation == pytest.approx(expected.validation, rel=1e-9)
+    assert found.accuracy == pytest.approx(expected.accuracy)
+    np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-9, atol=1e-9)
+
+
+WIDE = Training((33, 70, 40, 5), ["tanh", TEXT], settings={"batch_size": 150}, rows=300)
+
+
+@pytest.mark.parametrize(
+    ("change", "layout"),
+    [
+        ({}, "columns"),
+        ({"settings": {"batch_size": 15}}, "rows"),
+        ({"density": 0.5}, "sparse"),
+        ({"hidden": ["tanh", CUSTOM]}, "rows"),
+        ({"sizes": (33, 400, 400, 5)}, "rows"),
+        ({"sizes": (33, 400, 400, 5), "settings": {"batch_size": 50}}, "columns"),
+        ({"options": {"precision": "bfloat16"}, "dtype": "float32"}, "rows"),
+    ],
+)
+def test_which_batches_lie_column_by_column(change: dict[str, Any], layout: str) -> None:
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    assert layout_of(replace(WIDE, **change)) == layout
+    assert replace(WIDE, **change).network(TWINS).problem().layout(150) == "rows"
+
+
+def test_one_seed_gives_one_result_with_any_layout_of_results(threads: int) -> None:
+    """Predictions, costs and every result that is kept belong to the same parameters."""
+    x, y, _ = WIDE.data()
+    network = WIDE.network(COMPILED)
+    kept = network.backprop(x, y)
+    np.testing.assert_allclose(network.predict(x), kept.a[-1], rtol=1e-12)
+    assert network.cost(x, y) == pytest.approx(kept.cost, rel=1e-12)
+    trainer = gpubp.Trainer(network, gpubp.SGD(learning_rate=1.0), batch_size=len(x))
+    before = network.parameters.copy()
+    trainer.step(x, y)
+    np.testing.assert_allclose(before - network.parameters, kept.gradient, rtol=1e-9, atol=1e-12)
+    assert trainer.step_cost == pytest.approx(kept.cost, rel=1e-12)
+    again = WIDE.network(COMPILED)
+    gpubp.Trainer(again, gpubp.SGD(learning_rate=1.0), batch_size=len(x)).step(x, y)
+    np.testing.assert_array_equal(again.parameters, network.parameters)
