@@ -104,14 +104,24 @@ def arguments(dtype: str) -> Array:
         bits = np.arange(0, 2**32, 20011).astype(np.uint32).view(dtype)
     else:
         bits = rng.integers(0, 2**64, 60_000, dtype=np.uint64).view(dtype)
-    ranges = [rng.uniform(-r, r, 60_000) for r in (0.01, 1.5, 30, 110 if dtype == "float32" else 750)]
+    ranges = [
+        rng.uniform(-r, r, 60_000) for r in (0.01, 1.5, 30, 110 if dtype == "float32" else 750)
+    ]
     edges = [0, 1, 20, 40, limits.tiny, limits.smallest_subnormal, limits.eps, limits.max, np.inf,
              np.log(2) / 2, 9.1945, 26.5432, np.log(limits.max), np.log(limits.tiny)]  # fmt: skip
     with np.errstate(over="ignore"):
         around = [
             np.nextafter(np.array(edges, dtype), np.array(to, dtype)) for to in (-np.inf, np.inf)
         ]
-    values = [bits, *ranges, edges, *around, np.negative(edges), *map(np.negative, around), [np.nan]]
+    values = [
+        bits,
+        *ranges,
+        edges,
+        *around,
+        np.negative(edges),
+        *map(np.negative, around),
+        [np.nan],
+    ]
     return np.concatenate([np.asarray(value, dtype) for value in values])
 
 
@@ -194,9 +204,11 @@ def test_loops_call_no_function_and_have_vectors(
 
 def test_a_users_text_may_call_these_and_the_c_librarys_functions() -> None:
     """Numbers may be of type T, float, double or int, in both precisions."""
-    text = ("return exp(-z * z) + expm1(T(0.5) * tanh(z)) + log1p(exp(0)) + erf(2) + erfc(0.5) - tanh(0.25f)"
-            " + sin(z) * cos(z) + pow(abs(z), T(2)) + log(z * z + T(1)) + sqrt(T(4)) + floor(z)"
-            " + std::tanh(z) + ::exp(0.5) + fmax(z, T(0));")  # fmt: skip
+    text = """
+        return exp(-z * z) + expm1(T(0.5) * tanh(z)) + log1p(exp(0)) + erf(2) + erfc(0.5) - tanh(0.25f)
+            + sin(z) * cos(z) + pow(abs(z), T(2)) + log(z * z + T(1)) + sqrt(T(4)) + floor(z)
+            + std::tanh(z) + ::exp(0.5) + fmax(z, T(0));
+    """
 
     def function(xp: Any, z: Array) -> Array:
         return (xp.exp(-z * z) + xp.expm1(0.5 * xp.tanh(z)) + np.log1p(1) + special.erf(2)
