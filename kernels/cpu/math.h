@@ -199,8 +199,8 @@ template <typename T> INLINE T log1p_of(T x) {
     return x - x == T(0) && x > T(-1) ? y : outside;
 }
 
-// exp(a²) erfc(a) for a >= 0 and divisor = 1 + a. Times the divisor, which leaves numbers from 0.57 to 1, it
-// is a polynomial in t = (a - c) / (a + c). In float, c = 1 saves an operation, and the error is 2^-27 for
+// exp(a²) erfc(a) for a >= 0 and divisor = 1 + a. Times the divisor, which leaves numbers from 0.57 to 1,
+// it is a polynomial in t = (a - c) / (a + c). In float, c = 1 saves an operation, and the error is 2^-27 for
 // a <= 9.2. In double, c = 3.5 saves terms, and the error is 2^-57 for a <= 26.6.
 INLINE float scaled_erfc(float, float divisor) {
     const float inverse = 1.0f / divisor, t = 1.0f - 2.0f * inverse;
@@ -231,8 +231,8 @@ INLINE double scaled_erfc(double a, double divisor) {
 }
 
 // erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a
-// without the lower half of its digits, and h² is exact. Without FMA there are more roundings; what 1 + a has
-// lost goes into the exponent.
+// without the lower half of its digits, and h² is exact. Without FMA there are more roundings; what 1 + a
+// has lost goes into the exponent.
 template <typename T> INLINE T erfc_of_magnitude(T a) {
     EXACT
     const T h = from_bits<T>(bits_of(a) & Real<T>::HIGH_HALF);
