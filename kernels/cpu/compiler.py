@@ -22,8 +22,8 @@ __all__ = [
 ]
 
 # These flags are fast, but keep NaN and infinity exact. The macro __FAST_MATH__ makes glibc offer its
-# vector functions, which are off by 4 units in the last place at most. The flag -ffast-math would do so
-# too, but it also changes the processor's mode.
+# vector functions, which are off by 4 units in the last place at most, for what math.h does not have, such
+# as log and sin. The flag -ffast-math would do so too, but it also changes the processor's mode.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
          "-fassociative-math", "-ffp-contract=fast", "-D__FAST_MATH__", "-w")  # fmt: skip
 NATIVE = ("-march=native", "-mcpu=native")

@@ -1,12 +1,13 @@
-// Elementary functions without branches, tables or calls. A compiler makes vectors of a loop around them, of
-// any width: exp, expm1, log, log1p, tanh, erf and erfc, for float and for double.
+// Elementary functions without branches, tables or calls. A compiler makes vectors of a loop around them,
+// of any width: exp, expm1, log1p, tanh, erf and erfc, for float and for double.
 //
-// Results are within 4 units in the last place, also where they are denormal, and NaN stays NaN. The numbers
-// of the polynomials are from Remez's algorithm with 50 digits; "error" is the relative error of the
-// function that the polynomial alone would cause.
+// Results are within 4 units in the last place, and NaN stays NaN. Results of exp and erfc that are smaller
+// than a normal number are 0. The numbers of the polynomials are from Remez's algorithm with 50 digits;
+// "error" is the relative error of the function that the polynomial alone would cause.
 //
-// The compiler may reassociate sums (compiler.py), which would destroy what rounding is used for here. A fused
-// multiply-add keeps its rounding. Where the processor has none, `keep` hides a number from the compiler.
+// The compiler may reassociate sums (compiler.py), which would destroy what rounding is used for here. A
+// fused multiply-add keeps its rounding. Where the processor has none, `keep` hides a number from the
+// compiler.
 #if defined(__FP_FAST_FMA) || defined(__FMA__) || defined(__aarch64__)
 #define HAS_FMA 1
 #else
@@ -26,14 +27,12 @@ template <> struct Real<float> {
     static constexpr Bits BIAS = 127, SIGN = 0x80000000u, HIGH_HALF = 0xfffff000u;
     // ln 2 in two parts; whole numbers times the first one are exact.
     static constexpr float LN2_HIGH = 0.693145751953125f, LN2_LOW = 1.4286068203094172e-06f;
-    static constexpr float SMALLEST_NORMAL = 0x1p-126f, LARGEST = 0x1.fffffep127f;
 };
 template <> struct Real<double> {
     typedef uint64_t Bits;
     static constexpr int MANTISSA = 52;
     static constexpr Bits BIAS = 1023, SIGN = 0x8000000000000000u, HIGH_HALF = 0xfffffffff8000000u;
     static constexpr double LN2_HIGH = 0.6931471805601177, LN2_LOW = -1.7239444525614835e-13;
-    static constexpr double SMALLEST_NORMAL = 0x1p-1022, LARGEST = 0x1.fffffffffffffp1023;
 };
 // The type that a function of an N computes in: integers are numbers of type double.
 template <typename N> using RealOf = std::conditional_t<std::is_same_v<N, float>, float, double>;
@@ -96,8 +95,8 @@ template <typename T> struct PowerOfTwo {
         constexpr BitsOf<T> known = (R::BIAS + R::MANTISSA) << R::MANTISSA;
         return {(HAS_FMA ? sum : from_bits<T>(bits | known)) - LARGE, bits};
     }
-    T scale() const { return from_bits<T>(shifted << R::MANTISSA); }  // 2^(n + more)
-    T rest(T x, T less = T(0)) const {  // x - n ln 2 - less
+    [[gnu::always_inline]] T scale() const { return from_bits<T>(shifted << R::MANTISSA); }  // 2^(n + more)
+    [[gnu::always_inline]] T rest(T x, T less = T(0)) const {  // x - n ln 2 - less
         EXACT
         const T part = keep(fused(n, -R::LN2_HIGH, x), from_bits<T>(shifted));
         return __builtin_constant_p(less) ? fused(n, -R::LN2_LOW, part)
@@ -116,8 +115,8 @@ INLINE double small_expm1(double r) {
                               2.5053799108851965e-08);
 }
 
-// 2^n is multiplied by an addition to the exponent. Results that are smaller than a normal number are 0. The last
-// condition is one on 2x, because GCC would join two conditions on x in many instructions.
+// Adding to the exponent multiplies by 2^n. The last condition is one on 2x, because GCC would join two
+// conditions on x in many instructions.
 template <typename T> INLINE T exp_of(T x) {
     EXACT
     const T least = sizeof(T) == 4 ? T(-87.33654) : T(-708.3964185322641);
@@ -140,8 +139,8 @@ template <typename T> INLINE T expm1_of(T x) {
     return T(2) * x > T(2) * most ? INFINITE<T> : y;
 }
 
-// (1 - p) / (1 + p), with p = exp(-2|x|) = 2^n exp(2r). One part of ln 2 is enough: if n is large, p is small. In
-// double it is 1 - 2p / (1 + p) for |x| > 1/2: a derivative may need many digits of 1 - tanh(x)².
+// (1 - p) / (1 + p), with p = exp(-2|x|) = 2^n exp(2r). One part of ln 2 is enough: if n is large, p is
+// small. In double it is 1 - 2p / (1 + p) for |x| > 1/2: a derivative may need many digits of 1 - tanh(x)².
 template <typename T> INLINE T tanh_of(T x) {
     EXACT
     const T a = from_bits<T>(bits_of(x) | Real<T>::SIGN);
@@ -170,19 +169,17 @@ INLINE double log_near_1(double f) {
     return f - s * (f - w * p);
 }
 
-// x = 2^n m with 1/√2 <= m < √2, for positive normal x.
-template <typename T> struct Parts {
+// n, where x = 2^n m with 1/√2 <= m < √2, for a positive normal number x.
+template <typename T> struct Exponent {
     typedef Real<T> R;
-    BitsOf<T> bits, biased;  // biased: n + BIAS
+    BitsOf<T> biased;  // n + BIAS
 
-    INLINE Parts of(T x) {
-        constexpr BitsOf<T> half_mantissa = sizeof(T) == 4 ? BitsOf<T>(0x4afb0d)
-                                                           : BitsOf<T>(0x95f619980c433);
-        const BitsOf<T> bits = bits_of(x);
-        return {bits, (bits + half_mantissa) >> R::MANTISSA};
+    INLINE Exponent of(T x) {
+        // The bits of 1 less those of 1/√2.
+        constexpr BitsOf<T> up = sizeof(T) == 4 ? BitsOf<T>(0x4afb0d) : BitsOf<T>(0x95f619980c433);
+        return {(bits_of(x) + up) >> R::MANTISSA};
     }
-    T m() const { return from_bits<T>(bits - ((biased - R::BIAS) << R::MANTISSA)); }
-    T n() const {
+    [[gnu::always_inline]] T n() const {
         constexpr T LARGE = T(BitsOf<T>(1) << R::MANTISSA);
         return from_bits<T>(biased | bits_of(LARGE)) - (LARGE + T(R::BIAS));
     }
@@ -193,18 +190,18 @@ template <typename T> struct Parts {
 template <typename T> INLINE T log1p_of(T x) {
     EXACT
     typedef Real<T> R;
-    const auto parts = Parts<T>::of(T(1) + x);
-    const T scale = from_bits<T>((2 * R::BIAS + 2 - parts.biased) << R::MANTISSA);
+    const auto exponent = Exponent<T>::of(T(1) + x);
+    const T scale = from_bits<T>((2 * R::BIAS + 2 - exponent.biased) << R::MANTISSA);
     const T f = fused(T(0.25) * x, scale, keep(fused(T(0.25), scale, T(-1)), scale));
-    const T y = fused(parts.n(), LN2<T>, log_near_1(f));
+    const T y = fused(exponent.n(), LN2<T>, log_near_1(f));
     // Where 1 + x is not a positive number: -infinity at 0, NaN below it, else x.
     const T outside = x == T(-1) ? -INFINITE<T> : x < T(-1) ? T(__builtin_nan("")) : x;
     return x - x == T(0) && x > T(-1) ? y : outside;
 }
 
-// exp(a²) erfc(a) for a >= 0 and divisor = 1 + a. Times 1 + a, which leaves numbers from 0.57 to 1, it is a polynomial in
-// t = (a - c) / (a + c). In float, c = 1 saves an operation, and the error is 2^-27 for a <= 9.2. In double, c = 3.5
-// saves terms, and the error is 2^-57 for a <= 26.6.
+// exp(a²) erfc(a) for a >= 0 and divisor = 1 + a. Times the divisor, which leaves numbers from 0.57 to 1,
+// it is a polynomial in t = (a - c) / (a + c). In float, c = 1 saves an operation, and the error is 2^-27 for
+// a <= 9.2. In double, c = 3.5 saves terms, and the error is 2^-57 for a <= 26.6.
 INLINE float scaled_erfc(float, float divisor) {
     const float inverse = 1.0f / divisor, t = 1.0f - 2.0f * inverse;
     const float p = horner(t, 0.85516715f, -0.23768085f, -0.0955564f, 0.013907058f, 0.025395595f,
@@ -214,7 +211,8 @@ INLINE float scaled_erfc(float, float divisor) {
 }
 INLINE double scaled_erfc(double a, double divisor) {
     const double sum = a + 3.5;
-    double inverse = 1.0 / (HAS_FMA ? divisor * sum : sum);  // one division for both, where that is exact enough
+    // With FMA, one division gives both quotients, and the second is made exact afterwards.
+    double inverse = 1.0 / (HAS_FMA ? divisor * sum : sum);
     const double t = (a - 3.5) * (HAS_FMA ? divisor * inverse : inverse), u = t * t;
     const double even = horner(u, 0.6988214502400243, 0.11128744263401748, -0.010330895625574243,
                                -0.015923282446497444, -0.0019738174294598398, 0.0002281499583429227,
@@ -232,15 +230,16 @@ INLINE double scaled_erfc(double a, double divisor) {
     return fused(fused(-divisor, quotient, p), inverse, quotient);
 }
 
-// erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a without
-// the lower half of its digits, and h² is exact. Results that are smaller than a normal number are 0.
+// erfc(a) for a >= 0. The exponent -a² has more digits than T: it is -h² - (a - h) (a + h), where h is a
+// without the lower half of its digits, and h² is exact. Without FMA there are more roundings; what 1 + a
+// has lost goes into the exponent.
 template <typename T> INLINE T erfc_of_magnitude(T a) {
     EXACT
     const T h = from_bits<T>(bits_of(a) & Real<T>::HIGH_HALF);
     const auto power = PowerOfTwo<T>::of(-(a * a));
     const T scale = power.scale(), divisor = keep(T(1) + a, scale);
     T less = (a - h) * (a + h);
-    if (!HAS_FMA) less += (a - keep(divisor - T(1), scale)) / divisor;  // what the divisor lacks; see scaled_erfc
+    if (!HAS_FMA) less += (a - keep(divisor - T(1), scale)) / divisor;
     const T r = power.rest(-(h * h), less);
     const T factor = scale * scaled_erfc(a, divisor);
     return a > (sizeof(T) == 4 ? T(9.19454) : T(26.54326)) ? T(0) : fused(small_expm1(r), factor, factor);

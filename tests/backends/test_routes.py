@@ -9,9 +9,8 @@ import environment
 import numpy as np
 import pytest
 from oracles import long_trials, st
-from routes import TWINS, Route, Training, limits, open_route, train, trainings
+from routes import OPTIMIZERS, TWINS, Route, Training, limits, open_route, train, trainings
 
-import gpubp
 from gpubp.backends import Backend
 from gpubp.kernels import PRECISIONS
 

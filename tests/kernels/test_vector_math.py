@@ -204,9 +204,11 @@ def test_loops_call_no_function_and_have_vectors(
 
 def test_a_users_text_may_call_these_and_the_c_librarys_functions() -> None:
     """Numbers may be of type T, float, double or int, in both precisions."""
-    text = ("return exp(-z * z) + expm1(T(0.5) * tanh(z)) + log1p(exp(0)) + erf(2) + erfc(0.5) - tanh(0.25f)"
-            " + sin(z) * cos(z) + pow(abs(z), T(2)) + log(z * z + T(1)) + sqrt(T(4)) + floor(z)"
-            " + std::tanh(z) + ::exp(0.5) + fmax(z, T(0));")  # fmt: skip
+    text = """
+        return exp(-z * z) + expm1(T(0.5) * tanh(z)) + log1p(exp(0)) + erf(2) + erfc(0.5) - tanh(0.25f)
+            + sin(z) * cos(z) + pow(abs(z), T(2)) + log(z * z + T(1)) + sqrt(T(4)) + floor(z)
+            + std::tanh(z) + ::exp(0.5) + fmax(z, T(0));
+    """
 
     def function(xp: Any, z: Array) -> Array:
         return (xp.exp(-z * z) + xp.expm1(0.5 * xp.tanh(z)) + np.log1p(1) + special.erf(2)
