@@ -23,7 +23,7 @@ import numpy as np
 
 import gpubp
 
-STEPS = 256
+STEPS = 64
 """The steps that are timed together."""
 
 NAMES = ("in a row", "Trainer.step", "epoch", "Python", "first fit")
