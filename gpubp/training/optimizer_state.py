@@ -98,7 +98,7 @@ class OptimizerState:
     def rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
         """Compute the numbers that the update reads in each of the next steps.
 
-        With constant factors they are computed for STEPS_AHEAD steps at once, which short epochs share.
+        With constant factors they are computed for STEPS_AHEAD steps at once. Short epochs share these.
 
         Parameters
         ----------
@@ -117,12 +117,13 @@ class OptimizerState:
             A row for each step: the learning rate, the update's two factors, the factor of the penalties.
             The array may be read-only.
         """
-        if before < 0 or not (isinstance(factors, float) and isinstance(penalty_factors, float)):
+        are_constant = isinstance(factors, float) and isinstance(penalty_factors, float)
+        if not are_constant or before < 0 or steps > STEPS_AHEAD:
             return self._compute_rates(factors, penalty_factors, before, steps)
         kept = self._rates_ahead
         first = before - kept.before
         if kept.factors != (factors, penalty_factors) or not 0 <= first <= len(kept.rates) - steps:
-            rates = self._compute_rates(factors, penalty_factors, before, max(steps, STEPS_AHEAD))
+            rates = self._compute_rates(factors, penalty_factors, before, STEPS_AHEAD)
             rates.flags.writeable = False
             self._rates_ahead, first = _RatesAhead((factors, penalty_factors), before, rates), 0
         return self._rates_ahead.rates[first : first + steps]

@@ -45,9 +45,9 @@ def test_overhead_times_an_epoch_and_single_steps() -> None:
     assert done.stderr == "" and "Trainer.step" in title
     assert [point.split()[0] for point in points] == ["3-4-2:5:2", "3-2:1:1"]
     for point, batches in zip(points, (2, 1), strict=True):
-        row, single, epoch, python, first = map(float, point.split()[1:])
+        row, single, epoch, beyond, first = map(float, point.split()[1:])
         assert min(row, single, first) > 0
-        assert python == pytest.approx(epoch - batches * row, abs=0.05)
+        assert beyond == pytest.approx(epoch - batches * row, abs=0.05)
 
 
 def test_breakdown_counts_calls_bytes_and_multiply_adds() -> None:
