@@ -145,10 +145,19 @@ def to_rows(values: Columns, out: Array) -> Call | None:
 # A layer.
 
 
-def product(
+def product(x: Columns, weights: Array, biases: Array | None, out: Columns) -> Call | None:
+    """Bind out = x wᵀ + b; w may be some rows of a matrix."""
+    return _product(x, weights, biases, out, transposed=False)
+
+
+def product_with(delta: Columns, weights: Array, out: Columns) -> Call | None:
+    """Bind out = δ w; w may be some columns of a matrix."""
+    return _product(delta, weights, None, out, transposed=True)
+
+
+def _product(
     x: Columns, weights: Array, biases: Array | None, out: Columns, *, transposed: bool
 ) -> Call | None:
-    """Bind out = x wᵀ + b, where w is (n_out, n_in); `transposed` says that w is (n_in, n_out)."""
     rows, n_out, leading_out = out.sizes
     arrays = weights, biases, x.values, out.values
     sizes = rows, n_out, x.shape[1], x.leading, leading_out

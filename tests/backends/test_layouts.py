@@ -25,6 +25,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip("no compiled kernels")
     monkeypatch.setattr("gpubp.backends.numpy.columns.LEAST_ROWS", 1)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ROWS", 16)
     monkeypatch.setattr("gpubp.backends.numpy.steps.LEAST_BLOCK", 32)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ELEMENTS", 0)
     monkeypatch.setattr("gpubp.backends.numpy.steps.PART_WORK", 500)
@@ -61,8 +62,8 @@ WIDE = Training((33, 70, 40, 5), ["tanh", TEXT], settings={"batch_size": 150}, r
         ({"settings": {"batch_size": 15}}, "rows"),
         ({"density": 0.5}, "sparse"),
         ({"hidden": ["tanh", CUSTOM]}, "rows"),
-        ({"sizes": (33, 400, 400, 5)}, "rows"),
-        ({"sizes": (33, 400, 400, 5), "settings": {"batch_size": 50}}, "columns"),
+        ({"sizes": (33, 600, 600, 5)}, "rows"),
+        ({"sizes": (33, 600, 600, 5), "settings": {"batch_size": 50}}, "columns"),
         ({"options": {"precision": "bfloat16"}, "dtype": "float32"}, "rows"),
     ],
 )

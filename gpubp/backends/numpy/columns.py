@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,7 @@ from .verbs import NumpyVerbs
 __all__ = ["ColumnVerbs"]
 
 
-LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 16, 64, 2**20
+LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 16, 128, 2**20
 """The fewest rows of a batch whose matrices lie column by column: vectors go over rows. With more than
 FEW_ROWS rows, a layer's weights have at most CACHED_BYTES: they are read again for every few rows, which is
 slow from a distant cache. BLAS then computes the products."""
@@ -94,11 +94,18 @@ class ColumnVerbs(NumpyVerbs):
             return
         assert isinstance(x, Columns)
         assert isinstance(a, Columns)
-        self._columns_product(x, weights, biases, z, transposed=False)
+        inputs, sums, outputs = x, z, a
+        activates = not activation.rowwise and (a is not z or not activation.is_identity)
+
+        def forward_part(part: slice) -> None:
+            b = None if biases is None else biases[part]
+            self._run(columns.product(inputs, weights[part], b, sums.part(part)))
+            if activates:
+                self._run(columns.activate(activation, sums.part(part), outputs.part(part)))
+
+        self._in_parts(forward_part, z, x.shape[1])
         if activation.rowwise:
             self._run(columns.softmax(z, a))
-        elif a is not z or not activation.is_identity:
-            self._run(columns.activate(activation, z, a))
 
     def layer_backward(
         self,
@@ -113,8 +120,16 @@ class ColumnVerbs(NumpyVerbs):
         if not isinstance(delta, Columns):
             super().layer_backward(activation, delta, weights, v, product, out, precision)
             return
-        self.matmul(delta, weights, out)
-        self.multiply_by_derivative(activation, v, out, out)
+        given, result, reads = delta, out, v
+
+        def backward_part(part: slice) -> None:
+            self._run(columns.product_with(given, weights[:, part], result.part(part)))
+            if not activation.is_identity:
+                of_part = reads.part(part), result.part(part)
+                self._run(columns.multiply_by_derivative(activation, *of_part))
+
+        assert isinstance(out, Columns)
+        self._in_parts(backward_part, out, delta.shape[1])
 
     def layer_gradients(
         self,
@@ -135,9 +150,7 @@ class ColumnVerbs(NumpyVerbs):
             b = None if biases is None else biases[part]
             self._run(columns.gradients(whole.part(part), inputs, weights[part], b, beta))
 
-        rows, n_out = delta.shape
-        parts = self._parts(n_out, rows * weights.shape[1])
-        self.run_shards([partial(gradients_part, part) for part in parts])
+        self._in_parts(gradients_part, delta, a.shape[1])
 
     def matmul(
         self,
@@ -149,22 +162,19 @@ class ColumnVerbs(NumpyVerbs):
         if not isinstance(a, Columns):
             super().matmul(a, b, out, **options)
             return
-        assert isinstance(out, Columns)
-        self._columns_product(a, b, None, out, transposed=True)
-
-    def _columns_product(
-        self, x: Columns, weights: Array, biases: Array | None, out: Columns, *, transposed: bool
-    ) -> None:
-        """out = x wᵀ + b or, if transposed, out = x w."""
+        given, result = a, out
 
         def product_part(part: slice) -> None:
-            w = weights[:, part] if transposed else weights[part]
-            b = None if biases is None else biases[part]
-            self._run(columns.product(x, w, b, out.part(part), transposed=transposed))
+            self._run(columns.product_with(given, b[:, part], result.part(part)))
 
+        assert isinstance(out, Columns)
+        self._in_parts(product_part, out, a.shape[1])
+
+    def _in_parts(self, of_part: Callable[[slice], None], out: Columns, inner: int) -> None:
+        """Let the threads share a product by the columns of `out`, if it is large enough."""
         rows, n_out = out.shape
-        parts = self._parts(n_out, rows * x.shape[1])
-        self.run_shards([partial(product_part, part) for part in parts])
+        parts = self._parts(n_out, rows * inner)
+        self.run_shards([partial(of_part, part) for part in parts])
 
     def multiply_by_derivative(
         self,

@@ -49,10 +49,15 @@ gradient pass over all its weights, however few the rows, so blocks are large. T
 products the threads share: a second gradient would cost another pass."""
 
 
-COLUMN_ROWS, COLUMN_WORK, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 150_000, 8192, 64
-"""For matrices that lie column by column: the rows of a vector, the fewest multiply-adds of a shard, and
-the activations of a block in the widest layer, which fit a first-level cache. A block has at least
-LEAST_BLOCK rows, and at most four times as many."""
+COLUMN_ROWS, COLUMN_WORK, SHARD_WEIGHTS = 48, 150_000, 2**16
+"""The same for matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the most
+weights of a network whose step has several. A second gradient passes from one core's cache to another's, as
+do the new parameters."""
+
+VECTOR_ROWS, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 8192, 64
+"""For matrices that lie column by column: the rows of a vector, and the activations of a block in the widest
+layer, which fit a first-level cache. A block has at least LEAST_BLOCK rows, and at most four times as
+many."""
 
 
 class _Recorder(threading.local):
@@ -93,10 +98,12 @@ class NumpySteps(Steps):
         work = rows * sum(n * m for n, m in pairwise(widths))
         if layout == "columns":
             shards = max(1, min(self._threads, rows // COLUMN_ROWS, work // COLUMN_WORK))
-            fits = COLUMN_ELEMENTS // max(widths[1:]) // COLUMN_ROWS * COLUMN_ROWS
+            if work > rows * SHARD_WEIGHTS:
+                shards = 1
+            fits = COLUMN_ELEMENTS // max(widths[1:]) // VECTOR_ROWS * VECTOR_ROWS
             most = min(limit or rows, max(LEAST_BLOCK, min(4 * LEAST_BLOCK, fits)))
             blocks = -(-rows // (most * shards))
-            return _cut(rows, shards, blocks, COLUMN_ROWS if limit is None else 1)
+            return _cut(rows, shards, blocks, VECTOR_ROWS if limit is None else 1)
         shards = max(1, min(self._threads, rows // SHARD_ROWS, work // SHARD_WORK))
         most = min(limit or rows, rows if rows <= WHOLE_ROWS else block_rows(widths))
         if layout == "sparse":
