@@ -23,6 +23,8 @@ PACKAGES = (
     "jax",
     "jaxlib",
     "scikit-learn",
+    "onnxruntime",
+    "openvino",
     "cupy-cuda12x",
     "cupy-cuda13x",
     "nvmath-python",

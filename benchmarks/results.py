@@ -92,6 +92,8 @@ class Point:
         Why nothing was measured, or "".
     notes : list of str
         What a reader of the figures must know.
+    steps_in_call : dict
+        For each contender whose call made several steps, how many; its seconds are those of one step.
     """
 
     architecture: str
@@ -103,6 +105,7 @@ class Point:
     errors: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
     notes: list[str] = field(default_factory=list)
+    steps_in_call: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, int, str]:

@@ -17,6 +17,7 @@ __all__ = [
     "EPOCH_BATCH_SIZES",
     "EPOCH_ROWS",
     "OPTIMIZERS",
+    "SMALL",
     "AlternatingBatch",
     "Architecture",
     "OptimizerSettings",
@@ -86,7 +87,7 @@ class AlternatingBatch:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A fully connected network with relu between its layers.
+    """A fully connected network.
 
     Attributes
     ----------
@@ -96,6 +97,10 @@ class Architecture:
         Widths of the layers, the input first.
     output : str
         "softmax" (with cross-entropy) or "identity" (with ½‖y − a‖²).
+    hidden : str
+        The activation between the layers: "relu", "tanh", "gelu" (the exact one, with erf) or "silu".
+    rows : int or None
+        The network's own batch size: the group of small networks is measured at these.
     for_gpu : bool
         Whether the network is measured by default only if there is a GPU.
     """
@@ -103,6 +108,8 @@ class Architecture:
     name: str
     sizes: tuple[int, ...]
     output: str
+    hidden: str = "relu"
+    rows: int | None = None
     for_gpu: bool = False
 
     def __str__(self) -> str:
@@ -138,7 +145,7 @@ class Architecture:
         Parameters
         ----------
         rows : int
-            The number of rows: at most `DISTINCT_ROWS`, or a multiple of it.
+            The number of rows: at most `DISTINCT_ROWS`, a multiple of it, or the network's own.
         seed : int
             The seed of the random numbers.
 
@@ -148,11 +155,11 @@ class Architecture:
             When `rows` is another number.
         """
         rng = np.random.default_rng(seed)
-        distinct = min(rows, DISTINCT_ROWS)
+        distinct = rows if rows == self.rows else min(rows, DISTINCT_ROWS)
         if rows % distinct:
             raise ValueError(f"batch size {rows} is not a multiple of {distinct}")
         x = rng.standard_normal((distinct + distinct // 8 + 16, self.sizes[0]), np.float32)
-        if self.checked_rows(rows) == rows:  # larger batches are measured, not checked
+        if self.hidden == "relu" and self.checked_rows(rows) == rows:  # larger batches are measured, not checked
             x = x[self._clear_of_kinks(x)]
         x = x[:distinct]
         y: Array
@@ -193,5 +200,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("narrow-6x64", (64,) * 7, "softmax", for_gpu=True),
         Architecture("regression", (100, 1024, 1024, 1), "identity"),
         Architecture("wide", (784, 4096, 4096, 4096, 4096, 10), "softmax", for_gpu=True),
+        Architecture("tanh-4", (4, 32, 16, 4), "identity", "tanh", 10_000),
+        Architecture("tanh-24", (24, 8, 2), "identity", "tanh", 200),
+        Architecture("relu-10", (10, 100, 50, 20, 1), "identity", "relu", 200),
+        Architecture("relu-64", (64, 64, 64, 64, 64, 16), "identity", "relu", 32),
+        Architecture("gelu-48", (48, 48, 48, 48, 3), "identity", "gelu", 64),
+        Architecture("silu-13", (13, 20, 20, 1), "identity", "silu", 32),
     )
 }
+
+SMALL = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.rows)
+"""The group of small networks, each measured at its own batch size."""

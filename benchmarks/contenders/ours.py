@@ -11,9 +11,9 @@ from ...backends import Backend
 from ...backends.cupy import device_count, open_cupy
 from ...kernels.typing import Array
 from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
-from .base import AbsentError, Contender
+from .base import AbsentError, Contender, alternated
 
-__all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "require_cupy"]
+__all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "GpubpNumpyFit", "require_cupy"]
 
 
 class GpubpNumpy(Contender):
@@ -30,7 +30,11 @@ class GpubpNumpy(Contender):
     ) -> None:
         rate = optimizer.learning_rate
         self._network = gpubp.Network(
-            architecture.sizes, output=architecture.output, backend=self.backend, seed=0
+            architecture.sizes,
+            hidden=architecture.hidden,
+            output=architecture.output,
+            backend=self.backend,
+            seed=0,
         )
         for layer, (w, b) in zip(self._network.layers, architecture.weights(), strict=True):
             assert layer.biases is not None
@@ -73,6 +77,35 @@ class GpubpNumpy(Contender):
 
     def synchronize(self) -> None:
         self._network.backend.synchronize()
+
+
+class GpubpNumpyFit(GpubpNumpy):
+    """gpubp on the CPU, its steps within one `Trainer.fit`.
+
+    The data are up to 64 batches. More steps than that are several epochs. So a step's time has a part of
+    all that fit does besides: it checks the data, keeps copies to roll back to, and records costs.
+    """
+
+    name = "gpubp-numpy-fit"
+    works = ("step",)
+    for_short_work = True
+    steps_at_once = 4096
+    batches: ClassVar[int] = 64
+
+    def load(
+        self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
+    ) -> None:
+        super().load(architecture, optimizer, batch)
+        self._trainer.shuffle = False
+        self._tiled: dict[tuple[int, int], tuple[Array, Array]] = {}
+
+    def steps(self, count: int) -> None:
+        batches = min(count, self.batches)
+        first = self._steps % 2
+        self._steps += count
+        if (batches, first) not in self._tiled:
+            self._tiled = {(batches, first): alternated(self._x, self._targets, batches, first)}
+        self._trainer.fit(*self._tiled[batches, first], epochs=count // batches)
 
 
 class GpubpCupy(GpubpNumpy):

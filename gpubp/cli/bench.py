@@ -13,7 +13,7 @@ from ..benchmarks.estimators.tasks import DATA
 from ..benchmarks.pictures import draw
 from ..benchmarks.report import comparison_tables, tables
 from ..benchmarks.results import Results
-from ..benchmarks.settings import Settings, default_architectures, gpu, quick
+from ..benchmarks.settings import Settings, default_architectures, gpu, quick, small
 from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
 from ..errors import unknown_name
@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark."""
     add = parser.add_argument
     add("--quick", action="store_true", help="measure a small part, in less than a minute")
+    add(
+        "--small",
+        action="store_true",
+        help="measure Adam's steps of six small networks, in five minutes",
+    )
     add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
     add(
         "--budget",
@@ -97,8 +102,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         If a name is unknown or a number is out of range.
     """
     settings = Settings(default_architectures())
-    if options.quick or options.gpu:
-        settings = gpu() if options.gpu else quick()
+    if options.quick or options.gpu or options.small:
+        settings = gpu() if options.gpu else small() if options.small else quick()
     if options.architectures is not None:
         names = _known("architecture", options.architectures, ARCHITECTURES)
         settings = replace(settings, architectures=names)
