@@ -13,16 +13,24 @@ __all__ = ["draw"]
 
 COLORS = {
     "gpubp-numpy": "#c0392b",
+    "gpubp-numpy-fit": "#f1948a",
     "gpubp-cupy": "#7b241c",
     "gpubp-cupy-launched": "#ff6f61",
     "torch": "#e08e0b",
+    "torch-1-thread": "#e08e0b",
     "torch-compile": "#8a6d3b",
+    "torch-compile-1-thread": "#8a6d3b",
     "torch-cuda": "#f5b041",
     "torch-cuda-compile": "#b9770e",
     "torch-cuda-graph": "#7e5109",
     "jax": "#2471a3",
+    "jax-scan": "#5dade2",
     "jax-cuda": "#154360",
     "scikit-learn": "#6c7a89",
+    "onnxruntime": "#1e8449",
+    "onnxruntime-1-thread": "#1e8449",
+    "openvino": "#8e44ad",
+    "openvino-1-thread": "#8e44ad",
 }
 MARKERS = {"cpu": "o", "gpu": "s"}
 TITLES = {"step": "training step", "predict": "prediction", "epoch": "whole epoch"}
@@ -169,6 +177,7 @@ def _line(axes: Any, entrant: Entrant, points: Sequence[tuple[Point, Any]]) -> N
         marker=MARKERS[entrant.device],
         ms=4 if ours else 3,
         lw=2.2 if ours else 1.2,
+        ls=(0, (4, 2)) if entrant.name.endswith("-1-thread") else "-",
         color=color,
         label=entrant.name,
         zorder=3 if ours else 2,

@@ -48,7 +48,8 @@ def measure(
         The checks passed so far; those of this point are added.
     """
     first = points[0]
-    needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(workers)
+    training = [w for w in workers if w.name in FLOORS or "step" in CONTENDERS[w.name].works]
+    needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(training)
     if needed > 0.9 * available_bytes():
         for point in points:
             point.skipped = f"needs about {needed / 2**30:.0f} GiB of memory for all contenders"
@@ -152,13 +153,10 @@ def _load(
     epoch = any(point.work == "epoch" for point in points)
     workers = [w for w in workers if any(_takes_part(w.name, point) for point in points)]
     ready = []
-    together = settings.budget is not None  # if time is short, all load at the same time
-    for worker in workers if together else ():
+    for worker in workers:  # all load at the same time: compilers are slow
         _ask_to_load(settings, worker, task, epoch, checked)
     for worker in workers:
         try:
-            if not together:
-                _ask_to_load(settings, worker, task, epoch, checked)
             outcome, error = worker.answer(settings.patience), ""
             if outcome is not None:
                 expected = agreement.reference(architecture, first.optimizer, rows)

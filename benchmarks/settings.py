@@ -79,7 +79,9 @@ class Settings:
     def grid(self) -> list[tuple[str, int, str]]:
         """List architecture, batch size and optimizer of every point, in the order of measurement."""
         if not self.batch_sizes:
-            own = [(name, ARCHITECTURES[name].rows or BATCH_SIZES[1]) for name in self.architectures]
+            own = [
+                (name, ARCHITECTURES[name].rows or BATCH_SIZES[1]) for name in self.architectures
+            ]
             return [(*point, optimizer) for point, optimizer in product(own, self.optimizers)]
         if self.budget is None:
             return list(product(self.architectures, self.batch_sizes, self.optimizers))

@@ -159,7 +159,9 @@ class Architecture:
         if rows % distinct:
             raise ValueError(f"batch size {rows} is not a multiple of {distinct}")
         x = rng.standard_normal((distinct + distinct // 8 + 16, self.sizes[0]), np.float32)
-        if self.hidden == "relu" and self.checked_rows(rows) == rows:  # larger batches are measured, not checked
+        if (
+            self.hidden == "relu" and self.checked_rows(rows) == rows
+        ):  # larger batches are measured, not checked
             x = x[self._clear_of_kinks(x)]
         x = x[:distinct]
         y: Array

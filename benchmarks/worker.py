@@ -183,17 +183,17 @@ class Session:
 
 
 def _fitting_steps(contender: Contender) -> int:
-    """Find how many steps take about CALL_SECONDS in one call: a power of two."""
+    """Find how many steps take about SAMPLE_SECONDS in one call: a power of two."""
     count = 1
     while True:
-        taken = []
-        for _ in range(2):  # the first call may compile
-            began = time.perf_counter()
+        taken: list[float] = []
+        while len(taken) < 2 or (len(taken) < 5 and sum(taken[1:]) < 5 * SAMPLE_SECONDS):
+            began = time.perf_counter()  # the first call may compile, others may be disturbed
             contender.steps(count)
             contender.synchronize()
             taken.append(time.perf_counter() - began)
-        missing = CALL_SECONDS / min(taken)
-        if missing <= 2 or count == contender.steps_at_once:
+        missing = SAMPLE_SECONDS / min(taken)
+        if missing <= 1.25 or count == contender.steps_at_once:
             return count
         count = min(count * 2 ** math.ceil(math.log2(missing)), contender.steps_at_once)
 

@@ -29,6 +29,8 @@ class Predictor(ABC):
     ----------
     name : str
         The name in options, results and reports.
+    library, setting : str
+        The library, and which of its ways this is, for tables of each library's fastest.
     device : str
         "cpu" or "gpu".
     works : tuple of str
@@ -41,6 +43,8 @@ class Predictor(ABC):
     """
 
     name: ClassVar[str]
+    library: ClassVar[str]
+    setting: ClassVar[str] = ""
     device: ClassVar[str] = "cpu"
     works: ClassVar[tuple[str, ...]] = ("predict",)
     activations: ClassVar[tuple[str, ...]] = ("relu", "tanh", "gelu", "silu")
@@ -106,13 +110,12 @@ class Contender(Predictor):
         """Make one update on the batch; successive steps alternate between its two targets."""
 
     def steps(self, count: int) -> None:
-        """Make `count` updates, a power of two or 3: in one call of the library if `steps_at_once` > 1."""
+        """Make `count` updates, in one call of the library if `steps_at_once` > 1.
+
+        The count is a power of two, or 3.
+        """
         for _ in range(count):
             self.step()
-
-    @abstractmethod
-    def step(self) -> None:
-        """Make one update on the batch; successive steps alternate between its two targets."""
 
     @abstractmethod
     def cost(self) -> float:

@@ -19,6 +19,8 @@ class Jax(Contender):
     """JAX on the CPU, with parameters and optimizer state donated to the step."""
 
     name = "jax"
+    library = "JAX"
+    setting: ClassVar[str] = "jit"
     platform: ClassVar[str] = "cpu"
 
     def open(self) -> str:
@@ -113,8 +115,8 @@ class Jax(Contender):
             parameters: Any, state: Any, rate: Array, x: Array, targets: Array, numbers: Array
         ) -> Any:
             def body(carry: Any, number: Array) -> Any:
-                *carry, value = step(*carry, rate, x, targets[number % 2])
-                return tuple(carry), value
+                moved, kept, value = step(carry[0], carry[1], rate, x, targets[number % 2])
+                return (moved, kept), value
 
             carry, values = jax.lax.scan(body, (parameters, state), numbers)
             return (*carry, values[-1])
@@ -123,8 +125,8 @@ class Jax(Contender):
             parameters: Any, state: Any, rate: Array, x: Array, y: Array, rows: Array
         ) -> Any:
             def body(carry: Any, batch: Array) -> Any:
-                *carry, value = step(*carry, rate, x[batch], y[batch])
-                return tuple(carry), value
+                moved, kept, value = step(carry[0], carry[1], rate, x[batch], y[batch])
+                return (moved, kept), value
 
             carry, values = jax.lax.scan(body, (parameters, state), rows)
             return (*carry, values[-1])
@@ -184,6 +186,7 @@ class JaxScan(Jax):
     """JAX on the CPU, with many steps, or all batches of an epoch, in one compiled `lax.scan`."""
 
     name = "jax-scan"
+    setting = "scan"
     works = ("step", "epoch")
     for_short_work = True
     steps_at_once = 4096

@@ -10,7 +10,7 @@ import gpubp
 from ...backends import Backend
 from ...backends.cupy import device_count, open_cupy
 from ...kernels.typing import Array
-from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
+from ..tasks import EPOCH_ROWS, AlternatingBatch, Architecture, OptimizerSettings, Weights
 from .base import AbsentError, Contender, alternated
 
 __all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "GpubpNumpyFit", "require_cupy"]
@@ -20,6 +20,7 @@ class GpubpNumpy(Contender):
     """gpubp on the CPU."""
 
     name = "gpubp-numpy"
+    library = "gpubp"
     backend: str | Backend = "numpy"
 
     def open(self) -> str:
@@ -82,15 +83,16 @@ class GpubpNumpy(Contender):
 class GpubpNumpyFit(GpubpNumpy):
     """gpubp on the CPU, its steps within one `Trainer.fit`.
 
-    The data are up to 64 batches. More steps than that are several epochs. So a step's time has a part of
-    all that fit does besides: it checks the data, keeps copies to roll back to, and records costs.
+    The data have as many rows as those of an epoch, or four batches if these are large. More steps are
+    several epochs. So a step's time has a part of all that fit does besides: it checks the data, keeps
+    copies to roll back to, and records costs.
     """
 
     name = "gpubp-numpy-fit"
+    setting = "in fit"
     works = ("step",)
     for_short_work = True
     steps_at_once = 4096
-    batches: ClassVar[int] = 64
 
     def load(
         self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
@@ -100,7 +102,10 @@ class GpubpNumpyFit(GpubpNumpy):
         self._tiled: dict[tuple[int, int], tuple[Array, Array]] = {}
 
     def steps(self, count: int) -> None:
-        batches = min(count, self.batches)
+        whole = max(4, EPOCH_ROWS // len(self._x))
+        batches = min(
+            count, 1 << (whole.bit_length() - 1)
+        )  # a power of two, which divides the count
         first = self._steps % 2
         self._steps += count
         if (batches, first) not in self._tiled:
@@ -129,6 +134,7 @@ class GpubpCupyLaunched(GpubpCupy):
     """gpubp on the first GPU, without CUDA graphs: kernels are launched one by one."""
 
     name = "gpubp-cupy-launched"
+    setting = "launched"
     graphs: ClassVar[bool] = False
 
 

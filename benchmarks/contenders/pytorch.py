@@ -24,6 +24,8 @@ class Torch(Contender):
     """PyTorch, eager, with its fused optimizers, which are its fastest on most of the grid."""
 
     name = "torch"
+    library = "PyTorch"
+    setting: ClassVar[str] = "eager"
     compiles: ClassVar[bool] = False
     threads: ClassVar[int | None] = None
 
@@ -153,6 +155,7 @@ class TorchCompile(Torch):
     """PyTorch with a compiled cost and derivative, and the fused optimizer."""
 
     name = "torch-compile"
+    setting = "compiled"
     compiles = True
 
 
@@ -160,6 +163,7 @@ class TorchOneThread(Torch):
     """PyTorch, eager, on one thread: on small networks its threads cost more than they save."""
 
     name = "torch-1-thread"
+    setting = "eager, 1 thread"
     threads = 1
     for_short_work = True
 
@@ -168,6 +172,7 @@ class TorchCompileOneThread(TorchCompile):
     """PyTorch, compiled, on one thread."""
 
     name = "torch-compile-1-thread"
+    setting = "compiled, 1 thread"
     threads = 1
     for_short_work = True
 
@@ -183,6 +188,7 @@ class TorchCudaCompile(TorchCuda):
     """PyTorch, compiled, on the GPU."""
 
     name = "torch-cuda-compile"
+    setting = "compiled"
     compiles = True
 
 
@@ -190,6 +196,7 @@ class TorchCudaGraph(TorchCuda):
     """PyTorch, eager, with the whole step captured in a CUDA graph and replayed."""
 
     name = "torch-cuda-graph"
+    setting = "CUDA graph"
 
     _graph: Any
     _captured_outputs: Any

@@ -23,6 +23,8 @@ class OnnxRuntime(Predictor):
     """ONNX Runtime on all cores; the package `onnx` writes the network."""
 
     name = "onnxruntime"
+    library = "ONNX Runtime"
+    setting: ClassVar[str] = "all cores"
     threads: ClassVar[int | None] = None
 
     def open(self) -> str:
@@ -45,7 +47,9 @@ class OnnxRuntime(Predictor):
     def _model(self, architecture: Architecture, rows: int) -> bytes:
         """Write the network in ONNX's format, for batches of this many rows."""
         node, weights = self._helper.make_node, architecture.weights()
-        nodes, arrays, a = [], [], "x"
+        nodes: list[Any] = []
+        arrays: list[Any] = []
+        a = "x"
         for k, layer in enumerate(weights):
             names = f"w{k}", f"b{k}"
             arrays += map(self._numpy_helper.from_array, layer, names)
@@ -54,7 +58,9 @@ class OnnxRuntime(Predictor):
             a = "a" if is_last else f"a{k}"
             if is_last:
                 softmax = architecture.is_classifier
-                nodes.append(node("Softmax", [z], [a], axis=1) if softmax else node("Identity", [z], [a]))
+                nodes.append(
+                    node("Softmax", [z], [a], axis=1) if softmax else node("Identity", [z], [a])
+                )
             elif architecture.hidden == "silu":  # ONNX has no operator for it
                 nodes += [node("Sigmoid", [z], [f"s{k}"]), node("Mul", [z, f"s{k}"], [a])]
             else:
@@ -81,6 +87,7 @@ class OnnxRuntimeOneThread(OnnxRuntime):
     """ONNX Runtime on one thread."""
 
     name = "onnxruntime-1-thread"
+    setting = "1 thread"
     threads = 1
     for_short_work = True
 
@@ -89,6 +96,8 @@ class OpenVino(Predictor):
     """OpenVINO on all cores, with its latency hint and one request that is kept, in float32 throughout."""
 
     name = "openvino"
+    library = "OpenVINO"
+    setting: ClassVar[str] = "all cores"
     threads: ClassVar[int | None] = None
 
     def open(self) -> str:
@@ -140,6 +149,7 @@ class OpenVinoOneThread(OpenVino):
     """OpenVINO on one thread."""
 
     name = "openvino-1-thread"
+    setting = "1 thread"
     threads = 1
     for_short_work = True
 

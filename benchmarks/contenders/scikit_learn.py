@@ -16,15 +16,16 @@ __all__ = ["ScikitLearn"]
 class ScikitLearn(Contender):
     """scikit-learn's `partial_fit`, which goes once over the rows that it gets, in batches of `batch_size`.
 
-    Each call checks its data and the model, which takes longer than a small step. So several batches are one
-    call, as its users have it: steps are timed in calls of up to 64 batches, and an epoch is one call with all
-    rows, which it shuffles itself.
+    Each call checks the data and the model, which takes longer than a small step. Its users give it many
+    rows. So steps are timed in calls of up to 64 batches, and an epoch is one call with all rows, which it
+    shuffles itself.
 
     Its Adam adds ε to √v before the bias correction, the others add it after. So ε is chosen such that the
     first steps agree. The loss of a regressor is the mean over the outputs, not their sum.
     """
 
     name = "scikit-learn"
+    library = "scikit-learn"
     activations = ("relu", "tanh")
     steps_at_once = 64
 
