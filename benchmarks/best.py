@@ -1,7 +1,7 @@
 """The main tables: gpubp beside the fastest contender of each library, and the ratios between them.
 
-A library takes part with several contenders, such as PyTorch with one thread and with all. At each point the
-one with the lowest median counts. The tables name it.
+A library takes part with several contenders, such as PyTorch with one thread and with all. At each point
+the one with the lowest median counts, and the tables name it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _main(results: Results, points: Sequence[Point], device: str) -> Table:
     if not points:
         return Table("")
     first = points[0]
-    measured = {name for point in points for name in point.rounds}
+    measured = {name for point in points for name in (*point.rounds, *point.errors)}
     ours = [name for name in _ours(results, device) if name in measured]
     peers = {
         library: [name for name in names if name in measured]

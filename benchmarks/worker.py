@@ -30,12 +30,11 @@ from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
 
 __all__ = ["ContenderError", "Session", "Turn", "Worker"]
 
-SAMPLE_SECONDS = 0.002
-"""Steps shorter than this are timed several in a row, with one wait at the end, as in a training loop."""
+SAMPLE_SECONDS = 0.01
+"""Steps shorter than this are timed several in a row, with one wait at the end, as in a training loop.
 
-
-CALL_SECONDS = 0.02
-"""A call of several steps makes as many as take about this long."""
+A contender whose call makes several steps makes as many as take about this long. So the samples of all are
+equally long: on a shared machine, a long sample is disturbed more often than a short one."""
 
 
 class ContenderError(RuntimeError):

@@ -17,6 +17,8 @@ OPSET = 20
 """The first version of ONNX's operators that has gelu; ONNX Runtime has it since 1.17."""
 IR_VERSION = 9
 """The version of ONNX's file format that came with these operators."""
+FLOAT32 = 1
+"""ONNX's number of the type."""
 
 
 class OnnxRuntime(Predictor):
@@ -49,37 +51,28 @@ class OnnxRuntime(Predictor):
         node, weights = self._helper.make_node, architecture.weights()
         nodes: list[Any] = []
         arrays: list[Any] = []
-        a = "x"
-        for k, layer in enumerate(weights):
-            names = f"w{k}", f"b{k}"
+        kinds = [architecture.hidden] * (len(weights) - 1) + [architecture.output]
+        for k, (layer, kind) in enumerate(zip(weights, kinds, strict=True)):
+            names, z, a = (f"w{k}", f"b{k}"), f"z{k}", f"a{k + 1}"
             arrays += map(self._numpy_helper.from_array, layer, names)
-            z, is_last = f"z{k}", k == len(weights) - 1
-            nodes.append(node("Gemm", [a, *names], [z], transB=1))
-            a = "a" if is_last else f"a{k}"
-            if is_last:
-                softmax = architecture.is_classifier
-                nodes.append(
-                    node("Softmax", [z], [a], axis=1) if softmax else node("Identity", [z], [a])
-                )
-            elif architecture.hidden == "silu":  # ONNX has no operator for it
+            nodes.append(node("Gemm", [f"a{k}", *names], [z], transB=1))
+            if kind == "silu":  # ONNX has no operator for it
                 nodes += [node("Sigmoid", [z], [f"s{k}"]), node("Mul", [z, f"s{k}"], [a])]
             else:
-                nodes.append(node(architecture.hidden.capitalize(), [z], [a]))
-        float32 = 1
-        sizes = {"x": architecture.sizes[0], "a": architecture.sizes[-1]}
-        x, out = (
-            self._helper.make_tensor_value_info(name, float32, [rows, n])
-            for name, n in sizes.items()
+                nodes.append(node(kind.capitalize(), [z], [a]))
+        inputs, outputs = (
+            [self._helper.make_tensor_value_info(f"a{k}", FLOAT32, [rows, architecture.sizes[k]])]
+            for k in (0, len(weights))
         )
         model = self._helper.make_model(
-            self._helper.make_graph(nodes, "network", [x], [out], arrays),
+            self._helper.make_graph(nodes, "network", inputs, outputs, arrays),
             opset_imports=[self._helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
         )
         return bytes(model.SerializeToString())
 
     def predict(self) -> Array:
-        (outputs,) = self._session.run(None, {"x": self._x})
+        (outputs,) = self._session.run(None, {"a0": self._x})
         return outputs
 
 
