@@ -87,7 +87,8 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
     """Make the table of an architecture and a kind of work: a row for each batch size."""
     first = points[0]
     shown = ARCHITECTURES.get(first.architecture, first.architecture)
-    entrants = results.present()
+    named = {name for point in points for name in (*point.rounds, *point.errors)}
+    entrants = [e for e in results.present() if e.name in named]
     ours = [e for e in entrants if e.is_ours]
     table = Table(f"{shown}: {WORKS[first.work]}, every contender")
     labels = ["batch"] if first.work == "predict" else ["optimizer", "batch"]
@@ -144,7 +145,8 @@ def _ratios(results: Results) -> Table:
             works: list[str | None] = [*WORKS, None]
             means = [results.geometric_mean(peer.name, own.name, work) for work in works]
             cells = [f"{m.value:.2f} ({m.least:.2f}; {m.count})" if m.count else "" for m in means]
-            table.rows.append([own.name, peer.name, *cells])
+            if any(cells):
+                table.rows.append([own.name, peer.name, *cells])
     return table
 
 

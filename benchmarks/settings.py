@@ -65,7 +65,7 @@ class Settings:
     rounds: int = 7
     least_rounds: int = 3
     turn_seconds: float = 0.1
-    point_seconds: float = 8.0
+    point_seconds: float = 12.0
     memory: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
     floors: tuple[str, ...] = tuple(FLOORS)
@@ -117,7 +117,8 @@ def quick() -> Settings:
         optimizers=("sgd",),
         works=("step", "predict"),
         rounds=3,
-        turn_seconds=0.05,
+        least_rounds=2,
+        turn_seconds=0.03,
         point_seconds=1.5,
         left_out=tuple((name, reason) for name in slow),
     )

@@ -64,7 +64,7 @@ def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
         return
     console = Console()
     # A wide table that a pager can scroll is better than one that is squeezed into the screen.
-    console.width = max(console.width, 100 if console.is_terminal else 160)
+    console.width = max(console.width, 100 if console.is_terminal else 1000)
     for table in report:
         console.print(_rich(table))
         for line in table.notes:
@@ -82,7 +82,8 @@ def _rich(table: Table) -> Any:
     drawn = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     words = table.header[0] == "contender"
     for k, name in enumerate(table.header):
-        drawn.add_column(name, justify="left" if words or k == 0 else "right")
+        justify = "left" if words or k == 0 else "right"
+        drawn.add_column(name, justify=justify, overflow="fold")
     for row in table.rows:
         cells = []
         for cell in row:
