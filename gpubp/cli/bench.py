@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     if old is not None:
         report += comparison_tables(compare(results, old), str(options.compare))
     print_report(options, report)
-    if not options.markdown:
+    if not options.markdown and results.settings.get("batch_sizes", True):  # lines need batch sizes
         try:
             for path in draw(results, options.pictures):
                 print(f"picture   {path.resolve()}")

@@ -106,3 +106,13 @@ def test_compare_tells_of_no_change_and_of_what_is_gone() -> None:
     new.points[1].errors["gpubp-numpy"] = "its process died"
     missing = compare(new, made_up()).missing
     assert missing == ["gpubp-numpy narrow/sgd/2048/predict: its process died"]
+
+
+def test_compare_leaves_out_what_was_measured_in_another_way() -> None:
+    new = made_up()
+    new.points[0].rounds["torch"] = [1e-3] * 3  # six times as fast, by other calls
+    assert compare(new, made_up()).machine != 1.0
+    new.points[0].steps_in_call["torch"] = 8
+    assert compare(new, made_up()).compared == 2
+    # Only the floors are left, which did not change.
+    assert compare(new, made_up()).machine == 1.0
