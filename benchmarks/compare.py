@@ -59,8 +59,8 @@ class Comparison:
 def compare(new: Results, old: Results) -> Comparison:
     """Compare the points that both runs have.
 
-    A contender of which a call makes several steps in one run alone was measured in another way, and is left
-    out.
+    A contender of which a call makes several steps in only one of the runs was measured in another way, and
+    is left out.
     """
     other_way = _several_steps(new) ^ _several_steps(old)
     olds = {point.key: point for point in old.points}
