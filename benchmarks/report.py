@@ -6,6 +6,7 @@ If rich is installed, it prints the tables; otherwise they are plain text.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "markdown",
     "noise",
     "origin",
+    "share_of_peak",
     "show",
     "tables",
 ]
@@ -78,6 +80,7 @@ def _head(results: Results) -> Table:
                 [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
             )
     table.notes = origin(machine, results.versions, results.commit, results.date)
+    table.notes += _peak_lines(results)
     for again in results.settings.get("repeated", []):
         table.notes.append(
             f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
@@ -90,15 +93,34 @@ def _head(results: Results) -> Table:
     return table
 
 
+def _peak_lines(results: Results) -> list[str]:
+    """Say how fast the CPU multiplies and adds in registers, if it was measured."""
+    peak = results.peak
+    if peak is None:
+        return []
+    if peak.absent:
+        return [f"peak absent: {peak.absent}"]
+    shown = [
+        f"{one / 1e9:.0f} on one thread and {peak.all_threads[dtype] / 1e9:.0f} on {peak.threads}"
+        f" in {dtype}"
+        for dtype, one in peak.one_thread.items()
+    ]
+    return [f"peak, multiply-adds in registers, GFLOP/s: {'; '.join(shown)}"]
+
+
 def origin(
     machine: Mapping[str, Any], versions: Mapping[str, str], commit: str, date: str
 ) -> list[str]:
     """Say where a run's results come from."""
     packages = ", ".join(f"{name} {v}" for name, v in versions.items())
+    environment = " ".join(
+        f"{k}={shlex.quote(v)}" for k, v in machine.get("environment", {}).items()
+    )
     return [
         f"{machine['processor']}; {machine['cores']} cores usable; {machine['system']}",
         f"Python {machine['python']}, {packages}",
         f"commit {commit or 'unknown'}, {date}",
+        *([f"run with {environment}"] if environment else []),
     ]
 
 
@@ -112,6 +134,8 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
     labels = ["batch"] if first.work == "predict" else ["optimizer", "batch"]
     table.header = [*labels, *(e.name for e in entrants), "floor"]
     table.header += [f"{e.name}: share of floor" for e in ours]
+    at_peak = [e for e in ours if e.device == "cpu" and first.work == "step" and _has_peak(results)]
+    table.header += [f"{e.name}: share of peak" for e in at_peak]
     for point in points:
         lead = [f"{point.batch_size}"]
         if first.work != "predict":
@@ -123,6 +147,7 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
         floors = [point.floor(device) for device in dict.fromkeys(e.device for e in entrants)]
         floor = " / ".join(_amount(point, f) for f in floors if f is not None)
         shares = [point.share_of_floor(e) for e in ours]
+        shares += [share_of_peak(results, point, e) for e in at_peak]
         table.rows.append(
             [*lead, *cells, floor, *("" if s is None else f"{100 * s:.0f} %" for s in shares)]
         )
@@ -131,6 +156,18 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
             f"ERROR {name}, {' '.join(lead)}: {why}" for name, why in point.errors.items()
         ]
     return table
+
+
+def _has_peak(results: Results) -> bool:
+    return results.peak is not None and not results.peak.absent
+
+
+def share_of_peak(results: Results, point: Point, entrant: Entrant) -> float | None:
+    """Divide the time of a step's multiply-adds at the peak by the contender's; None without results."""
+    architecture, taken = ARCHITECTURES.get(point.architecture), point.spread(entrant.name)
+    if results.peak is None or architecture is None or taken is None:
+        return None
+    return results.peak.share(architecture.step_multiply_adds(point.batch_size), taken.median)
 
 
 def _cell(point: Point, entrant: Entrant) -> str:

@@ -14,7 +14,17 @@ from typing import Any
 
 from .json_files import read_results, write_json
 
-__all__ = ["Entrant", "Memory", "Point", "Results", "Spread", "geometric_mean", "ratio", "spread"]
+__all__ = [
+    "Entrant",
+    "Memory",
+    "Peak",
+    "Point",
+    "Results",
+    "Spread",
+    "geometric_mean",
+    "ratio",
+    "spread",
+]
 
 SCHEMA = 1
 OURS = "gpubp"
@@ -164,6 +174,33 @@ class Memory:
 
 
 @dataclass
+class Peak:
+    """The arithmetic peak of the CPU; see peak.py.
+
+    Attributes
+    ----------
+    threads : int
+        How many threads "all" are.
+    one_thread, all_threads : dict
+        For each dtype, the operations a second; a multiply-add is two.
+    absent : str
+        Why nothing was measured, or "".
+    """
+
+    threads: int = 0
+    one_thread: dict[str, float] = field(default_factory=dict)
+    all_threads: dict[str, float] = field(default_factory=dict)
+    absent: str = ""
+
+    def share(self, multiply_adds: float, seconds: float) -> float | None:
+        """Divide the time that float32 multiply-adds take at the peak by the time of a step."""
+        if self.absent:
+            return None
+        fastest = max(self.one_thread["float32"], self.all_threads["float32"])
+        return 2 * multiply_adds / fastest / seconds
+
+
+@dataclass
 class Results:
     """A whole run.
 
@@ -185,6 +222,8 @@ class Results:
         What was measured.
     memory : list of Memory
         Peak memory, if it was measured.
+    peak : Peak or None
+        The CPU's arithmetic peak, if it was measured.
     """
 
     machine: dict[str, Any]
@@ -195,6 +234,7 @@ class Results:
     entrants: list[Entrant] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    peak: Peak | None = None
 
     def entrant(self, name: str) -> Entrant | None:
         """Find the entrant with this name; None without one."""
@@ -234,6 +274,7 @@ class Results:
         read["entrants"] = [Entrant(**e) for e in read["entrants"]]
         read["points"] = [Point(**p) for p in read["points"]]
         read["memory"] = [Memory(**m) for m in read["memory"]]
+        read["peak"] = Peak(**read["peak"]) if read.get("peak") else None
         return cls(**read)
 
 

@@ -179,6 +179,11 @@ class Architecture:
         """Compute a rough upper bound of a step's memory, in bytes: every z, a and δ, and a copy."""
         return 4 * (rows * (2 * self.sizes[0] + 4 * sum(self.sizes[1:])) + 5 * self.parameters)
 
+    def step_multiply_adds(self, rows: int) -> int:
+        """Count the multiply-adds of a step's matmuls: three a weight and row, without the input's δ."""
+        weights = sum(n * m for n, m in pairwise(self.sizes))
+        return rows * (3 * weights - self.sizes[0] * self.sizes[1])
+
     @property
     def parameters(self) -> int:
         """The number of weights and biases."""
