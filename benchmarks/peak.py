@@ -16,7 +16,7 @@ import numpy as np
 from ..kernels.cpu import build, calls
 from .contenders import AbsentError
 from .machine import cores
-from .results import Peak
+from .parts import Peak
 from .worker import ContenderError, Worker
 
 __all__ = ["bind_loops", "measure_peak", "peak_in_a_process"]

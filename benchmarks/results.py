@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .json_files import read_results, write_json
+from .parts import FirstCall, Peak
 
 __all__ = [
     "Entrant",
     "Memory",
-    "Peak",
     "Point",
     "Results",
     "Spread",
@@ -174,33 +174,6 @@ class Memory:
 
 
 @dataclass
-class Peak:
-    """The arithmetic peak of the CPU; see peak.py.
-
-    Attributes
-    ----------
-    threads : int
-        How many threads "all" are.
-    one_thread, all_threads : dict
-        For each dtype, the operations a second; a multiply-add is two.
-    absent : str
-        Why nothing was measured, or "".
-    """
-
-    threads: int = 0
-    one_thread: dict[str, float] = field(default_factory=dict)
-    all_threads: dict[str, float] = field(default_factory=dict)
-    absent: str = ""
-
-    def share(self, multiply_adds: float, seconds: float) -> float | None:
-        """Divide the time that float32 multiply-adds take at the peak by the time of a step."""
-        if self.absent:
-            return None
-        fastest = max(self.one_thread["float32"], self.all_threads["float32"])
-        return 2 * multiply_adds / fastest / seconds
-
-
-@dataclass
 class Results:
     """A whole run.
 
@@ -224,6 +197,8 @@ class Results:
         Peak memory, if it was measured.
     peak : Peak or None
         The CPU's arithmetic peak, if it was measured.
+    first_calls : list of FirstCall
+        What new processes waited for, if it was measured.
     """
 
     machine: dict[str, Any]
@@ -235,6 +210,7 @@ class Results:
     points: list[Point] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     peak: Peak | None = None
+    first_calls: list[FirstCall] = field(default_factory=list)
 
     def entrant(self, name: str) -> Entrant | None:
         """Find the entrant with this name; None without one."""
@@ -275,6 +251,7 @@ class Results:
         read["points"] = [Point(**p) for p in read["points"]]
         read["memory"] = [Memory(**m) for m in read["memory"]]
         read["peak"] = Peak(**read["peak"]) if read.get("peak") else None
+        read["first_calls"] = [FirstCall(**f) for f in read.get("first_calls", [])]
         return cls(**read)
 
 

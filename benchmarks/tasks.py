@@ -21,6 +21,8 @@ __all__ = [
     "Architecture",
     "OptimizerSettings",
     "Weights",
+    "find_architecture",
+    "width_of",
 ]
 
 Weights = list[tuple[Array, Array]]
@@ -190,8 +192,24 @@ class Architecture:
         return sum(n * m + m for n, m in pairwise(self.sizes))
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    architecture.name: architecture
+class _Architectures(dict[str, Architecture]):
+    """Architectures by name. One of a series, "width-N", is made when it is asked for, and not listed."""
+
+    def __missing__(self, name: str) -> Architecture:
+        width = width_of(name)
+        if width is None:
+            raise KeyError(name)
+        return Architecture(name, (width,) * 4, "softmax")
+
+
+def width_of(name: str) -> int | None:
+    """Return N for the name "width-N", None for others."""
+    width = name.removeprefix("width-")
+    return int(width) if width != name and width.isdecimal() else None
+
+
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures(
+    (architecture.name, architecture)
     for architecture in (
         Architecture("classifier", (784, 256, 256, 10), "softmax"),
         Architecture("narrow", (64, 64, 64, 64, 64, 16), "softmax"),
@@ -199,4 +217,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("regression", (100, 1024, 1024, 1), "identity"),
         Architecture("wide", (784, 4096, 4096, 4096, 4096, 10), "softmax", for_gpu=True),
     )
-}
+)
+
+
+def find_architecture(name: str) -> Architecture | None:
+    """Find the architecture with this name, which old results may have; None without one."""
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        return None

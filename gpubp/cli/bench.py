@@ -16,8 +16,10 @@ from ..benchmarks.results import Results
 from ..benchmarks.settings import Settings, default_architectures, gpu, quick
 from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
+from ..benchmarks.widths import draw_widths, width_settings
 from ..errors import unknown_name
 from .bench_estimators import run_bench_estimators
+from .bench_first_call import run_bench_first_call
 from .bench_results import measured, print_report, tell
 
 __all__ = ["add_arguments", "run"]
@@ -45,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure fit, predict and a search beside scikit-learn's MLPs; --quick takes two minutes",
     )
+    add(
+        "--first-call",
+        action="store_true",
+        help="measure what a new process waits for, in two minutes",
+    )
+    add(
+        "--widths",
+        action="store_true",
+        help="measure and draw a step over the width, in three minutes",
+    )
     add("--data", nargs="+", metavar="NAME", help=f"with --estimators: some of {', '.join(DATA)}")
     add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
@@ -67,7 +79,11 @@ def run(options: argparse.Namespace) -> int:
     if options.rounds is not None and options.rounds < 1:
         raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
     if options.json is None:
-        options.json = FOLDER / ("estimators.json" if options.estimators else "results.json")
+        kinds = ("estimators", "first_call", "widths")
+        kind = next((kind for kind in kinds if getattr(options, kind)), "results")
+        options.json = FOLDER / f"{kind.replace('_', '-')}.json"
+    if options.first_call:
+        return run_bench_first_call(options)
     if options.estimators:
         return run_bench_estimators(options)
     if options.data is not None:
@@ -81,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     print_report(options, report)
     if not options.markdown:
         try:
-            for path in draw(results, options.pictures):
+            for path in [*draw(results, options.pictures), *draw_widths(results, options.pictures)]:
                 print(f"picture   {path.resolve()}")
         except ImportError as error:
             print(f"pictures  absent: {error}")
@@ -99,6 +115,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     settings = Settings(default_architectures())
     if options.quick or options.gpu:
         settings = gpu() if options.gpu else quick()
+    elif options.widths:
+        settings = width_settings()
     if options.architectures is not None:
         names = _known("architecture", options.architectures, ARCHITECTURES)
         settings = replace(settings, architectures=names)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..benchmarks.estimators.results import EstimatorResults
-from ..benchmarks.report import Table, markdown, show
 from ..benchmarks.results import Results
+from ..benchmarks.table import Table, markdown, show
 
 __all__ = ["measured", "print_report", "tell"]
 

@@ -19,7 +19,8 @@ from gpubp.benchmarks.contenders import (
     ScikitLearn,
 )
 from gpubp.benchmarks.floor import FloorGpu
-from gpubp.benchmarks.results import Peak, Point, Results
+from gpubp.benchmarks.parts import Peak
+from gpubp.benchmarks.results import Point, Results
 from gpubp.benchmarks.settings import Settings
 from gpubp.benchmarks.tasks import ARCHITECTURES, AlternatingBatch
 from gpubp.cli import main

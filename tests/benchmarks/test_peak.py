@@ -17,8 +17,10 @@ from threadpoolctl import threadpool_info
 
 from gpubp.benchmarks import peak
 from gpubp.benchmarks.contenders import AbsentError
-from gpubp.benchmarks.report import plain, tables
-from gpubp.benchmarks.results import Peak, Results
+from gpubp.benchmarks.parts import Peak
+from gpubp.benchmarks.report import tables
+from gpubp.benchmarks.results import Results
+from gpubp.benchmarks.table import plain
 from gpubp.benchmarks.tasks import ARCHITECTURES
 from gpubp.kernels.cpu import build
 
