@@ -29,8 +29,8 @@ __all__ = ["NETWORKS", "NEW_CONTENDERS", "OPTIMIZER", "ROWS", "in_new_process", 
 NETWORKS = ("narrow", "width-16")
 ROWS, OPTIMIZER = 32, "adam"
 ROUNDS = 3
-SECONDS = 95.0
-"""A contender has a first process whatever the time; more start only if they should end within this."""
+SECONDS = 100.0
+"""No process starts that would probably end later; how long a kind takes is known from its last process."""
 
 MODULES = {
     "gpubp": ("gpubp",),
@@ -139,28 +139,28 @@ def run_first_calls(
     results.entrants = [Entrant(name, CONTENDERS[name].device) for name in contenders]
     kinds = [(network, kind) for network in NETWORKS for kind in kinds_of(contenders)]
     found = {key: FirstCall(str(key[1]), network=key[0]) for key in kinds}
-    results.first_calls = list(found.values())
     began, everyone, own = time.perf_counter(), machine_cpu_seconds(), _own_cpu_seconds()
-    took: dict[Any, float] = {}
+    took: dict[Kind, float] = {}
     with tempfile.TemporaryDirectory(prefix="gpubp-bench-") as place:
         for number in range(rounds):
             for key in kinds:
-                network, (name, stored) = key
-                entrant, call = results.entrant(name), found[key]
+                (network, kind), call = key, found[key]
+                entrant = results.entrant(kind.contender)
                 assert entrant is not None
                 left = SECONDS - (time.perf_counter() - began)
-                if entrant.absent or call.failed or (number and took[key] > left):
+                if entrant.absent or call.failed or took.get(kind, 0.0) > left:
                     continue
                 tell(f"first call: {network}, {call.kind}")
                 # The folder that the first process left has stored kernels for the others.
-                cold = number if stored == "nothing stored" else 0
-                folder = Path(place, network, name, str(cold))
+                cold = number if kind.stored == "nothing stored" else 0
+                folder = Path(place, network, kind.contender, str(cold))
                 start = time.perf_counter()
                 _measure(call, entrant, folder)
-                took[key] = time.perf_counter() - start
+                took[kind] = time.perf_counter() - start
     others = machine_cpu_seconds() - everyone - (_own_cpu_seconds() - own)
     results.machine["others_share"] = max(0.0, others) / (time.perf_counter() - began)
-    results.first_calls = [call for call in results.first_calls if call.first or call.failed]
+    absent = {entrant.name for entrant in results.entrants if entrant.absent}
+    results.first_calls = [f for (_, kind), f in found.items() if kind.contender not in absent]
     return results
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .compare import Change, Comparison
-from .parts_report import first_calls, has_peak, peak_lines, share_of_peak
+from .parts_report import first_calls, has_peak, peak_lines, percent, share_of_peak
 from .results import Entrant, Point, Results
 from .table import Table, duration, figures, noise
 from .tasks import ARCHITECTURES, width_of
@@ -32,7 +32,8 @@ def tables(results: Results) -> list[Table]:
     names = dict.fromkeys(name for name, _ in groups)
     ordered = [groups[name, work] for name in names for work in WORKS if (name, work) in groups]
     report += [_work(results, points) for points in ordered]
-    report += [t for t in (_ratios(results), _memory(results), first_calls(results)) if t.rows]
+    ratios = [_ratios(results)] if results.points else []
+    report += [t for t in (*ratios, _memory(results), first_calls(results)) if t.rows]
     return report
 
 
@@ -106,9 +107,13 @@ def _work(results: Results, points: Sequence[Point]) -> Table:
         floors = [point.floor(device) for device in dict.fromkeys(e.device for e in entrants)]
         floor = " / ".join(_amount(point, f) for f in floors if f is not None)
         shares = [point.share_of_floor(e) for e in ours]
-        shares += [share_of_peak(results, point, e) for e in at_peak]
+        at_peaks = [percent(share_of_peak(results, point, e)) for e in at_peak]
         table.rows.append(
-            [*lead, *cells, floor, *("" if s is None else f"{100 * s:.0f} %" for s in shares)]
+            [
+                *[*lead, *cells, floor],
+                *("" if s is None else f"{100 * s:.0f} %" for s in shares),
+                *at_peaks,
+            ]
         )
         table.notes += [f"{' '.join(lead)}: {note}" for note in point.notes]
         table.notes += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from .tasks import width_of
 __all__ = ["WIDTHS", "draw_widths", "width_settings"]
 
 WIDTHS = (4, 8, 16, 24, 32, 45, 46, 48, 64, 96, 128, 192, 256)
-"""Between 45 and 46 PyTorch's eager step begins to use several threads."""
+"""45, 46 and 48 are there because of reports that PyTorch's step takes much longer from 46 units on."""
 ROWS = 32
 FILE = "width-step.png"
 COMMAND = "gpubp bench --widths"
@@ -73,15 +72,19 @@ def draw_widths(results: Results, folder: Path) -> list[Path]:
         axes.plot(*zip(*floors, strict=True), color="#555555", lw=1.1, ls=(0, (4, 2)))
         ends.append((floors[-1][1], "bare matmuls", "#555555", False))
     _scales(axes, points)
+    axes.set_xlim(0.87 * _width(points[0]), 1.02 * _width(points[-1]))
     _labels(axes, ends, _width(points[-1]))
     first = points[0]
-    figure.suptitle(
-        f"Training step of a network N-N-N-N over its width N: {first.batch_size} rows,"
-        f" relu, {first.optimizer.capitalize()}, float32",
-        fontsize=12,
-        fontweight="bold",
+    title = "Time of a training step over the width of the layers"
+    axes.set_title(title, loc="left", pad=36, fontsize=12.5, fontweight="bold")
+    axes.text(
+        *(0, 1.02),
+        f"network N-N-N-N with relu, {first.batch_size} rows, {first.optimizer.capitalize()}, float32;"
+        f" medians, and bands between the quartiles\n{results.machine['processor']}",
+        transform=axes.transAxes,
+        fontsize=9,
+        color="#555555",
     )
-    figure.supxlabel(results.machine["processor"], fontsize=8, color="#777777")
     path = folder / FILE
     figure.savefig(path, dpi=150)
     return [path]
@@ -103,20 +106,28 @@ def _line(axes: Any, entrant: Entrant, points: Sequence[Point]) -> End | None:
     if not taken:
         return None
     widths, spreads = zip(*taken, strict=True)
-    color, ours = COLORS.get(entrant.name, "#111111"), entrant.is_ours
+    color, dashes = _style(entrant.name)
+    ours = entrant.is_ours
     medians = [1e6 * s.median for s in spreads]
     axes.plot(
         widths,
         medians,
         marker="o",
         ms=4.5 if ours else 3,
-        lw=2.6 if ours else 1.4,
+        lw=2.6 if ours else 1.5,
+        ls=dashes,
         color=color,
         zorder=3 if ours else 2,
     )
     low, high = [1e6 * s.low for s in spreads], [1e6 * s.high for s in spreads]
     axes.fill_between(widths, low, high, color=color, alpha=0.13, lw=0)
     return medians[-1], entrant.name, color, ours
+
+
+def _style(name: str) -> tuple[str, Any]:
+    """Choose a colour and a line: a variant of a contender, such as "torch-1-thread", has dots."""
+    base = max((known for known in COLORS if name.startswith(known)), key=len, default="")
+    return COLORS.get(base, "#111111"), "-" if name == base else (0, (1, 1.2))
 
 
 def _scales(axes: Any, points: Sequence[Point]) -> None:
@@ -126,8 +137,7 @@ def _scales(axes: Any, points: Sequence[Point]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     widths = [_width(p) for p in points]
-    shown = [n for n, after in pairwise([*widths, math.inf]) if after / n > 1.1]
-    axes.set_xticks(shown, [str(n) for n in shown])
+    axes.set_xticks(widths, _width_labels(widths))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -135,8 +145,24 @@ def _scales(axes: Any, points: Sequence[Point]) -> None:
     axes.grid(alpha=0.25, which="major", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-    axes.set_xlabel("units in each layer", fontsize=10)
-    axes.set_ylabel("time of a step", fontsize=10)
+    axes.set_xlabel("N, units in each layer", fontsize=10)
+    axes.set_ylabel("time of a step (less is better)", fontsize=10)
+
+
+def _width_labels(widths: Sequence[int]) -> list[str]:
+    """Label the widths; of some that are too near each other for that, the middle one has a range."""
+    groups: list[list[int]] = []
+    for width in widths:
+        if groups and width / groups[-1][-1] < 1.1:
+            groups[-1].append(width)
+        else:
+            groups.append([width])
+    labels = []
+    for group in groups:
+        middle = len(group) // 2
+        named = f"{group[0]}–{group[-1]}" if len(group) > 1 else str(group[0])
+        labels += [named if k == middle else "" for k in range(len(group))]
+    return labels
 
 
 def _time(microseconds: float, _: int) -> str:
@@ -156,14 +182,9 @@ def _labels(axes: Any, ends: Sequence[End], last: int) -> None:
                 places[k] -= short / 2
                 places[k + 1] += short / 2
     for (end, name, color, ours), place in zip(ordered, places, strict=True):
-        axes.annotate(
-            name,
-            xy=(last, end),
-            xytext=(last * 1.16, math.exp(place)),
-            color=color,
-            fontsize=10,
-            fontweight="bold" if ours else "normal",
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.7, "shrinkA": 1, "shrinkB": 3},
+        height = math.exp(place)
+        axes.plot((1.04 * last, 1.14 * last), (end, height), color=color, lw=0.8, clip_on=False)
+        weight = "bold" if ours else "normal"
+        axes.text(
+            1.17 * last, height, name, color=color, fontsize=10, fontweight=weight, va="center"
         )
