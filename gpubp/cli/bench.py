@@ -20,7 +20,7 @@ from ..benchmarks.widths import draw_widths, width_settings
 from ..errors import unknown_name
 from .bench_estimators import run_bench_estimators
 from .bench_first_call import run_bench_first_call
-from .bench_results import measured, print_report, tell
+from .bench_results import measured, print_report, refuse, tell
 
 __all__ = ["add_arguments", "run"]
 
@@ -88,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
         return run_bench_estimators(options)
     if options.data is not None:
         raise ValueError("--data was given without --estimators, whose data sets it chooses")
+    if options.widths:
+        refuse(options, ("quick", "gpu", "architectures", "batch_sizes", "optimizer"), "--widths")
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
     results = measured(options, Results, lambda keep: run_suite(settings, tell, keep))

@@ -9,7 +9,7 @@ from ..benchmarks.first_call import NEW_CONTENDERS, ROUNDS, run_first_calls
 from ..benchmarks.report import tables
 from ..benchmarks.results import Results
 from ..errors import unknown_name
-from .bench_results import measured, print_report, tell
+from .bench_results import measured, print_report, refuse, tell
 
 __all__ = ["run_bench_first_call"]
 
@@ -26,10 +26,7 @@ def run_bench_first_call(options: argparse.Namespace) -> int:
     int
         The exit status: 1 if a contender failed, else 0.
     """
-    for name in OTHERS:
-        if getattr(options, name):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} was given with --first-call, which does not have it")
+    refuse(options, OTHERS, "--first-call")
     contenders = tuple(dict.fromkeys(options.contenders or NEW_CONTENDERS))
     for name in contenders:
         if name not in CONTENDERS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -96,6 +95,21 @@ def test_other_results_have_no_such_picture_and_these_no_others(tmp_path: Path) 
     pytest.importorskip("matplotlib", reason="what draws, matplotlib, is not installed")
     assert widths.draw_widths(made_up(), tmp_path) == []
     assert draw(of_widths(), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu"], "--gpu was given with --widths, which does not have it"),
+        (["--batch-sizes", "8"], "--batch-sizes was given with --widths, which does not have it"),
+        (["--estimators"], "--widths was given with --estimators, which does not have it"),
+    ],
+)
+def test_wrong_options_of_widths_are_told_in_a_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--widths", *arguments]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
