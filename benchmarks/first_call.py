@@ -24,7 +24,7 @@ from .parts import FirstCall
 from .results import Entrant, Results
 from .worker import machine_cpu_seconds
 
-__all__ = ["NETWORKS", "NEW_CONTENDERS", "OPTIMIZER", "ROWS", "in_new_process", "run_first_calls"]
+__all__ = ["NEW_CONTENDERS", "ROUNDS", "TRAINING", "in_new_process", "run_first_calls"]
 
 NETWORKS = ("narrow", "width-16")
 ROWS, OPTIMIZER = 32, "adam"
@@ -40,10 +40,11 @@ MODULES = {
 }
 """What the users of each library import."""
 
+TRAINING = tuple(name for name, kind in CONTENDERS.items() if issubclass(kind, Contender))
+"""The contenders that have training steps."""
+
 NEW_CONTENDERS = tuple(
-    name
-    for name, kind in CONTENDERS.items()
-    if kind.device == "cpu" and issubclass(kind, Contender) and not name.endswith("-1-thread")
+    name for name in TRAINING if CONTENDERS[name].device == "cpu" and not name.endswith("-1-thread")
 )
 """Who takes part by default: first steps on one thread and on several do not differ much."""
 
@@ -138,12 +139,13 @@ def run_first_calls(
     results = Results(**circumstances(), settings={"contenders": list(contenders)})
     results.entrants = [Entrant(name, CONTENDERS[name].device) for name in contenders]
     kinds = [(network, kind) for network in NETWORKS for kind in kinds_of(contenders)]
+    order = sorted(kinds, key=lambda key: "compile" in key[1].contender)  # the slowest come last
     found = {key: FirstCall(str(key[1]), network=key[0]) for key in kinds}
     began, everyone, own = time.perf_counter(), machine_cpu_seconds(), _own_cpu_seconds()
     took: dict[Kind, float] = {}
     with tempfile.TemporaryDirectory(prefix="gpubp-bench-") as place:
         for number in range(rounds):
-            for key in kinds:
+            for key in order:
                 (network, kind), call = key, found[key]
                 entrant = results.entrant(kind.contender)
                 assert entrant is not None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..benchmarks.contenders import CONTENDERS
-from ..benchmarks.first_call import NEW_CONTENDERS, ROUNDS, run_first_calls
+from ..benchmarks.first_call import NEW_CONTENDERS, ROUNDS, TRAINING, run_first_calls
 from ..benchmarks.report import tables
 from ..benchmarks.results import Results
 from ..errors import unknown_name
@@ -29,8 +28,8 @@ def run_bench_first_call(options: argparse.Namespace) -> int:
     refuse(options, OTHERS, "--first-call")
     contenders = tuple(dict.fromkeys(options.contenders or NEW_CONTENDERS))
     for name in contenders:
-        if name not in CONTENDERS:
-            raise unknown_name("contender", name, CONTENDERS)
+        if name not in TRAINING:
+            raise unknown_name("contender", name, TRAINING)
     rounds = ROUNDS if options.rounds is None else options.rounds
     results = measured(options, Results, lambda _: run_first_calls(contenders, rounds, tell))
     print_report(options, tables(results))
