@@ -41,8 +41,13 @@ def test_every_thread_computes_its_chains(dtype: str, threads: int) -> None:
     # Chain k begins at k, and after five turns is 1 + (k - 1) / 4⁵. So the mean says how many there are.
     chains = 2 * (1 + (ends.astype(np.float64) - 1) * 4**5) + 1
     assert chains == pytest.approx([round(chains[0])] * threads, rel=1e-3)
+    text = f"""{peak._text()}
+extern "C" int64_t bits_float() {{ return 8 * sizeof(float __attribute__((vector_size(BYTES)))); }}
+extern "C" int64_t bits_double() {{ return 8 * sizeof(double __attribute__((vector_size(BYTES)))); }}
+"""
+    bits = build.kernel("bits", np.dtype(dtype), text)()
     at_once = int(build.kernel("multiply_adds_at_once", np.dtype(dtype), peak._text())())
-    assert at_once * 8 * ends.itemsize / round(chains[0]) in (128, 256, 512)  # bits of a vector
+    assert at_once == round(chains[0]) * bits / (8 * ends.itemsize) and bits in (128, 256, 512)
 
 
 @needs_compiler
