@@ -125,9 +125,10 @@ def _line(axes: Any, entrant: Entrant, points: Sequence[Point]) -> End | None:
 
 
 def _style(name: str) -> tuple[str, Any]:
-    """Choose a colour and a line: a variant of a contender, such as "torch-1-thread", has dots."""
-    base = max((known for known in COLORS if name.startswith(known)), key=len, default="")
-    return COLORS.get(base, "#111111"), "-" if name == base else (0, (1, 1.2))
+    """Choose a colour and a line: one thread, and a variant without a colour of its own, have dots."""
+    known = max((known for known in COLORS if name.startswith(known)), key=len, default="")
+    has_dots = name != known or name.endswith("-1-thread")
+    return COLORS.get(known, "#111111"), (0, (1, 1.2)) if has_dots else "-"
 
 
 def _scales(axes: Any, points: Sequence[Point]) -> None:
