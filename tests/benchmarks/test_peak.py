@@ -75,11 +75,9 @@ def test_the_share_of_the_peak_agrees_with_a_hand_computed_number(tmp_path: Path
     # δ of the input. gpubp takes 2 ms, and 2e9 operations a second are 1e9 multiply-adds.
     multiply_adds = 32 * (3 * (4 * 64 * 64 + 64 * 16) - 64 * 64)
     assert ARCHITECTURES["narrow"].step_multiply_adds(32) == multiply_adds
-    (table,) = [t for t in tables(run) if t.title.endswith(": training step")]
-    assert table.header[-1] == "gpubp-numpy: share of peak"
+    (table,) = [t for t in tables(run) if "gpubp-numpy: share of peak" in t.header]
+    assert "training step" in table.title and table.header[-1] == "gpubp-numpy: share of peak"
     assert table.rows[0][-1] == f"{100 * multiply_adds / 1e9 / 2e-3:.0f} %" == "77 %"
-    (predictions,) = [t for t in tables(run) if t.title.endswith(": prediction")]
-    assert not [name for name in predictions.header if "peak" in name]
     head = plain(tables(run)[0])
     assert "GFLOP/s: 1 on one thread and 2 on 2 in float32; 0 on one thread and 1 on 2" in head
     run.save(tmp_path / "run.json")

@@ -46,8 +46,8 @@ def test_every_contender_on_the_cpu_is_measured_at_every_width_but_those_that_co
 
 
 def test_the_widths_are_the_rows_of_one_table() -> None:
-    (table,) = [t for t in tables(of_widths()) if "training step" in t.title]
-    assert table.title == "networks N-N-N-N, adam, 32 rows: training step"
+    title = "networks N-N-N-N, adam, 32 rows: training step"
+    *_, table = [t for t in tables(of_widths()) if t.title.startswith(title)]
     assert table.header[:3] == ["N", "gpubp-numpy", "torch"]
     assert [row[:3] for row in table.rows[:2]] == [
         ["64", "*64.0 µs ±0%", "128 µs ±0%"],
