@@ -11,24 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .contenders import CONTENDERS
 from .results import Mean, Point, Results
-from .table import Table, duration, figures
+from .series import WORKS, amount, labels, lead, series, title
+from .table import Table
 from .tasks import ARCHITECTURES
 
-__all__ = [
-    "WORKS",
-    "amount",
-    "fastest",
-    "main_tables",
-    "means_table",
-    "small_table",
-    "steps_in_calls",
-]
+__all__ = ["fastest", "main_tables", "means_table", "small_table", "steps_in_calls"]
 
-WORKS = {
-    "step": "training step",
-    "predict": "prediction",
-    "epoch": "whole epoch, thousand rows a second",
-}
 OURS = {"cpu": ("gpubp-numpy", "gpubp-numpy-fit"), "gpu": ("gpubp-cupy",)}
 """The contenders that ratios are taken to, on each device."""
 
@@ -39,22 +27,13 @@ def fastest(point: Point, names: Sequence[str]) -> str | None:
     return min(taken, key=taken.__getitem__, default=None)
 
 
-def amount(point: Point, seconds: float) -> str:
-    """Show a time, or for an epoch how many thousand rows a second it is."""
-    if point.work == "epoch":
-        return figures(point.rows / seconds / 1000)
-    return duration(seconds)
-
-
 def main_tables(results: Results) -> Iterator[Table]:
-    """Make a table for each architecture, kind of work and device on which gpubp and a peer ran."""
-    for name in dict.fromkeys(point.architecture for point in results.points):
-        for work in WORKS:
-            points = [p for p in results.points if (p.architecture, p.work) == (name, work)]
-            for device in OURS:
-                table = _main(results, points, device)
-                if table.rows:
-                    yield table
+    """Make a table for each group of points and each device on which gpubp and a peer ran."""
+    for points in series(results):
+        for device in OURS:
+            table = _main(results, points, device)
+            if table.rows:
+                yield table
 
 
 def means_table(results: Results) -> Table:
@@ -137,10 +116,7 @@ def steps_in_calls(results: Results) -> list[str]:
 
 
 def _main(results: Results, points: Sequence[Point], device: str) -> Table:
-    """Make the main table of an architecture and a kind of work on a device; empty without a peer."""
-    if not points:
-        return Table("")
-    first = points[0]
+    """Make the main table of a group of points on a device; empty without a peer."""
     measured = {name for point in points for name in (*point.rounds, *point.errors)}
     ours = [name for name in _ours(results, device) if name in measured]
     peers = {
@@ -150,21 +126,17 @@ def _main(results: Results, points: Sequence[Point], device: str) -> Table:
     peers = {library: names for library, names in peers.items() if names}
     if not ours or not peers:
         return Table("")
-    shown = ARCHITECTURES.get(first.architecture, first.architecture)
-    where = " on the GPU" if device == "gpu" else ""
-    table = Table(f"{shown}: {WORKS[first.work]}{where}")
-    labels = ["batch"] if first.work == "predict" else ["optimizer", "batch"]
-    table.header = [*labels, *_titles(ours), *peers, "floor", *_ratio_titles(ours, peers)]
+    table = Table(title(points) + (" on the GPU" if device == "gpu" else ""))
+    table.header = [*labels(points), *_titles(ours), *peers, "floor", *_ratio_titles(ours, peers)]
     for point in points:
         if not any(point.rounds.get(name) for name in ours):
             continue
-        lead = [point.optimizer, str(point.batch_size)][-len(labels) :]
         floor = point.floor(device)
         cells = [_time(point, name) for name in ours]
         cells += [_time_of_fastest(point, names) for names in peers.values()]
         cells.append("" if floor is None else amount(point, floor))
         cells += [_pair(point, names, ours) for names in peers.values()]
-        table.rows.append([*lead, *cells])
+        table.rows.append([*lead(point), *cells])
     table.notes += _explained(ours)
     return table
 

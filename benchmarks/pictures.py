@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .results import Entrant, Point, Results
-from .tasks import ARCHITECTURES
+from .tasks import ARCHITECTURES, width_of
 
 __all__ = ["draw"]
 
@@ -88,6 +88,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
     )
 
     points = [p for p in results.points if p.work == work and p.rounds]
+    points = [p for p in points if width_of(p.architecture) is None]  # width_picture.py draws these
     if not points:
         return False
     # A line needs two batch sizes. Architectures with one are left out, unless all have only one.

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .best import WORKS, amount, main_tables, means_table, small_table, steps_in_calls
+from .best import main_tables, means_table, small_table, steps_in_calls
 from .compare import Change, Comparison
+from .parts_report import first_calls, has_peak, peak_lines, percent, share_of_peak
 from .results import Entrant, Point, Results
-from .table import Table, duration, markdown, noise, plain, show
-from .tasks import ARCHITECTURES
+from .series import WORKS, amount, labels, lead, series, title
+from .table import Table, noise
 
-__all__ = [
-    "Table",
-    "comparison_tables",
-    "duration",
-    "markdown",
-    "noise",
-    "origin",
-    "plain",
-    "show",
-    "tables",
-]
+__all__ = ["comparison_tables", "origin", "tables"]
 
 
 def tables(results: Results) -> list[Table]:
@@ -32,25 +24,21 @@ def tables(results: Results) -> list[Table]:
         table.notes = [*_notes(results), *table.notes]
         return [table]
     report = [_head(results), *main_tables(results), means_table(results)]
-    names = dict.fromkeys(point.architecture for point in results.points)
-    for name in names:
-        for work in WORKS:
-            points = [p for p in results.points if (p.architecture, p.work) == (name, work)]
-            if points:
-                report.append(_work(results, points))
-    report += [_ratios(results), _memory(results)]
-    return [table for table in report if table.rows]
+    report += [_work(results, points) for points in series(results)]
+    report += [_ratios(results), _memory(results), first_calls(results)]
+    return [table for table in report if table.rows or table.notes]
 
 
 def _head(results: Results) -> Table:
     table = Table("gpubp bench", ["contender", "runs on", "CPU between turns"])
+    if results.first_calls:  # their processes have no turns
+        table.header.pop()
     for entrant in results.entrants:
         if entrant.absent:
-            table.rows.append([entrant.name, f"absent: {entrant.absent}", ""])
+            row = [entrant.name, f"absent: {entrant.absent}", ""]
         else:
-            table.rows.append(
-                [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
-            )
+            row = [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
+        table.rows.append(row[: len(table.header)])
     table.notes = _notes(results)
     return table
 
@@ -59,6 +47,7 @@ def _notes(results: Results) -> list[str]:
     """Say where and how the results were measured."""
     machine = results.machine
     notes = origin(machine, results.versions, results.commit, results.date)
+    notes += peak_lines(results)
     for again in results.settings.get("repeated", []):
         notes.append(
             f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
@@ -76,41 +65,43 @@ def origin(
 ) -> list[str]:
     """Say where a run's results come from."""
     packages = ", ".join(f"{name} {v}" for name, v in versions.items())
+    environment = " ".join(
+        f"{k}={shlex.quote(v)}" for k, v in machine.get("environment", {}).items()
+    )
     return [
         f"{machine['processor']}; {machine['cores']} cores usable; {machine['system']}",
         f"Python {machine['python']}, {packages}",
         f"commit {commit or 'unknown'}, {date}",
+        *([f"run with {environment}"] if environment else []),
     ]
 
 
 def _work(results: Results, points: Sequence[Point]) -> Table:
-    """Make the table of an architecture and a kind of work: a row for each batch size."""
-    first = points[0]
-    shown = ARCHITECTURES.get(first.architecture, first.architecture)
+    """Make the table of all contenders at a group of points: a row for each point."""
     named = {name for point in points for name in (*point.rounds, *point.errors)}
     entrants = [e for e in results.present() if e.name in named]
     ours = [e for e in entrants if e.is_ours]
-    table = Table(f"{shown}: {WORKS[first.work]}, every contender")
-    labels = ["batch"] if first.work == "predict" else ["optimizer", "batch"]
-    table.header = [*labels, *(e.name for e in entrants), "floor"]
+    at_peak = [e for e in ours if e.device == "cpu" and has_peak(results)]
+    at_peak = at_peak if points[0].work == "step" else []
+    table = Table(f"{title(points)}, every contender")
+    table.header = [*labels(points), *(e.name for e in entrants), "floor"]
     table.header += [f"{e.name}: share of floor" for e in ours]
+    table.header += [f"{e.name}: share of peak" for e in at_peak]
     for point in points:
-        lead = [f"{point.batch_size}"]
-        if first.work != "predict":
-            lead.insert(0, point.optimizer)
+        first = lead(point)
         if point.skipped:
-            table.notes.append(f"batch {point.batch_size} skipped: {point.skipped}")
+            table.notes.append(f"{labels(points)[-1]} {first[-1]} skipped: {point.skipped}")
             continue
         cells = [_cell(point, e) for e in entrants]
         floors = [point.floor(device) for device in dict.fromkeys(e.device for e in entrants)]
-        floor = " / ".join(amount(point, f) for f in floors if f is not None)
+        cells.append(" / ".join(amount(point, f) for f in floors if f is not None))
         shares = [point.share_of_floor(e) for e in ours]
-        table.rows.append(
-            [*lead, *cells, floor, *("" if s is None else f"{100 * s:.0f} %" for s in shares)]
-        )
-        table.notes += [f"{' '.join(lead)}: {note}" for note in point.notes]
+        cells += ["" if s is None else f"{100 * s:.0f} %" for s in shares]
+        cells += [percent(share_of_peak(results, point, e)) for e in at_peak]
+        table.rows.append([*first, *cells])
+        table.notes += [f"{' '.join(first)}: {note}" for note in point.notes]
         table.notes += [
-            f"ERROR {name}, {' '.join(lead)}: {why}" for name, why in point.errors.items()
+            f"ERROR {name}, {' '.join(first)}: {why}" for name, why in point.errors.items()
         ]
     return table
 

@@ -138,6 +138,7 @@ def small() -> Settings:
         works=("step",),
         point_seconds=10.0,
         floors=(),
+        retakes=1,
     )
 
 

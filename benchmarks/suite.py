@@ -10,6 +10,7 @@ from .clock import Clock
 from .contenders import CONTENDERS, AbsentError, Predictor, has_gpu
 from .floor import FLOORS, Floor
 from .machine import circumstances
+from .peak import peak_in_a_process
 from .results import Entrant, Memory, Point, Results
 from .rounds import Checked, Usage, measure
 from .settings import Settings
@@ -46,6 +47,7 @@ def run_suite(
     )
     with ExitStack() as stack:
         clock = Clock(settings)
+        results.peak = peak_in_a_process()
         workers = _open(settings, results, stack, tell)
         usage, checked = Usage(), Checked()
         for architecture, batch_size, optimizer in settings.grid():
@@ -71,6 +73,7 @@ def run_suite(
         for entrant in results.entrants:
             entrant.idle_share = usage.share(entrant.name)
         results.machine["others_share"] = usage.share("others")
+    results.peak = peak_in_a_process(results.peak)
     if settings.memory:
         results.memory = list(_memory(settings, results, tell))
     return results

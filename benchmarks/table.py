@@ -82,8 +82,7 @@ def _rich(table: Table) -> Any:
     drawn = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     words = table.header[0] == "contender"
     for k, name in enumerate(table.header):
-        justify = "left" if words or k == 0 else "right"
-        drawn.add_column(name, justify=justify, overflow="fold")
+        drawn.add_column(name, justify="left" if words or k == 0 else "right", overflow="fold")
     for row in table.rows:
         cells = []
         for cell in row:

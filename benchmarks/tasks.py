@@ -22,6 +22,8 @@ __all__ = [
     "Architecture",
     "OptimizerSettings",
     "Weights",
+    "find_architecture",
+    "width_of",
 ]
 
 Weights = list[tuple[Array, Array]]
@@ -188,14 +190,35 @@ class Architecture:
         """Compute a rough upper bound of a step's memory, in bytes: every z, a and δ, and a copy."""
         return 4 * (rows * (2 * self.sizes[0] + 4 * sum(self.sizes[1:])) + 5 * self.parameters)
 
+    def step_multiply_adds(self, rows: int) -> int:
+        """Count the multiply-adds of a step's matmuls: three a weight and row, without the input's δ."""
+        weights = sum(n * m for n, m in pairwise(self.sizes))
+        return rows * (3 * weights - self.sizes[0] * self.sizes[1])
+
     @property
     def parameters(self) -> int:
         """The number of weights and biases."""
         return sum(n * m + m for n, m in pairwise(self.sizes))
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    architecture.name: architecture
+class _Architectures(dict[str, Architecture]):
+    """Architectures by name. One of a series, "width-N", is made when it is asked for, and not listed."""
+
+    def __missing__(self, name: str) -> Architecture:
+        width = width_of(name)
+        if width is None:
+            raise KeyError(name)
+        return Architecture(name, (width,) * 4, "softmax")
+
+
+def width_of(name: str) -> int | None:
+    """Return N for the name "width-N", None for others."""
+    width = name.removeprefix("width-")
+    return int(width) if width != name and width.isdecimal() else None
+
+
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures(
+    (architecture.name, architecture)
     for architecture in (
         Architecture("classifier", (784, 256, 256, 10), "softmax"),
         Architecture("narrow", (64, 64, 64, 64, 64, 16), "softmax"),
@@ -209,7 +232,15 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("gelu-48", (48, 48, 48, 48, 3), "identity", "gelu", 64),
         Architecture("silu-13", (13, 20, 20, 1), "identity", "silu", 32),
     )
-}
+)
 
 SMALL = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.rows)
 """The group of small networks, each measured at its own batch size."""
+
+
+def find_architecture(name: str) -> Architecture | None:
+    """Find the architecture with this name, which old results may have; None without one."""
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        return None

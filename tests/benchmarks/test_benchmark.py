@@ -19,6 +19,7 @@ from gpubp.benchmarks.contenders import (
     GpubpNumpy,
 )
 from gpubp.benchmarks.floor import FloorGpu
+from gpubp.benchmarks.parts import Peak
 from gpubp.benchmarks.results import Point, Results
 from gpubp.benchmarks.settings import Settings
 from gpubp.benchmarks.tasks import ARCHITECTURES, AlternatingBatch
@@ -95,6 +96,7 @@ def test_what_disagrees_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             """Do nothing: there is no process to end."""
 
     monkeypatch.setattr(suite, "Worker", Mute)
+    monkeypatch.setattr(suite, "peak_in_a_process", lambda *earlier: Peak(absent="not asked"))
     monkeypatch.setitem(ARCHITECTURES, "small", SMALL)  # type: ignore[misc, unused-ignore]
     settings = Settings(
         ("small",), (8,), ("sgd",), ("gpubp-numpy", "scikit-learn"), ("step",), 1, 1, 0.001

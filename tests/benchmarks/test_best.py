@@ -8,9 +8,9 @@ import pytest
 from made_up import made_up
 
 from gpubp.benchmarks import best
-from gpubp.benchmarks.report import plain, tables
+from gpubp.benchmarks.report import tables
 from gpubp.benchmarks.results import Entrant, Point, Results
-from gpubp.benchmarks.table import Table
+from gpubp.benchmarks.table import Table, plain
 from gpubp.cli import main
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"

@@ -25,7 +25,7 @@ from gpubp.benchmarks.tasks import SMALL as SMALL_GROUP
 ON_CPU = [name for name, kind in CONTENDERS.items() if kind.device == "cpu"]
 SLOW = [name for name in ON_CPU if name.startswith(("torch", "jax"))]
 PREDICTORS = ["onnxruntime", "onnxruntime-1-thread", "openvino", "openvino-1-thread"]
-NETWORKS = [a for a in ARCHITECTURES.values() if not a.for_gpu]
+NETWORKS = ("narrow", *SMALL_GROUP)
 
 
 def opened(name: str, kind: type = worker.Session) -> Iterator[worker.Worker]:
@@ -48,10 +48,16 @@ def check(process: worker.Worker, architecture: Architecture, optimizer: str) ->
 @pytest.mark.parametrize("name", [name for name in ON_CPU if name not in SLOW])
 def test_the_contender_agrees_on_every_network(name: str) -> None:
     for process in opened(name):
-        for architecture in NETWORKS:
+        for architecture in map(ARCHITECTURES.__getitem__, NETWORKS):
             if architecture.hidden in CONTENDERS[name].activations:
                 for optimizer in ("sgd", "adam") if name not in PREDICTORS else ("adam",):
                     check(process, architecture, optimizer)
+
+
+@pytest.mark.parametrize("name", ["gpubp-numpy", "scikit-learn"])
+def test_the_contender_agrees_on_a_network_with_one_output(name: str) -> None:
+    for process in opened(name):
+        check(process, ARCHITECTURES["regression"], "adam")
 
 
 @pytest.mark.slow
@@ -59,7 +65,7 @@ def test_the_contender_agrees_on_every_network(name: str) -> None:
 def test_the_contender_that_compiles_or_loads_slowly_agrees(name: str) -> None:
     for process in opened(name):
         check(process, ARCHITECTURES["narrow"], "sgd")
-        for architecture in () if "compile" in name else SMALL_GROUP:
+        for architecture in () if "compile" in name else NETWORKS:
             check(process, ARCHITECTURES[architecture], "adam")
 
 

@@ -10,8 +10,9 @@ from made_up import made_up
 
 from gpubp.benchmarks import results
 from gpubp.benchmarks.compare import compare
-from gpubp.benchmarks.report import comparison_tables, duration, markdown, plain, show, tables
+from gpubp.benchmarks.report import comparison_tables, tables
 from gpubp.benchmarks.results import Results
+from gpubp.benchmarks.table import duration, markdown, plain, show
 
 
 def test_the_arithmetic_agrees_with_hand_computed_numbers() -> None:
