@@ -34,9 +34,10 @@ def width_settings() -> Settings:
         works=("step",),
         rounds=5,
         turn_seconds=0.03,
-        point_seconds=5.0,
+        point_seconds=4.0,
         left_out=tuple((name, reason) for name in trains if "compile" in name),
-        retakes=1,
+        retakes=0,
+        budget=170.0,
     )
 
 
