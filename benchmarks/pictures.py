@@ -138,7 +138,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
         drawn.values(),
         drawn.keys(),
         loc="outside lower center",
-        ncols=min(len(drawn), 7),
+        ncols=min(len(drawn), 2 * len(columns)),
         frameon=False,
         fontsize=9,
     )
