@@ -65,7 +65,7 @@ class Settings:
     rounds: int = 7
     least_rounds: int = 3
     turn_seconds: float = 0.1
-    point_seconds: float = 12.0
+    point_seconds: float = 10.0
     memory: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
     floors: tuple[str, ...] = tuple(FLOORS)
