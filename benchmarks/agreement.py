@@ -2,12 +2,15 @@
 
 Every contender gets the same weights and batch. It must agree with the reference on four things: the
 cost, the predictions, the gradient, and the weights after three steps of the optimizer. The gradient is
-what the first SGD step at learning rate 1 subtracts from the weights. A contender that disagrees is an
-error in the report and has no figures.
+what the first SGD step at learning rate 1 subtracts from the weights. A contender whose call makes several
+steps makes those three in one call. One that only predicts is checked on its predictions. A contender that
+disagrees is an error in the report and has no figures.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,10 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels.typing import Array
+from .contenders.base import Contender
 from .tasks import OPTIMIZERS, Architecture, OptimizerSettings, Weights
 
 if TYPE_CHECKING:
-    from .contenders import Contender
+    from .contenders import Predictor
 
 __all__ = ["TOLERANCES", "Outcome", "difference", "observe", "reference"]
 
@@ -36,26 +40,48 @@ CHECKED = {
 """The rates are larger than in measurements, so that three steps move weights well beyond rounding."""
 
 
+_erf = np.vectorize(math.erf, [np.float64])
+
+
+def _gelu_derivative(z: Array) -> Array:
+    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    return 0.5 * (1 + _erf(z / math.sqrt(2))) + z * density
+
+
+def _silu_derivative(z: Array) -> Array:
+    sigmoid = 1 / (1 + np.exp(-z))
+    return sigmoid * (1 + z * (1 - sigmoid))
+
+
+ACTIVATIONS: Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "gelu": (lambda z: 0.5 * z * (1 + _erf(z / math.sqrt(2))), _gelu_derivative),
+    "silu": (lambda z: z / (1 + np.exp(-z)), _silu_derivative),
+}
+"""Each hidden activation of the reference, and its derivative, as functions of z."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What is compared with the reference.
+    """What is compared with the reference; None is what a contender that only predicts does not have.
 
     Attributes
     ----------
-    cost : float
-        The cost before any update.
     predictions : array of shape (distinct rows, n_out)
         The predictions before any update.
-    gradient : array of shape (parameters,)
+    cost : float or None
+        The cost before any update.
+    gradient : array of shape (parameters,) or None
         The gradient of the cost, flat.
-    three_steps : array of shape (parameters,)
+    three_steps : array of shape (parameters,) or None
         The weights after three steps minus those before, flat.
     """
 
-    cost: float
     predictions: Array
-    gradient: Array
-    three_steps: Array
+    cost: float | None = None
+    gradient: Array | None = None
+    three_steps: Array | None = None
 
 
 @lru_cache(4)
@@ -73,29 +99,32 @@ def reference(architecture: Architecture, optimizer: str, batch_size: int) -> Ou
         g = flatten(_backprop(architecture, moved, x, targets[step % 2])[1])
         change = -settings.learning_rate * _direction(settings, g, state, step + 1)
         moved = _add(moved, change)
-    return Outcome(cost, predictions, flatten(gradient), flatten(moved) - flatten(start))
+    return Outcome(predictions, cost, flatten(gradient), flatten(moved) - flatten(start))
 
 
 def observe(
-    contender: Contender, architecture: Architecture, optimizer: str, batch_size: int
+    contender: Predictor, architecture: Architecture, optimizer: str, batch_size: int
 ) -> Outcome:
     """Observe the outcome of a contender; load its batch and optimizer anew before it is measured."""
     batch, start = architecture.batch(batch_size), flatten(architecture.weights())
     contender.load(architecture, replace(OPTIMIZERS["sgd"], learning_rate=1.0), batch)
     predictions = np.array(contender.predict_to_numpy()[: batch.distinct])
-    contender.step()
+    if not isinstance(contender, Contender):
+        return Outcome(predictions)
+    contender.steps(1)
     cost = contender.cost()
     gradient = start - flatten(contender.parameters())
     contender.load(architecture, CHECKED[optimizer], batch)
-    for _ in range(3):
-        contender.step()
-    return Outcome(cost, predictions, gradient, flatten(contender.parameters()) - start)
+    contender.steps(3)
+    return Outcome(predictions, cost, gradient, flatten(contender.parameters()) - start)
 
 
 def difference(outcome: Outcome, expected: Outcome) -> str:
     """Say in words what disagrees; "" if nothing does."""
     wrong = []
     for what, tolerance in TOLERANCES.items():
+        if getattr(outcome, what.replace(" ", "_")) is None:
+            continue
         got = np.asarray(getattr(outcome, what.replace(" ", "_")), np.float64)
         right = np.asarray(getattr(expected, what.replace(" ", "_")), np.float64)
         if got.shape != right.shape:
@@ -132,11 +161,13 @@ def _backprop(
     architecture: Architecture, weights: Weights, x: Array, y: Array
 ) -> tuple[float, Weights, Array]:
     """Compute the mean cost, its gradient, and the outputs."""
-    a = [x]
-    for k, (w, b) in enumerate(weights):
-        z = a[-1] @ w.T + b
-        a.append(np.maximum(z, 0) if k < len(weights) - 1 else z)
-    z, rows = a[-1], np.arange(len(x))
+    activation, derivative = ACTIVATIONS[architecture.hidden]
+    a, hidden_z = [x], []
+    for w, b in weights[:-1]:
+        hidden_z.append(a[-1] @ w.T + b)
+        a.append(activation(hidden_z[-1]))
+    w, b = weights[-1]
+    z, rows = a[-1] @ w.T + b, np.arange(len(x))
     if architecture.is_classifier:
         log_sum = np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1)
         outputs = np.exp(z - log_sum[:, None])
@@ -150,7 +181,8 @@ def _backprop(
     gradient: Weights = []
     for k in reversed(range(len(weights))):
         gradient.insert(0, (delta.T @ a[k], delta.sum(0)))
-        delta = (delta @ weights[k][0]) * (a[k] > 0)
+        if k:
+            delta = (delta @ weights[k][0]) * derivative(hidden_z[k - 1])
     return cost, gradient, outputs
 
 

@@ -65,7 +65,11 @@ class Clock:
             if rows in settings.batch_sizes[2:] and expected > left:
                 peers, taking = False, [w for w in taking if w.name.startswith(("gpubp", "floor"))]
                 self._note(points, "measured without peers: the time of --budget is short")
-        if 3 * rows * architecture.parameters > settings.cpu_work:
+        work = 3 * rows * architecture.parameters
+        if work > settings.short_work:
+            short = [name for name, kind in CONTENDERS.items() if kind.for_short_work]
+            taking = [w for w in taking if w.name not in short]
+        if work > settings.cpu_work:
             kinds: dict[str, Any] = {**CONTENDERS, **FLOORS}
             taking = [w for w in taking if kinds[w.name].device != "cpu"]
             self._note(points, "measured without the CPU, which would take too long")

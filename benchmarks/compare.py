@@ -57,7 +57,12 @@ class Comparison:
 
 
 def compare(new: Results, old: Results) -> Comparison:
-    """Compare the points that both runs have."""
+    """Compare the points that both runs have.
+
+    A contender of which a call makes several steps in only one of the runs was measured in another way, and
+    is left out.
+    """
+    other_way = _several_steps(new) ^ _several_steps(old)
     olds = {point.key: point for point in old.points}
     changes, others, missing, compared = [], [], [], 0
     for point in new.points:
@@ -66,7 +71,7 @@ def compare(new: Results, old: Results) -> Comparison:
             continue
         for entrant in old.entrants:
             then, now = before.spread(entrant.name), point.spread(entrant.name)
-            if then is None:
+            if then is None or entrant.name in other_way:
                 continue
             if now is None:
                 if entrant.is_ours:
@@ -89,6 +94,10 @@ def compare(new: Results, old: Results) -> Comparison:
         compared=compared,
         missing=missing,
     )
+
+
+def _several_steps(results: Results) -> set[str]:
+    return {name for point in results.points for name in point.steps_in_call}
 
 
 def _why(results: Results, point: Point, name: str) -> str:

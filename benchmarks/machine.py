@@ -23,10 +23,25 @@ PACKAGES = (
     "jax",
     "jaxlib",
     "scikit-learn",
+    "onnxruntime",
+    "openvino",
     "cupy-cuda12x",
     "cupy-cuda13x",
     "nvmath-python",
 )
+ENVIRONMENT = (
+    "CXX",
+    "GPUBP_COMPILE",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "XLA_FLAGS",
+)
+"""The variables that change what contenders run with."""
 
 
 def circumstances() -> dict[str, Any]:
@@ -48,6 +63,7 @@ def machine() -> dict[str, Any]:
         "memory_bytes": _sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }
 
 

@@ -7,22 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from .results import Entrant, Point, Results
-from .tasks import ARCHITECTURES
+from .tasks import ARCHITECTURES, width_of
 
 __all__ = ["draw"]
 
 COLORS = {
     "gpubp-numpy": "#c0392b",
+    "gpubp-numpy-fit": "#f1948a",
     "gpubp-cupy": "#7b241c",
     "gpubp-cupy-launched": "#ff6f61",
     "torch": "#e08e0b",
+    "torch-1-thread": "#e08e0b",
     "torch-compile": "#8a6d3b",
+    "torch-compile-1-thread": "#8a6d3b",
     "torch-cuda": "#f5b041",
     "torch-cuda-compile": "#b9770e",
     "torch-cuda-graph": "#7e5109",
     "jax": "#2471a3",
+    "jax-scan": "#5dade2",
     "jax-cuda": "#154360",
     "scikit-learn": "#6c7a89",
+    "onnxruntime": "#1e8449",
+    "onnxruntime-1-thread": "#1e8449",
+    "openvino": "#8e44ad",
+    "openvino-1-thread": "#8e44ad",
 }
 MARKERS = {"cpu": "o", "gpu": "s"}
 TITLES = {"step": "training step", "predict": "prediction", "epoch": "whole epoch"}
@@ -80,6 +88,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
     )
 
     points = [p for p in results.points if p.work == work and p.rounds]
+    points = [p for p in points if width_of(p.architecture) is None]  # width_picture.py draws these
     if not points:
         return False
     # A line needs two batch sizes. Architectures with one are left out, unless all have only one.
@@ -129,7 +138,7 @@ def _grid(results: Results, work: str, title: str, plot: Plot, path: Path) -> bo
         drawn.values(),
         drawn.keys(),
         loc="outside lower center",
-        ncols=min(len(drawn), 7),
+        ncols=min(len(drawn), 2 * len(columns)),
         frameon=False,
         fontsize=9,
     )
@@ -169,6 +178,7 @@ def _line(axes: Any, entrant: Entrant, points: Sequence[tuple[Point, Any]]) -> N
         marker=MARKERS[entrant.device],
         ms=4 if ours else 3,
         lw=2.2 if ours else 1.2,
+        ls=(0, (4, 2)) if entrant.name.endswith("-1-thread") else "-",
         color=color,
         label=entrant.name,
         zorder=3 if ours else 2,

@@ -1,93 +1,63 @@
-"""The report: a table for each architecture and kind of work, ratios, absent contenders, errors.
-
-If rich is installed, it prints the tables; otherwise they are plain text.
-"""
+"""The report: main tables, every contender's times and ratios, absent contenders, errors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .best import main_tables, means_table, small_table, steps_in_calls
 from .compare import Change, Comparison
-from .results import Entrant, Point, Results, Spread
-from .tasks import ARCHITECTURES
+from .parts_report import first_calls, has_peak, peak_lines, percent, share_of_peak
+from .results import Entrant, Point, Results
+from .series import WORKS, amount, labels, lead, series, title
+from .table import Table, noise
 
-__all__ = [
-    "Table",
-    "comparison_tables",
-    "duration",
-    "markdown",
-    "noise",
-    "origin",
-    "show",
-    "tables",
-]
-
-WORKS = {
-    "step": "training step",
-    "predict": "prediction",
-    "epoch": "whole epoch, thousand rows a second",
-}
-
-
-@dataclass
-class Table:
-    """A table of text.
-
-    Attributes
-    ----------
-    title : str
-        The line above the table.
-    header : list of str
-        Titles of the columns.
-    rows : list of list of str
-        A cell for each column. The fastest time of a row begins with "*".
-    notes : list of str
-        Lines under the table.
-    """
-
-    title: str
-    header: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+__all__ = ["comparison_tables", "origin", "tables"]
 
 
 def tables(results: Results) -> list[Table]:
-    """Make all tables of the report."""
-    report = [_head(results)]
-    names = dict.fromkeys(point.architecture for point in results.points)
-    for name in names:
-        for work in WORKS:
-            points = [p for p in results.points if (p.architecture, p.work) == (name, work)]
-            if points:
-                report.append(_work(results, points))
-    report += [t for t in (_ratios(results), _memory(results)) if t.rows]
-    return report
+    """Make all tables of the report; a run of the small networks has one."""
+    if not results.settings.get("batch_sizes", True):
+        table = small_table(results)
+        table.notes = [*_notes(results), *table.notes]
+        return [table]
+    report = [_head(results), *main_tables(results), means_table(results)]
+    report += [_work(results, points) for points in series(results)]
+    report += [_ratios(results), _memory(results), first_calls(results)]
+    return [table for table in report if table.rows or table.notes]
 
 
 def _head(results: Results) -> Table:
-    machine = results.machine
     table = Table("gpubp bench", ["contender", "runs on", "CPU between turns"])
+    if results.first_calls:  # their processes have no turns
+        table.header.pop()
     for entrant in results.entrants:
         if entrant.absent:
-            table.rows.append([entrant.name, f"absent: {entrant.absent}", ""])
+            row = [entrant.name, f"absent: {entrant.absent}", ""]
         else:
-            table.rows.append(
-                [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
-            )
-    table.notes = origin(machine, results.versions, results.commit, results.date)
+            row = [entrant.name, entrant.detail, f"{100 * entrant.idle_share:.1f} % of a core"]
+        table.rows.append(row[: len(table.header)])
+    table.notes = _notes(results)
+    return table
+
+
+def _notes(results: Results) -> list[str]:
+    """Say where and how the results were measured."""
+    machine = results.machine
+    notes = origin(machine, results.versions, results.commit, results.date)
+    notes += peak_lines(results)
     for again in results.settings.get("repeated", []):
-        table.notes.append(
+        notes.append(
             f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
         )
     others = machine.get("others_share", 0.0)
-    table.notes.append(
+    notes.append(
         f"other processes used {100 * others:.0f} % of a core while contenders measured"
         + (": repeat the run on a quieter machine" if others > 0.1 else "")
     )
-    return table
+    return notes + steps_in_calls(results)
 
 
 def origin(
@@ -95,40 +65,43 @@ def origin(
 ) -> list[str]:
     """Say where a run's results come from."""
     packages = ", ".join(f"{name} {v}" for name, v in versions.items())
+    environment = " ".join(
+        f"{k}={shlex.quote(v)}" for k, v in machine.get("environment", {}).items()
+    )
     return [
         f"{machine['processor']}; {machine['cores']} cores usable; {machine['system']}",
         f"Python {machine['python']}, {packages}",
         f"commit {commit or 'unknown'}, {date}",
+        *([f"run with {environment}"] if environment else []),
     ]
 
 
 def _work(results: Results, points: Sequence[Point]) -> Table:
-    """Make the table of an architecture and a kind of work: a row for each batch size."""
-    first = points[0]
-    shown = ARCHITECTURES.get(first.architecture, first.architecture)
-    entrants = results.present()
+    """Make the table of all contenders at a group of points: a row for each point."""
+    named = {name for point in points for name in (*point.rounds, *point.errors)}
+    entrants = [e for e in results.present() if e.name in named]
     ours = [e for e in entrants if e.is_ours]
-    table = Table(f"{shown}: {WORKS[first.work]}")
-    labels = ["batch"] if first.work == "predict" else ["optimizer", "batch"]
-    table.header = [*labels, *(e.name for e in entrants), "floor"]
+    at_peak = [e for e in ours if e.device == "cpu" and has_peak(results)]
+    at_peak = at_peak if points[0].work == "step" else []
+    table = Table(f"{title(points)}, every contender")
+    table.header = [*labels(points), *(e.name for e in entrants), "floor"]
     table.header += [f"{e.name}: share of floor" for e in ours]
+    table.header += [f"{e.name}: share of peak" for e in at_peak]
     for point in points:
-        lead = [f"{point.batch_size}"]
-        if first.work != "predict":
-            lead.insert(0, point.optimizer)
+        first = lead(point)
         if point.skipped:
-            table.notes.append(f"batch {point.batch_size} skipped: {point.skipped}")
+            table.notes.append(f"{labels(points)[-1]} {first[-1]} skipped: {point.skipped}")
             continue
         cells = [_cell(point, e) for e in entrants]
         floors = [point.floor(device) for device in dict.fromkeys(e.device for e in entrants)]
-        floor = " / ".join(_amount(point, f) for f in floors if f is not None)
+        cells.append(" / ".join(amount(point, f) for f in floors if f is not None))
         shares = [point.share_of_floor(e) for e in ours]
-        table.rows.append(
-            [*lead, *cells, floor, *("" if s is None else f"{100 * s:.0f} %" for s in shares)]
-        )
-        table.notes += [f"{' '.join(lead)}: {note}" for note in point.notes]
+        cells += ["" if s is None else f"{100 * s:.0f} %" for s in shares]
+        cells += [percent(share_of_peak(results, point, e)) for e in at_peak]
+        table.rows.append([*first, *cells])
+        table.notes += [f"{' '.join(first)}: {note}" for note in point.notes]
         table.notes += [
-            f"ERROR {name}, {' '.join(lead)}: {why}" for name, why in point.errors.items()
+            f"ERROR {name}, {' '.join(first)}: {why}" for name, why in point.errors.items()
         ]
     return table
 
@@ -145,39 +118,14 @@ def _cell(point: Point, entrant: Entrant) -> str:
         if not name.startswith("floor") and (s := point.spread(name)) is not None
     )
     mark = "*" if taken.median == best else ""
-    return f"{mark}{_amount(point, taken.median)} {noise(taken)}"
-
-
-def _amount(point: Point, seconds: float) -> str:
-    if point.work == "epoch":
-        return _figures(point.rows / seconds / 1000)
-    return duration(seconds)
-
-
-def noise(taken: Spread) -> str:
-    """Show half the interquartile range, relative to the median."""
-    return f"±{100 * (taken.high - taken.low) / 2 / taken.median:.0f}%"
-
-
-def duration(seconds: float) -> str:
-    """Show a time with three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= 0.9995 * size:
-            return f"{_figures(seconds / size)} {unit}"
-    return f"{_figures(seconds * 1e6)} µs"
-
-
-def _figures(value: float) -> str:
-    """Show three significant digits, never in powers of ten."""
-    rounded = float(f"{value:.2e}")
-    digits = 2 - math.floor(math.log10(rounded)) if value > 0 else 0
-    return f"{value:.{min(max(digits, 0), 3)}f}"
+    return f"{mark}{amount(point, taken.median)} {noise(taken)}"
 
 
 def _ratios(results: Results) -> Table:
     """Make the table of ratios: how many times as long as gpubp each peer takes, as a geometric mean."""
     table = Table(
-        "times as long as gpubp: geometric mean of the ratios (least ratio; how many points)",
+        "times as long as gpubp, every contender: geometric mean of the ratios"
+        " (least ratio; how many points)",
         ["", "peer", *WORKS, "all"],
     )
     entrants = results.present()
@@ -188,7 +136,8 @@ def _ratios(results: Results) -> Table:
             works: list[str | None] = [*WORKS, None]
             means = [results.geometric_mean(peer.name, own.name, work) for work in works]
             cells = [f"{m.value:.2f} ({m.least:.2f}; {m.count})" if m.count else "" for m in means]
-            table.rows.append([own.name, peer.name, *cells])
+            if any(cells):
+                table.rows.append([own.name, peer.name, *cells])
     return table
 
 
@@ -247,68 +196,3 @@ def comparison_tables(comparison: Comparison, path: str) -> list[Table]:
             f"everything else takes {comparison.machine:.2f} times as long as then: the machine's part"
         )
     return [t for t in (slower, faster) if t.rows] + [both]
-
-
-def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
-    """Print the tables, with rich if it is installed."""
-    try:
-        from rich.console import Console  # noqa: PLC0415
-    except ImportError:
-        for table in report:
-            write(plain(table))
-        return
-    console = Console()
-    # A wide table that a pager can scroll is better than one that is squeezed into the screen.
-    console.width = max(console.width, 100 if console.is_terminal else 160)
-    for table in report:
-        console.print(_rich(table))
-        for line in table.notes:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        console.print()
-
-
-def _rich(table: Table) -> Any:
-    from rich import box, text  # noqa: PLC0415
-    from rich import table as rich_table  # noqa: PLC0415
-
-    title = text.Text(table.title, style="bold")
-    if not table.header:
-        return title
-    drawn = rich_table.Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    words = table.header[0] == "contender"
-    for k, name in enumerate(table.header):
-        drawn.add_column(name, justify="left" if words or k == 0 else "right")
-    for row in table.rows:
-        cells = []
-        for cell in row:
-            style = "green" if cell.startswith("*") else "red" if cell == "ERROR" else ""
-            cells.append(text.Text(cell.removeprefix("*"), style=f"bold {style}" if style else ""))
-        drawn.add_row(*cells)
-    return drawn
-
-
-def plain(table: Table) -> str:
-    """Lay out the table with spaces; * marks the fastest time."""
-    lines = [table.title]
-    if table.header:
-        body = [table.header, *table.rows]
-        widths = [max(len(row[k]) for row in body) for k in range(len(table.header))]
-        for row in body:
-            cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=True)]
-            lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *table.notes, ""])
-
-
-def markdown(table: Table) -> str:
-    """Write the table in Markdown; the fastest time is bold."""
-    lines = [f"**{table.title}**", ""]
-    if table.header:
-        lines.append(f"| {' | '.join(table.header)} |")
-        lines.append(f"|{'---|' * len(table.header)}")
-        for row in table.rows:
-            cells = [f"**{cell[1:]}**" if cell.startswith("*") else cell for cell in row]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
-    for note in table.notes:
-        lines += [f"- {note}"]
-    return "\n".join([*lines, ""] if table.notes else lines)

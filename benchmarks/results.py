@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from .json_files import read_results, write_json
+from .parts import FirstCall, Peak
 
-__all__ = ["Entrant", "Memory", "Point", "Results", "Spread", "geometric_mean", "ratio", "spread"]
+__all__ = [
+    "Entrant",
+    "Memory",
+    "Point",
+    "Results",
+    "Spread",
+    "geometric_mean",
+    "ratio",
+    "spread",
+]
 
 SCHEMA = 1
 OURS = "gpubp"
@@ -92,6 +102,8 @@ class Point:
         Why nothing was measured, or "".
     notes : list of str
         What a reader of the figures must know.
+    steps_in_call : dict
+        For each contender whose call made several steps, how many; its seconds are those of one step.
     """
 
     architecture: str
@@ -103,6 +115,7 @@ class Point:
     errors: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
     notes: list[str] = field(default_factory=list)
+    steps_in_call: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -185,6 +198,10 @@ class Results:
         What was measured.
     memory : list of Memory
         Peak memory, if it was measured.
+    peak : Peak or None
+        The CPU's arithmetic peak, if it was measured.
+    first_calls : list of FirstCall
+        What new processes waited for, if it was measured.
     """
 
     machine: dict[str, Any]
@@ -195,6 +212,8 @@ class Results:
     entrants: list[Entrant] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    peak: Peak | None = None
+    first_calls: list[FirstCall] = field(default_factory=list)
 
     def entrant(self, name: str) -> Entrant | None:
         """Find the entrant with this name; None without one."""
@@ -234,6 +253,8 @@ class Results:
         read["entrants"] = [Entrant(**e) for e in read["entrants"]]
         read["points"] = [Point(**p) for p in read["points"]]
         read["memory"] = [Memory(**m) for m in read["memory"]]
+        read["peak"] = Peak(**read["peak"]) if read.get("peak") else None
+        read["first_calls"] = [FirstCall(**f) for f in read.get("first_calls", [])]
         return cls(**read)
 
 

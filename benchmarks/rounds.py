@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 
 from . import agreement
+from .contenders import CONTENDERS
 from .floor import FLOORS
 from .machine import available_bytes
 from .results import Point
@@ -47,7 +48,8 @@ def measure(
         The checks passed so far; those of this point are added.
     """
     first = points[0]
-    needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(workers)
+    training = [w for w in workers if w.name in FLOORS or "step" in CONTENDERS[w.name].works]
+    needed = ARCHITECTURES[first.architecture].step_bytes(first.batch_size) * len(training)
     if needed > 0.9 * available_bytes():
         for point in points:
             point.skipped = f"needs about {needed / 2**30:.0f} GiB of memory for all contenders"
@@ -55,7 +57,11 @@ def measure(
     ready = _load(settings, points, workers, checked)
     for point in points:
         # The floor of an epoch is computed from its steps below.
-        taking = [w for w in ready if point.work != "epoch" or w.name not in FLOORS]
+        taking = [
+            w
+            for w in ready
+            if _takes_part(w.name, point) and (point.work != "epoch" or w.name not in FLOORS)
+        ]
         limits = settings.rounds, settings.least_rounds, settings.point_seconds
         for number, worker in turns(taking, point.errors, *limits):
             try:
@@ -65,6 +71,8 @@ def measure(
                 point.rounds.pop(worker.name, None)
                 continue
             point.rounds.setdefault(worker.name, []).append(turn.seconds)
+            if turn.steps > 1:
+                point.steps_in_call[worker.name] = turn.steps
             usage.add("others", turn.others, turn.wall)
             if number:  # before the first round, the process was loading
                 usage.add(worker.name, turn.idle_cpu, turn.idle_wall)
@@ -143,14 +151,12 @@ def _load(
     task = first.architecture, first.optimizer, first.batch_size
     rows = architecture.checked_rows(first.batch_size)
     epoch = any(point.work == "epoch" for point in points)
+    workers = [w for w in workers if any(_takes_part(w.name, point) for point in points)]
     ready = []
-    together = settings.budget is not None  # if time is short, all load at the same time
-    for worker in workers if together else ():
+    for worker in workers:  # all load at the same time: compilers are slow
         _ask_to_load(settings, worker, task, epoch, checked)
     for worker in workers:
         try:
-            if not together:
-                _ask_to_load(settings, worker, task, epoch, checked)
             outcome, error = worker.answer(settings.patience), ""
             if outcome is not None:
                 expected = agreement.reference(architecture, first.optimizer, rows)
@@ -161,10 +167,18 @@ def _load(
             error = str(failure)
         if error:
             for point in points:
-                point.errors[worker.name] = error
+                if _takes_part(worker.name, point):
+                    point.errors[worker.name] = error
         else:
             ready.append(worker)
     return ready
+
+
+def _takes_part(name: str, point: Point) -> bool:
+    """Tell whether a contender does this kind of work, and its library has the network's activation."""
+    kind = CONTENDERS.get(name)
+    hidden = ARCHITECTURES[point.architecture].hidden
+    return kind is None or (point.work in kind.works and hidden in kind.activations)
 
 
 def _ask_to_load(

@@ -8,9 +8,9 @@ from itertools import product
 
 from .contenders import CONTENDERS, has_gpu
 from .floor import FLOORS
-from .tasks import ARCHITECTURES, BATCH_SIZES, EPOCH_BATCH_SIZES, OPTIMIZERS
+from .tasks import ARCHITECTURES, BATCH_SIZES, EPOCH_BATCH_SIZES, OPTIMIZERS, SMALL
 
-__all__ = ["WORKS", "Settings", "default_architectures", "gpu", "quick"]
+__all__ = ["WORKS", "Settings", "default_architectures", "gpu", "quick", "small"]
 
 WORKS = ("step", "predict", "epoch")
 
@@ -22,7 +22,7 @@ class Settings:
     Attributes
     ----------
     architectures, batch_sizes, optimizers : tuple
-        The grid of points.
+        The grid of points. Without batch sizes, each network is measured at its own.
     contenders : tuple of str
         The contenders that take part.
     works : tuple of str
@@ -47,6 +47,8 @@ class Settings:
         Whether peers are checked only at the first batch size of an architecture.
     cpu_work : float
         The largest step, in multiply-adds, in which contenders on the CPU take part.
+    short_work : float
+        The largest step, in multiply-adds, in which contenders take part that are made for short work.
     budget : float or None
         Seconds for the whole run. The batch sizes are then taken in the given order, each with all
         architectures. From the third batch size on, a point is measured without peers when time is short,
@@ -63,18 +65,24 @@ class Settings:
     rounds: int = 7
     least_rounds: int = 3
     turn_seconds: float = 0.1
-    point_seconds: float = 8.0
+    point_seconds: float = 10.0
     memory: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
     floors: tuple[str, ...] = tuple(FLOORS)
     retakes: int | None = None
     check_peers_once: bool = False
     cpu_work: float = math.inf
+    short_work: float = 2e9
     budget: float | None = None
     patience: float | None = None
 
     def grid(self) -> list[tuple[str, int, str]]:
         """List architecture, batch size and optimizer of every point, in the order of measurement."""
+        if not self.batch_sizes:
+            own = [
+                (name, ARCHITECTURES[name].rows or BATCH_SIZES[1]) for name in self.architectures
+            ]
+            return [(*point, optimizer) for point, optimizer in product(own, self.optimizers)]
         if self.budget is None:
             return list(product(self.architectures, self.batch_sizes, self.optimizers))
         sizes_first = product(self.batch_sizes, self.architectures, self.optimizers)
@@ -91,23 +99,46 @@ class Settings:
 
 
 def default_architectures() -> tuple[str, ...]:
-    """List the architectures; those made for GPUs only where there is one."""
-    return tuple(a.name for a in ARCHITECTURES.values() if has_gpu() or not a.for_gpu)
+    """List the architectures without the small group; those made for GPUs only where there is one."""
+    return tuple(
+        name
+        for name, architecture in ARCHITECTURES.items()
+        if name not in SMALL and (has_gpu() or not architecture.for_gpu)
+    )
 
 
 def quick() -> Settings:
     """Make settings for less than a minute: two networks and batch sizes, SGD, no slow compilers."""
     reason = "compiles for longer than --quick may take; --contenders runs it"
-    slow = [name for name in CONTENDERS if name.endswith("-compile")]
+    slow = [name for name in CONTENDERS if "-compile" in name]
     return Settings(
         ("classifier", "narrow"),
         batch_sizes=(32, 2048),
         optimizers=("sgd",),
         works=("step", "predict"),
         rounds=3,
-        turn_seconds=0.05,
+        least_rounds=2,
+        turn_seconds=0.03,
         point_seconds=1.5,
         left_out=tuple((name, reason) for name in slow),
+    )
+
+
+def small() -> Settings:
+    """Make settings for five minutes: Adam's steps of the small networks, each at its own batch size."""
+    names = (
+        "gpubp-numpy", "gpubp-numpy-fit", "torch", "torch-1-thread", "torch-compile",
+        "torch-compile-1-thread", "jax", "jax-scan",
+    )  # fmt: skip
+    return Settings(
+        SMALL,
+        batch_sizes=(),
+        optimizers=("adam",),
+        contenders=names,
+        works=("step",),
+        point_seconds=10.0,
+        floors=(),
+        retakes=1,
     )
 
 

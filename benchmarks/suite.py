@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from .clock import Clock
-from .contenders import CONTENDERS, AbsentError, Contender, has_gpu
+from .contenders import CONTENDERS, AbsentError, Predictor, has_gpu
 from .floor import FLOORS, Floor
 from .machine import circumstances
+from .peak import peak_in_a_process
 from .results import Entrant, Memory, Point, Results
 from .rounds import Checked, Usage, measure
 from .settings import Settings
@@ -46,6 +47,7 @@ def run_suite(
     )
     with ExitStack() as stack:
         clock = Clock(settings)
+        results.peak = peak_in_a_process()
         workers = _open(settings, results, stack, tell)
         usage, checked = Usage(), Checked()
         for architecture, batch_size, optimizer in settings.grid():
@@ -60,12 +62,18 @@ def run_suite(
                 patient = replace(settings, patience=clock.patience())
                 measure(patient, points, taking, usage, checked)
             keep(results)
-        order = [(a, b, o) for a in settings.architectures
-                 for b in sorted(settings.batch_sizes) for o in settings.optimizers]  # fmt: skip
-        results.points.sort(key=lambda p: order.index((p.architecture, p.batch_size, p.optimizer)))
+        networks, optimizers = settings.architectures, settings.optimizers
+        results.points.sort(
+            key=lambda point: (
+                networks.index(point.architecture),
+                point.batch_size,
+                optimizers.index(point.optimizer),
+            )
+        )
         for entrant in results.entrants:
             entrant.idle_share = usage.share(entrant.name)
         results.machine["others_share"] = usage.share("others")
+    results.peak = peak_in_a_process(results.peak)
     if settings.memory:
         results.memory = list(_memory(settings, results, tell))
     return results
@@ -78,7 +86,7 @@ def _open(
     tell("starting the contenders")
     left_out = dict(settings.left_out)
     started = []
-    kinds: dict[str, type[Contender] | type[Floor]] = {**CONTENDERS, **FLOORS}
+    kinds: dict[str, type[Predictor] | type[Floor]] = {**CONTENDERS, **FLOORS}
     devices = {CONTENDERS[name].device for name in settings.contenders}
     for name, kind in kinds.items():
         entrant = Entrant(name, kind.device)
@@ -112,7 +120,11 @@ def _rows(work: str, batch_size: int) -> int:
 
 def _memory(settings: Settings, results: Results, tell: Callable[[str], None]) -> Iterator[Memory]:
     """Measure peak memory, one contender after another, each in a fresh process."""
-    present = [entrant.name for entrant in results.present()]
+    present = []
+    for entrant in results.present():
+        kind = CONTENDERS[entrant.name]
+        if "step" in kind.works and not kind.for_short_work:
+            present.append(entrant.name)
     optimizer = settings.optimizers[0]
     for architecture in settings.architectures:
         for batch_size in settings.batch_sizes:

@@ -17,10 +17,13 @@ __all__ = [
     "EPOCH_BATCH_SIZES",
     "EPOCH_ROWS",
     "OPTIMIZERS",
+    "SMALL",
     "AlternatingBatch",
     "Architecture",
     "OptimizerSettings",
     "Weights",
+    "find_architecture",
+    "width_of",
 ]
 
 Weights = list[tuple[Array, Array]]
@@ -86,7 +89,7 @@ class AlternatingBatch:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A fully connected network with relu between its layers.
+    """A fully connected network.
 
     Attributes
     ----------
@@ -96,6 +99,10 @@ class Architecture:
         Widths of the layers, the input first.
     output : str
         "softmax" (with cross-entropy) or "identity" (with ½‖y − a‖²).
+    hidden : str
+        The activation between the layers: "relu", "tanh", "gelu" (the exact one, with erf) or "silu".
+    rows : int or None
+        The network's own batch size: the group of small networks is measured at these.
     for_gpu : bool
         Whether the network is measured by default only if there is a GPU.
     """
@@ -103,6 +110,8 @@ class Architecture:
     name: str
     sizes: tuple[int, ...]
     output: str
+    hidden: str = "relu"
+    rows: int | None = None
     for_gpu: bool = False
 
     def __str__(self) -> str:
@@ -138,7 +147,7 @@ class Architecture:
         Parameters
         ----------
         rows : int
-            The number of rows: at most `DISTINCT_ROWS`, or a multiple of it.
+            The number of rows: at most `DISTINCT_ROWS`, a multiple of it, or the network's own.
         seed : int
             The seed of the random numbers.
 
@@ -148,11 +157,13 @@ class Architecture:
             When `rows` is another number.
         """
         rng = np.random.default_rng(seed)
-        distinct = min(rows, DISTINCT_ROWS)
+        distinct = rows if rows == self.rows else min(rows, DISTINCT_ROWS)
         if rows % distinct:
             raise ValueError(f"batch size {rows} is not a multiple of {distinct}")
         x = rng.standard_normal((distinct + distinct // 8 + 16, self.sizes[0]), np.float32)
-        if self.checked_rows(rows) == rows:  # larger batches are measured, not checked
+        if (
+            self.hidden == "relu" and self.checked_rows(rows) == rows
+        ):  # larger batches are measured, not checked
             x = x[self._clear_of_kinks(x)]
         x = x[:distinct]
         y: Array
@@ -179,19 +190,57 @@ class Architecture:
         """Compute a rough upper bound of a step's memory, in bytes: every z, a and δ, and a copy."""
         return 4 * (rows * (2 * self.sizes[0] + 4 * sum(self.sizes[1:])) + 5 * self.parameters)
 
+    def step_multiply_adds(self, rows: int) -> int:
+        """Count the multiply-adds of a step's matmuls: three a weight and row, without the input's δ."""
+        weights = sum(n * m for n, m in pairwise(self.sizes))
+        return rows * (3 * weights - self.sizes[0] * self.sizes[1])
+
     @property
     def parameters(self) -> int:
         """The number of weights and biases."""
         return sum(n * m + m for n, m in pairwise(self.sizes))
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    architecture.name: architecture
+class _Architectures(dict[str, Architecture]):
+    """Architectures by name. One of a series, "width-N", is made when it is asked for, and not listed."""
+
+    def __missing__(self, name: str) -> Architecture:
+        width = width_of(name)
+        if width is None:
+            raise KeyError(name)
+        return Architecture(name, (width,) * 4, "softmax")
+
+
+def width_of(name: str) -> int | None:
+    """Return N for the name "width-N", None for others."""
+    width = name.removeprefix("width-")
+    return int(width) if width != name and width.isdecimal() else None
+
+
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures(
+    (architecture.name, architecture)
     for architecture in (
         Architecture("classifier", (784, 256, 256, 10), "softmax"),
         Architecture("narrow", (64, 64, 64, 64, 64, 16), "softmax"),
         Architecture("narrow-6x64", (64,) * 7, "softmax", for_gpu=True),
         Architecture("regression", (100, 1024, 1024, 1), "identity"),
         Architecture("wide", (784, 4096, 4096, 4096, 4096, 10), "softmax", for_gpu=True),
+        Architecture("tanh-4", (4, 32, 16, 4), "identity", "tanh", 10_000),
+        Architecture("tanh-24", (24, 8, 2), "identity", "tanh", 200),
+        Architecture("relu-10", (10, 100, 50, 20, 1), "identity", "relu", 200),
+        Architecture("relu-64", (64, 64, 64, 64, 64, 16), "identity", "relu", 32),
+        Architecture("gelu-48", (48, 48, 48, 48, 3), "identity", "gelu", 64),
+        Architecture("silu-13", (13, 20, 20, 1), "identity", "silu", 32),
     )
-}
+)
+
+SMALL = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.rows)
+"""The group of small networks, each measured at its own batch size."""
+
+
+def find_architecture(name: str) -> Architecture | None:
+    """Find the architecture with this name, which old results may have; None without one."""
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        return None

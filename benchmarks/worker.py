@@ -9,6 +9,7 @@ turns.
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import os
 import signal
@@ -16,20 +17,24 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from . import agreement, memory
-from .contenders import CONTENDERS, AbsentError, Contender
+from .contenders import CONTENDERS, AbsentError, Contender, Predictor
 from .floor import FLOORS, Floor
 from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
 
 __all__ = ["ContenderError", "Session", "Turn", "Worker"]
 
-SAMPLE_SECONDS = 0.002
-"""Steps shorter than this are timed several in a row, with one wait at the end, as in a training loop."""
+SAMPLE_SECONDS = 0.01
+"""Steps shorter than this are timed several in a row, with one wait at the end, as in a training loop.
+
+A contender whose call makes several steps makes as many as take about this long. So the samples of all are
+equally long: on a shared machine, a long sample is disturbed more often than a short one."""
 
 
 class ContenderError(RuntimeError):
@@ -42,7 +47,7 @@ class Turn(NamedTuple):
     Attributes
     ----------
     seconds : float
-        The seconds of a call, as the median of the turn.
+        The seconds of a call, or of each step of a call of several, as the median of the turn.
     wall : float
         Seconds that the turn took.
     others : float
@@ -51,6 +56,8 @@ class Turn(NamedTuple):
         Core seconds that this process used since its last turn.
     idle_wall : float
         Seconds since its last turn.
+    steps : int
+        The steps of a call.
     """
 
     seconds: float
@@ -58,14 +65,16 @@ class Turn(NamedTuple):
     others: float
     idle_cpu: float
     idle_wall: float
+    steps: int = 1
 
 
 class Session:
     """What a contender's process does: each message calls one method."""
 
     def __init__(self, name: str) -> None:
-        self._contender: Contender | Floor = (CONTENDERS.get(name) or FLOORS[name])()
+        self._contender: Predictor | Floor = (CONTENDERS.get(name) or FLOORS[name])()
         self._call_seconds: dict[str, float] = {}
+        self._steps = 0
         self._slept_at: tuple[float, float] | None = None
 
     def open(self) -> str:
@@ -94,7 +103,7 @@ class Session:
             The observed outcome; None for a floor, and without `check`.
         """
         contender, chosen = self._contender, ARCHITECTURES[architecture]
-        self._call_seconds = {}
+        self._call_seconds, self._steps = {}, 0
         if isinstance(contender, Floor):
             contender.load(chosen, batch_size)
             return None
@@ -103,7 +112,7 @@ class Session:
             rows = chosen.checked_rows(batch_size)
             outcome = agreement.observe(contender, chosen, optimizer, rows)
         contender.load(chosen, OPTIMIZERS[optimizer], chosen.batch(batch_size))
-        if epoch:
+        if epoch and isinstance(contender, Contender) and "epoch" in contender.works:
             contender.load_epoch(chosen.batch(EPOCH_ROWS))
         gc.collect()
         return outcome
@@ -118,15 +127,23 @@ class Session:
         threading = contender.threading() if isinstance(contender, Floor) else nullcontext()
         cpu, wall, everyone = time.process_time(), time.perf_counter(), machine_cpu_seconds()
         with threading:
-            result = self._measure(work, seconds)
+            call, steps = self._call(work)
+            result = self._measure(work, call, seconds) / steps
         others = machine_cpu_seconds() - everyone - (time.process_time() - cpu)
         wall = time.perf_counter() - wall
         fall_asleep(1.0 if contender.device == "cpu" else 0.1)
         self._slept_at = time.process_time(), time.perf_counter()
-        return Turn(result, wall, max(0.0, others), *idle)
+        return Turn(result, wall, max(0.0, others), *idle, steps)
 
-    def _measure(self, work: str, seconds: float) -> float:
-        call: Callable[[], Any] = getattr(self._contender, work)
+    def _call(self, work: str) -> tuple[Callable[[], Any], int]:
+        """Return what is timed, and the steps that one call makes."""
+        contender = self._contender
+        if work == "step" and isinstance(contender, Contender) and contender.steps_at_once > 1:
+            self._steps = self._steps or _fitting_steps(contender)
+            return partial(contender.steps, self._steps), self._steps
+        return getattr(contender, work), 1
+
+    def _measure(self, work: str, call: Callable[[], Any], seconds: float) -> float:
         synchronize = self._contender.synchronize
 
         def timed(times: int) -> float:
@@ -162,6 +179,22 @@ class Session:
         return memory.peak(
             self._contender, ARCHITECTURES[architecture], OPTIMIZERS[optimizer], batch_size
         )
+
+
+def _fitting_steps(contender: Contender) -> int:
+    """Find how many steps take about SAMPLE_SECONDS in one call: a power of two."""
+    count = 1
+    while True:
+        taken: list[float] = []
+        while len(taken) < 2 or (len(taken) < 5 and sum(taken[1:]) < 5 * SAMPLE_SECONDS):
+            began = time.perf_counter()  # the first call may compile, others may be disturbed
+            contender.steps(count)
+            contender.synchronize()
+            taken.append(time.perf_counter() - began)
+        missing = SAMPLE_SECONDS / min(taken)
+        if missing <= 1.25 or count == contender.steps_at_once:
+            return count
+        count = min(count * 2 ** math.ceil(math.log2(missing)), contender.steps_at_once)
 
 
 def machine_cpu_seconds() -> float:

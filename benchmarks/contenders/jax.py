@@ -1,4 +1,4 @@
-"""JAX: the whole step in one `jit`."""
+"""JAX: the whole step in one `jit`, or many steps in one `lax.scan`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from ...kernels.typing import Array
 from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
 from .base import AbsentError, Contender, has_gpu, import_library
 
-__all__ = ["Jax", "JaxCuda"]
+__all__ = ["Jax", "JaxCuda", "JaxScan"]
 
 
 class Jax(Contender):
     """JAX on the CPU, with parameters and optimizer state donated to the step."""
 
     name = "jax"
+    library = "JAX"
+    setting: ClassVar[str] = "jit"
     platform: ClassVar[str] = "cpu"
 
     def open(self) -> str:
@@ -64,11 +66,17 @@ class Jax(Contender):
     def _build(self, architecture: Architecture, optimizer: OptimizerSettings) -> None:
         jax = self._jax
         jnp = importlib.import_module("jax.numpy")
+        hidden = {
+            "relu": lambda z: jnp.maximum(z, 0),
+            "tanh": jnp.tanh,
+            "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+            "silu": jax.nn.silu,
+        }[architecture.hidden]
 
         def forward(parameters: Any, x: Array) -> Array:
-            *hidden, (w, b) = parameters
-            for w_k, b_k in hidden:
-                x = jnp.maximum(x @ w_k.T + b_k, 0)
+            *before, (w, b) = parameters
+            for w_k, b_k in before:
+                x = hidden(x @ w_k.T + b_k)
             return x @ w.T + b
 
         def cost(parameters: Any, x: Array, y: Array) -> Array:
@@ -103,12 +111,34 @@ class Jax(Contender):
         ) -> Any:
             return step(parameters, state, rate, x[rows], y[rows])
 
+        def scan_steps(
+            parameters: Any, state: Any, rate: Array, x: Array, targets: Array, numbers: Array
+        ) -> Any:
+            def body(carry: Any, number: Array) -> Any:
+                moved, kept, value = step(carry[0], carry[1], rate, x, targets[number % 2])
+                return (moved, kept), value
+
+            carry, values = jax.lax.scan(body, (parameters, state), numbers)
+            return (*carry, values[-1])
+
+        def scan_rows(
+            parameters: Any, state: Any, rate: Array, x: Array, y: Array, rows: Array
+        ) -> Any:
+            def body(carry: Any, batch: Array) -> Any:
+                moved, kept, value = step(carry[0], carry[1], rate, x[batch], y[batch])
+                return (moved, kept), value
+
+            carry, values = jax.lax.scan(body, (parameters, state), rows)
+            return (*carry, values[-1])
+
         def outputs(parameters: Any, x: Array) -> Array:
             z = forward(parameters, x)
             return jax.nn.softmax(z, axis=1) if architecture.is_classifier else z
 
         self._step = jax.jit(step, donate_argnums=(0, 1))
         self._step_on_rows = jax.jit(step_on_rows, donate_argnums=(0, 1))
+        self._scan_steps = jax.jit(scan_steps, donate_argnums=(0, 1))
+        self._scan_rows = jax.jit(scan_rows, donate_argnums=(0, 1))
         self._outputs = jax.jit(outputs)
 
     def step(self) -> None:
@@ -150,6 +180,47 @@ class Jax(Contender):
         if self.device == "cpu":
             return None
         return int(self._device.memory_stats()["peak_bytes_in_use"])
+
+
+class JaxScan(Jax):
+    """JAX on the CPU, with many steps, or all batches of an epoch, in one compiled `lax.scan`."""
+
+    name = "jax-scan"
+    setting = "scan"
+    works = ("step", "epoch")
+    for_short_work = True
+    steps_at_once = 4096
+
+    def load(
+        self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
+    ) -> None:
+        super().load(architecture, optimizer, batch)
+        self._both_targets = self._own(np.stack(batch.targets))
+
+    def steps(self, count: int) -> None:
+        numbers = np.arange(self._steps, self._steps + count, dtype=np.int32)
+        self._steps += count
+        self._parameters, self._state, self._cost = self._scan_steps(
+            self._parameters, self._state, self._rate, self._x, self._both_targets, numbers
+        )
+
+    def epoch(self) -> None:
+        x, y = self._data
+        order = self._rng.permutation(len(x)).astype(np.int32)
+        whole = len(x) // self._batch_size * self._batch_size
+        if whole:
+            self._parameters, self._state, self._cost = self._scan_rows(
+                self._parameters,
+                self._state,
+                self._rate,
+                x,
+                y,
+                order[:whole].reshape(-1, self._batch_size),
+            )
+        if whole < len(x):  # the last batch has fewer rows
+            self._parameters, self._state, self._cost = self._step_on_rows(
+                self._parameters, self._state, self._rate, x, y, order[whole:]
+            )
 
 
 class JaxCuda(Jax):

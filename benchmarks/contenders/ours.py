@@ -10,16 +10,17 @@ import gpubp
 from ...backends import Backend
 from ...backends.cupy import device_count, open_cupy
 from ...kernels.typing import Array
-from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
-from .base import AbsentError, Contender
+from ..tasks import EPOCH_ROWS, AlternatingBatch, Architecture, OptimizerSettings, Weights
+from .base import AbsentError, Contender, alternated
 
-__all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "require_cupy"]
+__all__ = ["GpubpCupy", "GpubpCupyLaunched", "GpubpNumpy", "GpubpNumpyFit", "require_cupy"]
 
 
 class GpubpNumpy(Contender):
     """gpubp on the CPU."""
 
     name = "gpubp-numpy"
+    library = "gpubp"
     backend: str | Backend = "numpy"
 
     def open(self) -> str:
@@ -30,7 +31,11 @@ class GpubpNumpy(Contender):
     ) -> None:
         rate = optimizer.learning_rate
         self._network = gpubp.Network(
-            architecture.sizes, output=architecture.output, backend=self.backend, seed=0
+            architecture.sizes,
+            hidden=architecture.hidden,
+            output=architecture.output,
+            backend=self.backend,
+            seed=0,
         )
         for layer, (w, b) in zip(self._network.layers, architecture.weights(), strict=True):
             assert layer.biases is not None
@@ -75,6 +80,39 @@ class GpubpNumpy(Contender):
         self._network.backend.synchronize()
 
 
+class GpubpNumpyFit(GpubpNumpy):
+    """gpubp on the CPU, its steps within one `Trainer.fit`.
+
+    The data have as many rows as those of an epoch, or four batches if these are large. More steps are
+    several epochs. So a step's time has a part of all that fit does besides: it checks the data, keeps
+    copies to roll back to, and records costs.
+    """
+
+    name = "gpubp-numpy-fit"
+    setting = "in fit"
+    works = ("step",)
+    for_short_work = True
+    steps_at_once = 4096
+
+    def load(
+        self, architecture: Architecture, optimizer: OptimizerSettings, batch: AlternatingBatch
+    ) -> None:
+        super().load(architecture, optimizer, batch)
+        self._trainer.shuffle = False
+        self._tiled: dict[tuple[int, int], tuple[Array, Array]] = {}
+
+    def steps(self, count: int) -> None:
+        whole = max(4, EPOCH_ROWS // len(self._x))
+        batches = min(
+            count, 1 << (whole.bit_length() - 1)
+        )  # a power of two, which divides the count
+        first = self._steps % 2
+        self._steps += count
+        if (batches, first) not in self._tiled:
+            self._tiled = {(batches, first): alternated(self._x, self._targets, batches, first)}
+        self._trainer.fit(*self._tiled[batches, first], epochs=count // batches)
+
+
 class GpubpCupy(GpubpNumpy):
     """gpubp on the first GPU; a step is a CUDA graph where it can be captured."""
 
@@ -96,6 +134,7 @@ class GpubpCupyLaunched(GpubpCupy):
     """gpubp on the first GPU, without CUDA graphs: kernels are launched one by one."""
 
     name = "gpubp-cupy-launched"
+    setting = "launched"
     graphs: ClassVar[bool] = False
 
 

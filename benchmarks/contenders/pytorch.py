@@ -9,14 +9,25 @@ from ...kernels.typing import Array
 from ..tasks import AlternatingBatch, Architecture, OptimizerSettings, Weights
 from .base import AbsentError, Contender, has_gpu, import_library
 
-__all__ = ["Torch", "TorchCompile", "TorchCuda", "TorchCudaCompile", "TorchCudaGraph"]
+__all__ = [
+    "Torch",
+    "TorchCompile",
+    "TorchCompileOneThread",
+    "TorchCuda",
+    "TorchCudaCompile",
+    "TorchCudaGraph",
+    "TorchOneThread",
+]
 
 
 class Torch(Contender):
     """PyTorch, eager, with its fused optimizers, which are its fastest on most of the grid."""
 
     name = "torch"
+    library = "PyTorch"
+    setting: ClassVar[str] = "eager"
     compiles: ClassVar[bool] = False
+    threads: ClassVar[int | None] = None
 
     def open(self) -> str:
         if self.device == "gpu" and not has_gpu():
@@ -24,7 +35,10 @@ class Torch(Contender):
         self._torch = torch = import_library("torch", "torch")
         if self.device == "cpu":
             self._where = torch.device("cpu")
-            return f"CPU, {torch.get_num_threads()} threads"
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
+            count = torch.get_num_threads()
+            return f"CPU, {count} thread{'s' if count > 1 else ''}"
         if not torch.cuda.is_available():
             raise AbsentError("PyTorch finds no GPU")
         torch.set_float32_matmul_precision("highest")
@@ -65,9 +79,11 @@ class Torch(Contender):
         torch, sizes = self._torch, architecture.sizes
         functional = torch.nn.functional
         self._linears = [torch.nn.Linear(n, m, device=self._where) for n, m in pairwise(sizes)]
+        kinds = {"relu": "ReLU", "tanh": "Tanh", "gelu": "GELU", "silu": "SiLU"}
+        hidden = getattr(torch.nn, kinds[architecture.hidden])
         modules: list[Any] = [self._linears[0]]
         for linear in self._linears[1:]:
-            modules += [torch.nn.ReLU(), linear]
+            modules += [hidden(), linear]
         model = self._model = torch.nn.Sequential(*modules)
 
         if architecture.is_classifier:
@@ -139,7 +155,26 @@ class TorchCompile(Torch):
     """PyTorch with a compiled cost and derivative, and the fused optimizer."""
 
     name = "torch-compile"
+    setting = "compiled"
     compiles = True
+
+
+class TorchOneThread(Torch):
+    """PyTorch, eager, on one thread: on small networks its threads cost more than they save."""
+
+    name = "torch-1-thread"
+    setting = "eager, 1 thread"
+    threads = 1
+    for_short_work = True
+
+
+class TorchCompileOneThread(TorchCompile):
+    """PyTorch, compiled, on one thread."""
+
+    name = "torch-compile-1-thread"
+    setting = "compiled, 1 thread"
+    threads = 1
+    for_short_work = True
 
 
 class TorchCuda(Torch):
@@ -153,6 +188,7 @@ class TorchCudaCompile(TorchCuda):
     """PyTorch, compiled, on the GPU."""
 
     name = "torch-cuda-compile"
+    setting = "compiled"
     compiles = True
 
 
@@ -160,6 +196,7 @@ class TorchCudaGraph(TorchCuda):
     """PyTorch, eager, with the whole step captured in a CUDA graph and replayed."""
 
     name = "torch-cuda-graph"
+    setting = "CUDA graph"
 
     _graph: Any
     _captured_outputs: Any

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import gpubp
-
-from .results import FirstCall
+from ..first_call import in_new_process
+from ..parts import FirstCall
 
 __all__ = ["first_calls"]
 
@@ -64,19 +60,7 @@ def first_calls(rounds: int) -> Iterator[FirstCall]:
     yield from found.values()
 
 
-def _process(library: str, cache: Path) -> dict[str, float]:
-    """Run the script with this home of caches; return its seconds."""
-    cache.mkdir(exist_ok=True)
-    package = str(Path(gpubp.__file__).parents[1])
-    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
+def _process(library: str, folder: Path) -> dict[str, float]:
+    """Run the script with this folder for stored kernels; return its seconds."""
     keywords = {"dtype": None} if library == "gpubp" else {}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, library, json.dumps(keywords)],
-        env=os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"a first fit of {library} failed: {done.stderr.strip()[-200:]}")
-    return dict(json.loads(done.stdout))
+    return in_new_process(SCRIPT, (library, json.dumps(keywords)), folder)

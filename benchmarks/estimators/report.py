@@ -6,8 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from ..report import Table, duration, noise, origin
+from ..report import origin
 from ..results import geometric_mean, spread
+from ..table import Table, duration, noise
 from .results import EstimatorResults, Point
 from .tasks import CANDIDATES, DATA, FOLDS, Task
 

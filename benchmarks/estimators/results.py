@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..json_files import read_results, write_json
+from ..parts import FirstCall
 from ..results import Entrant, ratio
 from .session import CONTENDERS, MATMULS
 from .tasks import Task
 
-__all__ = ["EstimatorResults", "FirstCall", "Point", "Scores"]
+__all__ = ["EstimatorResults", "Point", "Scores"]
 
 SCHEMA = "estimators-1"
 
@@ -90,24 +91,6 @@ class Scores:
     data: str
     dtype: str
     found: dict[str, list[float]] = field(default_factory=dict)
-
-
-@dataclass
-class FirstCall:
-    """A new process; a list has an entry for each process.
-
-    Attributes
-    ----------
-    kind : str
-        The library, and what it found stored.
-    imports, first, second : list of float
-        Seconds of the import, of the first fit and of the second.
-    """
-
-    kind: str
-    imports: list[float] = field(default_factory=list)
-    first: list[float] = field(default_factory=list)
-    second: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gpubp.benchmarks.contenders import AbsentError, GpubpCupy, GpubpNumpy
-from gpubp.benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, OPTIMIZERS
+from gpubp.benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, OPTIMIZERS, SMALL
 
-NAMES = [name for name, architecture in ARCHITECTURES.items() if not architecture.for_gpu]
+NAMES = [n for n, a in ARCHITECTURES.items() if n not in SMALL and not a.for_gpu]
 
 
 @pytest.fixture(params=[GpubpNumpy, GpubpCupy], ids=["numpy", "cupy"])

@@ -92,6 +92,7 @@ class Report:
     def _trainer(self, backend: Backend) -> gpubp.Trainer:
         network = gpubp.Network(
             self._architecture.sizes,
+            hidden=self._architecture.hidden,
             output=self._architecture.output,
             backend=backend,
             seed=0,

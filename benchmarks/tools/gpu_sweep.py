@@ -266,7 +266,11 @@ def step_seconds(network: str, rows: int, rounds: int) -> float:
     with backend.use():
         x, y = backend.asarray(batch.x), backend.asarray(batch.targets[0])
         trained = gpubp.Network(
-            architecture.sizes, output=architecture.output, backend=backend, seed=0
+            architecture.sizes,
+            hidden=architecture.hidden,
+            output=architecture.output,
+            backend=backend,
+            seed=0,
         )
         trainer = gpubp.Trainer(trained, gpubp.Adam(learning_rate=1e-6), batch_size=rows, seed=0)
         for _ in range(3):

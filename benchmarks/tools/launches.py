@@ -58,7 +58,12 @@ def main(networks: Sequence[str], rows: int, rounds: int) -> None:
     print(f"{'':12}{'launches':>10}{'verbs':>8}{'bound':>8}{'the step, bound':>20}")
     for name in networks:
         architecture = ARCHITECTURES[name]
-        network = gpubp.Network(architecture.sizes, output=architecture.output, backend=backend)
+        network = gpubp.Network(
+            architecture.sizes,
+            hidden=architecture.hidden,
+            output=architecture.output,
+            backend=backend,
+        )
         trainer = gpubp.Trainer(network, "adam", seed=0)
         batch = architecture.batch(rows)
         x, y = backend.asarray(batch.x), backend.asarray(batch.targets[0])

@@ -124,6 +124,7 @@ class Step:
         self.launches = watch_launches(backend)
         network = gpubp.Network(
             architecture.sizes,
+            hidden=architecture.hidden,
             output=architecture.output,
             backend=backend,
             seed=0,

@@ -13,12 +13,14 @@ from ..benchmarks.estimators.tasks import DATA
 from ..benchmarks.pictures import draw
 from ..benchmarks.report import comparison_tables, tables
 from ..benchmarks.results import Results
-from ..benchmarks.settings import Settings, default_architectures, gpu, quick
+from ..benchmarks.settings import Settings, default_architectures, gpu, quick, small
 from ..benchmarks.suite import run_suite
 from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
+from ..benchmarks.widths import draw_widths, width_settings
 from ..errors import unknown_name
 from .bench_estimators import run_bench_estimators
-from .bench_results import measured, print_report, tell
+from .bench_first_call import run_bench_first_call
+from .bench_results import measured, print_report, refuse, tell
 
 __all__ = ["add_arguments", "run"]
 
@@ -29,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark."""
     add = parser.add_argument
     add("--quick", action="store_true", help="measure a small part, in less than a minute")
+    add(
+        "--small",
+        action="store_true",
+        help="measure Adam's steps of six small networks, in five minutes",
+    )
     add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
     add(
         "--budget",
@@ -44,6 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--estimators",
         action="store_true",
         help="measure fit, predict and a search beside scikit-learn's MLPs; --quick takes two minutes",
+    )
+    add(
+        "--first-call",
+        action="store_true",
+        help="measure what a new process waits for, in two minutes",
+    )
+    add(
+        "--widths",
+        action="store_true",
+        help="measure and draw a step over the width, in three minutes",
     )
     add("--data", nargs="+", metavar="NAME", help=f"with --estimators: some of {', '.join(DATA)}")
     add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
@@ -67,11 +84,21 @@ def run(options: argparse.Namespace) -> int:
     if options.rounds is not None and options.rounds < 1:
         raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
     if options.json is None:
-        options.json = FOLDER / ("estimators.json" if options.estimators else "results.json")
+        kinds = ("estimators", "first_call", "widths")
+        kind = next((kind for kind in kinds if getattr(options, kind)), "results")
+        options.json = FOLDER / f"{kind.replace('_', '-')}.json"
+    if options.first_call:
+        return run_bench_first_call(options)
     if options.estimators:
         return run_bench_estimators(options)
     if options.data is not None:
         raise ValueError("--data was given without --estimators, whose data sets it chooses")
+    if options.widths:
+        refuse(
+            options,
+            ("quick", "gpu", "small", "architectures", "batch_sizes", "optimizer"),
+            "--widths",
+        )
     settings = _settings(options)
     old = None if options.compare is None else Results.load(options.compare)
     results = measured(options, Results, lambda keep: run_suite(settings, tell, keep))
@@ -79,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
     if old is not None:
         report += comparison_tables(compare(results, old), str(options.compare))
     print_report(options, report)
-    if not options.markdown:
+    if not options.markdown and results.settings.get("batch_sizes", True):  # lines need batch sizes
         try:
-            for path in draw(results, options.pictures):
+            for path in [*draw(results, options.pictures), *draw_widths(results, options.pictures)]:
                 print(f"picture   {path.resolve()}")
         except ImportError as error:
             print(f"pictures  absent: {error}")
@@ -97,8 +124,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         If a name is unknown or a number is out of range.
     """
     settings = Settings(default_architectures())
-    if options.quick or options.gpu:
-        settings = gpu() if options.gpu else quick()
+    if options.quick or options.gpu or options.small:
+        settings = gpu() if options.gpu else small() if options.small else quick()
+    elif options.widths:
+        settings = width_settings()
     if options.architectures is not None:
         names = _known("architecture", options.architectures, ARCHITECTURES)
         settings = replace(settings, architectures=names)

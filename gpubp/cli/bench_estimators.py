@@ -10,12 +10,12 @@ from ..benchmarks.estimators.results import EstimatorResults
 from ..benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from ..benchmarks.estimators.tasks import DATA
 from ..errors import unknown_name
-from .bench_results import measured, print_report, tell
+from .bench_results import measured, print_report, refuse, tell
 
 __all__ = ["run_bench_estimators"]
 
-OTHERS = ("gpu", "budget", "architectures", "batch_sizes", "contenders", "optimizer", "memory",
-          "compare")  # fmt: skip
+OTHERS = ("gpu", "small", "widths", "budget", "architectures", "batch_sizes", "contenders",
+          "optimizer", "memory", "compare")  # fmt: skip
 """The options of `gpubp bench` that the estimators' table does not have."""
 
 
@@ -27,10 +27,7 @@ def run_bench_estimators(options: argparse.Namespace) -> int:
     int
         The exit status: 1 if a contender failed at a task, else 0.
     """
-    for name in OTHERS:
-        if getattr(options, name):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} was given with --estimators, which does not have it")
+    refuse(options, OTHERS, "--estimators")
     results = measured(
         options, EstimatorResults, lambda keep: run_estimators(_settings(options), tell, keep)
     )

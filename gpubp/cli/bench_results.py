@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..benchmarks.estimators.results import EstimatorResults
-from ..benchmarks.report import Table, markdown, show
 from ..benchmarks.results import Results
+from ..benchmarks.table import Table, markdown, show
 
-__all__ = ["measured", "print_report", "tell"]
+__all__ = ["measured", "print_report", "refuse", "tell"]
 
 AnyResults = TypeVar("AnyResults", Results, EstimatorResults)
 
@@ -53,6 +53,14 @@ def print_report(options: argparse.Namespace, report: Sequence[Table]) -> None:
     show(report)
     if options.show is None:
         print(f"results   {options.json.resolve()}")
+
+
+def refuse(options: argparse.Namespace, names: Sequence[str], kind: str) -> None:
+    """Raise ValueError if an option was given that the kind of measurement does not have."""
+    for name in names:
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} was given with {kind}, which does not have it")
 
 
 def tell(line: str) -> None:

@@ -6,6 +6,8 @@ import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from threadpoolctl import threadpool_info
+
 import gpubp
 
 from ..backends import available_backends, explain_auto, get_backend
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print versions, backends, devices, the CPU's kernels and packages."""
+    """Print versions, backends, devices, the CPU's kernels and BLAS, and packages."""
     backend, reason = explain_auto()
     print(f"gpubp {gpubp.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f'backend "auto" is {backend.name}: {reason}')
@@ -33,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if not devices:
         print(f"  {'cupy':8} not available: {why}")
     print(f"  {'kernels':8} {explain_kernels()}")
+    print(f"  {'blas':8} {_blas()}")
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     return 0
 
@@ -42,6 +45,16 @@ def _device(name: str) -> str:
         return get_backend(name).device
     except BackendUnavailableError as error:
         return f"not available: {error}"
+
+
+def _blas() -> str:
+    """Name each BLAS of NumPy and SciPy, and the processors that its kernels are for."""
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    named = [
+        f"{k['internal_api']} {k['version']}, kernels for {k.get('architecture', 'unknown')}"
+        for k in found
+    ]
+    return "; ".join(dict.fromkeys(named)) or "unknown"
 
 
 def _version(name: str) -> str:

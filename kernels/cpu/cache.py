@@ -101,7 +101,7 @@ def store(key: str, flag: str, library: Path) -> Path | None:
 
 def flag_of(stored: Path) -> str:
     """Return the flag that a stored library was compiled with."""
-    return stored.name.split(".")[0][KEY_LENGTH:]
+    return stored.name.rsplit(".", 2)[0][KEY_LENGTH:]  # a flag may have dots: -march=armv8.2-a
 
 
 def _cache_home() -> Path:

@@ -29,6 +29,8 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", 
 NATIVE = ("-march=native", "-mcpu=native")
 """The flags that ask for this processor's instructions. Which of them a compiler takes depends on the
 processor and on the compiler."""
+PROCESSORS = ("-march=", "-mcpu=")
+"""The flags that name a processor. One in CXX takes the place of NATIVE."""
 TIMEOUT = 120.0
 """The seconds that one run of the compiler may take: a hundred times what it needs."""
 
@@ -53,12 +55,17 @@ def identity() -> str:
 
 @cache
 def native_flag() -> str:
-    """Ask the compiler which flag of NATIVE it takes; "" if it takes none.
+    """Return the flag in CXX that names a processor, else the one of NATIVE that the compiler takes.
+
+    It is "" if the compiler takes none.
 
     Only a complaint about the flag itself is a refusal. A compiler that fails otherwise, because it was
     killed for example, raises CompileError: a library without the processor's instructions would stay in
     the cache.
     """
+    named = [word for word in _command()[1:] if word.startswith(PROCESSORS)]
+    if named:
+        return named[-1]  # the compiler obeys the last one
     for flag in NATIVE:
         try:
             _run(*_command(), flag, "-E", "-x", "c++", os.devnull)

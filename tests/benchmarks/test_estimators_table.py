@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from gpubp.benchmarks.estimators import first_call, session, suite
 from gpubp.benchmarks.estimators.report import estimator_tables
-from gpubp.benchmarks.estimators.results import EstimatorResults, FirstCall, Point, Scores
+from gpubp.benchmarks.estimators.results import EstimatorResults, Point, Scores
 from gpubp.benchmarks.estimators.session import (
     CONTENDERS,
     MATMULS,
@@ -27,9 +27,10 @@ from gpubp.benchmarks.estimators.session import (
 from gpubp.benchmarks.estimators.suite import EstimatorSettings, run_estimators
 from gpubp.benchmarks.estimators.tasks import DATA, Task, quick_tasks, tasks
 from gpubp.benchmarks.floor import bind_matmuls
-from gpubp.benchmarks.report import markdown, plain
+from gpubp.benchmarks.parts import FirstCall
 from gpubp.benchmarks.results import Entrant
 from gpubp.benchmarks.rounds import turns
+from gpubp.benchmarks.table import markdown, plain
 from gpubp.cli import main
 from gpubp.kernels.cpu.build import compiler_version
 
@@ -369,7 +370,7 @@ def test_a_first_fit_with_nothing_stored_stores_kernels(tmp_path: Path) -> None:
     needs_scikit_learn()
     seconds = first_call._process("gpubp", tmp_path / "cold")
     assert set(seconds) == {"imports", "first", "second"}
-    assert list((tmp_path / "cold/gpubp").glob("*.so"))
+    assert list((tmp_path / "cold").rglob("*.so"))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from made_up import made_up
 
 from gpubp.benchmarks import results
 from gpubp.benchmarks.compare import compare
-from gpubp.benchmarks.report import comparison_tables, duration, markdown, plain, show, tables
+from gpubp.benchmarks.report import comparison_tables, tables
 from gpubp.benchmarks.results import Results
+from gpubp.benchmarks.table import duration, markdown, plain, show
 
 
 def test_the_arithmetic_agrees_with_hand_computed_numbers() -> None:
@@ -76,7 +77,7 @@ def test_points_measured_again_replace_the_old_ones_and_are_named() -> None:
 
 
 def test_a_table_in_markdown_has_the_same_cells() -> None:
-    (table,) = [t for t in tables(made_up()) if t.title.endswith(": training step")]
+    (table,) = [t for t in tables(made_up()) if t.title.endswith("step, every contender")]
     lines = markdown(table).splitlines()
     assert lines[0] == f"**{table.title}**"
     assert lines[2].startswith("| optimizer | batch | gpubp-numpy | torch |")
@@ -106,3 +107,13 @@ def test_compare_tells_of_no_change_and_of_what_is_gone() -> None:
     new.points[1].errors["gpubp-numpy"] = "its process died"
     missing = compare(new, made_up()).missing
     assert missing == ["gpubp-numpy narrow/sgd/2048/predict: its process died"]
+
+
+def test_compare_leaves_out_what_was_measured_in_another_way() -> None:
+    new = made_up()
+    new.points[0].rounds["torch"] = [1e-3] * 3  # six times as fast, by other calls
+    assert compare(new, made_up()).machine != 1.0
+    new.points[0].steps_in_call["torch"] = 8
+    assert compare(new, made_up()).compared == 2
+    # Only the floors are left, which did not change.
+    assert compare(new, made_up()).machine == 1.0

@@ -85,6 +85,23 @@ def test_cxx_may_have_arguments(
     assert fake.compilations == 2  # another command has libraries of its own
 
 
+@pytest.mark.parametrize("named", ["-march=armv8.2-a", "-mcpu=cortex-a72"])
+def test_a_processor_that_cxx_names_takes_the_place_of_this_one(
+    fake: FakeCompiler, place: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    answer()
+    monkeypatch.setenv("CXX", shlex.join([str(fake.program), "-march=older", named]))
+    fake.behave("")
+    assert answer() == 42
+    assert all(run.startswith(f"-march=older {named} ") for run in fake.runs)
+    assert not [run for run in fake.runs if "native" in run or " -E " in run]
+    assert fake.compilations == 2  # its libraries are apart from those for this processor
+    fake.behave("")
+    forget()
+    assert build.explain() == f"compiled with {named}, stored in {place}"
+    assert fake.compilations == 0
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -14,8 +14,9 @@ import pytest
 import gpubp
 from gpubp.benchmarks.estimators.report import estimator_tables
 from gpubp.benchmarks.estimators.results import EstimatorResults
-from gpubp.benchmarks.report import markdown, tables
+from gpubp.benchmarks.report import tables
 from gpubp.benchmarks.results import Point, Results, geometric_mean
+from gpubp.benchmarks.table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "docs/guide.md"]
