@@ -54,7 +54,7 @@ def _blas() -> str:
         f"{k['internal_api']} {k['version']}, kernels for {k.get('architecture', 'unknown')}"
         for k in found
     ]
-    return "; ".join(dict.fromkeys(named)) or "unknown"
+    return "; ".join(sorted(set(named))) or "unknown"
 
 
 def _version(name: str) -> str:
