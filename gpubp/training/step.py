@@ -169,8 +169,6 @@ class TrainingStep:
             if not self._optimizer_state.change(optimizer):
                 self.steps_taken = 0
 
-    # Before steps: memory, learning rates, costs.
-
     @uninterrupted
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
@@ -238,8 +236,6 @@ class TrainingStep:
         """Read the mean cost of the last step's batch, NaN before the first step; waits for the device."""
         return self._numbers.last_cost(self.steps_done)
 
-    # A step.
-
     @property
     def steps_at_once(self) -> int:
         """The number of steps on batches of one form to run together, if nothing comes between them."""
@@ -264,19 +260,13 @@ class TrainingStep:
         """Run at least one step and at most `most`, as `run` does; return how many.
 
         They are as many as the backend runs together, in some milliseconds: a caller can look at what may
-        stop training in between.
-
-        Raises
-        ------
-        ValueError, RuntimeError
-            As in `run`.
+        stop training in between. The errors are those of `run`.
         """
         at_once = self.steps_at_once
-        if self._reduce is not None or at_once > 1:
-            steps = at_once if most >= at_once else 1
-            self.run(form, steps)
-            return steps
-        return self._replay(self._captured(form, most), 1, most)
+        if self._reduce is None and at_once == 1:
+            return self._replay(self._captured(form, most), 1, most)
+        self.run(form, steps := at_once if most >= at_once else 1)
+        return steps
 
     def _captured(self, form: BatchForm, steps: int) -> Replay:
         """Return the captured step, after a check that so many can run."""
@@ -362,8 +352,6 @@ class TrainingStep:
             gradient_is_read=self._reduce is not None,
             sums_squares=self.sums_squares,
         )
-
-    # States.
 
     @property
     def state_of(self) -> str:
