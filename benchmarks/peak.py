@@ -111,9 +111,9 @@ def bind_loops(dtype: str, threads: int, times: int) -> tuple[Callable[[], None]
         if loop is None:
             twins = build.base() is None
             raise AbsentError(build.explain() if twins else "benchmarks/peak.cpp does not compile")
-        shards.append([loop])
+        shards.append(calls.joined([loop]))
     together = calls.together(shards, threads) if threads > 1 else shards[0][0]
-    assert together is not None  # every shard is a single call
+    assert together is not None  # every shard is one group of calls
     return together, ends
 
 
