@@ -22,7 +22,7 @@ from .dropout import keep_scale
 from .output_head import OutputHead
 from .typing import Array
 
-__all__ = ["ROW_BYTES", "Columns", "has_activation", "has_head"]
+__all__ = ["ROW_BYTES", "Columns", "has_activation", "has_dropout", "has_head"]
 
 ROW_BYTES = 64
 """The bytes of the widest vector. The room for a unit's values is a multiple of it."""
@@ -113,6 +113,15 @@ def has_head(head: OutputHead, dtype: Any) -> bool:
     )
 
 
+def has_dropout(dtype: Any) -> bool:
+    """Whether dropout is compiled for columns."""
+    return kernel("columns_dropout", dtype, _dropout_text()) is not None
+
+
+def _dropout_text() -> str:
+    return text_of("philox.cuh") + cpu_text_of("dropout.cpp")
+
+
 def _activation_text(activation: Activation) -> str:
     texts = activation.activation_text, activation.derivative_text, cpu_text_of("activation.cpp")
     return "".join(texts)
@@ -192,9 +201,8 @@ def dropout(
 ) -> Call | None:
     """Bind `dropout_cpu` for columns; the mask is the same."""
     numbers = float(np.float32(rate)), keep_scale(rate)
-    text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
     arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.sizes
-    return bind("columns_dropout", x.dtype, *arguments, text=text)
+    return bind("columns_dropout", x.dtype, *arguments, text=_dropout_text())
 
 
 # The output layer.
