@@ -22,7 +22,7 @@ from .dropout import keep_scale
 from .output_head import OutputHead
 from .typing import Array
 
-__all__ = ["ROW_BYTES", "Columns", "has_activation", "has_dropout", "has_head"]
+__all__ = ["Columns", "has_activation", "has_dropout", "has_head"]
 
 ROW_BYTES = 64
 """The bytes of the widest vector. The room for a unit's values is a multiple of it."""
@@ -81,11 +81,6 @@ class Columns:
     def leading(self) -> int:
         """The number of elements from one column to the next."""
         return int(self.values.strides[0] // self.values.itemsize)
-
-    @property
-    def size(self) -> int:
-        """The number of elements, without the room behind the last row."""
-        return self.rows * len(self.values)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
