@@ -49,9 +49,9 @@ gradient pass over all its weights, however few the rows, so blocks are large. T
 products the threads share: a second gradient would cost another pass."""
 
 COLUMN_ROWS, COLUMN_WORK, SHARD_WEIGHTS = 48, 150_000, 2**16
-"""For matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the most weights
-of a network whose step has several. A second gradient passes from one core's cache to another's, as do the
-new parameters."""
+"""For matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the most
+weights of a network whose step has several. A second gradient passes from one core's cache to another's, as
+do the new parameters."""
 
 VECTOR_ROWS, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 8192, 64
 """For matrices that lie column by column: the rows of the widest vector, and the activations of a block in
