@@ -93,7 +93,8 @@ class Problem:
             return "rows"
         activations = [layer.activation for layer in self.layers]
         kind = widths(self.layers), activations, self.head, self.layers[0].weights.dtype
-        return "columns" if self.backend.has_columns(rows, *kind) else "rows"
+        drops = any(map(self.drops, range(len(self.layers))))
+        return "columns" if self.backend.has_columns(rows, *kind, drops) else "rows"
 
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""

@@ -22,7 +22,7 @@ from .dropout import keep_scale
 from .output_head import OutputHead
 from .typing import Array
 
-__all__ = ["ROW_BYTES", "Columns", "has_activation", "has_head"]
+__all__ = ["Columns", "has_activation", "has_dropout", "has_head"]
 
 ROW_BYTES = 64
 """The bytes of the widest vector. The room for a unit's values is a multiple of it."""
@@ -83,11 +83,6 @@ class Columns:
         return int(self.values.strides[0] // self.values.itemsize)
 
     @property
-    def size(self) -> int:
-        """The number of elements, without the room behind the last row."""
-        return self.rows * len(self.values)
-
-    @property
     def sizes(self) -> tuple[int, int, int]:
         """The number of rows and of columns, and `leading`, as kernels take them."""
         return (*self.shape, self.leading)
@@ -111,6 +106,15 @@ def has_head(head: OutputHead, dtype: Any) -> bool:
         text and kernel(f"columns_{name}", dtype, text + cpu_text_of(f"{name}.cpp")) is not None
         for text, name in texts
     )
+
+
+def has_dropout(dtype: Any) -> bool:
+    """Whether dropout is compiled for columns."""
+    return kernel("columns_dropout", dtype, _dropout_text()) is not None
+
+
+def _dropout_text() -> str:
+    return text_of("philox.cuh") + cpu_text_of("dropout.cpp")
 
 
 def _activation_text(activation: Activation) -> str:
@@ -192,9 +196,8 @@ def dropout(
 ) -> Call | None:
     """Bind `dropout_cpu` for columns; the mask is the same."""
     numbers = float(np.float32(rate)), keep_scale(rate)
-    text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
     arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.sizes
-    return bind("columns_dropout", x.dtype, *arguments, text=text)
+    return bind("columns_dropout", x.dtype, *arguments, text=_dropout_text())
 
 
 # The output layer.

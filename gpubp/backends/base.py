@@ -149,10 +149,12 @@ class Steps(ABC):
         activations: Sequence[Activation],
         head: OutputHead,
         dtype: np.dtype[Any],
+        drops: bool,
     ) -> bool:
         """Whether the matrices of a batch of `rows` lie column by column, for layers of these widths.
 
-        They are then made by `columns`, and verbs take them in the place of arrays.
+        They are then made by `columns`, and verbs take them in the place of arrays. `drops` says whether a
+        layer has dropout.
         """
         return False
 

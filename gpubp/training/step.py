@@ -177,7 +177,7 @@ class TrainingStep:
         array must grow.
         """
         network, sizes = self.network, widths(self.network.layers)
-        problem, plan = network.problem(self._counters), self.backend.plan
+        problem, plan = network.problem(self._counters, self._dropout_seed), self.backend.plan
         layouts = [(f, problem.layout(f.rows, sparse=f.sparse)) for f in forms]
         plans = [plan(f.rows, sizes, f.block_limit, layout) for f, layout in layouts]
         shards = max(map(len, plans))

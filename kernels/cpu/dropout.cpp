@@ -16,6 +16,7 @@ KERNEL(dropout) {  // x, out, counters, seed, layer, first, rate, scale, n
     }
 }
 
+// What is behind the last row has its mask, because it repeats the row; in δ it stays 0.
 KERNEL(columns_dropout) {  // x, out, counters, seed, layer, first, rate, scale, rows, columns, leading
     const T* x = array<T>(s[0]);
     T* out = array<T>(s[1]);
@@ -25,12 +26,12 @@ KERNEL(columns_dropout) {  // x, out, counters, seed, layer, first, rate, scale,
     const int64_t rows = s[8].integer, columns = s[9].integer, leading = s[10].integer;
     int64_t position = s[5].integer, drawn = -1;
     unsigned long long words[4];
-    for (int64_t i = 0; i < rows; ++i)
+    for (int64_t i = 0; i < rows; ++i) {
+        const int64_t end = i + 1 < rows ? i + 1 : padded<T>(rows);
         for (int64_t j = 0; j < columns; ++j, ++position) {
             if (position / 8 != drawn) philox(s[3].integer, step, s[4].integer, drawn = position / 8, words);
-            const int64_t k = j * leading + i;
-            out[k] = philox_uniform(words, position) >= rate ? x[k] * scale : T(0);
+            const bool keeps = philox_uniform(words, position) >= rate;
+            for (int64_t k = j * leading + i; k < j * leading + end; ++k) out[k] = keeps ? x[k] * scale : T(0);
         }
-    for (int64_t j = 0; j < columns; ++j)
-        for (int64_t i = rows; i < padded<T>(rows); ++i) out[j * leading + i] = x[j * leading + i];
+    }
 }

@@ -234,8 +234,8 @@ void spread(const std::vector<Worker*>& workers) {
 #endif
 }
 
-// The workers that a thread has from its first shards until it leaves run_calls or run_repeated: to take them for every
-// step would take longer than a small shard.
+// The workers that a thread has from its first shards until it leaves run_calls or run_repeated: to take
+// them for every step would take longer than a small shard.
 class Crew {
 public:
     Crew() {

@@ -46,11 +46,12 @@ constexpr int64_t STRIP = 64;
 
 // The largest z of each row, and the sum of exp(z - largest).
 template <typename T>
-static void exponential_sums(const T* z, int64_t rows, int64_t columns, int64_t leading, T* __restrict__ largest,
-                             T* __restrict__ sums) {
+static void exponential_sums(const T* z, int64_t rows, int64_t columns, int64_t leading,
+                             T* __restrict__ largest, T* __restrict__ sums) {
     for (int64_t i = 0; i < rows; ++i) largest[i] = z[i], sums[i] = 0;
     for (int64_t j = 1; j < columns; ++j)
-        for (int64_t i = 0; i < rows; ++i) largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
+        for (int64_t i = 0; i < rows; ++i)
+            largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
     for (int64_t j = 0; j < columns; ++j)
         for (int64_t i = 0; i < rows; ++i) sums[i] += exp(z[j * leading + i] - largest[i]);
 }

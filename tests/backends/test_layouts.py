@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 import gpubp
 from gpubp.backends.numpy import NumpyBackend
+from gpubp.kernels.cpu import build
 
 COMPILED = NumpyBackend()
 
@@ -53,6 +54,56 @@ def test_random_networks_train_as_the_twins(threads: int, training: Training) ->
 
 
 WIDE = Training((33, 70, 40, 5), ["tanh", TEXT], settings={"batch_size": 150}, rows=300)
+
+
+def test_dropout_without_a_kernel_goes_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as where the compiler was killed: the twin runs, as for every other kernel."""
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    library = build._library
+    monkeypatch.setattr(
+        build, "_library", lambda text: (None, "") if "philox" in text else library(text)
+    )
+    monkeypatch.setattr("gpubp.backends.numpy.steps.SHARD_WORK", 1)
+    # Row by row, so many weights have two shards; column by column they would have one.
+    dropping = replace(WIDE, sizes=(33, 300, 250, 5), options={"dropout": 0.3})
+    with threadpool_limits(2, user_api="blas"):
+        expected, found = train(dropping, TWINS), train(dropping, COMPILED)
+    np.testing.assert_allclose(found.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("hidden", "rows"), [("tanh", 97), (CUSTOM, 129)])
+def test_rows_that_threads_do_not_share_evenly_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, hidden: Any, rows: int
+) -> None:
+    """Two shards with blocks of one row: one has a block more than the other."""
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.SHARD_WORK", 1)
+    for layout in ("rows", "columns"):
+        with threadpool_limits(2, user_api="blas"):
+            plan = COMPILED.plan(rows, WIDE.sizes, 1, layout)
+        assert [block.stop - block.start for shard in plan for block in shard] == [1] * rows
+    one_by_one = {"batch_size": 1, "accumulate": rows}
+    training = replace(WIDE, hidden=[hidden, "tanh"], settings=one_by_one, rows=rows)
+    expected = train(training, TWINS)
+    with threadpool_limits(2, user_api="blas"):
+        found = train(training, COMPILED)
+    np.testing.assert_allclose(found.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.costs, expected.costs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 10, 31, 32, 40, 100])
+def test_no_thread_gets_an_empty_part(size: int) -> None:
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    parts: list[slice] = []
+    with threadpool_limits(3, user_api="blas"):
+        COMPILED.capture(lambda: parts.extend(COMPILED._parts(size, 10**9)))
+    assert len(parts) == max(1, min(3, size // 16))
+    assert all(part.start < part.stop for part in parts)
+    assert (parts[0].start, parts[-1].stop) == (0, size)
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,33 @@ FITS = [
     (3, "rmsprop", "tanh", 1, X),
     (4, "adam", "relu", 1, FEW),
 ]
+
+
+def by_columns(dtype: str, sizes: tuple[int, ...], rows: int, output: str, cost: str) -> None:
+    """Train, evaluate and predict with matrices that lie column by column."""
+    x, y = X[:rows, : sizes[0]], np.arange(rows)[:, None] % sizes[-1] == np.arange(sizes[-1])
+    network = Network(
+        sizes, hidden="tanh", output=output, cost=cost, dtype=dtype, backend="numpy", seed=0,
+        dropout=0.3,
+    )  # fmt: skip
+    trainer = Trainer(network, batch_size=rows, accumulate=2, seed=0)
+    trainer.fit(x, y, epochs=1, validation_data=(x, y), sample_weight=np.arange(1, rows + 1))
+    network.predict(x)
+
+
+HEADS = [("softmax", "cross_entropy"), ("softmax", "quadratic"), ("sigmoid", "quadratic")]
+COLUMNS = [
+    (dtype, sizes, rows, *head)
+    for dtype in ("float32", "float64")
+    for sizes in ((1, 1, 2), (17, 33, 3, 5), (64, 130, 16))
+    for rows in (16, 17, 31, 33, 130, 300)
+    for head in HEADS
+]
 # The kernels are compiled before the threads start: a compiler started beside them would confuse OpenBLAS.
 for fit in FITS:
     train(*fit, epochs=1)
+for arguments in COLUMNS:
+    by_columns(*arguments)
 threads = [threading.Thread(target=train, args=(*fit, 40)) for fit in FITS]
 threads.append(threading.Thread(target=predict))
 for thread in threads:

@@ -83,6 +83,25 @@ def test_shards_are_repeated_in_several_threads_at_once() -> None:
     assert sums == [[True] * 3] * 3
 
 
+def test_denormal_numbers_are_0_within_calls_alone() -> None:
+    """In this thread and in those of shards; afterwards this thread knows them as before."""
+    denormal = np.full(500, 2.0**-1060)
+    shards = []
+    for _ in range(3):
+        numbers = np.zeros(500)
+        call = add_cpu(denormal, numbers)
+        assert call is not None
+        shards.append((numbers, call))
+    call = together([joined([call]) for _, call in shards], 3)
+    assert call is not None
+    group = Group([call])
+    for run in (group, lambda: group.repeat(50, 60.0)):
+        run()
+        halves = (denormal * 0.5).view(np.int64)  # a comparison of numbers could take them to be 0
+        np.testing.assert_array_equal(halves, denormal.view(np.int64) // 2)
+    assert not any(numbers.view(np.int64).any() for numbers, _ in shards)
+
+
 FEW, MANY = MOST_COPIED // 8 // 4, MOST_COPIED
 
 

@@ -139,7 +139,21 @@ def test_dropout_has_the_mask_of_rows(backend: NumpyBackend, rows: int, n: int, 
     backend.dropout(x, by_rows, *arguments)
     backend.dropout(columns_of(x, dtype), by_columns, *arguments)
     np.testing.assert_array_equal(rows_of(by_columns), by_rows)
-    assert np.isfinite(by_columns.values).all()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_what_is_behind_the_last_row_has_its_mask(
+    backend: NumpyBackend, rows: int, dtype: str
+) -> None:
+    """It repeats a row of activations, so it overflows only if that does; in δ it stays 0."""
+    x = columns_of(np.full((rows, 50), 2.0), dtype)
+    for behind in (2.0, 0.0):
+        x.values[:, rows:] = behind
+        out = columns_of(np.zeros((rows, 50)), dtype)
+        backend.dropout(x, out, np.array([3, 1]), 11, 1, 0, 0.5)
+        last = out.values[:, rows - 1 : rows] if behind else 0
+        np.testing.assert_array_equal(*np.broadcast_arrays(out.values[:, rows:], last))
+        assert set(out.values[:, :rows].flat) == {0.0, 4.0}
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])

@@ -1,4 +1,4 @@
-"""The compiled kernels and the runtime of shards, built with gcc's sanitizers of addresses and threads.
+"""The compiled kernels and the runtime of shards, built with gcc's sanitizers.
 
 They run in Python, which is not instrumented. The sanitizers see the kernels' memory accesses, and the
 locks of all libraries. They do not see how OpenBLAS's own threads wait for each other, so the program only
@@ -17,12 +17,16 @@ import pytest
 from environment import LONG
 
 PROGRAM = Path(__file__).with_name("sanitized_steps.py")
-RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
-FAULTS = {
-    # Gradients are added beyond their end; a step does not wait for its shards.
-    "address": r"s/i < s\[2\].integer; ++i) out/i < 4096 + s[2].integer; ++i) out/",
-    "thread": r"s/while (!spin(std::chrono::microseconds(500), ready)) {}//",
-}
+RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so", "undefined": "libubsan.so"}
+FAULTS = [
+    # Gradients are added beyond their end; so are costs of columns; a step does not wait for its shards; a
+    # number of steps overflows.
+    ("address", r"s/i < s\[2\].integer; ++i) out/i < 4096 + s[2].integer; ++i) out/"),
+    ("address", r"s/i < rows; ++i) out\[i\] += cost/i < rows + 4096; ++i) out[i] += cost/"),
+    ("thread", r"s/while (!spin(std::chrono::microseconds(500), ready)) {}//"),
+    ("undefined", r"s/int64_t done = 0;/int64_t done = INT64_MAX;/"),
+]
+SAYS = {"address": "AddressSanitizer", "thread": "data race", "undefined": "runtime error"}
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +48,7 @@ def run_sanitized(sanitizer: str, folder: Path, edit: str = "") -> subprocess.Co
     compiler.write_text(
         "#!/bin/sh\n"
         f'for file; do case $file in *.cpp) sed -i "{edit}" "$file";; esac; done\n'
-        f'exec g++ "$@" -O1 -g -fsanitize={sanitizer}\n'
+        f'exec g++ "$@" -O1 -g -fsanitize={sanitizer} -fno-sanitize-recover=all\n'
     )
     compiler.chmod(0o700)
     # Addresses that are too random end gcc's thread sanitizer.
@@ -74,8 +78,8 @@ def test_steps_of_several_threads_have_no_fault_that_a_sanitizer_sees(
     assert (said.returncode, said.stdout, said.stderr) == (0, "ended\n", "")
 
 
-@pytest.mark.parametrize("sanitizer", RUNTIMES)
-def test_the_sanitizer_sees_a_planted_fault(sanitizer: str, tmp_path: Path) -> None:
-    said = run_sanitized(sanitizer, tmp_path, FAULTS[sanitizer])
+@pytest.mark.parametrize(("sanitizer", "fault"), FAULTS)
+def test_the_sanitizer_sees_a_planted_fault(sanitizer: str, fault: str, tmp_path: Path) -> None:
+    said = run_sanitized(sanitizer, tmp_path, fault)
     assert said.returncode != 0
-    assert {"address": "AddressSanitizer", "thread": "data race"}[sanitizer] in said.stderr
+    assert SAYS[sanitizer] in said.stderr

@@ -33,6 +33,7 @@ class ColumnVerbs(NumpyVerbs):
         activations: Sequence[Activation],
         head: OutputHead,
         dtype: np.dtype[Any],
+        drops: bool,
     ) -> bool:
         largest = max(n * m for n, m in pairwise(widths)) * dtype.itemsize
         return (
@@ -40,6 +41,7 @@ class ColumnVerbs(NumpyVerbs):
             and (rows <= FEW_ROWS or largest <= CACHED_BYTES)
             and self.compiles
             and columns.has_head(head, dtype)
+            and (not drops or columns.has_dropout(dtype))
             and all(columns.has_activation(activation, dtype) for activation in activations[:-1])
         )
 

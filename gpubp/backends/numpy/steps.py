@@ -36,8 +36,8 @@ SHARD_ROWS, SHARD_WORK = 64, 500_000
 """The fewest rows and multiply-adds (of the forward pass) of a shard: with fewer, a second gradient costs
 more than it saves. The threads then share the matmuls instead."""
 
-PART_WORK = 1_000_000
-"""The fewest multiply-adds of a part, if threads share a matmul."""
+PART_WORK, PART_UNIT = 1_000_000, 16
+"""The fewest multiply-adds of a part, if threads share a matmul. Parts begin at multiples of PART_UNIT."""
 
 WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 """A batch of at most WHOLE_ROWS rows is not cut into blocks. A block of a larger batch has BLOCK_ELEMENTS
@@ -48,16 +48,15 @@ SPARSE_ELEMENTS = 4 * 2**20
 gradient pass over all its weights, however few the rows, so blocks are large. There is one shard, whose
 products the threads share: a second gradient would cost another pass."""
 
-
 COLUMN_ROWS, COLUMN_WORK, SHARD_WEIGHTS = 48, 150_000, 2**16
-"""The same for matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the
-most weights of a network whose step has several. A second gradient passes from one core's cache to
-another's, as do the new parameters."""
+"""For matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the most
+weights of a network whose step has several. A second gradient passes from one core's cache to another's, as
+do the new parameters."""
 
 VECTOR_ROWS, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 8192, 64
-"""For matrices that lie column by column: the rows of a vector, and the activations of a block in the
-widest layer, which fit a first-level cache. A block has at least LEAST_BLOCK rows, and at most four times
-as many."""
+"""For matrices that lie column by column: the rows of the widest vector, and the activations of a block in
+the widest layer, which fit a first-level cache. A block has at least LEAST_BLOCK rows, and at most four
+times as many."""
 
 
 class _Recorder(threading.local):
@@ -199,11 +198,14 @@ class NumpySteps(Steps):
         return self._recorder.sources.setdefault(key, kind(rows, field))
 
     def _parts(self, size: int, work: int) -> list[slice]:
-        """Cut `size` items of `work` multiply-adds into parts of PART_WORK or more for the threads."""
+        """Cut `size` items of `work` multiply-adds into parts of PART_WORK or more for the threads.
+
+        No part is empty, unless there are no items.
+        """
         recorder = self._recorder
         threads = self._threads if recorder.tape is not None and not recorder.in_shard else 1
-        threads = max(1, min(threads, size * work // PART_WORK))
-        edges = [size * k // threads // 16 * 16 for k in range(threads)] + [size]
+        threads = max(1, min(threads, size * work // PART_WORK, size // PART_UNIT))
+        edges = [size * k // threads // PART_UNIT * PART_UNIT for k in range(threads)] + [size]
         return [slice(start, stop) for start, stop in pairwise(edges)]
 
     @property
@@ -218,11 +220,13 @@ def block_rows(widths: Sequence[int]) -> int:
 
 
 def _cut(rows: int, shards: int, blocks: int, unit: int = 1) -> list[list[slice]]:
-    """Cut rows into `blocks` blocks for each shard, at multiples of `unit`; no block is empty."""
+    """Cut rows into at most `blocks` blocks for each shard, at multiples of `unit`; no block is empty."""
     count = shards * blocks
     edges = [*(rows * k // count // unit * unit for k in range(count)), rows]
     cut = [slice(start, stop) for start, stop in pairwise(edges)]
-    return [cut[shard * blocks : (shard + 1) * blocks] for shard in range(shards)]
+    parts = [cut[shard * blocks : (shard + 1) * blocks] for shard in range(shards)]
+    # Blocks of one row may be more than the rows, if these are no multiple of the shards.
+    return [[block for block in part if block.stop > block.start] for part in parts]
 
 
 def _quiet(call: Bound) -> Bound:
