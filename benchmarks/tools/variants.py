@@ -15,7 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
-from gpubp.backends.numpy import NumpyBackend, blas, steps, verbs
+from gpubp.backends.numpy import NumpyBackend, blas, columns, steps, verbs
 from gpubp.benchmarks.contenders import GpubpNumpy
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 
@@ -69,7 +69,7 @@ class Variant(GpubpNumpy):
                 self._set(*setting.split("="))
 
     def _set(self, name: str, value: str) -> None:
-        for module in (steps, verbs, blas):
+        for module in (steps, columns, verbs, blas):
             if hasattr(module, name):
                 self._kept.append((module, name, getattr(module, name)))
                 setattr(module, name, int(float(value)))

@@ -17,9 +17,9 @@ from .verbs import NumpyVerbs
 __all__ = ["ColumnVerbs"]
 
 
-LEAST_ROWS, FEW_ROWS, CACHED_BYTES = 16, 128, 2**20
+LEAST_ROWS, FEW_ROWS, WEIGHT_BYTES = 16, 128, 2**20
 """The fewest rows of a batch whose matrices lie column by column: vectors go over rows. With more than
-FEW_ROWS rows, a layer's weights have at most CACHED_BYTES: they are read again for every few rows, which is
+FEW_ROWS rows, a layer's weights have at most WEIGHT_BYTES: they are read again for every few rows, which is
 slow from a distant cache. BLAS then computes the products."""
 
 
@@ -38,7 +38,7 @@ class ColumnVerbs(NumpyVerbs):
         largest = max(n * m for n, m in pairwise(widths)) * dtype.itemsize
         return (
             rows >= LEAST_ROWS
-            and (rows <= FEW_ROWS or largest <= CACHED_BYTES)
+            and (rows <= FEW_ROWS or largest <= WEIGHT_BYTES)
             and self.compiles
             and columns.has_head(head, dtype)
             and (not drops or columns.has_dropout(dtype))
