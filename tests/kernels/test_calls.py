@@ -125,6 +125,7 @@ def test_a_replay_reads_the_numbers_that_rows_have_then(rows: int) -> None:
             (array, None),
             (array[::-1], None),
             (longer, order[::-1].copy()),
+            (np.asfortranarray(array), None),
             (array[:, ::-1], None),
         ):
             for _ in range(2):
