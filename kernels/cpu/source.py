@@ -71,7 +71,7 @@ class Source:
     def _find(self, array: Any, order: Array | None) -> None:
         """Update the slots from another array or order."""
         if order is None and self._is_copied(array):
-            self._place = array = np.array(array)
+            self._place = array = np.array(array, order="C")
         copies, positions = self._point_to(array), order
         if order is not None and (order.dtype != np.int64 or not order.flags.c_contiguous):
             positions = np.ascontiguousarray(order, np.int64)
