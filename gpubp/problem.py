@@ -82,8 +82,10 @@ class Problem:
         """Return the weights of layers[k] for matmuls, rounded if matmuls round."""
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
 
-    def layout(self, rows: int, *, sparse: bool = False, keep_all: bool = False) -> RowLayout:
-        """Decide how the rows of a batch lie in memory.
+    def layout(
+        self, rows: int, limit: int | None, *, sparse: bool = False, keep_all: bool = False
+    ) -> RowLayout:
+        """Decide how the rows of a batch lie in memory, whose blocks have at most `limit` rows.
 
         Results that a user gets, with `keep_all`, lie row by row.
         """
@@ -94,7 +96,8 @@ class Problem:
         activations = [layer.activation for layer in self.layers]
         kind = widths(self.layers), activations, self.head, self.layers[0].weights.dtype
         drops = any(map(self.drops, range(len(self.layers))))
-        return "columns" if self.backend.has_columns(rows, *kind, drops) else "rows"
+        most = min(rows, limit or rows)
+        return "columns" if self.backend.has_columns(most, *kind, drops) else "rows"
 
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""

@@ -151,10 +151,10 @@ class Steps(ABC):
         dtype: np.dtype[Any],
         drops: bool,
     ) -> bool:
-        """Whether the matrices of a batch of `rows` lie column by column, for layers of these widths.
+        """Whether matrices of so many rows lie column by column, for layers of these widths.
 
-        They are then made by `columns`, and verbs take them in the place of arrays. `drops` says whether a
-        layer has dropout.
+        `rows` are the batch, or the most of a block. `drops` says whether a layer has dropout. The matrices
+        are then made by `columns`, and verbs take them in the place of arrays.
         """
         return False
 

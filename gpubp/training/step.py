@@ -178,7 +178,7 @@ class TrainingStep:
         """
         network, sizes = self.network, widths(self.network.layers)
         problem, plan = network.problem(self._counters, self._dropout_seed), self.backend.plan
-        layouts = [(f, problem.layout(f.rows, sparse=f.sparse)) for f in forms]
+        layouts = [(f, problem.layout(f.rows, f.block_limit, sparse=f.sparse)) for f in forms]
         plans = [plan(f.rows, sizes, f.block_limit, layout) for f, layout in layouts]
         shards = max(map(len, plans))
         more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))

@@ -1,6 +1,7 @@
 """Compile C++ text to a library, and load it.
 
-A library is compiled when it is first needed, in a second or less, and stored in the user's cache folder.
+A library is compiled when it is first needed, and stored in the user's cache folder. `base` takes some
+seconds, others a second or so.
 The first compilation of a process is told to the logger "gpubp", at level INFO. GPUBP_COMPILE=0 turns all
 compilation off.
 """

@@ -35,8 +35,9 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def layout_of(training: Training) -> str:
-    network = training.network(COMPILED)
-    return network.problem().layout(training.settings["batch_size"], sparse=training.density < 1)
+    problem = training.network(COMPILED).problem()
+    rows, parts = training.settings["batch_size"], training.settings.get("accumulate", 1)
+    return problem.layout(rows * parts, rows if parts > 1 else None, sparse=training.density < 1)
 
 
 @long_trials(trainings(), 25, 500)
@@ -79,6 +80,7 @@ def test_rows_that_threads_do_not_share_evenly_one_by_one(
     """Two shards with blocks of one row: one has a block more than the other."""
     if not COMPILED.compiles:
         pytest.skip("no compiled kernels")
+    monkeypatch.setattr("gpubp.backends.numpy.columns.LEAST_ROWS", 1)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
     monkeypatch.setattr("gpubp.backends.numpy.steps.SHARD_WORK", 1)
     for layout in ("rows", "columns"):
@@ -111,6 +113,8 @@ def test_no_thread_gets_an_empty_part(size: int) -> None:
     [
         ({}, "columns"),
         ({"settings": {"batch_size": 15}}, "rows"),
+        ({"settings": {"batch_size": 15, "accumulate": 8}}, "rows"),
+        ({"settings": {"batch_size": 16, "accumulate": 8}}, "columns"),
         ({"density": 0.5}, "sparse"),
         ({"hidden": ["tanh", CUSTOM]}, "rows"),
         ({"sizes": (33, 600, 600, 5)}, "rows"),
@@ -122,7 +126,8 @@ def test_which_batches_lie_column_by_column(change: dict[str, Any], layout: str)
     if not COMPILED.compiles:
         pytest.skip("no compiled kernels")
     assert layout_of(replace(WIDE, **change)) == layout
-    assert replace(WIDE, **change).network(TWINS).problem().layout(150) == "rows"
+    of_twins = replace(WIDE, **change).network(TWINS).problem()
+    assert of_twins.layout(150, None) == "rows"
 
 
 def test_one_seed_gives_one_result_with_any_layout_of_results(threads: int) -> None:

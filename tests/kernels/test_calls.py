@@ -122,6 +122,8 @@ def test_a_replay_reads_the_numbers_that_rows_have_then(rows: int) -> None:
             (longer, None),
             (array.astype(np.float32), None),
             (array, order),
+            (np.asfortranarray(array), None),  # by columns; its copy is by rows
+            (array, order),
             (array, None),
             (array[::-1], None),
             (longer, order[::-1].copy()),
