@@ -182,7 +182,7 @@ class Steps(ABC):
 
         `step` may contain several training steps, of one network or of several, and may call what was
         captured before. The arrays' addresses must not change. Their contents and the fields of a `Rows`
-        may change.
+        may change between replays. `step` must not write to what a `Rows` holds: a replay may copy that.
         """
 
     def repeat(self, captured: Bound, times: int, steps: Bound) -> Bound:
