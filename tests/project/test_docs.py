@@ -114,6 +114,22 @@ def test_the_figures_in_the_text_are_those_of_the_committed_results(
     assert f"geometric means over {len(steps)} points" in readme
 
 
+def test_the_table_of_the_small_networks_is_that_of_the_committed_results(document: str) -> None:
+    (path,) = re.findall(r"`(benchmarks/results/\S+/small\.json)`", document)
+    (table,) = tables(Results.load(ROOT / path))
+    assert markdown(table).strip() in document
+    to_torch, to_jax = (cell.split(" / ")[1] for cell in table.rows[-1][-2:])
+    least = min(float(row[-1].split(" / ")[1]) for row in table.rows[:-1])
+    text = " ".join(document.split())
+    assert f"gpubp is {to_jax} times as fast as the faster of JAX's" in text
+    assert f"and {least:.2f} times at least; {float(to_torch):.1f} times as fast as" in text
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    figures = (
+        f"{float(to_jax):.1f} times as fast as JAX's and {float(to_torch):.1f} times as PyTorch's"
+    )
+    assert figures in readme
+
+
 @pytest.fixture
 def estimators(document: str) -> EstimatorResults:
     (path,) = re.findall(r"`(benchmarks/results/\S+/estimators\.json)`", document)
