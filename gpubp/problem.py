@@ -99,6 +99,11 @@ class Problem:
         most = min(rows, limit or rows)
         return "columns" if self.backend.has_columns(most, *kind, drops) else "rows"
 
+    def shards(self, rows: int, limit: int | None, sparse: bool) -> int:
+        """Count the shards of a batch, whose blocks have at most `limit` rows."""
+        layout = self.layout(rows, limit, sparse=sparse)
+        return len(self.backend.plan(rows, widths(self.layers), limit, layout))
+
     def round_weights(self) -> None:
         """Update the rounded weights from the network's weights, if matmuls round and nothing else does."""
         if self.rounding is not None and not self.rounding.is_current:

@@ -13,7 +13,7 @@ from ..arrays import move
 from ..backends import Array, Backend, Rows
 from ..kernels import PRECISIONS
 from ..kernels.scaling import fresh_loss_scale
-from ..layers import Parameters, widths
+from ..layers import Parameters
 from ..network import Network
 from ..signals import uninterrupted
 from .captures import Replay, StepsInARow, call_each
@@ -169,21 +169,20 @@ class TrainingStep:
             if not self._optimizer_state.change(optimizer):
                 self.steps_taken = 0
 
-    @uninterrupted
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
         `steps` is the number of steps from one `prepare` to the next. Captured steps are dropped if an
         array must grow.
         """
-        network, sizes = self.network, widths(self.network.layers)
-        problem, plan = network.problem(self._counters, self._dropout_seed), self.backend.plan
-        layouts = [(f, problem.layout(f.rows, f.block_limit, sparse=f.sparse)) for f in forms]
-        plans = [plan(f.rows, sizes, f.block_limit, layout) for f, layout in layouts]
-        shards = max(map(len, plans))
-        more = zeros_for(network, "the shards' gradients", shards - len(self._gradients))
+        problem = self.network.problem(self._counters, self._dropout_seed)
+        self._allocate(max(problem.shards(f.rows, f.block_limit, f.sparse) for f in forms), steps)
+
+    @uninterrupted
+    def _allocate(self, shards: int, steps: int) -> None:
+        more = zeros_for(self.network, "the shards' gradients", shards - len(self._gradients))
         self._gradients += more
-        self._views += map(network.layout.views, more)
+        self._views += map(self.network.layout.views, more)
         if self._numbers.make_room(shards, steps):
             self.steps_prepared = 0
             self._forget_captures()
