@@ -83,18 +83,25 @@ class Problem:
         return self.layers[k].weights if self.rounding is None else self.rounding.weights[k]
 
     def layout(
-        self, rows: int, limit: int | None, *, sparse: bool = False, keep_all: bool = False
+        self,
+        rows: int,
+        limit: int | None,
+        *,
+        sparse: bool = False,
+        keep_all: bool = False,
+        predicts: bool = False,
     ) -> RowLayout:
         """Decide how the rows of a batch lie in memory, whose blocks have at most `limit` rows.
 
-        Results that a user gets, with `keep_all`, lie row by row.
+        Results that a user gets, with `keep_all`, lie row by row. `predicts` says that no cost is computed.
         """
         if sparse:
             return "sparse"
         if keep_all or self.rounding is not None:
             return "rows"
         activations = [layer.activation for layer in self.layers]
-        kind = widths(self.layers), activations, self.head, self.layers[0].weights.dtype
+        head, dtype = None if predicts else self.head, self.layers[0].weights.dtype
+        kind = widths(self.layers), activations, head, dtype
         drops = any(map(self.drops, range(len(self.layers))))
         most = min(rows, limit or rows)
         return "columns" if self.backend.has_columns(most, *kind, drops) else "rows"

@@ -180,7 +180,9 @@ class Workspace:
         self._problem, self._mode = problem, mode
         self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
-        self._layout = problem.layout(batch_size, limit, sparse=sparse, keep_all=keep_all)
+        self._layout = problem.layout(
+            *(batch_size, limit), sparse=sparse, keep_all=keep_all, predicts=mode == "predict"
+        )
         reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
         self._dtype = problem.layers[0].weights.dtype

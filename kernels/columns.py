@@ -22,7 +22,7 @@ from .dropout import keep_scale
 from .output_head import OutputHead
 from .typing import Array
 
-__all__ = ["Columns", "has_activation", "has_dropout", "has_head"]
+__all__ = ["Columns", "has_activation", "has_dropout", "has_output"]
 
 ROW_BYTES = 64
 """The bytes of the widest vector. The room for a unit's values is a multiple of it."""
@@ -95,12 +95,14 @@ def has_activation(activation: Activation, dtype: Any) -> bool:
     return kernel("columns_activate", dtype, _activation_text(activation)) is not None
 
 
-def has_head(head: OutputHead, dtype: Any) -> bool:
-    """Whether an output activation with its cost is compiled for columns."""
-    if head.is_fused:
+def has_output(activation: Activation, head: OutputHead | None, dtype: Any) -> bool:
+    """Whether an output activation is compiled for columns, and its cost if there is a `head`."""
+    if head is not None and head.is_fused:
         return True
-    if not (head.goes_by_rows or has_activation(head.activation, dtype)):
+    if not (activation.rowwise or has_activation(activation, dtype)):
         return False
+    if head is None:
+        return True
     texts = (head.delta_text, "output_delta"), (head.cost_text, "row_costs")
     return all(
         text and kernel(f"columns_{name}", dtype, text + cpu_text_of(f"{name}.cpp")) is not None

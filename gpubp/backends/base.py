@@ -147,14 +147,15 @@ class Steps(ABC):
         rows: int,
         widths: Sequence[int],
         activations: Sequence[Activation],
-        head: OutputHead,
+        head: OutputHead | None,
         dtype: np.dtype[Any],
         drops: bool,
     ) -> bool:
         """Whether matrices of so many rows lie column by column, for layers of these widths.
 
-        `rows` are the batch, or the most of a block. `drops` says whether a layer has dropout. The matrices
-        are then made by `columns`, and verbs take them in the place of arrays.
+        `rows` are the batch, or the most of a block. `head` is None if no cost is computed. `drops` says
+        whether a layer has dropout. The matrices are then made by `columns`, and verbs take them in the
+        place of arrays.
         """
         return False
 

@@ -130,6 +130,21 @@ def test_which_batches_lie_column_by_column(change: dict[str, Any], layout: str)
     assert of_twins.layout(150, None) == "rows"
 
 
+def test_a_prediction_needs_no_kernel_of_the_cost() -> None:
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    cost = gpubp.Cost.from_functions(
+        "without text", lambda xp, a, y: (a - y) ** 2, lambda xp, a, y: 2 * (a - y)
+    )
+    training = replace(WIDE, head=("tanh", cost))
+    problem = training.network(COMPILED).problem()
+    assert problem.layout(150, None) == "rows"
+    assert problem.layout(150, None, predicts=True) == "columns"
+    x, _, _ = training.data()
+    outputs = training.network(COMPILED).predict(x)
+    np.testing.assert_allclose(outputs, training.network(TWINS).predict(x), rtol=1e-10, atol=1e-12)
+
+
 def test_one_seed_gives_one_result_with_any_layout_of_results(threads: int) -> None:
     """Predictions, costs and every result that is kept belong to the same parameters."""
     x, y, _ = WIDE.data()

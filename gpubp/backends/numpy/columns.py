@@ -31,7 +31,7 @@ class ColumnVerbs(NumpyVerbs):
         rows: int,
         widths: Sequence[int],
         activations: Sequence[Activation],
-        head: OutputHead,
+        head: OutputHead | None,
         dtype: np.dtype[Any],
         drops: bool,
     ) -> bool:
@@ -40,7 +40,7 @@ class ColumnVerbs(NumpyVerbs):
             rows >= LEAST_ROWS
             and (rows <= FEW_ROWS or largest <= WEIGHT_BYTES)
             and self.compiles
-            and columns.has_head(head, dtype)
+            and columns.has_output(activations[-1], head, dtype)
             and (not drops or columns.has_dropout(dtype))
             and all(columns.has_activation(activation, dtype) for activation in activations[:-1])
         )
