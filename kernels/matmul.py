@@ -3,7 +3,7 @@
 cuBLAS computes large products. The time of a small product is mostly that of its launch. One kernel that
 multiplies, adds the bias and applies the activation is therefore faster than cuBLAS and a second kernel.
 The NumPy twins are `numpy.matmul` and the twins of the fused operations; the tests compare with them. On
-the CPU BLAS computes a product, in steps.
+the CPU BLAS computes a product of arrays, in steps; columns.py has products of `Columns`.
 """
 
 from __future__ import annotations

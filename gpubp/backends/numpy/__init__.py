@@ -1,4 +1,4 @@
-"""The CPU backend, with NumPy, SciPy's BLAS and kernels that are compiled on the user's machine."""
+"""The CPU backend: NumPy, SciPy's BLAS, and kernels that are compiled on the user's machine."""
 
 from .backend import NumpyBackend, find, names, owner
 

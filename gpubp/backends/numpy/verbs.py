@@ -1,6 +1,6 @@
 """The verbs on the CPU: the compiled kernel if there is one, else the NumPy twin.
 
-SciPy's BLAS computes all matmuls.
+SciPy's BLAS computes all matmuls of arrays; columns.py has the verbs of `Columns`.
 """
 
 from __future__ import annotations
