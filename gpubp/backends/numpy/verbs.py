@@ -74,7 +74,7 @@ SPARSE_SHARE = 64
 """Of this many numbers in sparse rows, one is taken to be stored, because steps are cut before rows are
 known."""
 
-UPDATE_WORK = 16
+UPDATE_WORK = 4
 """The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds. It
 includes the wait for gradients that another core has computed."""
 
