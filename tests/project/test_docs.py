@@ -114,6 +114,23 @@ def test_the_figures_in_the_text_are_those_of_the_committed_results(
     assert f"geometric means over {len(steps)} points" in readme
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("widths", "N-N-N-N, adam, 32 rows: training step"), ("first-call", "a new")],
+)
+def test_the_tables_of_small_networks_are_those_of_the_committed_results(
+    document: str, name: str, title: str
+) -> None:
+    (path,) = re.findall(rf"`(benchmarks/results/\S+/{name}\.json)`", document)
+    chosen = [
+        table
+        for table in tables(Results.load(ROOT / path))
+        if title in table.title and "every contender" not in table.title
+    ]
+    assert len(chosen) == 1
+    assert markdown(chosen[0]).strip() in document
+
+
 def test_the_table_of_the_small_networks_is_that_of_the_committed_results(document: str) -> None:
     (path,) = re.findall(r"`(benchmarks/results/\S+/small\.json)`", document)
     (table,) = tables(Results.load(ROOT / path))
