@@ -194,7 +194,8 @@ class Workspace:
         self.shards: list[list[Block]] = []
         plan = [[slice(0, batch_size)]]
         if not keep_all:
-            plan = problem.backend.plan(batch_size, self._widths, limit, self._layout)
+            trains = mode == "train"
+            plan = problem.backend.plan(batch_size, self._widths, limit, self._layout, trains)
         with contextlib.suppress(MemoryError):
             self.shards = [self._shard(blocks, outputs) for blocks in plan]
         # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
@@ -211,7 +212,7 @@ class Workspace:
             if rows == 1:
                 raise self._no_room("a pass over a single row", plan)
             rows = -(-rows // 2)
-            plan = backend.plan(batch_size, self._widths, rows, self._layout)
+            plan = backend.plan(batch_size, self._widths, rows, self._layout, self._mode == "train")
             with contextlib.suppress(MemoryError):
                 self.shards = [self._shard(blocks, outputs) for blocks in plan]
         warnings.warn(

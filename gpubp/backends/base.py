@@ -134,12 +134,17 @@ class Steps(ABC):
 
     @abstractmethod
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
+        self,
+        rows: int,
+        widths: Sequence[int],
+        limit: int | None,
+        layout: RowLayout = "rows",
+        trains: bool = True,
     ) -> list[list[slice]]:
         """Cut a batch of `rows` for layers of these widths; return the blocks of each shard.
 
         Shards run at the same time. The blocks of a shard run one after another and share buffers. A block
-        has at most `limit` rows.
+        has at most `limit` rows. `trains` says whether each shard has a gradient.
         """
 
     def has_columns(

@@ -54,7 +54,12 @@ class CupySteps(Steps):
             self._epilogues = Epilogues(self.xp, library, self._recording, self)
 
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
+        self,
+        rows: int,
+        widths: Sequence[int],
+        limit: int | None,
+        layout: RowLayout = "rows",
+        trains: bool = True,
     ) -> list[list[slice]]:
         """One shard, and one block unless `limit` needs more: a kernel uses the whole device."""
         count = 1 if limit is None else -(-rows // limit)

@@ -92,12 +92,17 @@ class NumpySteps(Steps):
         return bool(self._may_compile and compiler_version())
 
     def plan(
-        self, rows: int, widths: Sequence[int], limit: int | None, layout: RowLayout = "rows"
+        self,
+        rows: int,
+        widths: Sequence[int],
+        limit: int | None,
+        layout: RowLayout = "rows",
+        trains: bool = True,
     ) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
         if layout == "columns":
             shards = max(1, min(self._threads, rows // COLUMN_ROWS, work // COLUMN_WORK))
-            if work > rows * SHARD_WEIGHTS:
+            if trains and work > rows * SHARD_WEIGHTS:
                 shards = 1
             fits = COLUMN_ELEMENTS // max(widths[1:]) // VECTOR_ROWS * VECTOR_ROWS
             most = min(limit or rows, max(LEAST_BLOCK, min(4 * LEAST_BLOCK, fits)))
