@@ -17,6 +17,7 @@ from gpubp.benchmarks.estimators.results import EstimatorResults
 from gpubp.benchmarks.report import tables
 from gpubp.benchmarks.results import Point, Results, geometric_mean
 from gpubp.benchmarks.table import markdown
+from gpubp.benchmarks.tasks import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "docs/guide.md"]
@@ -140,6 +141,12 @@ def test_the_table_of_the_small_networks_is_that_of_the_committed_results(docume
     text = " ".join(document.split())
     assert f"gpubp is {to_jax} times as fast as the faster of JAX's" in text
     assert f"and {least:.2f} times at least; {float(to_torch):.1f} times as fast as" in text
+    run = Results.load(ROOT / path)
+    assert run.peak is not None
+    seconds = (
+        2 * ARCHITECTURES["tanh-4"].step_multiply_adds(10_000) / run.peak.all_threads["float32"]
+    )
+    assert f"4-32-16-4 alone would take {1e6 * seconds:.0f} µs at the peak" in text
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     figures = (
         f"{float(to_jax):.1f} times as fast as JAX's and {float(to_torch):.1f} times as PyTorch's"
