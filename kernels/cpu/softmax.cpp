@@ -44,16 +44,22 @@ KERNEL(softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, columns; de
 // The same column by column, in vectors over STRIP rows.
 constexpr int64_t STRIP = 64;
 
-// The largest z of each row, and the sum of exp(z - largest).
+// The largest z of each row, and the sum of exp(z - largest); `kept` (null, or z itself) gets the exponentials.
 template <typename T>
 static void exponential_sums(const T* z, int64_t rows, int64_t columns, int64_t leading,
-                             T* __restrict__ largest, T* __restrict__ sums) {
+                             T* __restrict__ largest, T* __restrict__ sums, T* kept) {
     for (int64_t i = 0; i < rows; ++i) largest[i] = z[i], sums[i] = 0;
     for (int64_t j = 1; j < columns; ++j)
-        for (int64_t i = 0; i < rows; ++i)
-            largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
+        for (int64_t i = 0; i < rows; ++i) {
+            const T other = z[j * leading + i];
+            largest[i] = other > largest[i] ? other : largest[i];
+        }
     for (int64_t j = 0; j < columns; ++j)
-        for (int64_t i = 0; i < rows; ++i) sums[i] += exp(z[j * leading + i] - largest[i]);
+        if (kept)
+            for (int64_t i = 0; i < rows; ++i)
+                sums[i] += kept[j * leading + i] = exp(z[j * leading + i] - largest[i]);
+        else
+            for (int64_t i = 0; i < rows; ++i) sums[i] += exp(z[j * leading + i] - largest[i]);
 }
 
 KERNEL(columns_softmax) {  // z, a, rows, columns, leading; a may be z
@@ -63,10 +69,9 @@ KERNEL(columns_softmax) {  // z, a, rows, columns, leading; a may be z
         const T* z = array<T>(s[0]) + first;
         T* a = array<T>(s[1]) + first;
         const int64_t count = std::min(STRIP, rows - first);
-        exponential_sums(z, count, columns, leading, largest, sums);
+        exponential_sums(z, count, columns, leading, largest, sums, a);
         for (int64_t j = 0; j < columns; ++j)
-            for (int64_t i = 0; i < count; ++i)
-                a[j * leading + i] = exp(z[j * leading + i] - largest[i]) / sums[i];
+            for (int64_t i = 0; i < count; ++i) a[j * leading + i] /= sums[i];
     }
 }
 
@@ -78,18 +83,9 @@ KERNEL(columns_softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, col
         const T* __restrict__ y = array<const T>(s[1]) + first;
         const T* scale = array<const T>(s[2]) + first;
         const int64_t count = std::min(STRIP, rows - first);
-        T* __restrict__ delta = array<T>(s[3]);
+        T* __restrict__ delta = s[3].pointer ? array<T>(s[3]) + first : nullptr;
+        exponential_sums(z, count, columns, leading, largest, sums, delta);
         if (delta) {
-            delta += first;
-            for (int64_t i = 0; i < count; ++i) largest[i] = z[i], sums[i] = 0;
-            for (int64_t j = 1; j < columns; ++j)
-                for (int64_t i = 0; i < count; ++i)
-                    largest[i] = z[j * leading + i] > largest[i] ? z[j * leading + i] : largest[i];
-            for (int64_t j = 0; j < columns; ++j)
-                for (int64_t i = 0; i < count; ++i) {
-                    delta[j * leading + i] = exp(z[j * leading + i] - largest[i]);
-                    sums[i] += delta[j * leading + i];
-                }
             for (int64_t i = 0; i < count; ++i) factors[i] = 1 / sums[i];
             for (int64_t j = 0; j < columns; ++j)
                 for (int64_t i = 0; i < count; ++i)
@@ -97,8 +93,6 @@ KERNEL(columns_softmax_cross_entropy) {  // z, y, scale, delta, costs, rows, col
             if (first + count == rows)
                 for (int64_t j = 0; j < columns; ++j)
                     for (int64_t i = count; i < padded<T>(count); ++i) delta[j * leading + i] = 0;
-        } else {
-            exponential_sums(z, count, columns, leading, largest, sums);
         }
         if (!s[4].pointer) continue;
         for (int64_t i = 0; i < count; ++i) factors[i] = log(sums[i]), totals[i] = 0;

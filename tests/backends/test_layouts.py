@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 import gpubp
 from gpubp.backends.numpy import NumpyBackend
+from gpubp.backends.numpy.blas_threads import get_threads
 from gpubp.kernels.cpu import build
 
 COMPILED = NumpyBackend()
@@ -143,6 +144,21 @@ def test_a_prediction_needs_no_kernel_of_the_cost() -> None:
     x, _, _ = training.data()
     outputs = training.network(COMPILED).predict(x)
     np.testing.assert_allclose(outputs, training.network(TWINS).predict(x), rtol=1e-10, atol=1e-12)
+
+
+def test_many_weights_have_one_gradient_but_several_shards_of_predictions() -> None:
+    if not COMPILED.compiles:
+        pytest.skip("no compiled kernels")
+    with threadpool_limits(2, user_api="blas"):
+        if get_threads() != 2:
+            pytest.skip("this BLAS does not let its threads be set")
+        few, many = (40, 64, 64, 5), (300, 256, 256, 5)
+        counts = [
+            len(COMPILED.plan(200, sizes, None, "columns", trains))
+            for sizes in (few, many)
+            for trains in (True, False)
+        ]
+    assert counts == [2, 2, 1, 2]
 
 
 def test_one_seed_gives_one_result_with_any_layout_of_results(threads: int) -> None:

@@ -42,8 +42,8 @@ def test_every_thread_computes_its_chains(dtype: str, threads: int) -> None:
     chains = 2 * (1 + (ends.astype(np.float64) - 1) * 4**5) + 1
     assert chains == pytest.approx([round(chains[0])] * threads, rel=1e-3)
     text = f"""{peak._text()}
-extern "C" int64_t bits_float() {{ return 8 * sizeof(float __attribute__((vector_size(BYTES)))); }}
-extern "C" int64_t bits_double() {{ return 8 * sizeof(double __attribute__((vector_size(BYTES)))); }}
+extern "C" int64_t bits_float() {{ return 8 * sizeof(Vector<float>); }}
+extern "C" int64_t bits_double() {{ return 8 * sizeof(Vector<double>); }}
 """
     bits = build.kernel("bits", np.dtype(dtype), text)()
     at_once = int(build.kernel("multiply_adds_at_once", np.dtype(dtype), peak._text())())
