@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from small_networks import classes
 
 from gpubp import Trainer
+from gpubp.training import TrainingStep
 
 ROWS, BATCH = 59, 4  # fourteen whole batches and one of three rows
 X, Y = classes(ROWS)
@@ -33,3 +35,17 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
     """Return everything that one step passes to the next."""
     state, to_numpy = trainer.training_step.take(), trainer.backend.to_numpy
     return {name: to_numpy(array) for name, array in state.arrays.items()}
+
+
+def noted_replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how many steps each replay of a `TrainingStep` makes; its time does not end it."""
+    noted: list[int] = []
+    replay = TrainingStep._replay
+
+    def noting(self: TrainingStep, *arguments: Any) -> int:
+        noted.append(replay(self, *arguments))
+        return noted[-1]
+
+    monkeypatch.setattr(TrainingStep, "_replay", noting)
+    monkeypatch.setattr("gpubp.backends.numpy.captured.SECONDS_TOGETHER", 60.0)
+    return noted

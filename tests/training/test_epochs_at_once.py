@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kinds_of_steps import KINDS, X, Y, state_of
+from kinds_of_steps import KINDS, X, Y, noted_replays, state_of
 from resuming import without_seconds
 from single_steps import FORM, OPTIMIZERS, step_on
 from small_networks import classes, classifier, parameters
@@ -34,17 +34,7 @@ def compiled() -> NumpyBackend:
 
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note how many steps each replay of a `TrainingStep` makes; its time does not end it."""
-    noted: list[int] = []
-    replay = TrainingStep._replay
-
-    def noting(self: TrainingStep, *arguments: Any) -> int:
-        noted.append(replay(self, *arguments))
-        return noted[-1]
-
-    monkeypatch.setattr(TrainingStep, "_replay", noting)
-    monkeypatch.setattr(SECONDS, 60.0)
-    return noted
+    return noted_replays(monkeypatch)
 
 
 class Watch(Callback):

@@ -8,7 +8,7 @@ from typing import Any
 import environment
 import numpy as np
 import pytest
-from kinds_of_steps import BATCH, KINDS, X, Y, state_of
+from kinds_of_steps import BATCH, KINDS, X, Y, noted_replays, state_of
 from single_steps import FORM, OPTIMIZERS, by_trainer, step_on
 from small_networks import classes, classifier, parameters
 
@@ -21,17 +21,7 @@ from gpubp.training import TrainingStep
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note how many steps each replay of a `TrainingStep` makes; its time does not end it."""
-    noted: list[int] = []
-    replay = TrainingStep._replay
-
-    def noting(self: TrainingStep, *arguments: Any) -> int:
-        noted.append(replay(self, *arguments))
-        return noted[-1]
-
-    monkeypatch.setattr(TrainingStep, "_replay", noting)
-    monkeypatch.setattr("gpubp.backends.numpy.captured.SECONDS_TOGETHER", 60.0)
-    return noted
+    return noted_replays(monkeypatch)
 
 
 def compiled(backend: Backend) -> bool:
