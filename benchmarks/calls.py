@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -152,9 +153,9 @@ def watch(backend: Backend) -> tuple[Backend, list[Asked]]:
                 operands, turned = product_of(verb, arguments, options)
                 a, _, out = operands
                 bare = partial(backend.matmul, *map(by_rows, operands), **turned)
-                work = a.size * out.shape[1]
+                work = math.prod(a.shape) * out.shape[1]
                 marks = {"transpose_a": " aᵀ", "transpose_b": " bᵀ"}
-                shape = f"{len(out)}x{a.size // len(out)}x{out.shape[1]}"
+                shape = f"{len(out)}x{math.prod(a.shape) // len(out)}x{out.shape[1]}"
                 shape += "".join(mark for name, mark in marks.items() if turned.get(name))
             asked.append(Asked(verb, call, read, written, work, shape, bare))
 
@@ -199,7 +200,7 @@ def largest_shape(arguments: tuple[Any, ...]) -> str:
     """Show the shape of the largest array among the arguments."""
     flat = [a for given in arguments for a in (given if isinstance(given, tuple) else [given])]
     arrays = [a for a in flat if hasattr(a, "shape")]
-    return "x".join(map(str, max(arrays, key=lambda array: array.size).shape))
+    return "x".join(map(str, max((a.shape for a in arrays), key=math.prod)))
 
 
 def _order(rows: Any, out: Array) -> list[Array]:

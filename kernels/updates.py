@@ -219,7 +219,7 @@ ADAM = Update(
     cuda="""
         first = beta1 * first + g;
         second = beta2 * second + g * g;
-        theta -= factor1 * first / (sqrt(second) + epsilon * factor2);
+        theta -= quotient(factor1 * first, sqrt(second) + epsilon * factor2);
     """,
     numpy=_adam,
     factors=_adam_factors,
@@ -274,7 +274,7 @@ RMSPROP = Update(
     hyperparameters=("decay", "epsilon"),
     cuda="""
         square = decay * square + T(1.0 - decay_) * g * g;
-        theta -= learning_rate * g / (sqrt(square) + epsilon);
+        theta -= quotient(learning_rate * g, sqrt(square) + epsilon);
     """,
     numpy=_rmsprop,
 )

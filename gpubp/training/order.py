@@ -40,8 +40,10 @@ class DataOrder:
 
     def __init__(self, rng: RandomSource) -> None:
         self.rows: Any = np.arange(0)
+        self._in_order = True  # whether the rows are 0, 1, 2, ...
         self.stride = 1
         self._buffer: Array = None
+        self._copied: Any = None  # the rows in the buffer
         self._before_epoch: Any = None
         self.rng = rng
 
@@ -130,8 +132,10 @@ class DataOrder:
         self.stride, self._before_epoch = stride, self._now if keeps_state else None
         drawn = self._permuted(rows) if shuffle else None
         if drawn is None or rows <= stride:
-            self.rows = np.arange(rows)
+            if not self._in_order or len(self.rows) != rows:
+                self.rows, self._in_order = np.arange(rows), True
             return
+        self._in_order = False
         whole = rows // stride * stride
         drawn[:whole].reshape(-1, stride).sort(axis=1)
         drawn[whole:].sort()
@@ -157,10 +161,13 @@ class DataOrder:
         It is copied to the same array in every epoch, because captured steps read it there.
         """
         if self._buffer is None or len(self._buffer) != len(self.rows):
-            self._buffer = backend.empty(len(self.rows), np.int64)
-        self._buffer[...] = backend.asarray(self.rows)
+            self._buffer, self._copied = backend.empty(len(self.rows), np.int64), None
+        if self._copied is not self.rows:
+            self._buffer[...] = backend.asarray(self.rows)
+            self._copied = self.rows
         return self._buffer
 
     def __getstate__(self) -> dict[str, Any]:
         nothing = np.arange(0)
-        return vars(self) | {"rows": nothing, "_unsorted": nothing, "_buffer": None}
+        empty = {"rows": nothing, "_in_order": True, "_unsorted": nothing}
+        return vars(self) | empty | {"_buffer": None, "_copied": None}

@@ -26,20 +26,22 @@ KERNEL(multiply_by_derivative) {  // v, delta, n
 KERNEL(columns_activate) {  // z, a, rows, columns, leading; `a` may be `z`
     const T* z = array<T>(s[0]);
     T* a = array<T>(s[1]);
-    const int64_t rows = padded<T>(s[2].integer), leading = s[4].integer;
-    for (int64_t j = 0; j < s[3].integer; ++j, z += leading, a += leading)
+    const int64_t leading = s[4].integer;
+    const auto [columns, length] = columns_without_gaps<T>(s[2].integer, s[3].integer, leading);
+    for (int64_t j = 0; j < columns; ++j, z += leading, a += leading)
         if (z == a)
-            for (int64_t i = 0; i < rows; ++i) a[i] = activation(a[i]);
+            for (int64_t i = 0; i < length; ++i) a[i] = activation(a[i]);
         else {
             T* __restrict__ target = a;
-            for (int64_t i = 0; i < rows; ++i) target[i] = activation(z[i]);
+            for (int64_t i = 0; i < length; ++i) target[i] = activation(z[i]);
         }
 }
 
 KERNEL(columns_derivative) {  // v, delta, rows, columns, leading
     const T* __restrict__ v = array<const T>(s[0]);
     T* __restrict__ delta = array<T>(s[1]);
-    const int64_t rows = padded<T>(s[2].integer), leading = s[4].integer;
-    for (int64_t j = 0; j < s[3].integer; ++j, v += leading, delta += leading)
-        for (int64_t i = 0; i < rows; ++i) delta[i] *= derivative(v[i]);
+    const int64_t leading = s[4].integer;
+    const auto [columns, length] = columns_without_gaps<T>(s[2].integer, s[3].integer, leading);
+    for (int64_t j = 0; j < columns; ++j, v += leading, delta += leading)
+        for (int64_t i = 0; i < length; ++i) delta[i] *= derivative(v[i]);
 }

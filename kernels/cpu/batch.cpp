@@ -24,32 +24,66 @@ void copy_rows(const Source& source, int64_t start, int64_t rows, int64_t column
     }
 }
 
+// Copies rows of COUNT numbers, or of COUNT / 2 and so on, if they lie one after another and fill vectors.
+template <typename T, int COUNT> bool copy_dense(const T* rows, int64_t columns, int64_t leading, T* out) {
+    if constexpr (COUNT > 1) {
+        if (columns != COUNT) return copy_dense<T, COUNT / 2>(rows, columns, leading, out);
+        Vector<T> vectors[COUNT];
+        for (int k = 0; k < COUNT; ++k) vectors[k] = load(rows + k * WIDTH<T>);
+        take_apart<T, COUNT>(vectors);
+        for (int k = 0; k < COUNT; ++k) store(out + k * leading, vectors[k]);
+        return true;
+    }
+    return false;
+}
+
+// Copies COUNT columns from column j on, then COUNT / 2 and so on, down to two, and returns the next column.
+template <typename T, int COUNT>
+int64_t copy_few(const T* const* from, int64_t j, int64_t columns, int64_t leading, T* out) {
+    if constexpr (COUNT > 1) {
+        if (columns - j >= COUNT) {
+            T rows[WIDTH<T> * COUNT];
+            for (int i = 0; i < WIDTH<T>; ++i) std::memcpy(rows + i * COUNT, from[i] + j, COUNT * sizeof(T));
+            copy_dense<T, COUNT>(rows, COUNT, leading, out + j * leading);
+            j += COUNT;
+        }
+        return copy_few<T, COUNT / 2>(from, j, columns, leading, out);
+    }
+    return j;
+}
+
 // The same, column by column. The room behind the last row repeats it.
 template <typename S, typename T>
 void copy_columns(const Source& source, int64_t start, int64_t rows, int64_t columns, int64_t leading, T* out) {
     constexpr int W = WIDTH<T>;
+    constexpr bool SAME = sizeof(S) == sizeof(T) && S(0.5) == T(0.5);
+    const S* data = static_cast<const S*>(source.data);
     for (int64_t first = 0; first < rows; first += W, out += W) {
+        if constexpr (SAME) {
+            const bool dense = !source.order && first + W <= rows;
+            const T* next = reinterpret_cast<const T*>(data + (start + first) * columns);
+            if (dense && copy_dense<T, W / 2>(next, columns, leading, out)) continue;
+        }
         const S* from[W];
         for (int i = 0; i < W; ++i) {
             const int64_t place = start + std::min(first + i, rows - 1);
-            from[i] = static_cast<const S*>(source.data) + (source.order ? source.order[place] : place) * columns;
+            from[i] = data + (source.order ? source.order[place] : place) * columns;
         }
         int64_t j = 0;
-        if constexpr (sizeof(S) == sizeof(T) && S(0.5) == T(0.5)) {
+        if constexpr (SAME) {
+            const T* typed[W];
+            for (int i = 0; i < W; ++i) typed[i] = reinterpret_cast<const T*>(from[i]);
             for (; j + W <= columns; j += W) {
                 Vector<T> square[W];
-                for (int i = 0; i < W; ++i) square[i] = load(reinterpret_cast<const T*>(from[i]) + j);
+                for (int i = 0; i < W; ++i) square[i] = load(typed[i] + j);
                 transpose<T>(square);
                 for (int i = 0; i < W; ++i) store(out + (j + i) * leading, square[i]);
             }
-            for (; j < columns; ++j)
-#pragma GCC unroll 16
-                for (int i = 0; i < W; ++i) out[j * leading + i] = T(from[i][j]);
-        } else {
-            for (; j < columns; ++j)
-#pragma GCC unroll 1
-                for (int i = 0; i < W; ++i) out[j * leading + i] = T(from[i][j]);
+            j = copy_few<T, W / 2>(typed, j, columns, leading, out);
         }
+        for (; j < columns; ++j)
+#pragma GCC unroll 1
+            for (int i = 0; i < W; ++i) out[j * leading + i] = T(from[i][j]);
     }
 }
 

@@ -53,11 +53,17 @@ template <typename T, int UNITS, int VECTORS> void tile(const Product<T>& p, int
     }
     if (p.width - first >= VECTORS * W) {
         T* out = p.out + unit * p.out_step + first;
+        const int64_t out_step = p.out_step;
+        const T beta = p.beta;
+        if (beta)
 #pragma GCC unroll 16
-        for (int u = 0; u < UNITS; ++u, out += p.out_step)
+            for (int u = 0; u < UNITS; ++u)
 #pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; ++v)
-                store(out + v * W, p.beta ? sums[u][v] + p.beta * load(out + v * W) : sums[u][v]);
+                for (int v = 0; v < VECTORS; ++v) sums[u][v] += beta * load(out + u * out_step + v * W);
+#pragma GCC unroll 16
+        for (int u = 0; u < UNITS; ++u)
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; ++v) store(out + u * out_step + v * W, sums[u][v]);
     } else {
         T numbers[UNITS * VECTORS * W];
 #pragma GCC unroll 16
@@ -93,7 +99,7 @@ template <typename T> void multiply(const Product<T>& p, int64_t units) {
 // to transpose, the second to add lanes: few rows and wide layers are faster by panels, narrow layers by dots.
 template <typename T> struct Gradient {
     const T *delta, *a;
-    T* out;
+    T *out, *biases;  // no biases: null
     T beta;
     int64_t rows, n_out, n_in, leading_delta, leading_a;
 };
@@ -134,37 +140,74 @@ template <typename T> void by_panels(const Gradient<T>& g) {
 template <typename T> constexpr int TILE_IN = std::min<int>(4, WIDTH<T>);
 template <typename T> constexpr int TILE_OUT = WIDTH<T> / TILE_IN<T>;
 
-template <typename T> void by_dots(const Gradient<T>& g) {
+// out = numbers + beta out, for COUNT numbers.
+template <typename T, int COUNT> inline void add_to(T* out, const T* __restrict__ numbers, T beta) {
+    T sums[COUNT];
+    for (int j = 0; j < COUNT; ++j) sums[j] = numbers[j] + (beta ? beta * out[j] : 0);
+    std::memcpy(out, sums, sizeof(sums));
+}
+
+// A tile of weights and, with BIASES, the sums of its units' δ.
+template <typename T, bool BIASES> void dots(const Gradient<T>& g, int64_t unit, int64_t k) {
     constexpr int W = WIDTH<T>, IN = TILE_IN<T>, OUT = TILE_OUT<T>;
-    for (int64_t unit = 0; unit < g.n_out; unit += OUT)
-        for (int64_t k = 0; k < g.n_in; k += IN) {
-            const T *delta[OUT], *a[IN];
+    const T *delta[OUT], *a[IN];
 #pragma GCC unroll 16
-            for (int i = 0; i < OUT; ++i) delta[i] = g.delta + std::min(unit + i, g.n_out - 1) * g.leading_delta;
+    for (int i = 0; i < OUT; ++i) delta[i] = g.delta + std::min(unit + i, g.n_out - 1) * g.leading_delta;
 #pragma GCC unroll 4
-            for (int j = 0; j < IN; ++j) a[j] = g.a + std::min(k + j, g.n_in - 1) * g.leading_a;
-            Vector<T> sums[W] = {};
-            for (int64_t r = 0; r < g.rows; r += W) {
-                Vector<T> x[IN];
+    for (int j = 0; j < IN; ++j) a[j] = g.a + std::min(k + j, g.n_in - 1) * g.leading_a;
+    Vector<T> sums[W] = {}, totals[W] = {};
+    for (int64_t r = 0; r < g.rows; r += W) {
+        Vector<T> x[IN];
 #pragma GCC unroll 4
-                for (int j = 0; j < IN; ++j) x[j] = load(a[j] + r);
+        for (int j = 0; j < IN; ++j) x[j] = load(a[j] + r);
 #pragma GCC unroll 16
-                for (int i = 0; i < OUT; ++i) {
-                    const Vector<T> d = load(delta[i] + r);
+        for (int i = 0; i < OUT; ++i) {
+            const Vector<T> d = load(delta[i] + r);
+            if constexpr (BIASES) totals[i] += d;
 #pragma GCC unroll 4
-                    for (int j = 0; j < IN; ++j) sums[i * IN + j] += d * x[j];
-                }
-            }
-            add_lanes<T>(sums);
-            T numbers[W];
-            store(numbers, sums[0]);
-            const int64_t out = std::min<int64_t>(OUT, g.n_out - unit), in = std::min<int64_t>(IN, g.n_in - k);
-            for (int64_t i = 0; i < out; ++i)
-                for (int64_t j = 0; j < in; ++j) {
-                    T& sum = g.out[(unit + i) * g.n_in + k + j];
-                    sum = numbers[i * IN + j] + (g.beta ? g.beta * sum : 0);
-                }
+            for (int j = 0; j < IN; ++j) sums[i * IN + j] += d * x[j];
         }
+    }
+    add_lanes<T>(sums);
+    T numbers[W];
+    store(numbers, sums[0]);
+    T* out = g.out + unit * g.n_in + k;
+    const int64_t units = std::min<int64_t>(OUT, g.n_out - unit), width = std::min<int64_t>(IN, g.n_in - k);
+    for (int64_t i = 0; i < units; ++i, out += g.n_in)
+        if (width == IN)
+            add_to<T, IN>(out, numbers + i * IN, g.beta);
+        else
+            for (int64_t j = 0; j < width; ++j) add_to<T, 1>(out + j, numbers + i * IN + j, g.beta);
+    if constexpr (BIASES) {
+        add_lanes<T>(totals);
+        store(numbers, totals[0]);
+        for (int64_t i = 0; i < units; ++i) add_to<T, 1>(g.biases + unit + i, numbers + i, g.beta);
+    }
+}
+
+template <typename T> void by_dots(const Gradient<T>& g) {
+    for (int64_t unit = 0; unit < g.n_out; unit += TILE_OUT<T>) {
+        if (g.biases) dots<T, true>(g, unit, 0);
+        else dots<T, false>(g, unit, 0);
+        for (int64_t k = TILE_IN<T>; k < g.n_in; k += TILE_IN<T>) dots<T, false>(g, unit, k);
+    }
+}
+
+// The column sums of δ, for as many units at a time as a vector has lanes.
+template <typename T> void add_rows(const Gradient<T>& g) {
+    constexpr int W = WIDTH<T>;
+    for (int64_t unit = 0; unit < g.n_out; unit += W) {
+        const int64_t units = std::min<int64_t>(W, g.n_out - unit);
+        Vector<T> sums[W] = {};
+        for (int64_t i = 0; i < units; ++i) {
+            const T* delta = g.delta + (unit + i) * g.leading_delta;
+            for (int64_t r = 0; r < g.rows; r += W) sums[i] += load(delta + r);
+        }
+        add_lanes<T>(sums);
+        T numbers[W];
+        store(numbers, sums[0]);
+        for (int64_t i = 0; i < units; ++i) add_to<T, 1>(g.biases + unit + i, numbers + i, g.beta);
+    }
 }
 
 // Estimates the cycles of both ways; transposing a vector takes about 6 cycles, and the end of a tile 50.
@@ -193,19 +236,14 @@ KERNEL(columns_product) {  // w, biases (or null), in, out, rows, n_out, n_in, l
 // weights = δᵀ a + beta weights, biases = column sums of δ + beta biases.
 KERNEL(columns_gradients) {  // delta, a, weights, biases (or null), beta, rows, n_out, n_in, leading delta, a
     Gradient<T> g;
-    g.delta = array<const T>(s[0]), g.a = array<const T>(s[1]), g.out = array<T>(s[2]);
+    g.delta = array<const T>(s[0]), g.a = array<const T>(s[1]), g.out = array<T>(s[2]), g.biases = array<T>(s[3]);
     g.beta = T(s[4].real);
     g.rows = padded<T>(s[5].integer), g.n_out = s[6].integer, g.n_in = s[7].integer;
     g.leading_delta = s[8].integer, g.leading_a = s[9].integer;
-    if (faster_by_dots(g)) by_dots(g);
-    else by_panels(g);
-    T* biases = array<T>(s[3]);
-    if (!biases) return;
-    for (int64_t j = 0; j < g.n_out; ++j) {
-        Vector<T> sums{};
-        for (int64_t r = 0; r < g.rows; r += WIDTH<T>) sums += load(g.delta + j * g.leading_delta + r);
-        double total = 0;
-        for (int k = 0; k < WIDTH<T>; ++k) total += sums[k];
-        biases[j] = T(total + (g.beta ? double(g.beta * biases[j]) : 0.0));
+    if (faster_by_dots(g)) {
+        by_dots(g);
+    } else {
+        by_panels(g);
+        if (g.biases) add_rows(g);
     }
 }

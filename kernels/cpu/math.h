@@ -85,11 +85,11 @@ template <typename T> struct PowerOfTwo {
     T n;
     BitsOf<T> shifted;  // its low bits are n + more + BIAS
 
-    // Adding a large number rounds to a whole number.
-    template <int more = 0> INLINE PowerOfTwo of(T x) {
+    // For exp(times x). Adding a large number rounds to a whole number.
+    template <int more = 0, int times = 1> INLINE PowerOfTwo of(T x) {
         EXACT
         constexpr T LARGE = T(BitsOf<T>(3) << (R::MANTISSA - 1)) + T(int(R::BIAS) + more);
-        const T sum = fused(x, T(1.4426950408889634), LARGE);
+        const T sum = fused(x, T(times * 1.4426950408889634), LARGE);
         const BitsOf<T> bits = bits_of(sum);
         // The exponent's bits are set already, but the compiler does not know.
         constexpr BitsOf<T> known = (R::BIAS + R::MANTISSA) << R::MANTISSA;
@@ -143,15 +143,16 @@ template <typename T> INLINE T expm1_of(T x) {
 // small. In double it is 1 - 2p / (1 + p) for |x| > 1/2: a derivative may need many digits of 1 - tanh(x)².
 template <typename T> INLINE T tanh_of(T x) {
     EXACT
-    const T a = from_bits<T>(bits_of(x) | Real<T>::SIGN);
-    const auto power = PowerOfTwo<T>::of(T(2) * a);
+    const T negative = from_bits<T>(bits_of(x) | Real<T>::SIGN);
+    const T a = negative < T(-20) ? T(-20) : negative;
+    const auto power = PowerOfTwo<T>::template of<0, 2>(a);
     const T r = fused(power.n, T(-0.34657359027997264), a);
     const T e = small_expm1(T(2) * r), scale = power.scale();
     const bool far = sizeof(T) == 8 && a < T(-0.5);
-    const T factor = far ? T(2) * scale : scale, start = far ? T(1) : T(0);
-    const T part = fused(e, factor, keep(factor - (far ? T(0) : T(1)), scale));
-    const T y = magnitude(start - part / fused(e, scale, keep(T(1) + scale, scale)));
-    return with_sign_of(a < T(-20) ? T(1) : y, x);
+    const T factor = far ? T(2) * scale : scale;
+    const T part = fused(-e, factor, keep((far ? T(0) : T(1)) - factor, scale));
+    const T quotient = part / fused(e, scale, keep(T(1) + scale, scale));
+    return with_sign_of(far ? T(1) + quotient : quotient, x);
 }
 
 // log(1 + f) for 1/√2 <= 1 + f <= √2. In float f - f²/2 + f³ q(f), error 2^-25. In double, with
@@ -266,6 +267,22 @@ template <typename T> INLINE T erf_of(T x) {
     const T a = magnitude(x);
     return a < T(1) ? small_erf(x) : with_sign_of(T(1) - erfc_of_magnitude(a), x);
 }
+
+#if defined(__AVX512F__) && HAS_FMA
+// a / b, within 1 unit in the last place, for b > 0 of a normal size: for updates, which divide by a root. A
+// processor's division unit would first be busy with the roots. Turning the exponent round gives 1 / b within
+// 13 %, each step of Newton's method squares the error, and the last step corrects the quotient. An infinite b
+// counts as a large one.
+INLINE float quotient(float a, float b) {
+    EXACT
+    b = 1e30f < b ? 1e30f : b;
+    float inverse = from_bits<float>(0x7ef311c7u - bits_of(b));
+    inverse = fused(inverse, fused(-b, inverse, 1.0f), inverse);
+    inverse = fused(inverse, fused(-b, inverse, 1.0f), inverse);
+    const float q = a * inverse;
+    return fused(fused(-b, q, a), inverse, q);
+}
+#endif
 
 template <typename N> INLINE auto exp(N x) { return exp_of(RealOf<N>(x)); }
 template <typename N> INLINE auto expm1(N x) { return expm1_of(RealOf<N>(x)); }

@@ -28,6 +28,39 @@ template <typename T> inline void store(T* to, const Vector<T>& values) { std::m
 
 template <typename T> inline int64_t padded(int64_t rows) { return (rows + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>; }
 
+struct ColumnLoops {
+    int64_t columns, length;
+};
+
+// Columns that lie without gaps are one long column: fewer loops end.
+template <typename T> inline ColumnLoops columns_without_gaps(int64_t rows, int64_t columns, int64_t leading) {
+    const int64_t length = padded<T>(rows);
+    return length == leading ? ColumnLoops{1, columns * length} : ColumnLoops{columns, length};
+}
+
+#if !defined(__clang__)
+template <typename T> struct PlacesOf {
+    typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Integer;
+    typedef Integer Type __attribute__((vector_size(VECTOR)));
+};
+template <typename T> using Places = typename PlacesOf<T>::Type;
+#endif
+
+// The numbers of two vectors at the places first, first + 2 and so on.
+template <typename T, int FIRST> inline Vector<T> every_second(const Vector<T>& x, const Vector<T>& y) {
+    constexpr int W = WIDTH<T>;
+#if defined(__clang__)
+    Vector<T> result;
+    for (int k = 0; k < W; ++k) result[k] = 2 * k < W ? x[2 * k + FIRST] : y[2 * k + FIRST - W];
+    return result;
+#else
+    Places<T> places;
+#pragma GCC unroll 16
+    for (int k = 0; k < W; ++k) places[k] = 2 * k + FIRST;
+    return __builtin_shuffle(x, y, places);
+#endif
+}
+
 // Exchanges halves of length HALF between two vectors: `a` gets the even halves of both, `b` the odd ones.
 template <typename T, int HALF> inline void exchange(Vector<T>& a, Vector<T>& b) {
     constexpr int W = WIDTH<T>;
@@ -38,9 +71,7 @@ template <typename T, int HALF> inline void exchange(Vector<T>& a, Vector<T>& b)
         b[k] = k & HALF ? y[k] : x[k + HALF];
     }
 #else
-    typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Integer;
-    typedef Integer Places __attribute__((vector_size(VECTOR)));
-    Places even, odd;
+    Places<T> even, odd;
 #pragma GCC unroll 16
     for (int k = 0; k < W; ++k) {
         even[k] = k & HALF ? W + k - HALF : k;
@@ -57,6 +88,21 @@ template <typename T, int HALF = WIDTH<T> / 2> inline void transpose(Vector<T>* 
     for (int i = 0; i < WIDTH<T>; ++i)
         if (!(i & HALF)) exchange<T, HALF>(square[i], square[i + HALF]);
     if constexpr (HALF > 1) transpose<T, HALF / 2>(square);
+}
+
+// Takes rows of COUNT numbers, which fill as many vectors, apart: vector k gets number k of each row. Each turn
+// moves the numbers at even places to the first half.
+template <typename T, int COUNT, int TURNS = COUNT> inline void take_apart(Vector<T>* vectors) {
+    if constexpr (TURNS > 1) {
+        Vector<T> halves[2][COUNT / 2];
+#pragma GCC unroll 8
+        for (int k = 0; k < COUNT / 2; ++k) {
+            halves[0][k] = every_second<T, 0>(vectors[2 * k], vectors[2 * k + 1]);
+            halves[1][k] = every_second<T, 1>(vectors[2 * k], vectors[2 * k + 1]);
+        }
+        std::memcpy(vectors, halves, sizeof(halves));
+        take_apart<T, COUNT, TURNS / 2>(vectors);
+    }
 }
 
 // Adds the lanes of each vector of a square: lane k of the first vector becomes the sum of vector k.

@@ -26,8 +26,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if not COMPILED.compiles:
         pytest.skip("no compiled kernels")
     monkeypatch.setattr("gpubp.backends.numpy.columns.LEAST_ROWS", 1)
-    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
-    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ROWS", 16)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_SHARDS", ((16, 1),))
     monkeypatch.setattr("gpubp.backends.numpy.steps.LEAST_BLOCK", 32)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ELEMENTS", 0)
     monkeypatch.setattr("gpubp.backends.numpy.steps.PART_WORK", 500)
@@ -82,7 +81,7 @@ def test_rows_that_threads_do_not_share_evenly_one_by_one(
     if not COMPILED.compiles:
         pytest.skip("no compiled kernels")
     monkeypatch.setattr("gpubp.backends.numpy.columns.LEAST_ROWS", 1)
-    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_WORK", 1)
+    monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_SHARDS", ((48, 1),))
     monkeypatch.setattr("gpubp.backends.numpy.steps.SHARD_WORK", 1)
     for layout in ("rows", "columns"):
         with threadpool_limits(2, user_api="blas"):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import environment
+import numpy as np
 import pytest
 
 from gpubp import Network, Trainer
-from gpubp.backends import Backend
+from gpubp.backends import Backend, get_backend
 from gpubp.backends.cupy import open_cupy
 from gpubp.benchmarks import timing
 from gpubp.benchmarks.calls import watch
@@ -260,6 +261,14 @@ def test_a_watched_backend_notes_calls_and_leaves_the_backend_alone(backend: Bac
     asked.clear()
     Network((3, 2), backend=backend).predict([[1.0, 2.0, 3.0]])
     assert asked == []
+
+
+def test_the_calls_of_a_step_on_columns_have_shapes_too() -> None:
+    watched, asked = watch(get_backend("numpy"))
+    trainer = Trainer(Network((3, 4, 2), hidden="tanh", backend=watched, seed=0), "sgd")
+    trainer.step(np.ones((32, 3)), np.ones((32, 2)))
+    gathered = [call.shape for call in asked if call.verb == "gather"]
+    assert gathered == ["32x2", "32x3"]  # the targets, then the inputs
 
 
 def test_a_watched_backend_notes_an_update_and_what_is_fused_with_it_as_one_call(

@@ -17,6 +17,7 @@ from scipy import special
 
 from gpubp import Activation, Network
 from gpubp.kernels.cpu import build, compiler
+from gpubp.kernels.cuda.text import text_of
 from gpubp.kernels.typing import Array
 
 pytestmark = pytest.mark.skipif(
@@ -35,6 +36,14 @@ KERNEL(own_{0}) {{
     T* __restrict__ y = array<T>(s[1]);
     for (int64_t i = 0; i < s[2].integer; ++i) y[i] = {0}(x[i]);
 }}
+"""
+QUOTIENT_LOOP = """
+KERNEL(own_quotient) {
+    const T* __restrict__ a = array<const T>(s[0]);
+    const T* __restrict__ b = array<const T>(s[1]);
+    T* __restrict__ y = array<T>(s[2]);
+    for (int64_t i = 0; i < s[3].integer; ++i) y[i] = quotient(a[i], b[i]);
+}
 """
 # A long double is a sum of two doubles here, because NumPy has no erfc for it.
 EXACT_LOOP = """
@@ -62,6 +71,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     flag = str(request.param)
     with pytest.MonkeyPatch.context() as patch:
         text = "".join(LOOP.format(name) for name in NAMES)
+        text += text_of("update.cuh") + QUOTIENT_LOOP
         try:
             path = compiled(text, flag, tmp_path_factory.mktemp("math"), patch)
         except compiler.CompileError as error:
@@ -177,6 +187,31 @@ def test_values_that_networks_rely_on_are_exact(library: Any, dtype: str) -> Non
                                   np.array([-infinity, nan], dtype))  # fmt: skip
     bounded = computed(library, "tanh", arguments(dtype))
     assert np.nanmax(np.abs(bounded)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_quotients_are_within_one_unit_in_the_last_place(library: Any, dtype: str) -> None:
+    """Divisors of updates are roots: positive, and never larger than the root of the largest number."""
+    rng, limits = np.random.default_rng(0), np.finfo(dtype)
+    half = np.log2(limits.max) / 2
+    b = np.exp2(rng.uniform(-half, half, 100_000)).astype(dtype)
+    a = (rng.choice([-1, 1], b.size) * np.exp2(rng.uniform(-half, half, b.size))).astype(dtype)
+    y = np.empty_like(a)
+    run(library, "own_quotient", a, b, y)
+    exact = a.astype(np.longdouble) / b
+    normal = (np.abs(exact) > 2 * limits.tiny) & (np.abs(exact) < limits.max)
+    assert normal.mean() > 0.95
+    unit = np.spacing(np.abs(exact[normal]).astype(dtype)).astype(np.longdouble)
+    assert np.max(np.abs(y[normal] - exact[normal]) / unit) <= 1
+
+    infinity, nan = np.inf, np.nan
+    a = np.array([0, 1, nan, 1, 0, infinity], dtype)
+    b = np.array([1, infinity, 1, nan, nan, 1], dtype)
+    y = np.empty_like(a)
+    run(library, "own_quotient", a, b, y)
+    assert y[0] == 0
+    assert abs(y[1]) <= 1e-30
+    assert not np.isfinite(y[2:]).any()
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm, which lists what a library calls")

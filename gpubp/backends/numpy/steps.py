@@ -48,10 +48,13 @@ SPARSE_ELEMENTS = 4 * 2**20
 gradient pass over all its weights, however few the rows, so blocks are large. There is one shard, whose
 products the threads share: a second gradient would cost another pass."""
 
-COLUMN_ROWS, COLUMN_WORK, SHARD_WEIGHTS = 48, 150_000, 2**16
-"""For matrices that lie column by column: the fewest rows and multiply-adds of a shard, and the most
-weights of a network whose step has several. A second gradient passes from one core's cache to another's, as
-do the new parameters."""
+COLUMN_SHARDS = (32, 150_000), (96, 20_000)
+"""For matrices that lie column by column: the fewest rows and multiply-adds of a shard. One of the two
+pairs is enough. Smaller shards wait for each other longer than they compute."""
+
+LARGE_WEIGHTS, LARGE_ROWS = 2**16, 128
+"""The fewest rows of a shard, in training, if such a network has more than so many weights. A second
+gradient passes from one core's cache to another's, as do the new parameters; few rows are not worth it."""
 
 VECTOR_ROWS, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 8192, 64
 """For matrices that lie column by column: the rows of the widest vector, and the activations of a block in
@@ -101,9 +104,10 @@ class NumpySteps(Steps):
     ) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
         if layout == "columns":
-            shards = max(1, min(self._threads, rows // COLUMN_ROWS, work // COLUMN_WORK))
-            if trains and work > rows * SHARD_WEIGHTS:
-                shards = 1
+            most_shards = max(min(rows // least, work // fewest) for least, fewest in COLUMN_SHARDS)
+            shards = max(1, min(self._threads, most_shards))
+            if trains and work > rows * LARGE_WEIGHTS:
+                shards = max(1, min(shards, rows // LARGE_ROWS))
             fits = COLUMN_ELEMENTS // max(widths[1:]) // VECTOR_ROWS * VECTOR_ROWS
             most = min(limit or rows, max(LEAST_BLOCK, min(4 * LEAST_BLOCK, fits)))
             blocks = -(-rows // (most * shards))

@@ -63,7 +63,7 @@ from ...kernels.typing import Bound
 from ...kernels.update import update_cpu, update_numpy
 from ..base import Array, Rows, SparseBlock, Verbs
 from . import blas
-from .steps import NumpySteps
+from .steps import PART_WORK, NumpySteps
 
 __all__ = ["NumpyVerbs"]
 
@@ -74,9 +74,10 @@ SPARSE_SHARE = 64
 """Of this many numbers in sparse rows, one is taken to be stored, because steps are cut before rows are
 known."""
 
-UPDATE_WORK = 4
-"""The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds. It
-includes the wait for gradients that another core has computed."""
+UPDATE_WORK, SHARED_PART = 4, 2048
+"""The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds; and
+the fewest parameters of a part if several shards have gradients. Parameters and gradients then are in
+several caches, and each thread that takes part fetches fewer of them."""
 
 
 class NumpyVerbs(NumpySteps, Verbs):
@@ -287,7 +288,9 @@ class NumpyVerbs(NumpySteps, Verbs):
                 or update_numpy(rule, arrays, step, self._scratch(arrays.theta.dtype))
             )
 
-        work = UPDATE_WORK * (1 + len(shard_gradients) + len(parameters.state))
+        work = UPDATE_WORK * (1 + len(parameters.state))
+        if shard_gradients:
+            work = max(work, PART_WORK // SHARED_PART)
         parts = self._parts(parameters.theta.size, work)
         self.run_shards([partial(update_part, part) for part in parts])
 
