@@ -237,12 +237,22 @@ def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -
     backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
 
 
-def predict(problem: Problem, workspace: Workspace, rows: Rows) -> None:
-    """Write the outputs to the array that the workspace was made with."""
+def predict(problem: Problem, workspace: Workspace, rows: Rows, found: Array | None = None) -> None:
+    """Write the outputs to the array that the workspace was made with.
+
+    With `found`, int64 of shape (shards, 1), x has not been checked: a shard's number becomes 1 if one of its
+    rows holds NaN, infinity or a number too large for the network's dtype.
+    """
     problem.round_weights()
+    n_in, dtype = problem.layers[0].weights.shape[1], problem.layers[0].weights.dtype
 
     def run(shard: int) -> None:
         for block in workspace.shards[shard]:
+            if found is not None:
+                first, shape = block.rows.start, (block.rows.stop - block.rows.start, n_in)
+                problem.backend.check_rows(
+                    rows, problem.counters, first, shape, dtype, found[shard]
+                )
             gather_batch(problem, block, rows)
             forward(problem, block)
             write_outputs(problem, block)

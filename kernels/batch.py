@@ -18,6 +18,8 @@ from .row_block import order_of
 from .typing import Array, Bound
 
 __all__ = [
+    "check_rows_cpu",
+    "check_rows_numpy",
     "gather_cpu",
     "gather_cuda",
     "gather_numpy",
@@ -96,6 +98,39 @@ def gather_cpu(
     if out.dtype == np.int64:
         return Call(base().gather_int64, *place) if compiler_version() else None
     return bind("gather", out.dtype, *place, float(scale), float(shift))
+
+
+# found = 1 if a number in `count` rows of x, found as `gather` finds them, is NaN, infinite or too large for
+# `dtype`.
+
+
+def check_rows_numpy(
+    rows: Any, counters: Array, first: int, count: int, dtype: np.dtype[Any], found: Array
+) -> Bound:
+    """Bind the check; `rows` is a `gpubp.backends.Rows`."""
+
+    def run() -> None:
+        start = int(counters[1]) * rows.stride + first
+        chosen = (
+            slice(start, start + count) if rows.order is None else rows.order[start : start + count]
+        )
+        with np.errstate(over="ignore"):
+            if not np.isfinite(rows.x[chosen].astype(dtype)).all():
+                found[0] = 1
+
+    return run
+
+
+def check_rows_cpu(
+    source: Source,
+    counters: Array,
+    first: int,
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    found: Array,
+) -> Call | None:
+    """Bind the check of rows of this shape by batch.cpp; `source` holds their addresses."""
+    return bind("check_rows", dtype, source.slots, counters, first, *shape, found)
 
 
 # weights / Σ weights, in float64: the sum or its inverse may not fit a smaller type.

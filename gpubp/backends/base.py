@@ -126,11 +126,14 @@ class Steps(ABC):
         them. A request to stop waits for their end.
     updates_beside : bool
         Whether to update wide layers beside the backward pass of the layers below.
+    checks_rows : bool
+        Whether predictions check each block of x by `check_rows`, instead of all of x before.
     """
 
     overlaps: bool = False
     steps_at_once: int = 1
     updates_beside: bool = False
+    checks_rows: bool = False
 
     @abstractmethod
     def plan(

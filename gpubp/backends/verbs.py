@@ -41,6 +41,21 @@ class Verbs(ABC):
     ) -> None:
         """out = scale · (the step's rows of `rows.<field>`, starting at its row `first`) + shift."""
 
+    def check_rows(
+        self,
+        rows: Rows,
+        counters: Array,
+        first: int,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        found: Array,
+    ) -> None:
+        """found[0] = 1 if a number in rows of x is NaN, infinite or too large for `dtype`.
+
+        The rows are those that `gather` would find for an `out` of this shape.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
         """out[i, j] = `high` where j is labels[i], else `low`."""

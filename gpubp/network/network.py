@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import home_of, move
+from ..arrays import home_of, is_sparse, move
 from ..backends import Array, Backend, Rows, SparseRows, get_backend, on_device
 from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
@@ -296,8 +296,10 @@ class Network(MadeOnce):
         ValueError
             If x does not fit the network, as in `forward`.
         """
-        home, placed = self._inputs(x)
-        result = move(self._predictor(placed), home)
+        # The predictor may check the values as it reads them, which saves a pass over x.
+        itself = self.backend.checks_rows and self.input_dtype == self.dtype and not is_sparse(x)
+        home, placed = self._inputs(x, finite=not itself)
+        result = move(self._predictor(placed, lambda: self._inputs(x)), home)
         ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
         return result[0] if ndim == 1 else result
 
@@ -383,9 +385,9 @@ class Network(MadeOnce):
         vars(self).update(attributes)
         self._adopt(parameters, activations, dropout)
 
-    def _inputs(self, x: Any) -> tuple[Backend, Array | SparseRows]:
+    def _inputs(self, x: Any, finite: bool = True) -> tuple[Backend, Array | SparseRows]:
         """Check x; return the backend of its device, and the rows on the network's backend."""
-        given = check_inputs(x, self.sizes[0], dtype=self.input_dtype)
+        given = check_inputs(x, self.sizes[0], finite=finite, dtype=self.input_dtype)
         if isinstance(given, SparseRows):
             return home_of(x), place(given, self.backend, self.dtype, self.precision)
         return home_of(given), move(given, self.backend)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet
 
+import numpy as np
+
 from ..backends import Array, Rows, SparseRows
 from ..backprop import predict
 from ..layers import widths
@@ -37,11 +39,15 @@ class Captured:
         The array that the pass writes the outputs to.
     replay : callable
         A function without arguments that replays the pass.
+    found : int64 array of shape (shards, 1), or None
+        Not 0 after a pass whose x is not finite or does not fit the network's dtype; None if a pass does
+        not check that.
     """
 
     rows: Rows
     outputs: Array
     replay: Callable[[], None]
+    found: Array | None
 
 
 class Predictor:
@@ -63,21 +69,36 @@ class Predictor:
         self._problem, self._lock = problem, threading.Lock()
         _predictors.add(self)
 
-    def __call__(self, x: Array | SparseRows) -> Array:
-        """Return a new array of outputs, (rows, n_out); x has been checked and is on the backend."""
+    def __call__(self, x: Array | SparseRows, check: Callable[[], object]) -> Array:
+        """Return a new array of outputs, (rows, n_out).
+
+        Parameters
+        ----------
+        x : array of shape (rows, n_in), or SparseRows
+            The rows, on the backend. If the backend has `checks_rows`, a pass checks dense rows itself;
+            all others have been checked.
+        check : callable
+            A function that raises an error that tells which value is wrong. It is called if one is.
+        """
         count = len(x)
         if count <= ROWS_AT_ONCE:
-            return self._predict(x)
+            return self._predict(x, check)
         outputs = self._outputs(count)
         for start in range(0, count, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            outputs[part] = self._predict(x[part])
+            outputs[part] = self._predict(x[part], check)
         return outputs
 
-    def _predict(self, x: Array | SparseRows) -> Array:
+    def _predict(self, x: Array | SparseRows, check: Callable[[], object]) -> Array:
         form = len(x), isinstance(x, SparseRows)
         with self._lock:
-            return self._replay(self.captured.get(form) or self._capture(*form), x)
+            captured = self.captured.get(form) or self._capture(*form)
+            outputs = self._replay(captured, x)
+            if captured.found is None or not captured.found.any():
+                return outputs
+            captured.found.fill(0)
+        check()
+        return outputs  # the values have changed since
 
     @staticmethod
     @uninterrupted
@@ -94,8 +115,10 @@ class Predictor:
             del self.captured[next(iter(self.captured))]
         problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
         workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
-        replay = problem.backend.capture(lambda: predict(problem, workspace, rows))
-        captured = self.captured[count, sparse] = Captured(rows, outputs, replay)
+        checks = problem.backend.checks_rows and not sparse
+        found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
+        replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
+        captured = self.captured[count, sparse] = Captured(rows, outputs, replay, found)
         return captured
 
     def _outputs(self, count: int) -> Array:

@@ -7,6 +7,7 @@ import pytest
 from twins import both, close, on
 
 from gpubp.backends import Backend, Rows
+from gpubp.backends.numpy import NumpyBackend
 
 pytestmark = pytest.mark.usefixtures("short_blocks")
 
@@ -33,6 +34,31 @@ def test_gather_takes_the_rows_of_the_step(
         np.testing.assert_array_equal(backend.to_numpy(out), source[chosen])
         backend.gather(rows, "x", counters, 3, out, scale=0.9, shift=0.25)
         close(backend.to_numpy(out), 0.9 * source[chosen].astype(float) + 0.25, dtype)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("source_dtype", ["float32", "float64", "int64"])
+def test_rows_are_checked_as_gather_would_find_them(
+    source_dtype: str, ordered: bool, compile: bool, dtype: str
+) -> None:
+    """Only the rows of the step count, and numbers are looked at in the dtype of the network."""
+    backend = NumpyBackend(compile=compile)
+    order = np.random.default_rng(11).permutation(40)
+    start = 2 * 8 + 3
+    inside, outside = (order[start + 4], order[start + 5]) if ordered else (start + 4, start + 5)
+    largest = np.finfo(dtype).max
+    numbers = [1, largest, -largest, np.nan, np.inf, -np.inf, 1e200]
+    for number in numbers if source_dtype != "int64" else [1, 2**62]:
+        for row in (inside, outside):
+            with np.errstate(over="ignore"):
+                source = np.ones((40, 3)).astype(source_dtype)
+                source[row, 2] = number
+                fits = np.isfinite(source[row, 2].astype(dtype))
+            rows = Rows(source, order=order if ordered else None, stride=8)
+            found = np.zeros(1, np.int64)
+            backend.check_rows(rows, np.array([7, 2]), 3, (5, 3), np.dtype(dtype), found)
+            assert found[0] == (row == inside and not fits), (number, row)
 
 
 def test_gather_takes_labels_and_weights_of_one_dimension(cuda_backend: Backend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import weakref
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,42 @@ def test_an_array_filled_anew_is_read_anew_and_not_kept(backend: Backend, layout
     alive = weakref.ref(x)
     del x, dense
     assert alive() is None
+
+
+@pytest.mark.parametrize("rows", [1, 20, 300])
+@pytest.mark.parametrize(
+    ("dtype", "bad"),
+    [
+        *product((np.float16, np.float32, np.float64, np.longdouble), (np.nan, np.inf, -np.inf)),
+        *product((np.float64, np.longdouble), (1e300,)),
+    ],
+)
+def test_a_wrong_number_in_x_is_told_wherever_it_is(
+    backend: Backend, rows: int, dtype: type, bad: float
+) -> None:
+    """Also if tanh makes an ordinary number of it; the prediction after it is right."""
+    net = Network((3, 8, 4), hidden="tanh", backend=backend, seed=4)
+    good = np.random.default_rng(5).normal(size=(rows, 3)).astype(dtype)
+    expected = net.predict(good)
+    for place in {(0, 0), (rows // 2, 1), (rows - 1, 2)}:
+        x = good.copy()
+        x[place] = bad
+        with pytest.raises(
+            ValueError, match=re.escape(f"x holds {bad:g} at [{place[0]}, {place[1]}]")
+        ):
+            net.predict(x)
+        np.testing.assert_array_equal(net.predict(good), expected)
+
+
+def test_numbers_that_were_wrong_while_they_were_read_and_are_right_again_raise_nothing() -> None:
+    net = Network((3, 4), backend="numpy", seed=4)
+    net.predict([[1.0, 2.0, 3.0]])
+    (captured,) = net._predictor.captured.values()
+    if captured.found is None:
+        pytest.skip("no compiled kernels")
+    captured.found.fill(1)
+    assert np.isfinite(net.predict([[1.0, 2.0, 3.0]])).all()
+    assert not captured.found.any()
 
 
 def test_threads_may_predict_with_one_network_at_the_same_time(backend: Backend) -> None:

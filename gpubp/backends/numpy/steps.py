@@ -94,6 +94,11 @@ class NumpySteps(Steps):
         """
         return bool(self._may_compile and compiler_version())
 
+    @property
+    def checks_rows(self) -> bool:  # type: ignore[override]
+        """Whether the check is compiled: it then shares the threads and the caches of the prediction."""
+        return self.compiles
+
     def plan(
         self,
         rows: int,

@@ -20,6 +20,8 @@ from ...kernels import (
 )
 from ...kernels.arithmetic import add_cpu, advance_cpu
 from ...kernels.batch import (
+    check_rows_cpu,
+    check_rows_numpy,
     gather_cpu,
     gather_numpy,
     normalize_cpu,
@@ -97,6 +99,21 @@ class NumpyVerbs(NumpySteps, Verbs):
         self._do(
             self._compiled(gather_cpu, source, counters, first, out, scale, shift)
             or gather_numpy(rows, field, counters, first, out, scale, shift)
+        )
+
+    def check_rows(
+        self,
+        rows: Rows,
+        counters: Array,
+        first: int,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        found: Array,
+    ) -> None:
+        source = self._source(rows, "x")
+        self._do(
+            self._compiled(check_rows_cpu, source, counters, first, shape, dtype, found)
+            or check_rows_numpy(rows, counters, first, shape[0], dtype, found)
         )
 
     def one_hot(self, labels: Array, out: Array, low: float, high: float) -> None:
