@@ -52,10 +52,11 @@ def _notes(results: Results) -> list[str]:
         notes.append(
             f"{again['points']} points measured again at commit {again['commit']}, {again['date']}"
         )
-    others = machine.get("others_share", 0.0)
+    others, busy = machine.get("others_share", 0.0), results.settings.get("busy", 0)
     notes.append(
         f"other processes used {100 * others:.0f} % of a core while contenders measured"
-        + (": repeat the run on a quieter machine" if others > 0.1 else "")
+        + (f"; {busy} of them were there to keep cores busy" if busy else "")
+        + (": repeat the run on a quieter machine" if others > 0.1 and not busy else "")
     )
     return notes + steps_in_calls(results)
 

@@ -53,6 +53,8 @@ class Settings:
         Seconds for the whole run. The batch sizes are then taken in the given order, each with all
         architectures. From the third batch size on, a point is measured without peers when time is short,
         and left out when the time is spent.
+    busy : int
+        How many processes keep cores busy meanwhile. With any, disturbed turns are not repeated.
     patience : float or None
         Seconds after which a contender that does not answer is killed.
     """
@@ -74,6 +76,7 @@ class Settings:
     cpu_work: float = math.inf
     short_work: float = 2e9
     budget: float | None = None
+    busy: int = 0
     patience: float | None = None
 
     def grid(self) -> list[tuple[str, int, str]]:

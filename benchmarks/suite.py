@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 
+from .busy import busy_processes
 from .clock import Clock
 from .contenders import CONTENDERS, AbsentError, Predictor, has_gpu
 from .floor import FLOORS, Floor
@@ -49,6 +50,7 @@ def run_suite(
         clock = Clock(settings)
         results.peak = peak_in_a_process()
         workers = _open(settings, results, stack, tell)
+        stack.enter_context(busy_processes(settings.busy))
         usage, checked = Usage(), Checked()
         for architecture, batch_size, optimizer in settings.grid():
             tell(f"{architecture}, batch {batch_size}, {optimizer}")

@@ -240,8 +240,8 @@ def evaluate(problem: Problem, workspace: Workspace, rows: Rows, costs: Array) -
 def predict(problem: Problem, workspace: Workspace, rows: Rows, found: Array | None = None) -> None:
     """Write the outputs to the array that the workspace was made with.
 
-    With `found`, int64 of shape (shards, 1), x has not been checked: a shard's number becomes 1 if one of its
-    rows holds NaN, infinity or a number too large for the network's dtype.
+    With `found`, int64 of shape (shards, 1), x has not been checked: a shard's number becomes 1 if one of
+    its rows holds NaN, infinity or a number too large for the network's dtype.
     """
     problem.round_weights()
     n_in, dtype = problem.layers[0].weights.shape[1], problem.layers[0].weights.dtype

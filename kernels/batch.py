@@ -100,8 +100,8 @@ def gather_cpu(
     return bind("gather", out.dtype, *place, float(scale), float(shift))
 
 
-# found = 1 if a number in `count` rows of x, found as `gather` finds them, is NaN, infinite or too large for
-# `dtype`.
+# found = 1 if a number in rows of x is NaN, infinite or too large for `dtype`. The rows are those that
+# gather would read.
 
 
 def check_rows_numpy(

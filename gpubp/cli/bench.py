@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure and draw a step over the width, in three minutes",
     )
+    add(
+        "--busy",
+        type=int,
+        default=0,
+        metavar="N",
+        help="measure beside N processes that use a core each",
+    )
     add("--data", nargs="+", metavar="NAME", help=f"with --estimators: some of {', '.join(DATA)}")
     add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
     add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
@@ -157,7 +164,9 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.rounds is not None:
         least = min(options.rounds, settings.least_rounds)
         settings = replace(settings, rounds=options.rounds, least_rounds=least)
-    return replace(settings, memory=options.memory)
+    if options.busy < 0:
+        raise ValueError(f"--busy is {options.busy}, expected 0 or more processes")
+    return replace(settings, memory=options.memory, busy=options.busy)
 
 
 def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:

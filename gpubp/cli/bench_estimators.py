@@ -15,7 +15,7 @@ from .bench_results import measured, print_report, refuse, tell
 __all__ = ["run_bench_estimators"]
 
 OTHERS = ("gpu", "small", "widths", "budget", "architectures", "batch_sizes", "contenders",
-          "optimizer", "memory", "compare")  # fmt: skip
+          "optimizer", "memory", "compare", "busy")  # fmt: skip
 """The options of `gpubp bench` that the estimators' table does not have."""
 
 

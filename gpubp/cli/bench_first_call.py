@@ -13,7 +13,7 @@ from .bench_results import measured, print_report, refuse, tell
 __all__ = ["run_bench_first_call"]
 
 OTHERS = ("quick", "gpu", "small", "budget", "architectures", "batch_sizes", "optimizer", "data",
-          "estimators", "widths", "memory", "compare", "repeat")  # fmt: skip
+          "estimators", "widths", "memory", "compare", "repeat", "busy")  # fmt: skip
 """The options of `gpubp bench` that first calls do not have."""
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import SMALL, needs_scikit_learn
+from made_up import SMALL, made_up, needs_scikit_learn
 
 from gpubp.backends import Backend
 from gpubp.benchmarks import agreement, clock, rounds, suite, worker
+from gpubp.benchmarks.busy import busy_processes
 from gpubp.benchmarks.contenders import (
     CONTENDERS,
     GpubpCupy,
@@ -20,6 +21,7 @@ from gpubp.benchmarks.contenders import (
 )
 from gpubp.benchmarks.floor import FloorGpu
 from gpubp.benchmarks.parts import Peak
+from gpubp.benchmarks.report import tables
 from gpubp.benchmarks.results import Point, Results
 from gpubp.benchmarks.settings import Settings
 from gpubp.benchmarks.tasks import ARCHITECTURES, AlternatingBatch
@@ -143,6 +145,7 @@ def test_the_command_measures_and_writes(
         (["--batch-sizes", "0"], "batch size 0: expected from 1 to 8192, or a multiple of that"),
         (["--budget", "0"], "--budget is 0.0, expected seconds above 0"),
         (["--rounds", "0"], "--rounds is 0, expected 1 or more"),
+        (["--busy", "-1"], "--busy is -1, expected 0 or more processes"),
     ],
 )
 def test_wrong_options_are_told_in_a_sentence(
@@ -150,6 +153,22 @@ def test_wrong_options_are_told_in_a_sentence(
 ) -> None:
     assert main(["bench", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_busy_processes_run_as_long_as_they_should_and_the_report_tells_of_them() -> None:
+    with busy_processes(2) as processes:
+        assert [process.poll() for process in processes] == [None, None]
+    assert all(process.poll() is not None for process in processes)
+    results = made_up()
+    results.machine["others_share"] = 0.9
+    for busy, expected in (
+        (0, "on a quieter machine"),
+        (2, "2 of them were there to keep cores busy"),
+    ):
+        results.settings["busy"] = busy
+        notes = [note for table in tables(results) for note in table.notes]
+        (note,) = [note for note in notes if note.startswith("other processes")]
+        assert expected in note
 
 
 def test_a_contender_that_does_not_answer_is_ended() -> None:
