@@ -36,7 +36,7 @@ SHARD_ROWS, SHARD_WORK = 64, 500_000
 """The fewest rows and multiply-adds (of the forward pass) of a shard: with fewer, a second gradient costs
 more than it saves. The threads then share the matmuls instead."""
 
-PART_WORK, PART_UNIT = 1_000_000, 16
+PART_WORK, PART_UNIT = 250_000, 16
 """The fewest multiply-adds of a part, if threads share a matmul. Parts begin at multiples of PART_UNIT."""
 
 WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
