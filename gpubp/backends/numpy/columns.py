@@ -12,6 +12,7 @@ import numpy as np
 from ...kernels import Activation, OutputHead, Precision, columns
 from ...kernels.columns import Columns
 from ..base import Array, RowBlock, Rows, SparseBlock
+from . import steps
 from .verbs import NumpyVerbs
 
 __all__ = ["ColumnVerbs"]
@@ -176,7 +177,7 @@ class ColumnVerbs(NumpyVerbs):
     def _in_parts(self, of_part: Callable[[slice], None], out: Columns, inner: int) -> None:
         """Let the threads share a product by the columns of `out`, if it is large enough."""
         rows, n_out = out.shape
-        parts = self._parts(n_out, rows * inner)
+        parts = self._parts(n_out, rows * inner, steps.COLUMN_PART_WORK)
         self.run_shards([partial(of_part, part) for part in parts])
 
     def multiply_by_derivative(

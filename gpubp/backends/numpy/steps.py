@@ -36,8 +36,9 @@ SHARD_ROWS, SHARD_WORK = 64, 500_000
 """The fewest rows and multiply-adds (of the forward pass) of a shard: with fewer, a second gradient costs
 more than it saves. The threads then share the matmuls instead."""
 
-PART_WORK, PART_UNIT = 250_000, 16
-"""The fewest multiply-adds of a part, if threads share a matmul. Parts begin at multiples of PART_UNIT."""
+PART_WORK, COLUMN_PART_WORK, PART_UNIT = 1_000_000, 250_000, 16
+"""The fewest multiply-adds of a part, if threads share a matmul, and one of matrices that lie column by
+column. Parts begin at multiples of PART_UNIT."""
 
 WHOLE_ROWS, BLOCK_ELEMENTS = 256, 128 * 1024
 """A batch of at most WHOLE_ROWS rows is not cut into blocks. A block of a larger batch has BLOCK_ELEMENTS
@@ -211,14 +212,15 @@ class NumpySteps(Steps):
         key = id(rows), field
         return self._recorder.sources.setdefault(key, kind(rows, field))
 
-    def _parts(self, size: int, work: int) -> list[slice]:
-        """Cut `size` items of `work` multiply-adds into parts of PART_WORK or more for the threads.
+    def _parts(self, size: int, work: int, least: int | None = None) -> list[slice]:
+        """Cut `size` items of `work` multiply-adds into parts for the threads.
 
-        No part is empty, unless there are no items.
+        A part has at least `least` multiply-adds, by default PART_WORK. None is empty, unless there are no
+        items.
         """
         recorder = self._recorder
         threads = self._threads if recorder.tape is not None and not recorder.in_shard else 1
-        threads = max(1, min(threads, size * work // PART_WORK, size // PART_UNIT))
+        threads = max(1, min(threads, size * work // (least or PART_WORK), size // PART_UNIT))
         edges = [size * k // threads // PART_UNIT * PART_UNIT for k in range(threads)] + [size]
         return [slice(start, stop) for start, stop in pairwise(edges)]
 

@@ -65,8 +65,8 @@ from ...kernels.sums import (
 from ...kernels.typing import Bound
 from ...kernels.update import update_cpu, update_numpy
 from ..base import Array, Rows, SparseBlock, Verbs
-from . import blas
-from .steps import PART_WORK, NumpySteps
+from . import blas, steps
+from .steps import NumpySteps
 
 __all__ = ["NumpyVerbs"]
 
@@ -76,6 +76,10 @@ TOUCH_WORK = 4
 SPARSE_SHARE = 64
 """Of this many numbers in sparse rows, one is taken to be stored, because steps are cut before rows are
 known."""
+
+LARGE_BYTES = 2**20
+"""The bytes of a product that does not stay in a second-level cache. Threads share smaller ones of these,
+because two write to memory faster than one."""
 
 UPDATE_WORK, SHARED_PART = 4, 2048
 """The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds; and
@@ -155,7 +159,8 @@ class NumpyVerbs(NumpySteps, Verbs):
             )
             self._do(self._compiled(matmul_cpu, matmul) or matmul)
 
-        parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK))
+        least = steps.PART_WORK // 2 if out.nbytes > LARGE_BYTES else steps.PART_WORK
+        parts = self._parts(max(out.shape), inner * (min(out.shape) + TOUCH_WORK), least)
         self.run_shards([partial(matmul_part, part) for part in parts])
 
     def sparse_product(self, x: SparseBlock, weights: Array, out: Array) -> None:
@@ -308,7 +313,7 @@ class NumpyVerbs(NumpySteps, Verbs):
 
         work = UPDATE_WORK * (1 + len(parameters.state))
         if shard_gradients:
-            work = max(work, PART_WORK // SHARED_PART)
+            work = max(work, steps.PART_WORK // SHARED_PART)
         parts = self._parts(parameters.theta.size, work)
         self.run_shards([partial(update_part, part) for part in parts])
 
