@@ -55,7 +55,7 @@ def _notes(results: Results) -> list[str]:
     others, busy = machine.get("others_share", 0.0), results.settings.get("busy", 0)
     notes.append(
         f"other processes used {100 * others:.0f} % of a core while contenders measured"
-        + (f"; {busy} of them were there to keep cores busy" if busy else "")
+        + (f"; {busy} of them kept cores busy for this run" if busy else "")
         + (": repeat the run on a quieter machine" if others > 0.1 and not busy else "")
     )
     return notes + steps_in_calls(results)

@@ -128,7 +128,7 @@ def quick() -> Settings:
 
 
 def small() -> Settings:
-    """Make settings for five minutes: Adam's steps of the small networks, each at its own batch size."""
+    """Make settings for two minutes: Adam's steps of the small networks, each at its own batch size."""
     names = (
         "gpubp-numpy", "gpubp-numpy-fit", "torch", "torch-1-thread", "torch-compile",
         "torch-compile-1-thread", "jax", "jax-scan",

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--small",
         action="store_true",
-        help="measure Adam's steps of six small networks, in five minutes",
+        help="measure Adam's steps of six small networks, in two minutes",
     )
     add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
     add(

@@ -163,7 +163,7 @@ def test_busy_processes_run_as_long_as_they_should_and_the_report_tells_of_them(
     results.machine["others_share"] = 0.9
     for busy, expected in (
         (0, "on a quieter machine"),
-        (2, "2 of them were there to keep cores busy"),
+        (2, "2 of them kept cores busy for this run"),
     ):
         results.settings["busy"] = busy
         notes = [note for table in tables(results) for note in table.notes]
