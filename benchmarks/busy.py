@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,15 +10,18 @@ from contextlib import contextmanager
 
 __all__ = ["busy_processes"]
 
-LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-"""It ends with the process that started it, however that ends."""
-
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Return a context within which so many processes use all the time that they get."""
-    processes = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(count)]
+    """Return a context within which so many processes use all the time that they get.
+
+    They end with this process, however it ends.
+    """
+    loop = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(count):
+            processes.append(subprocess.Popen([sys.executable, "-c", loop]))
         yield processes
     finally:
         for process in processes:

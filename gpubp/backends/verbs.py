@@ -55,7 +55,8 @@ class Verbs(ABC):
     ) -> None:
         """found[0] = 1 if a number in rows of x is NaN, infinite or too large for `dtype`.
 
-        The rows are those that `gather` would find for an `out` of this shape.
+        The rows are those that `gather` would find for an `out` of this shape. Only backends with
+        `checks_rows` have this verb.
         """
         raise NotImplementedError
 

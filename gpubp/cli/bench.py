@@ -166,6 +166,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         settings = replace(settings, rounds=options.rounds, least_rounds=least)
     if options.busy < 0:
         raise ValueError(f"--busy is {options.busy}, expected 0 or more processes")
+    if options.busy and options.repeat is not None:
+        raise ValueError("--busy was given with --repeat, whose run would mix both kinds of points")
     return replace(settings, memory=options.memory, busy=options.busy)
 
 

@@ -296,12 +296,19 @@ class Network(MadeOnce):
         ValueError
             If x does not fit the network, as in `forward`.
         """
-        # The predictor may check the values as it reads them, which saves a pass over x.
-        itself = self.backend.checks_rows and self.input_dtype == self.dtype and not is_sparse(x)
-        home, placed = self._inputs(x, finite=not itself)
+        home, placed = self._inputs(x, finite=is_sparse(x) or not self._checks_as_it_reads)
         result = move(self._predictor(placed, lambda: self._inputs(x)), home)
         ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
         return result[0] if ndim == 1 else result
+
+    @cached_property
+    def _checks_as_it_reads(self) -> bool:
+        """Whether predictions check dense rows as they read them, which saves a pass over x.
+
+        No user's function may see numbers that have not been checked.
+        """
+        compiled = all(k.activation.has_cuda or k.activation.rowwise for k in self.layers)
+        return compiled and self.input_dtype == self.dtype and self.backend.checks_rows
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -388,6 +395,8 @@ class Network(MadeOnce):
     def _inputs(self, x: Any, finite: bool = True) -> tuple[Backend, Array | SparseRows]:
         """Check x; return the backend of its device, and the rows on the network's backend."""
         given = check_inputs(x, self.sizes[0], finite=finite, dtype=self.input_dtype)
+        if not finite and given.dtype.itemsize > 8:  # a cast to float64 comes before the check
+            check_inputs(given, self.sizes[0], dtype=self.input_dtype)
         if isinstance(given, SparseRows):
             return home_of(x), place(given, self.backend, self.dtype, self.precision)
         return home_of(given), move(given, self.backend)

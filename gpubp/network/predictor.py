@@ -75,10 +75,10 @@ class Predictor:
         Parameters
         ----------
         x : array of shape (rows, n_in), or SparseRows
-            The rows, on the backend. If the backend has `checks_rows`, a pass checks dense rows itself;
-            all others have been checked.
+            The rows, on the backend. Sparse rows have been checked, and so have dense ones if the backend
+            has no `checks_rows`.
         check : callable
-            A function that raises an error that tells which value is wrong. It is called if one is.
+            A function that raises an error if a value is wrong. It is called if a pass has found one.
         """
         count = len(x)
         if count <= ROWS_AT_ONCE:

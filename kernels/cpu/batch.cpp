@@ -147,8 +147,8 @@ KERNEL(gather) {  // source, counters, first, out, rows, columns, scale, shift
         for (int64_t i = 0; i < rows * columns; ++i) out[i] = scale * out[i] + shift;
 }
 
-// found = 1 if a number in these rows is NaN, infinite or too large for T. Such a number has all bits of the
-// exponent, so without its sign no other has larger bits.
+// found = 1 if a number in these rows is NaN, infinite or too large for T. Without the sign, the bits of such a
+// number are larger than those of every other.
 KERNEL(check_rows) {  // source, counters, first, rows, columns, found
     const Source& source = *array<const Source>(s[0]);
     const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
@@ -156,15 +156,17 @@ KERNEL(check_rows) {  // source, counters, first, rows, columns, found
     of_type(source, [&](auto type) {
         typedef decltype(type) S;
         if constexpr (!std::is_integral_v<S>) {
-            BitsOf<T> most = 0;
+            const T largest = from_bits<T>(bits_of(INFINITE<T>) - 1);
+            const BitsOf<S> limit = sizeof(S) > sizeof(T) ? bits_of(S(largest)) : bits_of(INFINITE<S>) - 1;
+            BitsOf<S> most = 0;
             const auto sweep = [&](const S* from, int64_t n) {
-                for (int64_t i = 0; i < n; ++i) most = std::max(most, bits_of(magnitude(T(from[i]))));
+                for (int64_t i = 0; i < n; ++i) most = std::max(most, bits_of(magnitude(from[i])));
             };
             const S* data = static_cast<const S*>(source.data);
             if (!source.order) sweep(data + start * columns, rows * columns);
             else
                 for (int64_t i = 0; i < rows; ++i) sweep(data + source.order[start + i] * columns, columns);
-            if (most >= bits_of(INFINITE<T>)) *array<int64_t>(s[5]) = 1;
+            if (most > limit) *array<int64_t>(s[5]) = 1;
         }
     });
 }

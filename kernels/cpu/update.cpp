@@ -1,6 +1,6 @@
-// The elements for which a prefetch is ahead. In a step with several threads, the caches of their cores share
-// the parameters, and to write a line takes it away from the others: by waiting for one line after another,
-// the update took four times as long.
+// How many elements ahead parameters are prefetched. In a step with several threads, the caches of their cores
+// share the parameters. To write a line takes it away from the others. Without the prefetch the update waited
+// for one line after another, and took four times as long.
 constexpr int64_t AHEAD = 64;
 
 // One update of an optimizer. `apply` is the text of a table entry; update.cuh comes before it. With PLAIN,

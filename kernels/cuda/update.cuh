@@ -2,7 +2,7 @@
 // CUDA and for the CPU, like the formula. update.py adds the formula after this text, as the function
 // `apply`.
 
-// For the CPU, math.h has a faster one in float.
+// For float, math.h has a faster one, for processors with AVX-512.
 template <typename T> __device__ __forceinline__ T quotient(T a, T b) { return a / b; }
 
 // The numbers that are the same for all elements of a step.

@@ -146,6 +146,7 @@ def test_the_command_measures_and_writes(
         (["--budget", "0"], "--budget is 0.0, expected seconds above 0"),
         (["--rounds", "0"], "--rounds is 0, expected 1 or more"),
         (["--busy", "-1"], "--busy is -1, expected 0 or more processes"),
+        (["--busy", "1", "--repeat", "r.json"], "--busy was given with --repeat, whose run"),
     ],
 )
 def test_wrong_options_are_told_in_a_sentence(

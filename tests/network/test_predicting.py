@@ -115,6 +115,38 @@ def test_a_wrong_number_in_x_is_told_wherever_it_is(
         np.testing.assert_array_equal(net.predict(good), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_just_too_large_are_told_and_warn_of_nothing(backend: Backend, dtype: str) -> None:
+    """They may round to the largest number of the network's dtype."""
+    wider = np.float64 if dtype == "float32" else np.longdouble
+    largest = np.finfo(dtype).max
+    if np.finfo(wider).nmant == np.finfo(dtype).nmant:
+        pytest.skip("long double has no more digits than double here")
+    net = Network((3, 4), dtype=dtype, backend=backend, seed=4)
+    for factor in (1 + wider(2.0) ** -30, wider(2)):
+        for rows in (1, 40):
+            x = np.ones((rows, 3), wider)
+            x[-1, 1] = largest * factor
+            with (
+                np.errstate(all="raise"),
+                pytest.raises(ValueError, match=r"too large for|holds inf"),
+            ):
+                net.predict(x)
+    x = np.full((1, 3), largest / 4, wider)
+    assert net.predict(x).shape == (1, 4)
+
+
+def test_a_users_function_sees_only_numbers_that_have_been_checked(backend: Backend) -> None:
+    def function(xp: Any, z: Array) -> Array:
+        assert bool(xp.isfinite(z).all())
+        return xp.tanh(z)
+
+    own = gpubp.Activation.from_functions("own", function, lambda xp, z: 1 - xp.tanh(z) ** 2)
+    net = Network((3, 5, 2), hidden=own, backend=backend, seed=0)
+    with pytest.raises(ValueError, match=re.escape("x holds nan at [1, 0]")):
+        net.predict([[1, 2, 3], [np.nan, 2, 3]])
+
+
 def test_numbers_that_were_wrong_while_they_were_read_and_are_right_again_raise_nothing() -> None:
     net = Network((3, 4), backend="numpy", seed=4)
     net.predict([[1.0, 2.0, 3.0]])

@@ -54,8 +54,9 @@ COLUMN_SHARDS = (32, 150_000), (96, 20_000)
 pairs is enough. Smaller shards wait for each other longer than they compute."""
 
 LARGE_WEIGHTS, LARGE_ROWS = 2**16, 128
-"""The fewest rows of a shard, in training, if such a network has more than so many weights. A second
-gradient passes from one core's cache to another's, as do the new parameters; few rows are not worth it."""
+"""In training, a network of more than LARGE_WEIGHTS weights has shards of at least LARGE_ROWS rows. A
+second gradient passes from one core's cache to another's, as do the new parameters; few rows are not worth
+it."""
 
 VECTOR_ROWS, COLUMN_ELEMENTS, LEAST_BLOCK = 16, 8192, 64
 """For matrices that lie column by column: the rows of the widest vector, and the activations of a block in

@@ -78,13 +78,13 @@ SPARSE_SHARE = 64
 known."""
 
 LARGE_BYTES = 2**20
-"""The bytes of a product that does not stay in a second-level cache. Threads share smaller ones of these,
-because two write to memory faster than one."""
+"""The bytes of a product's result that does not stay in a second-level cache. Its parts may have half of
+PART_WORK, because two threads write to memory faster than one."""
 
 UPDATE_WORK, SHARED_PART = 4, 2048
-"""The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds; and
-the fewest parameters of a part if several shards have gradients. Parameters and gradients then are in
-several caches, and each thread that takes part fetches fewer of them."""
+"""The cost of updating a parameter, for each array that the update reads beside it, in multiply-adds. If
+several shards have gradients, a part has at least SHARED_PART parameters instead: they and the gradients
+are in several caches, and each thread fetches only what its part needs."""
 
 
 class NumpyVerbs(NumpySteps, Verbs):
