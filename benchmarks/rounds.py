@@ -118,8 +118,6 @@ def _undisturbed(settings: Settings, worker: Worker, work: str) -> Turn:
     """Measure a turn, and repeat it a few times if other processes used much of the machine."""
     turns: list[Turn] = []
     retakes = RETAKES if settings.retakes is None else settings.retakes
-    if settings.busy:
-        retakes = 0
     for _ in range(retakes + 1):
         turns.append(worker.call("turn", work, settings.turn_seconds, seconds=settings.patience))
         if turns[-1].others <= DISTURBED * turns[-1].wall:

@@ -54,7 +54,7 @@ class Settings:
         architectures. From the third batch size on, a point is measured without peers when time is short,
         and left out when the time is spent.
     busy : int
-        How many processes keep cores busy meanwhile. With any, disturbed turns are not repeated.
+        How many processes keep cores busy meanwhile.
     patience : float or None
         Seconds after which a contender that does not answer is killed.
     """

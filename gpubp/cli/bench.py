@@ -168,7 +168,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--busy is {options.busy}, expected 0 or more processes")
     if options.busy and options.repeat is not None:
         raise ValueError("--busy was given with --repeat, whose run would mix both kinds of points")
-    return replace(settings, memory=options.memory, busy=options.busy)
+    if options.busy:  # every turn is disturbed
+        settings = replace(settings, busy=options.busy, retakes=0)
+    return replace(settings, memory=options.memory)
 
 
 def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:

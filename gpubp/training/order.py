@@ -40,7 +40,7 @@ class DataOrder:
 
     def __init__(self, rng: RandomSource) -> None:
         self.rows: Any = np.arange(0)
-        self._in_order = True  # whether the rows are 0, 1, 2, ...
+        self._ascending: Any = self.rows
         self.stride = 1
         self._buffer: Array = None
         self._copied: Any = None  # the rows in the buffer
@@ -132,10 +132,10 @@ class DataOrder:
         self.stride, self._before_epoch = stride, self._now if keeps_state else None
         drawn = self._permuted(rows) if shuffle else None
         if drawn is None or rows <= stride:
-            if not self._in_order or len(self.rows) != rows:
-                self.rows, self._in_order = np.arange(rows), True
+            if len(self._ascending) != rows:
+                self._ascending = np.arange(rows)
+            self.rows = self._ascending
             return
-        self._in_order = False
         whole = rows // stride * stride
         drawn[:whole].reshape(-1, stride).sort(axis=1)
         drawn[whole:].sort()
@@ -169,5 +169,5 @@ class DataOrder:
 
     def __getstate__(self) -> dict[str, Any]:
         nothing = np.arange(0)
-        empty = {"rows": nothing, "_in_order": True, "_unsorted": nothing}
+        empty = {"rows": nothing, "_ascending": nothing, "_unsorted": nothing}
         return vars(self) | empty | {"_buffer": None, "_copied": None}

@@ -30,6 +30,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("gpubp.backends.numpy.steps.LEAST_BLOCK", 32)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_ELEMENTS", 0)
     monkeypatch.setattr("gpubp.backends.numpy.steps.PART_WORK", 500)
+    monkeypatch.setattr("gpubp.backends.numpy.verbs.SHARED_PART", 20)
     monkeypatch.setattr("gpubp.backends.numpy.steps.COLUMN_PART_WORK", 500)
     monkeypatch.setattr("routes.STEPS", 16)  # in fifty, rounding grows to 1e-6 in some trainings
     with threadpool_limits(request.param, user_api="blas"):

@@ -80,3 +80,25 @@ def test_rows_that_are_cleared_hold_nothing() -> None:
     rows.set(backend.asarray([[1.0]]), backend.asarray([0]), backend.asarray([1.0]))
     rows.clear()
     assert [rows.x, rows.y, rows.weights, rows.order] == [None] * 4
+
+
+def test_the_order_on_the_device_follows_every_change(backend: Backend) -> None:
+    """Orders that are 0, 1, 2, ... are made and copied once, until another one comes between."""
+    order = DataOrder(np.random.default_rng(0))
+    for rows, shuffle in [
+        (7, False),
+        (7, False),
+        (7, True),
+        (7, True),
+        (7, False),
+        (9, False),
+        (7, False),
+    ]:
+        order.draw(rows, 2, shuffle=shuffle)
+        expected = np.arange(rows)
+        if shuffle:
+            assert not np.array_equal(order.rows, expected)
+            assert np.array_equal(np.sort(order.rows), expected)
+        else:
+            np.testing.assert_array_equal(order.rows, expected)
+        np.testing.assert_array_equal(backend.to_numpy(order.on_device(backend)), order.rows)

@@ -111,10 +111,10 @@ class NumpySteps(Steps):
     ) -> list[list[slice]]:
         work = rows * sum(n * m for n, m in pairwise(widths))
         if layout == "columns":
-            most_shards = max(min(rows // least, work // fewest) for least, fewest in COLUMN_SHARDS)
-            shards = max(1, min(self._threads, most_shards))
+            useful = max(min(rows // least, work // fewest) for least, fewest in COLUMN_SHARDS)
             if trains and work > rows * LARGE_WEIGHTS:
-                shards = max(1, min(shards, rows // LARGE_ROWS))
+                useful = min(useful, rows // LARGE_ROWS)
+            shards = max(1, min(self._threads, useful))
             fits = COLUMN_ELEMENTS // max(widths[1:]) // VECTOR_ROWS * VECTOR_ROWS
             most = min(limit or rows, max(LEAST_BLOCK, min(4 * LEAST_BLOCK, fits)))
             blocks = -(-rows // (most * shards))

@@ -311,10 +311,8 @@ class NumpyVerbs(NumpySteps, Verbs):
                 or update_numpy(rule, arrays, step, self._scratch(arrays.theta.dtype))
             )
 
-        work = UPDATE_WORK * (1 + len(parameters.state))
-        if shard_gradients:
-            work = max(work, steps.PART_WORK // SHARED_PART)
-        parts = self._parts(parameters.theta.size, work)
+        size, work = parameters.theta.size, UPDATE_WORK * (1 + len(parameters.state))
+        parts = self._parts(size, 1, SHARED_PART) if shard_gradients else self._parts(size, work)
         self.run_shards([partial(update_part, part) for part in parts])
 
     def advance(self, counters: Array) -> None:
