@@ -296,23 +296,18 @@ class Network(MadeOnce):
         ValueError
             If x does not fit the network, as in `forward`.
         """
-        home, placed = self._inputs(x, finite=is_sparse(x) or not self._checks_as_it_reads)
-        result = move(self._predictor(placed, lambda: self._inputs(x)), home)
+        predictor = self._predictor
+        home, placed = self._inputs(x, finite=is_sparse(x) or not predictor.checks)
+        result = move(predictor(placed, lambda: self._inputs(x)), home)
         ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
         return result[0] if ndim == 1 else result
 
     @cached_property
-    def _checks_as_it_reads(self) -> bool:
-        """Whether predictions check dense rows as they read them, which saves a pass over x.
-
-        No user's function may see numbers that have not been checked.
-        """
-        compiled = all(k.activation.has_cuda or k.activation.rowwise for k in self.layers)
-        return compiled and self.input_dtype == self.dtype and self.backend.checks_rows
-
-    @cached_property
     def _predictor(self) -> Predictor:
-        return Predictor(self.problem())
+        # No user's function may see numbers that have not been checked.
+        compiled = all(k.activation.has_cuda or k.activation.rowwise for k in self.layers)
+        checks = compiled and self.input_dtype == self.dtype and self.backend.checks_rows
+        return Predictor(self.problem(), checks)
 
     def save(self, path: Any) -> None:
         """Write the network to a .safetensors file. After an error the old file, if any, is unchanged.

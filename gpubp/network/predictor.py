@@ -57,15 +57,20 @@ class Predictor:
     ----------
     problem : Problem
         The layers and their backend.
+    checks : bool
+        Whether passes check dense rows as they read them, which saves a pass over x.
 
     Attributes
     ----------
+    checks : bool
+        The parameter.
     captured : dict of Captured
         The forward passes of the latest batches, by their size and whether x was sparse.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, checks: bool) -> None:
         self.captured: dict[tuple[int, bool], Captured] = {}
+        self.checks = checks
         self._problem, self._lock = problem, threading.Lock()
         _predictors.add(self)
 
@@ -75,8 +80,7 @@ class Predictor:
         Parameters
         ----------
         x : array of shape (rows, n_in), or SparseRows
-            The rows, on the backend. Sparse rows have been checked, and so have dense ones if the backend
-            has no `checks_rows`.
+            The rows, on the backend. Sparse rows have been checked, and dense ones unless `checks` is true.
         check : callable
             A function that raises an error if a value is wrong. It is called if a pass has found one.
         """
@@ -115,7 +119,7 @@ class Predictor:
             del self.captured[next(iter(self.captured))]
         problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
         workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
-        checks = problem.backend.checks_rows and not sparse
+        checks = self.checks and not sparse
         found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
         replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
         captured = self.captured[count, sparse] = Captured(rows, outputs, replay, found)

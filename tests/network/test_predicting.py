@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import threading
 import weakref
@@ -134,6 +135,14 @@ def test_numbers_just_too_large_are_told_and_warn_of_nothing(backend: Backend, d
                 net.predict(x)
     x = np.full((1, 3), largest / 4, wider)
     assert net.predict(x).shape == (1, 4)
+
+
+def test_a_copy_of_a_network_that_has_predicted_checks_numbers_too(net: Network) -> None:
+    net.predict([[1.0, 2.0, 3.0]])
+    copy = pickle.loads(pickle.dumps(net))
+    assert "_predictor" not in vars(copy)  # what it has decided depends on the backend
+    with pytest.raises(ValueError, match=re.escape("x holds nan at [0, 1]")):
+        copy.predict([[1.0, np.nan, 3.0]])
 
 
 def test_a_users_function_sees_only_numbers_that_have_been_checked(backend: Backend) -> None:
