@@ -38,48 +38,35 @@ template <typename T> inline ColumnLoops columns_without_gaps(int64_t rows, int6
     return length == leading ? ColumnLoops{1, columns * length} : ColumnLoops{columns, length};
 }
 
-#if !defined(__clang__)
-template <typename T> struct PlacesOf {
+// The numbers of two vectors at the places PLACE(0), PLACE(1) and so on; those of `y` follow those of `x`.
+template <typename T, int (*PLACE)(int), int... K>
+inline Vector<T> shuffled(const Vector<T>& x, const Vector<T>& y, std::integer_sequence<int, K...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(x, y, PLACE(K)...);
+#else
     typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Integer;
-    typedef Integer Type __attribute__((vector_size(VECTOR)));
-};
-template <typename T> using Places = typename PlacesOf<T>::Type;
+    typedef Integer Places __attribute__((vector_size(VECTOR)));
+    return __builtin_shuffle(x, y, Places{PLACE(K)...});
 #endif
+}
+template <typename T, int (*PLACE)(int)> inline Vector<T> shuffled(const Vector<T>& x, const Vector<T>& y) {
+    return shuffled<T, PLACE>(x, y, std::make_integer_sequence<int, WIDTH<T>>());
+}
 
 // The numbers of two vectors at the places first, first + 2 and so on.
+template <int FIRST> constexpr int every_second_place(int k) { return 2 * k + FIRST; }
 template <typename T, int FIRST> inline Vector<T> every_second(const Vector<T>& x, const Vector<T>& y) {
-    constexpr int W = WIDTH<T>;
-#if defined(__clang__)
-    Vector<T> result;
-    for (int k = 0; k < W; ++k) result[k] = 2 * k < W ? x[2 * k + FIRST] : y[2 * k + FIRST - W];
-    return result;
-#else
-    Places<T> places;
-#pragma GCC unroll 16
-    for (int k = 0; k < W; ++k) places[k] = 2 * k + FIRST;
-    return __builtin_shuffle(x, y, places);
-#endif
+    return shuffled<T, every_second_place<FIRST>>(x, y);
 }
 
 // Exchanges halves of length HALF between two vectors: `a` gets the even halves of both, `b` the odd ones.
+template <int W, int HALF> constexpr int even_half_place(int k) { return k & HALF ? W + k - HALF : k; }
+template <int W, int HALF> constexpr int odd_half_place(int k) { return k & HALF ? W + k : k + HALF; }
 template <typename T, int HALF> inline void exchange(Vector<T>& a, Vector<T>& b) {
     constexpr int W = WIDTH<T>;
     const Vector<T> x = a, y = b;
-#if defined(__clang__)
-    for (int k = 0; k < W; ++k) {
-        a[k] = k & HALF ? y[k - HALF] : x[k];
-        b[k] = k & HALF ? y[k] : x[k + HALF];
-    }
-#else
-    Places<T> even, odd;
-#pragma GCC unroll 16
-    for (int k = 0; k < W; ++k) {
-        even[k] = k & HALF ? W + k - HALF : k;
-        odd[k] = k & HALF ? W + k : k + HALF;
-    }
-    a = __builtin_shuffle(x, y, even);
-    b = __builtin_shuffle(x, y, odd);
-#endif
+    a = shuffled<T, even_half_place<W, HALF>>(x, y);
+    b = shuffled<T, odd_half_place<W, HALF>>(x, y);
 }
 
 // Transposes a square of numbers, in registers.
