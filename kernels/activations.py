@@ -3,8 +3,8 @@
 `cuda` is the body of `T activation(T z)`, and `cuda_derivative` is the body of `T derivative(T v)`. T is
 the type of the arithmetic. v is `a` or `z`, as `reads` says. `numpy(z, a, s)` writes σ(z) into `a`, which
 may be `z` itself. `numpy_derivative(v, d, s)` writes σ′ into `d`, which is never `v`. `s` is a tuple of two
-scratch arrays of the same shape. Parameters, such as a slope, are constants of the CUDA text and keyword
-arguments of the twins.
+scratch arrays of the same shape. Parameters, such as a slope, are constants of the CUDA text, arguments of
+the CPU's kernels, and keyword arguments of the twins.
 
 Every entry is finite for |z| up to 1e4 and raises no floating-point warning. For this the arguments of
 exponentials are capped, at a value where the result no longer changes or no longer fits the type. NaN stays

@@ -15,8 +15,8 @@ import numpy as np
 
 from .activations import Activation
 from .blocks import Scratch, row_blocks
-from .cpu.build import text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import activation_text, parameters_of
 from .cuda import launch
 from .typing import Array, Bound
 
@@ -72,10 +72,11 @@ def bias_activate_cpu(
     activation: Activation, z: Array, biases: Array | None, a: Array
 ) -> Call | None:
     """Bind a = σ(z + b), by activation.cpp; z + b is written to `z` unless `a` is `z`."""
-    if not (activation.has_cuda and activation.has_cuda_derivative):
+    text = activation_text(activation)
+    if not text:
         return None
-    text = activation.activation_text + activation.derivative_text + text_of("activation.cpp")
-    return bind("bias_activate", z.dtype, z, biases, a, *z.shape, a is z, text=text)
+    arguments = z, biases, a, *z.shape, a is z, parameters_of(activation)
+    return bind("bias_activate", z.dtype, *arguments, text=text)
 
 
 def add_bias_cpu(z: Array, biases: Array) -> Call | None:

@@ -14,10 +14,15 @@ import numpy as np
 
 from .activations import Activation
 from .cpu.build import kernel
-from .cpu.build import text_of as cpu_text_of
 from .cpu.calls import Call, bind
 from .cpu.source import Source
-from .cuda.text import text_of
+from .cpu.texts import (
+    activation_text,
+    dropout_text,
+    output_delta_text,
+    parameters_of,
+    row_costs_text,
+)
 from .dropout import keep_scale
 from .output_head import OutputHead
 from .typing import Array
@@ -90,9 +95,8 @@ class Columns:
 
 def has_activation(activation: Activation, dtype: Any) -> bool:
     """Whether an elementwise activation and its derivative are compiled for columns."""
-    if not (activation.has_cuda and activation.has_cuda_derivative):
-        return False
-    return kernel("columns_activate", dtype, _activation_text(activation)) is not None
+    text = activation_text(activation)
+    return bool(text) and kernel("columns_activate", dtype, text) is not None
 
 
 def has_output(activation: Activation, head: OutputHead | None, dtype: Any) -> bool:
@@ -103,25 +107,13 @@ def has_output(activation: Activation, head: OutputHead | None, dtype: Any) -> b
         return False
     if head is None:
         return True
-    texts = (head.delta_text, "output_delta"), (head.cost_text, "row_costs")
-    return all(
-        text and kernel(f"columns_{name}", dtype, text + cpu_text_of(f"{name}.cpp")) is not None
-        for text, name in texts
-    )
+    texts = (output_delta_text(head), "output_delta"), (row_costs_text(head), "row_costs")
+    return all(text and kernel(f"columns_{name}", dtype, text) is not None for text, name in texts)
 
 
 def has_dropout(dtype: Any) -> bool:
     """Whether dropout is compiled for columns."""
-    return kernel("columns_dropout", dtype, _dropout_text()) is not None
-
-
-def _dropout_text() -> str:
-    return text_of("philox.cuh") + cpu_text_of("dropout.cpp")
-
-
-def _activation_text(activation: Activation) -> str:
-    texts = activation.activation_text, activation.derivative_text, cpu_text_of("activation.cpp")
-    return "".join(texts)
+    return kernel("columns_dropout", dtype, dropout_text()) is not None
 
 
 # The rows of a batch.
@@ -183,14 +175,14 @@ def gradients(
 
 def activate(activation: Activation, z: Columns, a: Columns) -> Call | None:
     """Bind a = σ(z) of an elementwise σ; `a` may be `z`."""
-    text = _activation_text(activation)
-    return bind("columns_activate", z.dtype, z.values, a.values, *z.sizes, text=text)
+    arguments = z.values, a.values, *z.sizes, parameters_of(activation)
+    return bind("columns_activate", z.dtype, *arguments, text=activation_text(activation))
 
 
 def multiply_by_derivative(activation: Activation, v: Columns, delta: Columns) -> Call | None:
     """Bind delta ← delta ⊙ σ′(v)."""
-    text = _activation_text(activation)
-    return bind("columns_derivative", v.dtype, v.values, delta.values, *v.sizes, text=text)
+    arguments = v.values, delta.values, *v.sizes, parameters_of(activation)
+    return bind("columns_derivative", v.dtype, *arguments, text=activation_text(activation))
 
 
 def dropout(
@@ -199,7 +191,7 @@ def dropout(
     """Bind `dropout_cpu` for columns; the mask is the same."""
     numbers = float(np.float32(rate)), keep_scale(rate)
     arguments = x.values, out.values, counters, seed, layer, first, *numbers, *x.sizes
-    return bind("columns_dropout", x.dtype, *arguments, text=_dropout_text())
+    return bind("columns_dropout", x.dtype, *arguments, text=dropout_text())
 
 
 # The output layer.
@@ -229,13 +221,12 @@ def output_delta(
     head: OutputHead, a: Columns, y: Columns, scale: Array, v: Columns, delta: Columns
 ) -> Call | None:
     """Bind δ^L, or scale ∂C/∂a for softmax with a cost other than cross-entropy."""
-    text = head.delta_text + cpu_text_of("output_delta.cpp")
     arrays = a.values, y.values, scale, v.values, delta.values
-    return bind("columns_output_delta", a.dtype, *arrays, *a.sizes, text=text)
+    arguments = *arrays, *a.sizes, parameters_of(head.activation, head.cost)
+    return bind("columns_output_delta", a.dtype, *arguments, text=output_delta_text(head))
 
 
 def row_costs(head: OutputHead, z: Columns, a: Columns, y: Columns, out: Array) -> Call | None:
     """Bind out = the cost of each row, (rows,)."""
-    text = head.cost_text + cpu_text_of("row_costs.cpp")
-    arrays = z.values, a.values, y.values, out
-    return bind("columns_row_costs", a.dtype, *arrays, *a.sizes, text=text)
+    arguments = z.values, a.values, y.values, out, *a.sizes, parameters_of(None, head.cost)
+    return bind("columns_row_costs", a.dtype, *arguments, text=row_costs_text(head))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .blocks import Scratch, flat_blocks
-from .cpu.build import text_of as cpu_text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import dropout_text
 from .cuda import launch
 from .cuda.text import text_of
 from .typing import Array, Bound
@@ -98,6 +98,5 @@ def dropout_cpu(
 ) -> Call | None:
     """Bind out = x / (1 - rate) or 0, as `dropout_cuda` does, by dropout.cpp."""
     numbers = float(np.float32(rate)), keep_scale(rate)
-    text = text_of("philox.cuh") + cpu_text_of("dropout.cpp")
     arguments = x, out, counters, seed, layer, first, *numbers, x.size
-    return bind("dropout", x.dtype, *arguments, text=text)
+    return bind("dropout", x.dtype, *arguments, text=dropout_text())

@@ -8,8 +8,8 @@ import numpy as np
 
 from .activations import Activation
 from .blocks import Scratch, flat_blocks
-from .cpu.build import text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import activation_text, parameters_of
 from .cuda import launch
 from .typing import Array, Bound
 
@@ -60,7 +60,8 @@ def multiply_by_derivative_numpy(
 
 def multiply_by_derivative_cpu(activation: Activation, v: Array, delta: Array) -> Call | None:
     """Bind δ ← δ ⊙ σ′(v), by activation.cpp."""
-    if not (activation.has_cuda and activation.has_cuda_derivative):
+    text = activation_text(activation)
+    if not text:
         return None
-    text = activation.activation_text + activation.derivative_text + text_of("activation.cpp")
-    return bind("multiply_by_derivative", delta.dtype, v, delta, delta.size, text=text)
+    arguments = v, delta, delta.size, parameters_of(activation)
+    return bind("multiply_by_derivative", delta.dtype, *arguments, text=text)

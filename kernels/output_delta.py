@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .blocks import Scratch, row_blocks
-from .cpu.build import text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import output_delta_text, parameters_of
 from .cuda import launch
 from .output_head import OutputHead
 from .typing import Array, Bound
@@ -79,7 +79,8 @@ def output_delta_cpu(
     """Bind δ^L, by output_delta.cpp; not where σ′ has text but σ has none, as in hidden layers."""
     activation = head.activation
     derivative_alone = activation.has_cuda_derivative and not activation.has_cuda
-    if derivative_alone or not head.delta_text:
+    text = "" if derivative_alone else output_delta_text(head)
+    if not text:
         return None
-    text = head.delta_text + text_of("output_delta.cpp")
-    return bind("output_delta", a.dtype, a, y, scale, v, delta, *delta.shape, text=text)
+    arguments = a, y, scale, v, delta, *delta.shape, parameters_of(activation, head.cost)
+    return bind("output_delta", a.dtype, *arguments, text=text)

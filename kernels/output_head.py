@@ -60,10 +60,14 @@ class OutputHead:
         return self.goes_by_rows and not self.is_canonical
 
     @cached_property
+    def cost_body(self) -> str:
+        """The body of `cost(z, a, y)`, the cost's term of one output; "" if the cost has no text."""
+        return (self.cost.canonical_cuda if self.is_canonical else "") or self.cost.cuda
+
+    @cached_property
     def cost_text(self) -> str:
-        """CUDA text of `cost(z, a, y)`, the cost's term of one output; "" if the cost has no text."""
-        canonical = self.cost.canonical_cuda if self.is_canonical else ""
-        body = canonical or self.cost.cuda
+        """CUDA text of `cost(z, a, y)`; "" if the cost has no text."""
+        body = self.cost_body
         return body and device_function("cost", "z a y", body, self.cost.parameters)
 
     @cached_property

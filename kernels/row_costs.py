@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .blocks import Scratch, row_blocks
-from .cpu.build import text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import parameters_of, row_costs_text
 from .cuda import launch
 from .output_head import OutputHead
 from .softmax import by_warps
@@ -45,7 +45,8 @@ def row_costs_numpy(
 
 def row_costs_cpu(head: OutputHead, z: Array, a: Array, y: Array, out: Array) -> Call | None:
     """Bind out = the cost of each row, (rows,), by row_costs.cpp."""
-    if not head.cost_text:
+    text = row_costs_text(head)
+    if not text:
         return None
-    text = head.cost_text + text_of("row_costs.cpp")
-    return bind("row_costs", a.dtype, z, a, y, out, *a.shape, text=text)
+    arguments = z, a, y, out, *a.shape, parameters_of(None, head.cost)
+    return bind("row_costs", a.dtype, *arguments, text=text)

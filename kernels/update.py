@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .blocks import Scratch, flat_blocks
-from .cpu.build import text_of as cpu_text_of
 from .cpu.calls import Call, bind
+from .cpu.texts import update_text
 from .cuda import launch
 from .cuda.text import text_of
 from .matmul import LaunchMemory
@@ -193,15 +193,8 @@ def update_cpu(rule: UpdateRule, parameters: ParameterArrays, step: StepVariable
     the loop over the parameters.
     """
     theta, gradient, state, n_weights = parameters
-    options, plain = rule.options, rule.options == UpdateOptions()
-    text = "".join(
-        (
-            text_of("update.cuh"),
-            rule.update.apply_text,
-            f"constexpr bool PLAIN = {str(plain).lower()};\n",
-            cpu_text_of("update.cpp"),
-        )
-    )
+    options = rule.options
+    text = update_text(rule.update, plain=options == UpdateOptions())
     names = "l1", "l2", "weight_decay", "clip_norm", "clip_value", "skips"
     numbers = [float(getattr(options, name)) for name in names] + _hyperparameters(rule)
     scalars = np.zeros(len(names) + MOST_HYPERPARAMETERS)

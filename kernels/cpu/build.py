@@ -15,7 +15,6 @@ import tempfile
 import warnings
 from contextlib import suppress
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,9 @@ from .compiler import (
     native_flag,
     version,
 )
+from .texts import WIDE, base_text, joined
 
-__all__ = ["base", "compiler_version", "explain", "kernel", "text_of"]
-
-BASE = ("shards.cpp", "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
-        "arithmetic.cpp")  # fmt: skip
-"""The files of the base library, which contains no text of a table entry."""
-
-WIDE = """\
-#if defined(__AVX512VBMI__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC target("prefer-vector-width=512")
-#endif
-"""
-"""The start of a text with table entries. For most processors with AVX-512 GCC prefers vectors of 256 bits,
-which makes activations slower by a fifth; those without VBMI lower their clock for wider ones."""
+__all__ = ["base", "compiler_version", "explain", "kernel"]
 
 
 def compiler_version() -> str:
@@ -74,14 +62,8 @@ def kernel(name: str, dtype: Any, text: str = "") -> Any:
 
 
 @cache
-def text_of(file: str) -> str:
-    """Read a file of this folder."""
-    return (resources.files(__package__) / file).read_text(encoding="utf-8")
-
-
-@cache
 def _base() -> tuple[Any, str]:
-    return _library("\n".join(map(text_of, BASE)))
+    return _library(base_text())
 
 
 @cache
@@ -107,17 +89,6 @@ def _library(text: str) -> tuple[Any, str]:
             stacklevel=2,
         )
         return None, account
-
-
-def joined(text: str) -> str:
-    """Join the .h files and `text`. Its directives come first; the rest is in a namespace."""
-    lines = text.removeprefix(WIDE).splitlines()
-    wide = WIDE if text.startswith(WIDE) else ""
-    includes = [line for line in lines if line.startswith("#include ")]
-    others = [line for line in lines if not line.startswith("#include ")]
-    inside = "\n".join((text_of("math.h"), text_of("vectors.h"), *others))
-    start = "\n".join((*includes, text_of("kernel.h")))
-    return f"{wide}{start}namespace kernels {{\n{inside}\n}}\n"
 
 
 def _load(code: str) -> tuple[Any, str]:

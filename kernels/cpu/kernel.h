@@ -26,6 +26,15 @@ struct Call {
 
 template <typename T> T* array(const Slot& slot) { return static_cast<T*>(slot.pointer); }
 
+// The parameters of table entries, such as a slope: two of the activation, then two of the cost. A copy in
+// the type of the arithmetic, which stays in registers.
+template <typename T> struct Parameters {
+    T values[4];
+    explicit Parameters(const Slot& slot) {  // an array of four doubles; null if there are no parameters
+        for (int k = 0; k < 4; ++k) values[k] = slot.pointer ? T(array<const double>(slot)[k]) : T(0);
+    }
+};
+
 }  // namespace
 
 // A slot may hold a double, so without __restrict__ an array of doubles might overlap the slots, and a bound

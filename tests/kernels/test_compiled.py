@@ -33,6 +33,7 @@ from gpubp.kernels.multiply_by_derivative import multiply_by_derivative_cpu
 from gpubp.kernels.output_delta import output_delta_cpu
 from gpubp.kernels.row_costs import row_costs_cpu
 from gpubp.kernels.update import update_cpu
+from gpubp.registry import get_activation
 
 pytestmark = pytest.mark.skipif(
     not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
@@ -289,3 +290,14 @@ def test_a_derivatives_text_is_compiled_only_beside_that_of_its_function() -> No
     )
     net = Network((2, 3, 1), hidden=own, output=own, backend="numpy")
     net.backprop([[1, 2]], [[0.5]])  # a warning would say that the text does not compile
+
+
+def test_other_parameters_need_no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = np.linspace(-2, 2, 8).reshape(2, 4)
+    a = np.empty_like(z)
+    for slope in (0.5, 0.25):
+        call = bias_activate_cpu(get_activation("leaky_relu", slope=slope), z.copy(), None, a)
+        assert call is not None
+        call()
+        np.testing.assert_array_equal(a, np.where(z > 0, z, slope * z))
+        monkeypatch.setattr(build, "compile_library", None)  # no text is compiled from now on

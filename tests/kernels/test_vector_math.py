@@ -17,6 +17,7 @@ from scipy import special
 
 from gpubp import Activation, Network
 from gpubp.kernels.cpu import build, compiler
+from gpubp.kernels.cpu.texts import joined
 from gpubp.kernels.cuda.text import text_of
 from gpubp.kernels.typing import Array
 
@@ -62,7 +63,7 @@ KERNEL(exact_{0}) {{
 def compiled(text: str, flag: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if flag:
         monkeypatch.setattr(compiler, "native_flag", lambda: flag)
-    return compiler.compile_library(build.joined(text), folder)
+    return compiler.compile_library(joined(text), folder)
 
 
 @pytest.fixture(scope="module", params=FLAGS)

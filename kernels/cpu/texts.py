@@ -1,0 +1,159 @@
+"""The C++ texts of the CPU's kernels: files of this folder, with functions of a table entry before them.
+
+A parameter of an entry, such as a slope, is an argument of its kernels. So one kernel serves all values of
+it. CUDA's kernels have it as a constant (`device_function`), because NVRTC compiles each of them anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+from ..activations import Activation
+from ..costs import Cost
+from ..cuda.text import text_of as cuda_text_of
+from ..output_head import OutputHead
+from ..typing import Array
+from ..update_rules import Update
+
+__all__ = [
+    "WIDE",
+    "activation_text",
+    "base_text",
+    "dropout_text",
+    "joined",
+    "output_delta_text",
+    "parameters_of",
+    "row_costs_text",
+    "text_of",
+    "update_text",
+]
+
+BASE = ("shards.cpp", "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
+        "arithmetic.cpp")  # fmt: skip
+"""The files of the base library, which contains no text of a table entry."""
+
+WIDE = """\
+#if defined(__AVX512VBMI__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC target("prefer-vector-width=512")
+#endif
+"""
+"""The start of a text with table entries. For most processors with AVX-512 GCC prefers vectors of 256 bits,
+which makes activations slower by a fifth; those without VBMI lower their clock for wider ones."""
+
+MOST_PARAMETERS = 2
+"""The most parameters of an activation, and of a cost (kernel.h has twice as many)."""
+
+
+@cache
+def text_of(file: str) -> str:
+    """Read a file of this folder."""
+    return (resources.files(__package__) / file).read_text(encoding="utf-8")
+
+
+def base_text() -> str:
+    """Return the text of the runtime and of all kernels that contain no table entry."""
+    return "\n".join(map(text_of, BASE))
+
+
+def joined(text: str) -> str:
+    """Join the .h files and `text`. Its directives come first; the rest is in a namespace."""
+    lines = text.removeprefix(WIDE).splitlines()
+    wide = WIDE if text.startswith(WIDE) else ""
+    includes = [line for line in lines if line.startswith("#include ")]
+    others = [line for line in lines if not line.startswith("#include ")]
+    inside = "\n".join((text_of("math.h"), text_of("vectors.h"), *others))
+    start = "\n".join((*includes, text_of("kernel.h")))
+    return f"{wide}{start}namespace kernels {{\n{inside}\n}}\n"
+
+
+def activation_text(activation: Activation) -> str:
+    """Return the text of an elementwise activation's kernels; "" if σ or σ′ has no text."""
+    if not (activation.has_cuda and activation.has_cuda_derivative):
+        return ""
+    function = _function("activation", "z", activation.cuda, activation.parameters)
+    return function + _derivative(activation) + text_of("activation.cpp")
+
+
+def output_delta_text(head: OutputHead) -> str:
+    """Return the text of the kernels of δ^L; "" if a derivative has no text.
+
+    If softmax is the activation and not the cost's partner, it is scale ∂C/∂a.
+    """
+    functions = _delta_functions(head)
+    return functions and functions + text_of("output_delta.cpp")
+
+
+def row_costs_text(head: OutputHead) -> str:
+    """Return the text of the kernels of a row's cost; "" if the cost has no text."""
+    body = head.cost_body
+    if not body:
+        return ""
+    parameters, first = head.cost.parameters, MOST_PARAMETERS
+    return _function("cost", "z a y", body, parameters, first) + text_of("row_costs.cpp")
+
+
+def update_text(update: Update, plain: bool) -> str:
+    """Return the text of an update's kernels; a `plain` one clips, penalises and decays nothing."""
+    is_plain = f"constexpr bool PLAIN = {str(plain).lower()};\n"
+    return cuda_text_of("update.cuh") + update.apply_text + is_plain + text_of("update.cpp")
+
+
+def dropout_text() -> str:
+    """Return the text of dropout's kernels."""
+    return cuda_text_of("philox.cuh") + text_of("dropout.cpp")
+
+
+def parameters_of(activation: Activation | None, cost: Cost | None = None) -> Array | None:
+    """Return the parameters of an activation and a cost as kernels read them; None if there are none."""
+    entries = [
+        list(entry.parameters.values()) if entry is not None else [] for entry in (activation, cost)
+    ]
+    if not any(entries):
+        return None
+    return np.array([value for own in entries for value in (own + [0.0] * 2)[:MOST_PARAMETERS]])
+
+
+def _delta_functions(head: OutputHead) -> str:
+    activation, cost = head.activation, head.cost
+    arguments = "a y scale v"
+    if head.is_canonical:
+        return _function("delta_of", arguments, "return (a - y) * scale;")
+    has_derivative = head.goes_by_rows or activation.has_cuda_derivative
+    if not (has_derivative and cost.has_cuda_derivative):
+        return ""
+    text = _function(
+        "cost_derivative", "a y", cost.cuda_derivative, cost.parameters, MOST_PARAMETERS
+    )
+    formula = "cost_derivative(a, y, parameters)"
+    if not head.goes_by_rows:
+        text += _derivative(activation)
+        formula += " * derivative(v, parameters)"
+    return text + _function("delta_of", arguments, f"return ({formula}) * scale;")
+
+
+def _derivative(activation: Activation) -> str:
+    body, parameters = activation.cuda_derivative, activation.parameters
+    return _function("derivative", activation.reads, body, parameters)
+
+
+def _function(
+    name: str,
+    arguments: str,
+    body: str,
+    parameters: Mapping[str, float] | None = None,
+    first: int = 0,
+) -> str:
+    """Return the text of a function whose parameters are the numbers from `first` on."""
+    head = "".join(f"T {argument}, " for argument in arguments.split())
+    declared = "".join(
+        f"const T {key} = parameters.values[{first + k}]; "
+        for k, key in enumerate(parameters or {})
+    )
+    return (
+        f"template <typename T> INLINE T {name}({head}const Parameters<T>& parameters)"
+        f" {{ {declared}{body} }}\n"
+    )
