@@ -22,5 +22,5 @@ KERNEL(multiply_adds) {
 }
 
 // The multiply-adds by which all chains together go on once.
-extern "C" int64_t multiply_adds_at_once_float() { return CHAINS * WIDTH<float>; }
-extern "C" int64_t multiply_adds_at_once_double() { return CHAINS * WIDTH<double>; }
+EXPORTED(int64_t, multiply_adds_at_once_float)() { return CHAINS * WIDTH<float>; }
+EXPORTED(int64_t, multiply_adds_at_once_double)() { return CHAINS * WIDTH<double>; }

@@ -12,7 +12,7 @@ KERNEL(add) {  // values, out, n
     for (int64_t i = 0; i < s[2].integer; ++i) out[i] += values[i];
 }
 
-extern "C" void advance(const Slot* s) {
+EXPORTED(void, advance)(const Slot* s) {
     array<int64_t>(s[0])[0] += 1;
     array<int64_t>(s[0])[1] += 1;
 }

@@ -171,7 +171,7 @@ KERNEL(check_rows) {  // source, counters, first, rows, columns, found
     });
 }
 
-extern "C" void gather_int64(const Slot* s) {
+EXPORTED(void, gather_int64)(const Slot* s) {
     const Source& source = *array<const Source>(s[0]);
     const int64_t start = array<const int64_t>(s[1])[1] * source.stride + s[2].integer;
     of_type(source, [&](auto type) {

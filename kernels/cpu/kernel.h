@@ -11,6 +11,12 @@
 #include <type_traits>
 #include <utility>
 
+// These are included here, because an #include within an #if of another file would lose its condition.
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 namespace {
 
 union Slot {
@@ -37,12 +43,20 @@ template <typename T> struct Parameters {
 
 }  // namespace
 
+// Every function that Python finds by its name is defined by EXPORTED: `EXPORTED(void, run)(int n) {...}`.
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+#define EXPORTED(result, name) extern "C" EXPORT result name
+
 // A slot may hold a double, so without __restrict__ an array of doubles might overlap the slots, and a bound
 // that is read from one would be read again in every turn of a loop, which then has no vectors.
 #define KERNEL(name)                                                                   \
     template <typename T> static void name##_of(const Slot* __restrict__ arguments);   \
-    extern "C" void name##_float(const Slot* s) { name##_of<float>(s); }               \
-    extern "C" void name##_double(const Slot* s) { name##_of<double>(s); }             \
+    EXPORTED(void, name##_float)(const Slot* s) { name##_of<float>(s); }               \
+    EXPORTED(void, name##_double)(const Slot* s) { name##_of<double>(s); }             \
     template <typename T> static void name##_of([[maybe_unused]] const Slot* __restrict__ s)
 
 // Definitions for the CPU of the CUDA words that the tables' texts use.

@@ -1,7 +1,4 @@
 // The runtime: runs a list of calls without Python, and runs the shards of a step at the same time.
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -68,6 +65,78 @@ inline void run(const Share& share) {
     for (int64_t k = share.first; k < share.count; k += share.n) run(share.shards[k]);
 }
 
+#if defined(_WIN32)
+// What Processors needs of Windows. The header windows.h would define macros, such as `near` and `small`.
+extern "C" {
+__declspec(dllimport) unsigned short __stdcall GetActiveProcessorGroupCount(void);
+__declspec(dllimport) unsigned long __stdcall GetCurrentProcessorNumber(void);
+__declspec(dllimport) unsigned long __stdcall GetCurrentThreadId(void);
+__declspec(dllimport) void* __stdcall GetCurrentProcess(void);
+__declspec(dllimport) void* __stdcall OpenThread(unsigned long, int, unsigned long);
+__declspec(dllimport) int __stdcall GetProcessAffinityMask(void*, unsigned long long*, unsigned long long*);
+__declspec(dllimport) unsigned long long __stdcall SetThreadAffinityMask(void*, unsigned long long);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+}
+#endif
+
+// A set of processors, to keep a thread off them. On Windows it is empty if the machine has more than 64
+// processors, which are then numbered in groups. On macOS a program cannot ask for a thread's processor or
+// choose it: there the set is always empty.
+class Processors {
+public:
+#if defined(__linux__)
+    typedef pthread_t Thread;
+
+    Processors() { CPU_ZERO(&set_); }
+    static Thread this_thread() { return pthread_self(); }
+    static int current() { return sched_getcpu(); }
+    bool has(int processor) const { return CPU_ISSET(processor, &set_); }
+    void add(int processor) { CPU_SET(processor, &set_); }
+
+    void keep_off(Thread thread) const {
+        cpu_set_t allowed;
+        if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+        for (int k = 0; k < CPU_SETSIZE; ++k)
+            if (CPU_ISSET(k, &set_)) CPU_CLR(k, &allowed);
+        if (CPU_COUNT(&allowed)) pthread_setaffinity_np(thread, sizeof allowed, &allowed);
+    }
+
+private:
+    cpu_set_t set_;
+#elif defined(_WIN32)
+    typedef unsigned long Thread;
+
+    static Thread this_thread() { return GetCurrentThreadId(); }
+    static int current() {
+        static const bool one_group = GetActiveProcessorGroupCount() == 1;
+        return one_group ? int(GetCurrentProcessorNumber()) : -1;
+    }
+    bool has(int processor) const { return set_ >> processor & 1; }
+    void add(int processor) { set_ |= 1ull << processor; }
+
+    void keep_off(Thread thread) const {
+        unsigned long long allowed = 0, of_system = 0;
+        if (!GetProcessAffinityMask(GetCurrentProcess(), &allowed, &of_system) || !(allowed & ~set_)) return;
+        constexpr unsigned long SET_AND_QUERY = 0x20 | 0x40;  // the rights that the next call needs
+        if (void* handle = OpenThread(SET_AND_QUERY, 0, thread)) {
+            SetThreadAffinityMask(handle, allowed & ~set_);
+            CloseHandle(handle);
+        }
+    }
+
+private:
+    unsigned long long set_ = 0;
+#else
+    typedef int Thread;
+
+    static Thread this_thread() { return 0; }
+    static int current() { return -1; }
+    bool has(int) const { return false; }
+    void add(int) {}
+    void keep_off(Thread) const {}
+#endif
+};
+
 constexpr size_t CACHE_LINE = 64;  // the bytes of a cache line
 
 inline void pause() {
@@ -88,14 +157,16 @@ template <typename Ready> inline bool spin(std::chrono::microseconds longest, co
     do {
         for (int k = 0; k < 20; ++k, pause())
             if (ready()) return true;
-        sched_yield();
+        std::this_thread::yield();
     } while (std::chrono::steady_clock::now() < end);
     return ready();
 }
 
 class Worker {
 public:
-    Worker() : thread_([this] { serve(); }) {}
+    Worker() {
+        std::thread([this] { serve(); }).detach();
+    }
 
     void give(const Share& share) {
         share_ = share;
@@ -111,11 +182,9 @@ public:
     void finish() {
         const uint32_t now = given_.load();
         if (claim(now)) {
-#ifdef __linux__
             // If the worker misses several shares in a row, it may be waiting for this thread's processor:
             // see spread.
-            if (missed_.fetch_add(1) == 3) processor_.store(sched_getcpu());
-#endif
+            if (missed_.fetch_add(1) == 3) processor_.store(Processors::current());
             run(share_);
             finished_.store(now);
             return;
@@ -126,17 +195,12 @@ public:
 
     bool taken = false;  // by a step; Team::mutex guards it
 
-#ifdef __linux__
+    // The processor that it last ran on; -1 if that is unknown.
     int processor() const { return processor_.load(std::memory_order_relaxed); }
 
-    void keep_off(const cpu_set_t& taken) {
-        cpu_set_t allowed;
-        if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
-        for (int k = 0; k < CPU_SETSIZE; ++k)
-            if (CPU_ISSET(k, &taken)) CPU_CLR(k, &allowed);
-        if (CPU_COUNT(&allowed)) pthread_setaffinity_np(thread_.native_handle(), sizeof allowed, &allowed);
+    void keep_off(const Processors& taken) const {
+        if (started_.load(std::memory_order_acquire)) taken.keep_off(thread_);
     }
-#endif
 
 private:
     // Returns true to the first thread that asks to run share number `now`, and false to the other. It looks
@@ -149,6 +213,8 @@ private:
 
     void serve() {
         const FlushToZero mode;
+        thread_ = Processors::this_thread();
+        started_.store(true, std::memory_order_release);
         for (uint32_t seen = 0;;) {
             const auto ready = [&] { return given_.load() != seen; };
             if (!spin(std::chrono::microseconds(500), ready)) {
@@ -157,9 +223,7 @@ private:
                 wake_.wait(lock, ready);
                 sleeping_.store(false);
             }
-#ifdef __linux__
-            processor_.store(sched_getcpu(), std::memory_order_relaxed);
-#endif
+            processor_.store(Processors::current(), std::memory_order_relaxed);
             seen = given_.load();
             if (!claim(seen)) continue;
             missed_.store(0);
@@ -177,7 +241,8 @@ private:
     std::atomic<int> processor_{-1};
     alignas(CACHE_LINE) std::mutex mutex_;
     std::condition_variable wake_;
-    std::thread thread_;
+    Processors::Thread thread_{};  // read it if started_ is true
+    std::atomic<bool> started_{false};
 };
 
 // The workers are never destroyed, because their threads never end. A forked child has none of these
@@ -212,26 +277,27 @@ struct Team {
     }
 };
 Team* team = new Team;
+#if !defined(_WIN32)  // which has no fork
 const int forgets_threads = pthread_atfork(nullptr, nullptr, [] {
     team = new Team;
     running.store(0);
 });
+#endif
 
 // Linux sometimes leaves two spinning threads on one processor for a tenth of a second although another
 // processor is idle. If a worker last ran on the processor of this thread or of another worker, it is
 // moved: from now on it may run on any processor but these.
 void spread(const std::vector<Worker*>& workers) {
-#ifdef __linux__
-    cpu_set_t taken;
-    CPU_ZERO(&taken);
-    CPU_SET(sched_getcpu(), &taken);
-    for (Worker* worker : workers) {
+    const int this_one = Processors::current();
+    if (this_one < 0) return;
+    Processors taken;
+    taken.add(this_one);
+    for (const Worker* worker : workers) {
         const int processor = worker->processor();
         if (processor < 0) continue;
-        if (CPU_ISSET(processor, &taken)) worker->keep_off(taken);
-        else CPU_SET(processor, &taken);
+        if (taken.has(processor)) worker->keep_off(taken);
+        else taken.add(processor);
     }
-#endif
 }
 
 // The workers that a thread has from its first shards until it leaves run_calls or run_repeated: to take
@@ -270,7 +336,7 @@ thread_local Crew* Crew::crew = nullptr;
 
 }  // namespace
 
-extern "C" void run_calls(const Calls* list) {
+EXPORTED(void, run_calls)(const Calls* list) {
     const FlushToZero mode;
     Crew crew;
     run(*list);
@@ -278,7 +344,7 @@ extern "C" void run_calls(const Calls* list) {
 
 // Runs a list of calls again and again: `times` times, or until that has taken so many nanoseconds. Returns
 // how often it has run the list, which is at least once.
-extern "C" int64_t run_repeated(const Calls* list, int64_t times, int64_t longest) {
+EXPORTED(int64_t, run_repeated)(const Calls* list, int64_t times, int64_t longest) {
     using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::nanoseconds(longest);
     const FlushToZero mode;
@@ -293,7 +359,7 @@ extern "C" int64_t run_repeated(const Calls* list, int64_t times, int64_t longes
 
 // Runs the shards of a step; the first runs in this thread. Steps that run at the same time share the
 // threads. How many threads a step gets changes no result, because each shard has memory of its own.
-extern "C" void run_shards(const Slot* s) {  // shards, count, threads of all steps together
+EXPORTED(void, run_shards)(const Slot* s) {  // shards, count, threads of all steps together
     const Calls* shards = array<const Calls>(s[0]);
     const int64_t count = s[1].integer, threads = s[2].integer;
     const auto& workers = Crew::crew->workers(count, threads);

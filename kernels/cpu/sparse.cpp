@@ -2,7 +2,7 @@
 // apart, because w is (n_out, n_in). If the batch has many numbers, the kernels go through a panel, (n_in,
 // LANES): the weights of one column are then one line of the cache.
 #include <algorithm>
-#include <cstdlib>
+#include <new>
 
 namespace {
 
@@ -67,12 +67,14 @@ template <typename T> struct SparseBlock {
 // The panel of one call: null if the numbers are few, or if there is no room for it. A panel for each captured
 // product would take memory for as long as the step is kept.
 template <typename T> struct Panel {
+    static constexpr std::align_val_t ALIGNMENT{LINE};
     Lanes<T>* const columns;
 
     Panel(int64_t n_in, bool wanted)
-        : columns(wanted ? static_cast<Lanes<T>*>(std::aligned_alloc(LINE, n_in * LINE)) : nullptr) {}
+        : columns(!wanted ? nullptr
+                          : static_cast<Lanes<T>*>(::operator new(n_in * LINE, ALIGNMENT, std::nothrow))) {}
     Panel(const Panel&) = delete;
-    ~Panel() { std::free(columns); }
+    ~Panel() { ::operator delete(columns, ALIGNMENT); }
 };
 
 // Calls body(c, j) for each column and lane, in squares: w is read or written by whole lines.

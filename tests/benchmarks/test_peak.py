@@ -42,8 +42,8 @@ def test_every_thread_computes_its_chains(dtype: str, threads: int) -> None:
     chains = 2 * (1 + (ends.astype(np.float64) - 1) * 4**5) + 1
     assert chains == pytest.approx([round(chains[0])] * threads, rel=1e-3)
     text = f"""{peak._text()}
-extern "C" int64_t bits_float() {{ return 8 * sizeof(Vector<float>); }}
-extern "C" int64_t bits_double() {{ return 8 * sizeof(Vector<double>); }}
+EXPORTED(int64_t, bits_float)() {{ return 8 * sizeof(Vector<float>); }}
+EXPORTED(int64_t, bits_double)() {{ return 8 * sizeof(Vector<double>); }}
 """
     bits = build.kernel("bits", np.dtype(dtype), text)()
     at_once = int(build.kernel("multiply_adds_at_once", np.dtype(dtype), peak._text())())
@@ -128,7 +128,7 @@ constexpr int width = 256;
 #else
 constexpr int width = 0;
 #endif
-extern "C" int64_t width_float() { return width; }'''
+EXPORTED(int64_t, width_float)() { return width; }'''
 print(build.kernel("width", np.float32, text)(), "-march=haswell" in build.explain())
 print(os.environ["OPENBLAS_CORETYPE"], os.environ["XLA_FLAGS"])
 """
