@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cpu.build import base, compiler_version
+from .cpu.build import base
 from .cpu.calls import Call, bind
 from .typing import Array
 
@@ -16,4 +16,5 @@ def add_cpu(values: Array, out: Array) -> Call | None:
 
 def advance_cpu(counters: Array) -> Call | None:
     """Bind counters ← counters + 1, by arithmetic.cpp."""
-    return Call(base().advance, counters) if compiler_version() else None
+    library = base()
+    return None if library is None else Call(library.advance, counters)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .cpu.build import base, compiler_version
+from .cpu.build import base
 from .cpu.calls import Call, bind
 from .cpu.source import Source
 from .cuda import launch
@@ -96,7 +96,8 @@ def gather_cpu(
     rows, columns = len(out), out.size // len(out)
     place = source.slots, counters, first, out, rows, columns
     if out.dtype == np.int64:
-        return Call(base().gather_int64, *place) if compiler_version() else None
+        library = base()
+        return None if library is None else Call(library.gather_int64, *place)
     return bind("gather", out.dtype, *place, float(scale), float(shift))
 
 

@@ -1,7 +1,8 @@
-"""Compile C++ text to a library, and load it.
+"""Find the kernels of a text: in the library built ahead, or in one that is compiled here.
 
-A library is compiled when it is first needed, and stored in the user's cache folder. `base` takes some
-seconds, others a second or so.
+The package may bring a library with the kernels of all table entries (ahead.py). Any other text, such as a
+custom activation's, is compiled when it is first needed, and stored in the user's cache folder. So is
+everything if the package brought no library: `base` takes some seconds, others a second or so.
 The first compilation of a process is told to the logger "gpubp", at level INFO. GPUBP_COMPILE=0 turns all
 compilation off.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from . import ahead
 from . import cache as stored_libraries
 from .compiler import (
     CompileError,
@@ -31,20 +33,26 @@ from .compiler import (
 )
 from .texts import WIDE, base_text, joined
 
-__all__ = ["base", "compiler_version", "explain", "kernel"]
+__all__ = ["base", "explain", "kernel", "made_by"]
 
 
-def compiler_version() -> str:
-    """Return the first line of the C++ compiler's --version; "" if nothing can be compiled."""
-    return "" if base() is None else version()
+def made_by() -> str:
+    """Say in a few words what made the kernels; "" if there are none, so that NumPy's twins run."""
+    if base() is None:
+        return ""
+    return version() if ahead.opened().library is None else f"{ahead.opened().account}, built ahead"
 
 
 def explain() -> str:
-    """Say in one line which kernels run on the CPU, compiled ones or NumPy twins, and why."""
+    """Say in one line which kernels run on the CPU, and why."""
     library, account = _base()
+    built_ahead = ahead.opened()
+    if built_ahead.library is not None:
+        return f"built ahead by {built_ahead.account}"
+    because = f"no kernels built ahead: {built_ahead.account}"
     if library is None:
-        return f"NumPy twins, because {account}"
-    return f"compiled {account}"
+        return f"NumPy twins, because {account}; {because}"
+    return f"compiled {account}; {because}"
 
 
 def base() -> Any:
@@ -56,7 +64,7 @@ def kernel(name: str, dtype: Any, text: str = "") -> Any:
     """Find a float32 or float64 kernel in `base`, or in the library of `text`; None if there is none."""
     library = base()
     if library is not None and text:
-        library = _library(WIDE + text)[0]
+        library = _library(text)[0]
     suffix = "float" if dtype == np.float32 else "double"
     return None if library is None else getattr(library, f"{name}_{suffix}")
 
@@ -68,17 +76,21 @@ def _base() -> tuple[Any, str]:
 
 @cache
 def _library(text: str) -> tuple[Any, str]:
-    """Load the library of kernel.h, math.h, vectors.h and `text`; compile it if it is not stored.
+    """Find the library of kernel.h, math.h, vectors.h and `text`; compile it if it is not stored.
 
     Returns
     -------
-    library : ctypes.CDLL or None
+    library : Kernels, ctypes.CDLL or None
         None if this machine cannot compile it.
     account : str
-        How the library was compiled and where it is stored, or why it is None.
+        How the library was made, or why it is None.
     """
+    found = ahead.find(text)
+    if found is not None:
+        return found, ahead.opened().account
+    is_base = text == base_text()
     try:
-        return _load(joined(text))
+        return _load(joined(text if is_base else WIDE + text))
     except NoCompilerError as error:
         return None, str(error)
     except (CompileError, OSError) as error:
@@ -94,14 +106,17 @@ def _library(text: str) -> tuple[Any, str]:
 def _load(code: str) -> tuple[Any, str]:
     if os.environ.get("GPUBP_COMPILE", "1") == "0":
         raise NoCompilerError("GPUBP_COMPILE is 0")
-    key = stored_libraries.key_of(f"{code}\0{identity()}")
+    beside = ahead.opened()
+    key = stored_libraries.key_of("\0".join((code, identity(), *beside.flags)))
     for stored in stored_libraries.find(key):
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))
     _say_once()
     with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as work:
-        built, account = compile_library(code, Path(work)), _account(native_flag())
-        copy = stored_libraries.store(key, native_flag(), built)
+        target = beside.variant or native_flag()
+        flags = beside.flags if beside.library is not None else filter(None, (target,))
+        built, account = compile_library(code, Path(work), tuple(flags)), _account(target)
+        copy = stored_libraries.store(key, target, built)
         if copy is not None:
             with suppress(OSError):  # a cache may be on a disk that programs cannot be loaded from
                 return _opened(copy), account
@@ -120,9 +135,9 @@ def _opened(library: Path) -> Any:
     return ctypes.CDLL(str(library))
 
 
-def _account(flag: str) -> str:
-    how = f"with {flag}" if flag else "without a flag for this processor"
-    return f"{how}, {_place()}"
+def _account(target: str) -> str:
+    how = f"with {target}" if target.startswith("-") else f"for {target}"
+    return f"{how if target else 'without a flag for this processor'}, {_place()}"
 
 
 def _place() -> str:

@@ -247,3 +247,6 @@ KERNEL(columns_gradients) {  // delta, a, weights, biases (or null), beta, rows,
         if (g.biases) add_rows(g);
     }
 }
+
+// The bytes of a vector: the room behind the last row that kernels read and write ends with a vector.
+EXPORTED(int, vector_bytes)() { return VECTOR; }

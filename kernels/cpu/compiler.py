@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,11 @@ __all__ = [
     "CompileError",
     "NoCompilerError",
     "compile_library",
+    "compile_object",
     "identity",
+    "link",
     "native_flag",
+    "preprocessed",
     "version",
 ]
 
@@ -77,21 +81,39 @@ def native_flag() -> str:
     return ""
 
 
-def compile_library(code: str, folder: Path) -> Path:
+def compile_library(code: str, folder: Path, flags: Sequence[str]) -> Path:
     """Compile C++ text to a library in `folder`, which also gets the compiler's temporary files.
+
+    `flags` are those of a processor.
 
     Raises
     ------
     CompileError
         If the compiler refuses the text, is killed, or takes longer than TIMEOUT.
     """
-    text, compiled, library = (folder / f"kernels.{kind}" for kind in ("cpp", "o", "so"))
-    text.write_text(code, encoding="utf-8")
-    flags = (*FLAGS, native_flag()) if native_flag() else FLAGS
-    _run(*_command(), *flags, "-c", str(text), "-o", str(compiled), scratch=folder)
-    linked = ("-shared", str(compiled), "-o", str(library), "-lm", "-pthread")
-    _run(*_command(), *linked, scratch=folder)
+    library = folder / "kernels.so"
+    link([compile_object(code, folder, "kernels", flags)], library, (), folder)
     return library
+
+
+def compile_object(code: str, folder: Path, name: str, flags: Sequence[str]) -> Path:
+    """Compile C++ text to an object file in `folder`; errors are those of `compile_library`."""
+    text, compiled = folder / f"{name}.cpp", folder / f"{name}.o"
+    text.write_text(code, encoding="utf-8")
+    _run(*_command(), *FLAGS, *flags, "-c", str(text), "-o", str(compiled), scratch=folder)
+    return compiled
+
+
+def link(objects: Sequence[Path], library: Path, flags: Sequence[str], folder: Path) -> None:
+    """Link object files to a library; `folder` gets the linker's temporary files."""
+    names = map(str, objects)
+    linked = ("-shared", *flags, *names, "-o", str(library), "-lm", "-pthread")
+    _run(*_command(), *linked, scratch=folder)
+
+
+def preprocessed(flags: Sequence[str]) -> str:
+    """Return the macros that the compiler defines with these flags, as #define lines."""
+    return _run(*_command(), *flags, "-dM", "-E", "-x", "c++", os.devnull)
 
 
 def _command() -> tuple[str, ...]:

@@ -43,13 +43,19 @@ template <typename T> struct Parameters {
 
 }  // namespace
 
+// The start of exported names: empty, except in the library built ahead (build_ahead.py).
+#ifndef PREFIX
+#define PREFIX
+#endif
 // Every function that Python finds by its name is defined by EXPORTED: `EXPORTED(void, run)(int n) {...}`.
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
 #define EXPORT __attribute__((visibility("default")))
 #endif
-#define EXPORTED(result, name) extern "C" EXPORT result name
+#define JOINED(start, name) start##name
+#define PREFIXED(start, name) JOINED(start, name)
+#define EXPORTED(result, name) extern "C" EXPORT result PREFIXED(PREFIX, name)
 
 // A slot may hold a double, so without __restrict__ an array of doubles might overlap the slots, and a bound
 // that is read from one would be read again in every turn of a loop, which then has no vectors.

@@ -32,7 +32,7 @@ from gpubp.benchmarks.results import Entrant
 from gpubp.benchmarks.rounds import turns
 from gpubp.benchmarks.table import markdown, plain
 from gpubp.cli import main
-from gpubp.kernels.cpu.build import compiler_version
+from gpubp.kernels.cpu.build import made_by
 
 FIT = Task("diabetes", "fit", "adam", (100,), "float64")
 
@@ -365,7 +365,7 @@ def test_the_command_measures_and_writes_and_shows(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not compiler_version(), reason="no C++ compiler: install g++ or set CXX")
+@pytest.mark.skipif(not made_by(), reason="no C++ compiler: install g++ or set CXX")
 def test_a_first_fit_with_nothing_stored_stores_kernels(tmp_path: Path) -> None:
     needs_scikit_learn()
     seconds = first_call._process("gpubp", tmp_path / "cold")

@@ -14,7 +14,7 @@ from gpubp.benchmarks.parts import FirstCall
 from gpubp.benchmarks.report import tables
 from gpubp.benchmarks.results import Results
 from gpubp.cli import main
-from gpubp.kernels.cpu.build import compiler_version
+from gpubp.kernels.cpu.build import made_by
 
 
 class Pretended:
@@ -112,7 +112,7 @@ print(json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ)}))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not compiler_version(), reason="no C++ compiler: install g++ or set CXX")
+@pytest.mark.skipif(not made_by(), reason="no C++ compiler: install g++ or set CXX")
 def test_the_command_measures_writes_and_shows_first_calls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

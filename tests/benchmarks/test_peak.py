@@ -27,7 +27,7 @@ from gpubp.kernels.cpu import build
 HASWELL = Path(__file__).resolve().parents[2] / "benchmarks/tools/haswell.py"
 
 needs_compiler = pytest.mark.skipif(
-    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 
 

@@ -36,7 +36,7 @@ from gpubp.kernels.update import update_cpu
 from gpubp.registry import get_activation
 
 pytestmark = pytest.mark.skipif(
-    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -21,7 +21,7 @@ from fake_compiler import FakeCompiler, answer, forget, stored
 from gpubp.kernels.cpu import build, cache, compiler
 
 pytestmark = pytest.mark.skipif(
-    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 
 REFUSE = """
@@ -114,10 +114,10 @@ def test_a_cxx_that_names_no_compiler_is_told(
 ) -> None:
     monkeypatch.setenv("CXX", command)
     if "not found" in message:
-        assert build.compiler_version() == ""
+        assert build.made_by() == ""
     else:
         with pytest.warns(RuntimeWarning, match=message):
-            assert build.compiler_version() == ""
+            assert build.made_by() == ""
     account = build.explain()
     assert account.startswith("NumPy twins, because ") and "which is not" in account
 
@@ -180,11 +180,11 @@ def test_an_interrupted_compilation_leaves_nothing_and_the_next_call_compiles(
     control_c = threading.Thread(target=send_control_c)
     control_c.start()
     with pytest.raises(KeyboardInterrupt):
-        build.compiler_version()
+        build.made_by()
     control_c.join()
     assert not stored(scratch) and not stored(place)
     fake.behave("")
-    assert build.compiler_version() == "fake 1.0"  # without `forget`: no failure is remembered
+    assert build.made_by() == "fake 1.0"  # without `forget`: no failure is remembered
     assert len(stored(place)) == 1
 
 

@@ -22,7 +22,7 @@ from gpubp.kernels.cuda.text import text_of
 from gpubp.kernels.typing import Array
 
 pytestmark = pytest.mark.skipif(
-    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 
 NAMES = ("exp", "expm1", "log1p", "tanh", "erf", "erfc")
@@ -60,23 +60,20 @@ KERNEL(exact_{0}) {{
 """
 
 
-def compiled(text: str, flag: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if flag:
-        monkeypatch.setattr(compiler, "native_flag", lambda: flag)
-    return compiler.compile_library(joined(text), folder)
+def compiled(text: str, flag: str, folder: Path) -> Path:
+    return compiler.compile_library(joined(text), folder, [flag or compiler.native_flag()])
 
 
 @pytest.fixture(scope="module", params=FLAGS)
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return the library of all functions for a processor; skip the test if this one cannot run it."""
     flag = str(request.param)
-    with pytest.MonkeyPatch.context() as patch:
-        text = "".join(LOOP.format(name) for name in NAMES)
-        text += text_of("update.cuh") + QUOTIENT_LOOP
-        try:
-            path = compiled(text, flag, tmp_path_factory.mktemp("math"), patch)
-        except compiler.CompileError as error:
-            pytest.skip(f"the compiler does not take {flag}: {error}")
+    text = "".join(LOOP.format(name) for name in NAMES)
+    text += text_of("update.cuh") + QUOTIENT_LOOP
+    try:
+        path = compiled(text, flag, tmp_path_factory.mktemp("math"))
+    except compiler.CompileError as error:
+        pytest.skip(f"the compiler does not take {flag}: {error}")
     if flag == "-march=haswell" and "fma" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no fused multiply-add")
     return ctypes.CDLL(str(path))
@@ -84,9 +81,8 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def exact_library(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        text = "".join(EXACT_LOOP.format(name) for name in NAMES)
-        return ctypes.CDLL(str(compiled(text, "", tmp_path_factory.mktemp("exact"), patch)))
+    text = "".join(EXACT_LOOP.format(name) for name in NAMES)
+    return ctypes.CDLL(str(compiled(text, "", tmp_path_factory.mktemp("exact"))))
 
 
 def run(library: Any, kernel: str, x: Array, *outputs: Array) -> None:
@@ -216,10 +212,8 @@ def test_quotients_are_within_one_unit_in_the_last_place(library: Any, dtype: st
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm, which lists what a library calls")
 @pytest.mark.parametrize("flag", FLAGS)
-def test_loops_call_no_function_and_have_vectors(
-    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    library = compiled("".join(map(LOOP.format, NAMES)), flag, tmp_path, monkeypatch)
+def test_loops_call_no_function_and_have_vectors(flag: str, tmp_path: Path) -> None:
+    library = compiled("".join(map(LOOP.format, NAMES)), flag, tmp_path)
     listed = subprocess.run(
         ["nm", "-D", "--undefined-only", str(library)], check=True, capture_output=True, text=True
     ).stdout

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.build import compiler_version
+from ...kernels.cpu.build import made_by
 from ..base import Backend
 from .arrays import NumpyArrays
 from .blas_threads import get_threads
@@ -34,7 +34,7 @@ class NumpyBackend(NumpyArrays, ColumnVerbs, Backend):
     def device(self) -> str:
         threads = get_threads()
         plural = "thread" if threads == 1 else "threads"
-        kernels = compiler_version() if self.compiles else f"NumPy {np.__version__}"
+        kernels = made_by() if self.compiles else f"NumPy {np.__version__}"
         return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
 
 

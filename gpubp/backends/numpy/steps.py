@@ -15,7 +15,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from ...kernels.blocks import Scratch
-from ...kernels.cpu.build import compiler_version
+from ...kernels.cpu.build import base
 from ...kernels.cpu.calls import Call, joined, together
 from ...kernels.cpu.source import Source
 from ...kernels.typing import Bound
@@ -94,7 +94,7 @@ class NumpySteps(Steps):
         Without them a step has one thread, because threads would wait for the GIL. The first read of this
         property builds the runtime. So the first step waits for the build, not the creation of a backend.
         """
-        return bool(self._may_compile and compiler_version())
+        return self._may_compile and base() is not None
 
     @property
     def checks_rows(self) -> bool:  # type: ignore[override]
