@@ -71,7 +71,7 @@ def built_ahead(wanted: str) -> bool:
         raise SystemExit(f"GPUBP_WHEEL is {wanted!r}, expected 'platform', 'pure' or nothing")
     shutil.rmtree(AHEAD, ignore_errors=True)
     AHEAD.mkdir(parents=True)
-    reason = "this installation has none, because GPUBP_WHEEL was 'pure' when it was built"
+    reason = "the package was built with GPUBP_WHEEL='pure'"
     if wanted != "pure":
         # In gpubp/, so that the package `kernels` is found without the packages that gpubp needs.
         command = [sys.executable, "-m", "kernels.cpu.build_ahead", str(AHEAD)]
@@ -84,7 +84,7 @@ def built_ahead(wanted: str) -> bool:
         if wanted == "platform":
             raise SystemExit(said)
         print(said, file=sys.stderr)
-        reason = f"this installation has none, because when it was built: {said}"
+        reason = f"when the package was built, {said}"
     record = json.dumps({"missing": reason}) + "\n"
     (AHEAD / "built_ahead.json").write_text(record, encoding="utf-8")
     return False

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gpubp
+from gpubp.kernels.cpu.system import usable_processors
 
 __all__ = ["available_bytes", "circumstances", "commit", "cores", "machine", "versions"]
 
@@ -69,8 +70,7 @@ def machine() -> dict[str, Any]:
 
 def cores() -> int:
     """Count the cores that this process may use."""
-    affinity: Any = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return usable_processors()
 
 
 def _sysconf(pages: str) -> int:

@@ -110,7 +110,7 @@ def bind_loops(dtype: str, threads: int, times: int) -> tuple[Callable[[], None]
         loop = calls.bind("multiply_adds", ends.dtype, *arguments, text=_text())
         if loop is None:
             twins = build.base() is None
-            raise AbsentError(build.explain() if twins else "benchmarks/peak.cpp does not compile")
+            raise AbsentError(build.explain() if twins else build.account(_text()))
         shards.append(calls.joined([loop]))
     together = calls.together(shards, threads) if threads > 1 else shards[0][0]
     assert together is not None  # every shard is one group of calls

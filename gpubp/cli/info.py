@@ -13,6 +13,7 @@ import gpubp
 from ..backends import available_backends, explain_auto, get_backend
 from ..backends.cupy import device_count as cupy_devices
 from ..errors import BackendUnavailableError
+from ..kernels.cpu.ahead import opened
 from ..kernels.cpu.build import explain as explain_kernels
 
 __all__ = ["add_arguments", "run"]
@@ -35,6 +36,9 @@ def run(options: argparse.Namespace) -> int:
     if not devices:
         print(f"  {'cupy':8} not available: {why}")
     print(f"  {'kernels':8} {explain_kernels()}")
+    built_ahead = opened()
+    if built_ahead.library is None:
+        print(f"  {'':8} none built ahead: {built_ahead.account}")
     print(f"  {'blas':8} {_blas()}")
     print("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     return 0

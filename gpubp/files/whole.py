@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -133,7 +134,10 @@ def _write_all(descriptor: int, part: Any) -> None:
 
 
 def _remove_leftovers(target: str) -> None:
-    """Remove temporary files of `target` that nobody has locked: their writers are dead."""
+    """Remove temporary files of `target` that nobody has locked: their writers are dead.
+
+    On Windows those are removed that nobody has open and that are more than an hour old.
+    """
     folder, stem = os.path.split(_stem(target))
     leftover = re.compile(re.escape(stem) + r"\.[0-9a-f]{16}\.part")
     names: list[str] = []
@@ -145,6 +149,11 @@ def _remove_leftovers(target: str) -> None:
 
 
 def _remove_unlocked(path: str) -> None:
+    if sys.platform == "win32":
+        # Windows removes no open file. A writer closes its file just before it renames it.
+        if time.time() - os.stat(path).st_mtime > 3600:
+            os.unlink(path)
+        return
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, os.O_WRONLY | flags)
     try:

@@ -133,7 +133,7 @@ class DataOrder:
         drawn = self._permuted(rows) if shuffle else None
         if drawn is None or rows <= stride:
             if len(self._ascending) != rows:
-                self._ascending = np.arange(rows)
+                self._ascending = _counted(rows)
             self.rows = self._ascending
             return
         whole = rows // stride * stride
@@ -144,8 +144,8 @@ class DataOrder:
     def _permuted(self, rows: int) -> Any:
         """Draw an order whose batches are not sorted."""
         if isinstance(self._rng, np.random.Generator):
-            return self._rng.permutation(rows)
-        before = self._unsorted if len(self._unsorted) == rows else np.arange(rows)
+            return self._rng.permutation(_counted(rows))
+        before = self._unsorted if len(self._unsorted) == rows else _counted(rows)
         self._unsorted = before[self._rng.permutation(rows)]
         self._drawn += 1
         return self._unsorted.copy()
@@ -171,3 +171,8 @@ class DataOrder:
         nothing = np.arange(0)
         empty = {"rows": nothing, "_ascending": nothing, "_unsorted": nothing}
         return vars(self) | empty | {"_buffer": None, "_copied": None}
+
+
+def _counted(rows: int) -> Any:
+    """Return 0, 1, 2, ... as int64, which is not NumPy's usual integer on every system."""
+    return np.arange(rows, dtype=np.int64)

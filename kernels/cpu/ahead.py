@@ -160,7 +160,7 @@ def _found() -> tuple[Path, dict[str, Any]]:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _NoLibraryError("this is a source checkout, which has none") from None
+        raise _NoLibraryError("this is a source checkout") from None
     except (OSError, ValueError) as error:
         raise _DamagedError(f"its record, {folder / RECORD}, cannot be read: {error}") from None
     if "missing" in record:

@@ -33,7 +33,7 @@ from .compiler import (
 )
 from .texts import WIDE, base_text, joined
 
-__all__ = ["base", "explain", "kernel", "made_by"]
+__all__ = ["account", "base", "explain", "kernel", "made_by"]
 
 
 def made_by() -> str:
@@ -45,14 +45,16 @@ def made_by() -> str:
 
 def explain() -> str:
     """Say in one line which kernels run on the CPU, and why."""
-    library, account = _base()
+    library, how = _base()
     built_ahead = ahead.opened()
     if built_ahead.library is not None:
         return f"built ahead by {built_ahead.account}"
-    because = f"no kernels built ahead: {built_ahead.account}"
-    if library is None:
-        return f"NumPy twins, because {account}; {because}"
-    return f"compiled {account}; {because}"
+    return f"NumPy twins, because {how}" if library is None else f"compiled {how}"
+
+
+def account(text: str) -> str:
+    """Say how the library of a text was made, or why there is none."""
+    return _library(text)[1]
 
 
 def base() -> Any:
@@ -112,6 +114,7 @@ def _load(code: str) -> tuple[Any, str]:
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))
     _say_once()
+    stored_libraries.remove_leftovers()
     with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as work:
         target = beside.variant or native_flag()
         flags = beside.flags if beside.library is not None else filter(None, (target,))

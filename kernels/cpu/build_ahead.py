@@ -115,13 +115,13 @@ def build(folder: Path) -> Path:
     for variant, flags in variants.items():
         for k, group in enumerate(groups):
             codes[f"{variant}{k}"] = _united(group, variant), flags
-    library = folder / f"built_ahead{target.suffix}"
+    library, windows = folder / f"built_ahead{target.suffix}", target.system == "windows"
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [
-            pool.submit(compiler.compile_object, code, Path(work), name, (*HIDDEN, *flags))
+            pool.submit(compiler.compile_object, code, Path(work), name, (*HIDDEN, *flags), windows)
             for name, (code, flags) in codes.items()
         ]
-        compiler.link([made.result() for made in objects], library, ("-s",), Path(work))
+        compiler.link([made.result() for made in objects], library, ("-s",), Path(work), windows)
     record = {
         "file": library.name,
         "bytes": library.stat().st_size,
@@ -168,7 +168,7 @@ def main(folder: Path) -> int:
     try:
         library = build(folder)
     except (compiler.CompileError, OSError) as error:
-        print(f"no kernels are built ahead: {error}", file=sys.stderr)
+        print(str(error), file=sys.stderr)
         return 1
     print(f"{library}: {library.stat().st_size / 1e6:.1f} MB, by {compiler.version()}")
     return 0

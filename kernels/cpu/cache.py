@@ -6,6 +6,8 @@ hash of its content. A library is only loaded if the hash is right, so a damaged
 A library is code, so nobody but the user (and root) may be able to write it. The folder and its libraries
 must belong to the user, and nobody else may write to them. All folders above must belong to the user or to
 root, and nobody else may replace what is in them. Then a library cannot change between check and load.
+Windows has no such owners and bits: there the folder is in the user's profile, which only the user,
+administrators and the system can write.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["find", "flag_of", "folder", "key_of", "store"]
+from .system import cache_home, is_windows, library_suffix
+
+__all__ = ["find", "flag_of", "folder", "key_of", "remove_leftovers", "store"]
 
 KEY_LENGTH = 32
 
@@ -32,8 +36,7 @@ def folder() -> tuple[Path | None, str]:
     Returns
     -------
     folder : Path or None
-        ``gpubp`` in XDG_CACHE_HOME or, if that is no absolute path, in ``~/.cache``. None if it cannot be
-        used.
+        ``gpubp`` in the user's folder for such files (`system.cache_home`). None if it cannot be used.
     reason : str
         Why it cannot be used.
 
@@ -43,7 +46,7 @@ def folder() -> tuple[Path | None, str]:
         If the folder could be written by another user.
     """
     try:
-        place = _cache_home() / "gpubp"
+        place = cache_home() / "gpubp"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = place.resolve(strict=True)
         danger = _danger_to(place)
@@ -67,11 +70,13 @@ def key_of(made_from: str) -> str:
 def find(key: str) -> Iterator[Path]:
     """Yield the libraries with this key that may be loaded; remove all others with it."""
     place, _ = folder()
-    for path in sorted(place.glob(f"{key}*.so")) if place else ():
+    for path in sorted(place.glob(f"{key}*.{library_suffix()}")) if place else ():
         if path.name.split(".")[-2] == _hash(_content(path)):
             yield path
         else:
-            with suppress(OSError):  # the folder may be read-only
+            with suppress(
+                OSError
+            ):  # the folder may be read-only, or Windows may have loaded the file
                 path.unlink()
 
 
@@ -84,33 +89,39 @@ def store(key: str, flag: str, library: Path) -> Path | None:
     if place is None:
         return None
     content = library.read_bytes()
-    stored = place / f"{key}{flag}.{_hash(content)}.so"
+    stored = place / f"{key}{flag}.{_hash(content)}.{library_suffix()}"
     try:
-        with (
-            tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as work,
-            open(Path(work, "copy"), "wb", opener=_open_private) as copy,
-        ):
-            copy.write(content)
-            copy.flush()
-            os.fsync(copy.fileno())  # before the rename, which could else outlive the content
-            os.replace(copy.name, stored)
+        with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as work:
+            with open(Path(work, "copy"), "wb", opener=_open_private) as copy:
+                copy.write(content)
+                copy.flush()
+                os.fsync(copy.fileno())  # before the rename, which could else outlive the content
+            os.replace(copy.name, stored)  # Windows renames closed files only
     except OSError:
-        return None
+        # Windows replaces no library that a process has loaded. The name tells that it is the same one.
+        return stored if _hash(_content(stored)) == _hash(content) else None
     return stored
+
+
+def remove_leftovers() -> None:
+    """Remove libraries that earlier processes left among the temporary files; only Windows has them.
+
+    A process whose libraries are not stored loads them from a temporary folder. Windows does not remove a
+    file that is loaded, so the process leaves a folder with nothing but the library.
+    """
+    if not is_windows():
+        return
+    for left in Path(tempfile.gettempdir()).glob("gpubp-*"):
+        with suppress(OSError):  # it is no folder, or a process has loaded the library
+            content = list(left.iterdir())
+            if [path.name for path in content] == [f"kernels.{library_suffix()}"]:
+                content[0].unlink()
+                left.rmdir()
 
 
 def flag_of(stored: Path) -> str:
     """Return the flag that a stored library was compiled with."""
     return stored.name.rsplit(".", 2)[0][KEY_LENGTH:]  # a flag may have dots: -march=armv8.2-a
-
-
-def _cache_home() -> Path:
-    """Return XDG_CACHE_HOME or ~/.cache. The XDG standard ignores a relative path."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = named if named.is_absolute() else Path.home() / ".cache"
-    if not home.is_absolute():
-        raise RuntimeError(f"the home directory, {Path.home()}, is not an absolute path")
-    return home
 
 
 def _danger_to(place: Path) -> str:

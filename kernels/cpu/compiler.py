@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import platform
-import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from . import cache as stored_libraries
+from .system import is_windows, library_suffix, processor, words
 
 __all__ = [
     "CompileError",
@@ -28,7 +32,7 @@ __all__ = [
 # These flags are fast, but keep NaN and infinity exact. The macro __FAST_MATH__ makes glibc offer its
 # vector functions, which are off by 4 units in the last place at most, for what math.h does not have, such
 # as log and sin. The flag -ffast-math would do so too, but it also changes the processor's mode.
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
          "-fassociative-math", "-ffp-contract=fast", "-D__FAST_MATH__", "-w")  # fmt: skip
 NATIVE = ("-march=native", "-mcpu=native")
 """The flags that ask for this processor's instructions. Which of them a compiler takes depends on the
@@ -37,6 +41,14 @@ PROCESSORS = ("-march=", "-mcpu=")
 """The flags that name a processor. One in CXX takes the place of NATIVE."""
 TIMEOUT = 120.0
 """The seconds that one run of the compiler may take: a hundred times what it needs."""
+ZIGS_TIMEOUT = 900.0
+"""The seconds for Zig's compiler: its first run compiles the C++ library, which takes a minute."""
+PROCESS_GROUP: int = sum(
+    getattr(subprocess, name, 0) for name in ("CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW")
+)
+"""What keeps a console's Ctrl-C from a process on Windows; 0 elsewhere."""
+ZIG = ("c++", "-fno-sanitize=undefined")
+"""The arguments that make Zig a C++ compiler like others: by itself, it would check every operation."""
 
 
 class CompileError(RuntimeError):
@@ -54,7 +66,7 @@ def version() -> str:
 
 def identity() -> str:
     """Describe all that a library depends on besides its text: compiler, flags and processor."""
-    return "\0".join((*_command(), _version(), _processor(), *FLAGS))
+    return "\0".join((*_command(), _version(), processor(), *_flags(is_windows())))
 
 
 @cache
@@ -72,7 +84,7 @@ def native_flag() -> str:
         return named[-1]  # the compiler obeys the last one
     for flag in NATIVE:
         try:
-            _run(*_command(), flag, "-E", "-x", "c++", os.devnull)
+            _run(*_command(), flag, "-E", "-x", "c++", "-")  # nothing, from the standard input
             return flag
         except CompileError as error:
             name = flag.partition("=")[0]
@@ -91,44 +103,111 @@ def compile_library(code: str, folder: Path, flags: Sequence[str]) -> Path:
     CompileError
         If the compiler refuses the text, is killed, or takes longer than TIMEOUT.
     """
-    library = folder / "kernels.so"
+    library = folder / f"kernels.{library_suffix()}"
     link([compile_object(code, folder, "kernels", flags)], library, (), folder)
     return library
 
 
-def compile_object(code: str, folder: Path, name: str, flags: Sequence[str]) -> Path:
-    """Compile C++ text to an object file in `folder`; errors are those of `compile_library`."""
+def compile_object(
+    code: str, folder: Path, name: str, flags: Sequence[str], windows: bool | None = None
+) -> Path:
+    """Compile C++ text to an object file in `folder`; errors are those of `compile_library`.
+
+    A cross compiler may compile for `windows`; None is this system.
+    """
     text, compiled = folder / f"{name}.cpp", folder / f"{name}.o"
     text.write_text(code, encoding="utf-8")
-    _run(*_command(), *FLAGS, *flags, "-c", str(text), "-o", str(compiled), scratch=folder)
+    common = _flags(is_windows() if windows is None else windows)
+    _run(*_command(), *common, *flags, "-c", str(text), "-o", str(compiled), scratch=folder)
     return compiled
 
 
-def link(objects: Sequence[Path], library: Path, flags: Sequence[str], folder: Path) -> None:
+def link(
+    objects: Sequence[Path],
+    library: Path,
+    flags: Sequence[str],
+    folder: Path,
+    windows: bool | None = None,
+) -> None:
     """Link object files to a library; `folder` gets the linker's temporary files."""
-    names = map(str, objects)
-    linked = ("-shared", *flags, *names, "-o", str(library), "-lm", "-pthread")
+    common = _libraries(is_windows() if windows is None else windows)
+    linked = ("-shared", *flags, *map(str, objects), "-o", str(library), *common)
     _run(*_command(), *linked, scratch=folder)
 
 
 def preprocessed(flags: Sequence[str]) -> str:
     """Return the macros that the compiler defines with these flags, as #define lines."""
-    return _run(*_command(), *flags, "-dM", "-E", "-x", "c++", os.devnull)
+    return _run(*_command(), *flags, "-dM", "-E", "-x", "c++", "-")
+
+
+def _flags(windows: bool) -> tuple[str, ...]:
+    """Return the flags that compile for this system or for Windows, without that of the processor.
+
+    The stack of Windows is aligned for 16 bytes, and GCC's vectors of 32 bytes lie there as if it were
+    aligned for them (GCC's bug 54412). The assembler then takes moves that need no alignment.
+    """
+    if not windows:
+        return (*FLAGS, "-fPIC")
+    unaligned = () if "clang" in _version() else ("-Wa,-muse-unaligned-vector-move",)
+    return (*FLAGS, *unaligned)
+
+
+def _libraries(windows: bool) -> tuple[str, ...]:
+    """Return the arguments that link the C and C++ libraries.
+
+    A library for Windows contains them, so it needs no file of the compiler; Microsoft's linker does so
+    by itself.
+    """
+    if not windows:
+        return ("-lm", "-pthread")
+    return () if "windows-msvc" in _version() else ("-static",)
 
 
 def _command() -> tuple[str, ...]:
-    """Find the compiler: CXX with its arguments, else g++ or clang++."""
+    """Find the compiler: CXX with its arguments, else g++, clang++ or the one of the package ziglang.
+
+    clang-cl has the arguments of Microsoft's compiler, unless it is asked for those of the others.
+    """
     named = os.environ.get("CXX", "").strip()
     try:
-        wanted = [shlex.split(named)] if named else [["g++"], ["clang++"]]
+        wanted = [words(named)] if named else [["g++"], ["clang++"]]
     except ValueError as error:
         raise CompileError(f"CXX is {named!r}, which is not a command ({error})") from None
     for program, *arguments in wanted:
         found = shutil.which(program)
         if found is not None:
-            return (found, *arguments)
-    missing = f"CXX is {named!r}, which is not found" if named else "g++ and clang++ are not found"
-    raise NoCompilerError(f"there is no C++ compiler: {missing}")
+            driver = ("--driver-mode=g++",) if Path(found).stem.lower() == "clang-cl" else ()
+            return (found, *driver, *arguments)
+    if named:
+        raise NoCompilerError(f"there is no C++ compiler: CXX is {named!r}, which is not found")
+    zig = _zig()
+    if zig is None:
+        missing = "g++ and clang++ are not found; `pip install ziglang` installs a compiler"
+        raise NoCompilerError(f"there is no C++ compiler: {missing}")
+    return (zig, *ZIG)
+
+
+def _zig() -> str | None:
+    """Find the program of the package ziglang, to call it without Python, which it could outlive."""
+    package = importlib.util.find_spec("ziglang")
+    folders = package.submodule_search_locations if package else None
+    return shutil.which("zig", path=os.pathsep.join(folders)) if folders else None
+
+
+def _is_zig(command: tuple[str, ...]) -> bool:
+    return command[1:3] == ZIG
+
+
+def _zigs_folder() -> str:
+    """Return the folder of what Zig keeps, such as the C++ library: in the folder of stored libraries."""
+    place, _ = stored_libraries.folder()
+    return str(place / "zig") if place else _temporary_folder().name
+
+
+@cache
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="gpubp-zig-", ignore_cleanup_errors=True)
 
 
 @cache
@@ -136,26 +215,20 @@ def _version() -> str:
     return _run(*_command(), "--version").strip() or "unknown"
 
 
-@cache
-def _processor() -> str:
-    """Describe the processor: NATIVE depends on it, and machines may share a home directory."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() + platform.machine()
-    return "".join(
-        dict.fromkeys(line for line in lines if line.startswith(("model", "flags", "Feat")))
-    )
-
-
 def _run(*command: str, scratch: Path | None = None) -> str:
     """Run the compiler and return its output; `scratch` gets its temporary files.
 
     A terminal's Ctrl-C must not reach the compiler: its end would look like an error of the text. So it has
-    a session of its own, and Ctrl-C is blocked while it starts. An exception such as KeyboardInterrupt
-    ends it and all processes that it started.
+    a session of its own (on Windows a process group without a console), and Ctrl-C is blocked while it
+    starts. An exception such as KeyboardInterrupt ends it and all processes that it started.
     """
-    settings = {"LC_ALL": "C", **({} if scratch is None else {"TMPDIR": str(scratch)})}
+    settings = {"LC_ALL": "C"}
+    if scratch is not None:
+        settings.update(dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch)))
+    if _is_zig(command):
+        for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"):
+            settings[name] = os.environ.get(name) or _zigs_folder()
+    limit = ZIGS_TIMEOUT if _is_zig(command) else TIMEOUT
     process, held = None, _block_control_c()
     try:
         process = subprocess.Popen(
@@ -167,11 +240,12 @@ def _run(*command: str, scratch: Path | None = None) -> str:
             errors="replace",
             env={**os.environ, **settings},
             start_new_session=True,
+            creationflags=PROCESS_GROUP,
         )
         _unblock(held)
-        output, complaints = process.communicate(timeout=TIMEOUT)
+        output, complaints = _communicate(process, limit)
     except subprocess.TimeoutExpired:
-        raise CompileError(f"{command[0]} took more than {TIMEOUT:g} seconds") from None
+        raise CompileError(f"{command[0]} took more than {limit:g} seconds") from None
     except OSError as error:
         raise CompileError(f"{command[0]} does not run ({error.strerror})") from None
     finally:
@@ -181,6 +255,17 @@ def _run(*command: str, scratch: Path | None = None) -> str:
     if process.returncode:
         raise CompileError(_reason(command[0], process.returncode, complaints))
     return output
+
+
+def _communicate(process: subprocess.Popen[str], limit: float) -> tuple[str, str]:
+    """Wait for the compiler's end, in short pieces: between them Python sees Ctrl-C, also on Windows."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return process.communicate(timeout=0.25)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end:
+                raise
 
 
 def _block_control_c() -> set[int]:
@@ -197,9 +282,12 @@ def _unblock(held: set[int]) -> None:
 
 def _end(process: subprocess.Popen[str]) -> None:
     """End the compiler, if it still runs, with all processes that it started; close its pipes."""
-    with process, suppress(OSError):  # the error: it has just ended
+    with process, suppress(OSError, subprocess.TimeoutExpired):  # an OSError: it has just ended
         if process.returncode is None and hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
+        elif process.returncode is None:  # Windows
+            tree = ("taskkill", "/T", "/F", "/PID", str(process.pid))
+            subprocess.run(tree, check=False, capture_output=True, timeout=60)
         process.kill()
 
 

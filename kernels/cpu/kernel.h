@@ -13,6 +13,7 @@
 
 // These are included here, because an #include within an #if of another file would lose its condition.
 #if !defined(_WIN32)
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #endif

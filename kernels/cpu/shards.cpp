@@ -162,6 +162,16 @@ template <typename Ready> inline bool spin(std::chrono::microseconds longest, co
     return ready();
 }
 
+// Accelerate, macOS's BLAS, starts threads for the products of each thread that does not tell it otherwise.
+// Since macOS 15 a thread can (accelerate.py).
+inline void keep_products_to_this_thread() {
+#if defined(__APPLE__)
+    constexpr unsigned ONE = 1;
+    void* function = dlsym(RTLD_DEFAULT, "BLASSetThreading");
+    if (function) reinterpret_cast<int (*)(unsigned)>(function)(ONE);
+#endif
+}
+
 class Worker {
 public:
     Worker() {
@@ -213,6 +223,7 @@ private:
 
     void serve() {
         const FlushToZero mode;
+        keep_products_to_this_thread();
         thread_ = Processors::this_thread();
         started_.store(true, std::memory_order_release);
         for (uint32_t seen = 0;;) {

@@ -330,3 +330,17 @@ def test_file_systems_without_locks_can_be_written(
     write_whole(path, NEW)
     assert path.read_bytes() == NEW
     assert leftover.exists()  # nobody can tell whether its writer lives
+
+
+def test_on_windows_old_temporary_files_are_leftovers(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no such locks, but does not remove a file that is open."""
+    old, new = (path.with_name(f"{path.name}.{digit * 16}.part") for digit in "ab")
+    for left in old, new:
+        left.write_bytes(b"a part")
+    os.utime(old, (0, 0))
+    with monkeypatch.context() as patched:
+        patched.setattr(whole.sys, "platform", "win32")
+        write_whole(path, NEW)
+    assert sorted(path.parent.iterdir()) == [path, new] and path.read_bytes() == NEW

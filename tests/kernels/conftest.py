@@ -10,7 +10,7 @@ from fake_compiler import FakeCompiler, forget
 from twins import BLOCK, DTYPES
 
 from gpubp.kernels import blocks
-from gpubp.kernels.cpu import build
+from gpubp.kernels.cpu import texts
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCompil
     fake = FakeCompiler(tmp_path / "native")  # a word of the flags must not be looked for in a path
     monkeypatch.setenv("CXX", str(fake.program))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(build, "BASE", ("arithmetic.cpp",))
+    monkeypatch.setenv("GPUBP_BUILT_AHEAD", "0")
+    monkeypatch.setattr(texts, "BASE", ("arithmetic.cpp",))
     forget()
     yield fake
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.kernels.cpu import build, cache, compiler
+from gpubp.kernels.cpu import ahead, build, cache, compiler
 
 __all__ = ["FakeCompiler", "answer", "forget", "stored"]
 
@@ -90,9 +90,11 @@ def forget() -> None:
         build._base,
         build._library,
         build._say_once,
+        ahead.opened,
         cache.folder,
         compiler._version,
         compiler.native_flag,
+        compiler._temporary_folder,
     )
     for function in cached:
         function.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pytest
 
 from gpubp.backends import Backend, Rows, get_backend
 from gpubp.training.order import DataOrder
@@ -24,6 +25,20 @@ def test_every_row_is_in_one_batch_of_an_epoch_in_rising_order() -> None:
     assert (epochs[0] != epochs[1]).any()
     order.draw(23, 5, shuffle=False)
     np.testing.assert_array_equal(np.concatenate(list(order)), np.arange(23))
+
+
+def test_orders_are_int64_also_where_numpys_usual_integers_have_32_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows before NumPy 2."""
+    arange = np.arange
+    monkeypatch.setattr(np, "arange", lambda *sizes, dtype=np.int32: arange(*sizes, dtype=dtype))
+    for rng in (np.random.default_rng(0), np.random.RandomState(0)):
+        order = DataOrder(rng)
+        for shuffle in (True, False):
+            order.draw(23, 5, shuffle=shuffle)
+            assert order.rows.dtype == np.int64
+            assert sorted(order.rows) == list(range(23))
 
 
 def test_the_order_stays_in_one_place_and_its_pickle_has_the_generator_alone(

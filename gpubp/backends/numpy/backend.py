@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ...kernels.cpu.build import made_by
+from ...kernels.cpu.system import processor_name
 from ..base import Backend
 from .arrays import NumpyArrays
 from .blas_threads import get_threads
@@ -35,20 +35,8 @@ class NumpyBackend(NumpyArrays, ColumnVerbs, Backend):
         threads = get_threads()
         plural = "thread" if threads == 1 else "threads"
         kernels = made_by() if self.compiles else f"NumPy {np.__version__}"
-        return f"{_processor()}, {threads} {plural}, kernels by {kernels}"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            models = [
-                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
-            ]
-    except OSError:
-        models = []
-    return (models or [platform.processor() or platform.machine()])[
-        0
-    ] + f" ({os.cpu_count()} cores)"
+        processor = f"{processor_name()} ({os.cpu_count()} cores)"
+        return f"{processor}, {threads} {plural}, kernels by {kernels}"
 
 
 @cache

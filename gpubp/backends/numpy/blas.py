@@ -20,6 +20,7 @@ import threadpoolctl
 from scipy.linalg import cython_blas
 
 from ...kernels.typing import Array
+from . import accelerate
 
 __all__ = ["Matmul", "addresses", "library", "steps"]
 
@@ -194,8 +195,13 @@ def _has_small_kernels() -> bool:
 
 @cache
 def library() -> Any:
-    """Return threadpoolctl's controller of SciPy's BLAS; None if it cannot be told from other libraries."""
+    """Return threadpoolctl's controller of SciPy's BLAS.
+
+    It is None for Accelerate, and if SciPy's BLAS cannot be told from other libraries.
+    """
     _routine("sgemm")
+    if accelerate.is_scipys():
+        return None
     controllers = [
         library
         for library in threadpoolctl.ThreadpoolController().lib_controllers

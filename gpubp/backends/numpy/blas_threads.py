@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from ...signals import uninterrupted
-from . import blas
+from . import accelerate, blas
 
 __all__ = ["get_threads", "on_one_thread", "single_threaded"]
 
@@ -111,13 +111,13 @@ class _SingleThreaded:
                 self._set_again()
 
     def _set_one(self) -> None:
-        if not (self.of_blas or self.keepers):
+        if not self.is_set:
             self.threads = _get()
             if self.threads > 1:
                 _set(1)
 
     def _set_again(self) -> None:
-        if not (self.of_blas or self.keepers) and self.threads > 1:
+        if not self.is_set and self.threads > 1:
             _set(self.threads)
 
     @uninterrupted
@@ -164,7 +164,33 @@ class _WithoutBlas:
             self._context.users.remove(get_ident())
 
 
-single_threaded = _SingleThreaded()
+class _SingleThreadedEach(_SingleThreaded):
+    """The context for Accelerate, where every thread of the process has a number of its own.
+
+    The threads of shards have one thread from their start on (shards.cpp, shards.py).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._set: set[int] = set()  # threads whose number is to be set again
+
+    @property
+    def is_set(self) -> bool:
+        return get_ident() in self.of_blas or get_ident() in self.keepers
+
+    def _set_one(self) -> None:
+        if not self.is_set and _get() > 1:
+            self.threads = _get()
+            self._set.add(get_ident())
+            _set(1)
+
+    def _set_again(self) -> None:
+        if not self.is_set and get_ident() in self._set:
+            self._set.remove(get_ident())
+            _set(self.threads)
+
+
+single_threaded = _SingleThreadedEach() if accelerate.controller() else _SingleThreaded()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -185,6 +211,9 @@ def _set(count: int) -> None:
 @cache
 def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
     """Return the functions that get and set the number of threads of SciPy's BLAS."""
+    of_accelerate = accelerate.controller()
+    if of_accelerate is not None:
+        return of_accelerate.get, of_accelerate.set
     library = blas.library()
     if library is None:
         return lambda: 1, lambda count: None

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
 
+from .accelerate import use_one_thread
+
 __all__ = ["run_together"]
 
 
@@ -24,6 +26,7 @@ class _Worker(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        use_one_thread()
         while True:
             self.tasks.get()()
 
