@@ -69,7 +69,7 @@ template <typename T> struct Parameters {
 // Definitions for the CPU of the CUDA words that the tables' texts use.
 #define __device__
 #define __forceinline__ __attribute__((always_inline)) inline
-using std::abs, std::cos, std::log, std::sin, std::sqrt;
+using std::abs, std::sqrt;
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)(((unsigned __int128)a * b) >> 64);
 }

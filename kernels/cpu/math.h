@@ -1,9 +1,10 @@
 // Elementary functions without branches, tables or calls. A compiler makes vectors of a loop around them,
-// of any width: exp, expm1, log1p, tanh, erf and erfc, for float and for double.
+// of any width: exp, expm1, log, log1p, tanh, erf, erfc, sin and cos, for float and for double.
 //
-// Results are within 4 units in the last place, and NaN stays NaN. Results of exp and erfc that are smaller
-// than a normal number are 0. The numbers of the polynomials are from Remez's algorithm with 50 digits;
-// "error" is the relative error of the function that the polynomial alone would cause.
+// Results are within 4 units in the last place, those of sin and cos up to a limit, and NaN stays NaN.
+// Results of exp and erfc that are smaller than a normal number are 0, and log takes such numbers to be 0.
+// The numbers of the polynomials are from Remez's algorithm with 50 digits; "error" is the relative error of
+// the function that the polynomial alone would cause.
 //
 // The compiler may reassociate sums (compiler.py), which would destroy what rounding is used for here. A
 // fused multiply-add keeps its rounding. Where the processor has none, `keep` hides a number from the
@@ -26,12 +27,14 @@ template <> struct Real<float> {
     static constexpr int MANTISSA = 23;
     static constexpr Bits BIAS = 127, SIGN = 0x80000000u, HIGH_HALF = 0xfffff000u;
     // ln 2 in two parts; whole numbers times the first one are exact.
+    static constexpr float LEAST = 1.17549435e-38f;  // the smallest normal number
     static constexpr float LN2_HIGH = 0.693145751953125f, LN2_LOW = 1.4286068203094172e-06f;
 };
 template <> struct Real<double> {
     typedef uint64_t Bits;
     static constexpr int MANTISSA = 52;
     static constexpr Bits BIAS = 1023, SIGN = 0x8000000000000000u, HIGH_HALF = 0xfffffffff8000000u;
+    static constexpr double LEAST = 2.2250738585072014e-308;
     static constexpr double LN2_HIGH = 0.6931471805601177, LN2_LOW = -1.7239444525614835e-13;
 };
 // The type that a function of an N computes in: integers are numbers of type double.
@@ -200,6 +203,19 @@ template <typename T> INLINE T log1p_of(T x) {
     return x - x == T(0) && x > T(-1) ? y : outside;
 }
 
+// x = 2^n m, and m - 1 is exact. One condition is on 2x, because GCC would join two conditions on x in many
+// instructions.
+template <typename T> INLINE T log_of(T x) {
+    EXACT
+    typedef Real<T> R;
+    const auto exponent = Exponent<T>::of(x);
+    const T m = from_bits<T>(bits_of(x) - ((exponent.biased - R::BIAS) << R::MANTISSA));
+    T y = fused(exponent.n(), LN2<T>, log_near_1(keep(m - T(1), m)));
+    y = x < R::LEAST ? -INFINITE<T> : y;
+    y = T(2) * x < T(0) ? T(__builtin_nan("")) : y;
+    return x < INFINITE<T> ? y : x;
+}
+
 // exp(a²) erfc(a) for a >= 0 and divisor = 1 + a. Times the divisor, which leaves numbers from 0.57 to 1,
 // it is a polynomial in t = (a - c) / (a + c). In float, c = 1 saves an operation, and the error is 2^-27 for
 // a <= 9.2. In double, c = 3.5 saves terms, and the error is 2^-57 for a <= 26.6.
@@ -268,6 +284,69 @@ template <typename T> INLINE T erf_of(T x) {
     return a < T(1) ? small_erf(x) : with_sign_of(T(1) - erfc_of_magnitude(a), x);
 }
 
+// x - nπ, in parts of π. With FMA the first part leaves an exact rest: x and n times this part end at about
+// the same digit. Without FMA the products have to be exact too, so the parts have fewer digits, too few in
+// float. `sum` is any number without a sign, as only we know.
+INLINE float less_multiple_of_pi(float x, float n, float sum) {
+    EXACT
+    if (HAS_FMA)
+        return fused(n, 3.430249e-15f, fused(n, 8.742278e-08f, fused(n, -3.1415927f, x)));
+    const double rest = keep(x - n * 3.1415926534682512, double(sum));
+    return float(rest - n * 1.2154201013012384e-10);
+}
+INLINE double less_multiple_of_pi(double x, double n, double sum) {
+    EXACT
+    if (HAS_FMA)
+        return fused(n, 2.9947698097183397e-33,
+                     fused(n, -1.2246467991473532e-16, fused(n, -3.141592653589793, x)));
+    double rest = keep(x - n * 3.141592651605606, sum);
+    rest = keep(rest - n * 1.9841871479187034e-09, sum);
+    rest = keep(rest - n * 1.144237741932715e-17, sum);
+    return rest - n * 3.2892513872648515e-26;
+}
+
+// sin(r) for |r| <= 1.61 and 1.58, errors 2^-26 and 2^-56. The last digits of the numbers are chosen so that
+// no result is larger than 1. At π/2 it is 1 in float, and the next smaller number in double.
+INLINE float small_sin(float r) {
+    EXACT
+    const float u = r * r;
+    const float third = HAS_FMA ? -0.000198062495f : -0.000198062146f;
+    return fused(r * u, horner(u, -0.166666567f, 0.00833301619f, third, 2.59826243e-06f), r);
+}
+INLINE double small_sin(double r) {
+    EXACT
+    const double u = r * r;
+    return fused(r * u, horner(u, -0.16666666666666666, 0.008333333333333177, -0.00019841269841204667,
+                               2.755731921035438e-06, -2.5052106799672843e-08, 1.605893596278626e-10,
+                               -7.642892454819176e-13, 2.720116256837747e-15), r);
+}
+
+// sin(x) or cos(x): ±sin(x - nπ), with the whole number n nearest to x / π, or for the cosine the nearest
+// number that ends in 1/2. So one polynomial serves both, and results near 0 keep their digits.
+//
+// Up to |x| = 2e5 in float and 1e8 in double (1e12 with FMA) results are within 4 units in the last place,
+// also those near 0. Beyond, the absolute error grows. Results stay between -1 and 1, and are 0 where x - nπ
+// is no longer small. Infinity gives NaN.
+template <bool is_cosine, typename T> INLINE T sine_or_cosine(T x) {
+    EXACT
+    typedef Real<T> R;
+    // A sum with LARGE has so many binary digits after the point. For the cosine, the first of them becomes
+    // 1 and the others 0, and LARGE is odd, which changes the sign.
+    constexpr int DIGITS = !is_cosine ? 0 : sizeof(T) == 4 ? 6 : 8;
+    constexpr BitsOf<T> ONE = 1, HALF = (ONE << DIGITS) / 2, BELOW = (ONE << DIGITS) - 1;
+    constexpr T LARGE = T(3 * ONE << (R::MANTISSA - 1 - DIGITS)) + T(is_cosine);
+    const T rounded = fused(x, T(0.3183098861837907), LARGE);
+    const BitsOf<T> bits = bits_of(rounded);
+    // The exponent's bits are set already, but the compiler does not know.
+    constexpr BitsOf<T> known = (R::BIAS + R::MANTISSA - DIGITS) << R::MANTISSA;
+    const T sum = is_cosine ? from_bits<T>((bits & ~BELOW) | HALF)
+                            : HAS_FMA ? rounded : from_bits<T>(bits | known);
+    const T r = less_multiple_of_pi(x, sum - LARGE, sum);
+    const BitsOf<T> sign = (bits >> DIGITS) << (8 * sizeof(T) - 1);  // of the last digit before the point
+    const T y = from_bits<T>(bits_of(small_sin(r)) ^ sign);
+    return magnitude(r) < T(1.61) ? y : x - x;
+}
+
 #if defined(__AVX512F__) && HAS_FMA
 // a / b, within 1 unit in the last place, for updates, which divide by a root: b is positive and of a normal
 // size, or infinite, which gives 0. A processor's division unit computes the root, and would be busy twice as
@@ -287,6 +366,9 @@ INLINE float quotient(float a, float b) {
 template <typename N> INLINE auto exp(N x) { return exp_of(RealOf<N>(x)); }
 template <typename N> INLINE auto expm1(N x) { return expm1_of(RealOf<N>(x)); }
 template <typename N> INLINE auto log1p(N x) { return log1p_of(RealOf<N>(x)); }
+template <typename N> INLINE auto log(N x) { return log_of(RealOf<N>(x)); }
 template <typename N> INLINE auto tanh(N x) { return tanh_of(RealOf<N>(x)); }
 template <typename N> INLINE auto erf(N x) { return erf_of(RealOf<N>(x)); }
 template <typename N> INLINE auto erfc(N x) { return erfc_of(RealOf<N>(x)); }
+template <typename N> INLINE auto sin(N x) { return sine_or_cosine<false>(RealOf<N>(x)); }
+template <typename N> INLINE auto cos(N x) { return sine_or_cosine<true>(RealOf<N>(x)); }

@@ -25,10 +25,12 @@ pytestmark = pytest.mark.skipif(
     not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 
-NAMES = ("exp", "expm1", "log1p", "tanh", "erf", "erfc")
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos")
 FLAGS = ("", "-march=haswell", "-march=x86-64") if platform.machine() == "x86_64" else ("",)
 """Flags of a processor: this one, one with fused multiply-adds, one without."""
 ULPS = 4.0
+LARGEST = {"float32": 2e5, "float64": 1e8}
+"""The largest numbers whose sin and cos have digits that are right."""
 IS_EXTENDED = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant
 
 LOOP = """
@@ -122,6 +124,8 @@ def arguments(dtype: str) -> Array:
         ]
     values = [
         bits,
+        rng.uniform(-LARGEST[dtype], LARGEST[dtype], 60_000),
+        np.pi / 2 * rng.integers(-10_000, 10_000, 20_000),
         *ranges,
         edges,
         *around,
@@ -155,12 +159,18 @@ def test_errors_are_within_four_units_in_the_last_place(
     # What rounds to infinity may be the largest number, and the other way round.
     finite = np.isfinite(rounded) & np.isfinite(y)
     infinite = ~np.isfinite(y) | ~np.isfinite(rounded)
+    if name == "log":
+        smallest = (x > 0) & (x < limits.tiny)
+        assert (y[smallest] == -np.inf).all()
+        infinite &= ~smallest
     np.testing.assert_array_equal(np.clip(y, limits.min, limits.max)[infinite],
                                   np.clip(rounded, limits.min, limits.max)[infinite])  # fmt: skip
     np.testing.assert_array_equal(np.isinf(y)[np.isinf(x)], np.isinf(rounded)[np.isinf(x)])
-    # exp and erfc give 0 for what is no normal number.
+    # exp and erfc give 0 for what is no normal number, and log takes such a number to be 0.
     if name in ("exp", "erfc"):
         finite &= (y != 0) | (wide > 1.001 * limits.tiny)
+    if name in ("sin", "cos"):
+        finite &= np.abs(x) <= LARGEST[dtype]
     unit = np.spacing(np.maximum(np.abs(rounded[finite]), limits.tiny)).astype(wide.dtype)
     errors = np.abs(y[finite] - wide[finite]) / unit
     worst = int(np.argmax(errors))
@@ -174,16 +184,42 @@ def test_values_that_networks_rely_on_are_exact(library: Any, dtype: str) -> Non
     for name, values in {
         "exp": [1, infinity, 0, nan],
         "expm1": [0, infinity, -1, nan],
+        "log": [-infinity, infinity, nan, nan],
         "log1p": [0, infinity, nan, nan],
         "tanh": [0, 1, -1, nan],
         "erf": [0, 1, -1, nan],
         "erfc": [1, 0, 2, nan],
+        "sin": [0, nan, nan, nan],
+        "cos": [1 if dtype == "float32" else 1 - 2**-53, nan, nan, nan],
     }.items():
         np.testing.assert_array_equal(computed(library, name, x), np.array(values, dtype), name)
     np.testing.assert_array_equal(computed(library, "log1p", np.array([-1, -1.5], dtype)),
                                   np.array([-infinity, nan], dtype))  # fmt: skip
-    bounded = computed(library, "tanh", arguments(dtype))
-    assert np.nanmax(np.abs(bounded)) == 1
+    np.testing.assert_array_equal(computed(library, "log", np.array([1, -1.5], dtype)),
+                                  np.array([0, nan], dtype))  # fmt: skip
+    for name in ("tanh", "sin", "cos"):
+        bounded = np.abs(computed(library, name, arguments(dtype)))
+        assert 1 - 2**-53 <= np.nanmax(bounded) <= 1, name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sine_and_cosine_are_right_near_multiples_of_half_pi(
+    library: Any, exact_library: Any, name: str, dtype: str
+) -> None:
+    """Near a multiple of π / 2 one of them is almost 0, and all digits of its result come from π's."""
+    if dtype == "float64" and not IS_EXTENDED:
+        pytest.skip("long double has no more digits than double here")
+    half_pi = 4 * np.arctan(np.longdouble(1)) / 2
+    largest = int(LARGEST[dtype] / half_pi)
+    n = np.unique(np.geomspace(1, largest, 100_000).astype(np.int64))
+    multiples = (n * half_pi).astype(dtype)
+    x = np.concatenate([multiples, np.nextafter(multiples, np.array(0, dtype)), -multiples])
+    y, wide = computed(library, name, x), reference(name, x, exact_library)
+    assert np.max(np.abs(y)) <= 1
+    unit = np.spacing(np.abs(wide).astype(dtype)).astype(wide.dtype)
+    assert (np.abs(wide) < 1e-6).any()
+    assert np.max(np.abs(y - wide) / unit) <= ULPS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -213,12 +249,15 @@ def test_quotients_are_within_one_unit_in_the_last_place(library: Any, dtype: st
 @pytest.mark.skipif(shutil.which("nm") is None, reason="no nm, which lists what a library calls")
 @pytest.mark.parametrize("flag", FLAGS)
 def test_loops_call_no_function_and_have_vectors(flag: str, tmp_path: Path) -> None:
-    library = compiled("".join(map(LOOP.format, NAMES)), flag, tmp_path)
+    try:
+        library = compiled("".join(map(LOOP.format, NAMES)), flag, tmp_path)
+    except compiler.CompileError as error:
+        pytest.skip(f"the compiler does not take {flag}: {error}")
     listed = subprocess.run(
         ["nm", "-D", "--undefined-only", str(library)], check=True, capture_output=True, text=True
     ).stdout
     called = {line.split()[-1].partition("@")[0] for line in listed.splitlines()}
-    assert not [name for name in called if re.search("exp|log|tanh|erf|fma", name)]
+    assert not [name for name in called if re.search("exp|log|tanh|erf|fma|sin|cos", name)]
     if flag and shutil.which("objdump"):
         code = subprocess.run(
             ["objdump", "-d", str(library)], check=True, capture_output=True, text=True
@@ -236,14 +275,15 @@ def test_a_users_text_may_call_these_and_the_c_librarys_functions() -> None:
     text = """
         return exp(-z * z) + expm1(T(0.5) * tanh(z)) + log1p(exp(0)) + erf(2) + erfc(0.5) - tanh(0.25f)
             + sin(z) * cos(z) + pow(abs(z), T(2)) + log(z * z + T(1)) + sqrt(T(4)) + floor(z)
-            + std::tanh(z) + ::exp(0.5) + fmax(z, T(0));
+            + std::tanh(z) + ::exp(0.5) + fmax(z, T(0)) + log(2) + sin(1) + cos(0.5) + atan(z);
     """
 
     def function(xp: Any, z: Array) -> Array:
         return (xp.exp(-z * z) + xp.expm1(0.5 * xp.tanh(z)) + np.log1p(1) + special.erf(2)
                 + special.erfc(0.5) - np.tanh(np.float32(0.25)) + xp.sin(z) * xp.cos(z) + z**2
                 + xp.log(z * z + 1) + 2 + xp.floor(z) + xp.tanh(z) + np.exp(0.5)
-                + xp.maximum(z, 0))  # fmt: skip
+                + xp.maximum(z, 0) + np.log(2) + np.sin(1) + np.cos(0.5)
+                + xp.arctan(z))  # fmt: skip
 
     custom = Activation.from_functions(
         "own", function, lambda xp, z: xp.ones_like(z), cuda=text, cuda_derivative="return T(1);"
