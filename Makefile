@@ -1,7 +1,8 @@
 # make demo       train on real data with the backend that "auto" chooses
 # make test       run the whole test suite
 # make check      run formatter, linter and type checker
-# make package    build wheel and sdist, and check the installed package
+# make package    build sdist and wheels, and check the installed package
+# make wheels     build the wheels of all platforms into dist/
 # make bench      measure gpubp and other installed libraries side by side
 # make gpu-check  run the suite on a CUDA machine and write a report
 #
@@ -19,7 +20,7 @@ IN_PARALLEL := -n auto
 installed = $(VENV)/$(1).installed
 endif
 
-.PHONY: demo test check package bench gpu-check clean
+.PHONY: demo test check package wheels bench gpu-check clean
 
 demo: $(call installed,sklearn-cli-plot)
 	@$(RUN) -m gpubp demo $(ARGS)
@@ -38,8 +39,11 @@ check: $(VENV)/test.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict -p gpubp
 
-package: $(call installed,test)
+package: $(call installed,test-wheels)
 	@$(RUN) .ci/package.py
+
+wheels: $(call installed,wheels)
+	@$(RUN) .ci/wheels.py $(ARGS)
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)

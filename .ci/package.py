@@ -1,15 +1,20 @@
-"""Build the wheel and the sdist, and check them outside the checkout, as a user would use them.
+"""Build the sdist and wheels, and check them outside the checkout, as a user would use them.
 
     make package
+    make package PYTHONS="python3.10 python3.13"
 
-The build uses a copy of the checkout, because files of an earlier build could hide a fault. The wheel built
-from the checkout and the wheel built from the sdist must be the same. The wheel is installed into a new
-environment with only its declared dependencies, and used there. The sdist must be able to run its tests.
+The build uses a copy of the checkout, because files of an earlier build could hide a fault. A pure wheel is
+built from the checkout, and this platform's wheel, with the kernels built ahead, from the sdist; all other
+files of both must be the same. Each wheel is installed into new environments with only its declared
+dependencies, and used there: the platform's one with every Python that is named, and without a compiler.
+The tests of the kernels run on the wheel's library, in each variant that this processor can run. The sdist
+must be able to run its tests.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,6 +24,8 @@ import time
 import zipfile
 from pathlib import Path
 from shutil import which
+
+import wheels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,6 +52,14 @@ IN_SDIST = (
     "benchmarks/tests/test_step.py",
 )
 
+KERNEL_TESTS = (
+    *(f"tests/kernels/test_{name}.py" for name in (
+        "activations", "calls", "columns", "compiled", "costs", "dropout_masks", "matmul", "rows",
+        "sparse_products", "sums", "updates")),
+    *(f"tests/backends/test_{name}.py" for name in ("layouts", "replays", "uninterrupted")),
+)  # fmt: skip
+"""The tests that run compiled kernels. Others of their folders run the compiler, CUDA's text or twins."""
+
 SMOKE = """
 import gpubp, numpy as np
 rng = np.random.default_rng(0)
@@ -58,6 +73,22 @@ assert history.cost[-1] < 0.2 * history.cost[0], history.cost
 print(f"trained: the cost fell from {history.cost[0]:.3f} to {history.cost[-1]:.3f}")
 print(network.backend.device)
 """
+
+TWINS = """
+import sys, numpy as np, gpubp
+from gpubp.backends.numpy import NumpyBackend
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(300, 6)), rng.integers(0, 4, 300)
+networks = []
+for backend in (NumpyBackend(), NumpyBackend(compile=False)):
+    network = gpubp.Network((6, 40, 4), hidden="gelu", output="softmax", dtype="float64", seed=0,
+                            backend=backend)
+    gpubp.Trainer(network, "adam", batch_size=50, seed=0).fit(x, y, epochs=3)
+    networks.append(network)
+np.testing.assert_allclose(*(network.parameters for network in networks), rtol=1e-9, atol=1e-12)
+print(networks[0].backend.device)
+"""
+"""Train with the kernels that there are, and with NumPy twins."""
 
 TYPED = """
 import gpubp.benchmarks, gpubp.kernels
@@ -74,13 +105,18 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder)
-        sdist, wheel = build(outside)
-        check_wheel(wheel)
-        source = check_sdist(sdist, wheel, outside)
-        python = install(wheel, outside)
+        sdist, pure = build(outside)
+        check_wheel(pure)
+        source = check_sdist(sdist, outside)
+        python = install(pure, outside, sys.executable)
         use(python, outside)
         check_types(python, outside)
         run_tests(source)
+        wheel = build_ahead(sdist, pure, outside)
+        if wheel is not None:
+            for interpreter in interpreters():
+                use_without_compiler(install(wheel, outside, interpreter), outside)
+            test_kernels(wheel, outside)
     print(f"make package took {time.perf_counter() - began:.0f} s")
 
 
@@ -104,15 +140,17 @@ def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -
 
 
 def build(outside: Path) -> tuple[Path, Path]:
-    """Build sdist and wheel from a copy of the checkout."""
+    """Build the sdist and a pure wheel from a copy of the checkout."""
     copy, built = outside / "checkout", outside / "dist"
     if (ROOT / ".git").exists():
         copy_listed(copy)
     else:
         ignored = shutil.ignore_patterns(".venv", "build", "*.egg-info", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
-    run(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", built, copy, cwd=outside)
+    wheels.build(copy, built, "--sdist")
+    wheels.build(copy, built, "--wheel", GPUBP_WHEEL="pure")
     (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    expect(wheel.name.endswith("-py3-none-any.whl"), f"the pure wheel is {wheel.name}")
     for path in (sdist, wheel):
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
     return sdist, wheel
@@ -145,8 +183,8 @@ def check_wheel(wheel: Path) -> None:
     print(f"the wheel has {len(files)} files, {len(sources)} of kernels/")
 
 
-def check_sdist(sdist: Path, wheel: Path, outside: Path) -> Path:
-    """Unpack the sdist; check that it is complete and builds the same wheel; return its folder."""
+def check_sdist(sdist: Path, outside: Path) -> Path:
+    """Unpack the sdist; check that it is complete; return its folder."""
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
         archive.extractall(outside / "unpacked", filter="data")
@@ -160,23 +198,42 @@ def check_sdist(sdist: Path, wheel: Path, outside: Path) -> Path:
         n for n in names if n.startswith(("kernels/", "benchmarks/")) and f"gpubp/{n}" in names
     ]
     expect(not twice, f"the sdist has twice {twice}")
-    again = outside / "again"
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", again, source, cwd=outside)
-    (other,) = again.glob("*.whl")
-    expect(contents(other) == contents(wheel), "the wheel of the sdist is another one")
-    print(f"the sdist has {len(names)} files and builds the same wheel")
+    print(f"the sdist has {len(names)} files")
     return source
 
 
+def build_ahead(sdist: Path, pure: Path, outside: Path) -> Path | None:
+    """Build this platform's wheel from the sdist; its other files must be those of the pure wheel."""
+    name = wheels.here()
+    if name is None:
+        print(f"no wheel is built for {platform.system()} on {platform.machine()}")
+        return None
+    wheel = wheels.build_wheel(sdist, name, outside / "ahead")
+    size = wheels.library_size(wheel)
+    expect(contents(wheel) == contents(pure), "the wheel of the sdist has other files")
+    print(f"{wheel.name}: {wheel.stat().st_size / 1e3:.0f} kB, its library {size / 1e3:.0f} kB")
+    return wheel
+
+
 def contents(wheel: Path) -> dict[str, bytes]:
-    """Read all files of a wheel."""
+    """Read all files of a wheel but the library, its record, and the lists of files and tags."""
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+        names = [name for name in archive.namelist() if "/built_ahead." not in name]
+        return {
+            name: archive.read(name) for name in names if not name.endswith(("/RECORD", "/WHEEL"))
+        }
 
 
-def install(wheel: Path, outside: Path) -> Path:
+def interpreters() -> list[str]:
+    """Return the Pythons that PYTHONS names, and this one."""
+    named = os.environ.get("PYTHONS", "").split()
+    return list(dict.fromkeys([sys.executable, *named]))
+
+
+def install(wheel: Path, outside: Path, interpreter: str) -> Path:
     """Install the wheel and its dependencies into a fresh environment; return its interpreter."""
-    run(sys.executable, "-m", "venv", outside / "venv", cwd=outside)
+    shutil.rmtree(outside / "venv", ignore_errors=True)
+    run(interpreter, "-m", "venv", outside / "venv", cwd=outside)
     python = outside / "venv/bin/python"
     run(python, "-m", "pip", "install", "--quiet", wheel, cwd=outside)
     return python
@@ -197,6 +254,48 @@ def use(python: Path, outside: Path) -> None:
     print(f"{len(compiled)} kernels compiled by {compiler or 'nothing: there is no compiler'}")
     point = ("--architectures", "narrow", "--batch-sizes", "8", "--optimizer", "sgd")
     run(command, "bench", "--contenders", "gpubp-numpy", *point, "--rounds", "1", cwd=outside)
+
+
+def use_without_compiler(python: Path, outside: Path) -> None:
+    """Use the wheel with nothing but its environment on PATH: its kernels run, in every variant."""
+    empty = outside / "empty"
+    empty.mkdir(exist_ok=True)
+    alone = {"PATH": str(python.parent), "HOME": str(empty), "XDG_CACHE_HOME": str(empty)}
+    told = run(python.parent / "gpubp", "info", cwd=outside, **alone)
+    expect("built ahead by clang" in told, f"gpubp info says {told}")
+    print(told.splitlines()[0])
+    for variant in ("", *runnable(python, outside)):
+        print(run(python, "-c", TWINS, cwd=outside, GPUBP_PROCESSOR=variant, **alone).strip())
+    expect(not list(empty.iterdir()), f"the wheel wrote {list(empty.iterdir())}")
+
+
+def runnable(python: Path, outside: Path) -> list[str]:
+    """List the variants of the wheel that this processor can run."""
+    code = (
+        "from gpubp.kernels.cpu.ahead import VARIANTS, opened; chosen = opened().variant;"
+        "names = next(list(v) for v in VARIANTS.values() if chosen in v);"
+        "print(*names[: names.index(chosen) + 1])"
+    )
+    return run(python, "-c", code, cwd=outside).split()
+
+
+def test_kernels(wheel: Path, outside: Path) -> None:
+    """Run the kernels' tests of the checkout on the wheel's library, in each variant."""
+    python = outside / "venv/bin/python"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(outside / "library")
+    folder = outside / "library/gpubp/kernels/cpu"
+    for variant in runnable(python, outside):
+        began = time.perf_counter()
+        command = (sys.executable, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider")
+        shown = run(
+            *(*command, *KERNEL_TESTS),
+            cwd=ROOT,
+            GPUBP_BUILT_AHEAD=str(folder),
+            GPUBP_PROCESSOR=variant,
+        )
+        seconds = time.perf_counter() - began
+        print(f"kernels built ahead for {variant}: {shown.splitlines()[-1]}, {seconds:.0f} s")
 
 
 def check_types(python: Path, outside: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from .texts import base_text, joined
 
-__all__ = ["RECORD", "VARIANTS", "Ahead", "Kernels", "find", "key_of", "opened"]
+__all__ = ["RECORD", "VARIANTS", "Ahead", "Kernels", "Record", "find", "key_of", "opened"]
 
 RECORD = "built_ahead.json"
 """The record's name. It names the library's file, its bytes, and how it was built; or why there is none."""
@@ -36,6 +36,29 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """For each machine, its variants with their compiler's flags, the fastest last. The first two of x86_64 are
 the instructions of x86-64-v2 and x86-64-v3, and the last one has those of x86-64-v4."""
+
+
+class Record(NamedTuple):
+    """What is written beside the library.
+
+    Attributes
+    ----------
+    file : str
+        The library's file name.
+    bytes : int
+        Its size.
+    platform, machine, compiler : str
+        What it was built for, and by what. `machine` is a key of `VARIANTS`.
+    keys : list of str
+        The keys of its texts.
+    """
+
+    file: str
+    bytes: int
+    platform: str
+    machine: str
+    compiler: str
+    keys: list[str]
 
 
 class Kernels:
@@ -130,42 +153,43 @@ def opened() -> Ahead:
 
 def _open() -> Ahead:
     folder, record = _found()
-    path, keys = folder / record["file"], frozenset(record["keys"])
+    path, keys = folder / record.file, frozenset(record.keys)
     try:
         size = path.stat().st_size
-        if size != record["bytes"]:
-            raise _DamagedError(f"{path} has {size} bytes, expected {record['bytes']}")
+        if size != record.bytes:
+            raise _DamagedError(f"{path} has {size} bytes, expected {record.bytes}")
         library = ctypes.CDLL(str(path))
         can_run = int(library.processor_variants())
     except (OSError, AttributeError) as error:
-        platform = record["platform"]
-        raise _DamagedError(f"it was built for {platform} and cannot be loaded: {error}") from None
+        raise _DamagedError(
+            f"it was built for {record.platform} and cannot be loaded: {error}"
+        ) from None
     if key_of(base_text()) not in keys:
         raise _DamagedError(f"{path} has the kernels of another version of gpubp")
-    variants = VARIANTS[record["machine"]]
+    variants = VARIANTS[record.machine]
     runnable = list(variants)[:can_run]
     if not runnable:
         raise _NoLibraryError("this processor has no SSE4.2, which its kernels need")
     variant = _chosen(runnable)
-    account = f"{record['compiler']} for {variant}"
+    account = f"{record.compiler} for {variant}"
     return Ahead(library, variant, variants[variant], keys, account)
 
 
-def _found() -> tuple[Path, dict[str, Any]]:
+def _found() -> tuple[Path, Record]:
     """Find the library's folder and record."""
     named = os.environ.get("GPUBP_BUILT_AHEAD", "")
     if named == "0":
         raise _NoLibraryError("GPUBP_BUILT_AHEAD is 0")
     folder = Path(named) if named else Path(__file__).parent
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        read = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if "missing" in read:
+            raise _NoLibraryError(read["missing"])
+        return folder, Record(**read)
     except FileNotFoundError:
         raise _NoLibraryError("this is a source checkout") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise _DamagedError(f"its record, {folder / RECORD}, cannot be read: {error}") from None
-    if "missing" in record:
-        raise _NoLibraryError(record["missing"])
-    return folder, record
 
 
 def _chosen(variants: list[str]) -> str:

@@ -15,14 +15,14 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..activations import ACTIVATIONS
 from ..costs import COSTS
 from ..output_head import OutputHead
 from ..updates import UPDATES
 from . import compiler
-from .ahead import RECORD, VARIANTS, key_of, prefix
+from .ahead import RECORD, VARIANTS, Record, key_of, prefix
 from .texts import (
     activation_text,
     base_text,
@@ -122,21 +122,17 @@ def build(folder: Path) -> Path:
             for name, (code, flags) in codes.items()
         ]
         compiler.link([made.result() for made in objects], library, ("-s",), Path(work), windows)
-    record = {
-        "file": library.name,
-        "bytes": library.stat().st_size,
-        "platform": f"{target.system} on {target.machine}",
-        "machine": target.machine,
-        "compiler": compiler.version(),
-        "keys": sorted(map(key_of, texts)),
-    }
-    _write(folder, record)
-    return library
-
-
-def _write(folder: Path, record: dict[str, Any]) -> None:
-    text = json.dumps(record, indent=1) + "\n"
+    record = Record(
+        file=library.name,
+        bytes=library.stat().st_size,
+        platform=f"{target.system} on {target.machine}",
+        machine=target.machine,
+        compiler=compiler.version(),
+        keys=sorted(map(key_of, texts)),
+    )
+    text = json.dumps(record._asdict(), indent=1) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
+    return library
 
 
 def _own(file: str) -> str:

@@ -156,12 +156,13 @@ def _flags(windows: bool) -> tuple[str, ...]:
 def _libraries(windows: bool) -> tuple[str, ...]:
     """Return the arguments that link the C and C++ libraries.
 
-    A library for Windows contains them, so it needs no file of the compiler; Microsoft's linker does so
-    by itself.
+    A library for Windows contains them, so it needs no file of the compiler. Microsoft's linker and Zig do
+    so by themselves; "-static" would make Zig write an archive.
     """
     if not windows:
         return ("-lm", "-pthread")
-    return () if "windows-msvc" in _version() else ("-static",)
+    by_itself = _is_zig(_command()) or "windows-msvc" in _version()
+    return () if by_itself else ("-static",)
 
 
 def _command() -> tuple[str, ...]:
