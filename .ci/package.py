@@ -22,6 +22,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
 
@@ -59,6 +60,13 @@ KERNEL_TESTS = (
     *(f"tests/backends/test_{name}.py" for name in ("layouts", "replays", "uninterrupted")),
 )  # fmt: skip
 """The tests that run compiled kernels. Others of their folders run the compiler, CUDA's text or twins."""
+
+OF_LAUNCHES = "compiled.py", "rows.py", "matmul.py", "replays.py"
+"""The ends of files whose tests mostly examine launches on a GPU or this process: no guest runs them."""
+
+GUEST_TESTS = tuple(name for name in KERNEL_TESTS if not name.endswith(OF_LAUNCHES))
+IN_GUESTS = "not half_precision and not fused and not end_of_a_step and not aligned and not stop"
+"""The tests that run in a guest: those that examine launches on a GPU do not."""
 
 SMOKE = """
 import gpubp, numpy as np
@@ -116,7 +124,9 @@ def main() -> None:
         if wheel is not None:
             for interpreter in interpreters():
                 use_without_compiler(install(wheel, outside, interpreter), outside)
-            test_kernels(wheel, outside)
+            variants = runnable(outside / "venv/bin/python", outside)
+            test_kernels(wheel, variants)
+            test_in_guests(sdist, variants, outside)
     print(f"make package took {time.perf_counter() - began:.0f} s")
 
 
@@ -279,23 +289,52 @@ def runnable(python: Path, outside: Path) -> list[str]:
     return run(python, "-c", code, cwd=outside).split()
 
 
-def test_kernels(wheel: Path, outside: Path) -> None:
+def test_kernels(wheel: Path, variants: list[str]) -> None:
     """Run the kernels' tests of the checkout on the wheel's library, in each variant."""
-    python = outside / "venv/bin/python"
+    with tempfile.TemporaryDirectory() as unpacked:
+        library = unpacked_library(wheel, unpacked)
+        for variant in variants:
+            test_library(variant, KERNEL_TESTS, GPUBP_BUILT_AHEAD=str(library))
+
+
+def test_in_guests(sdist: Path, variants: list[str], outside: Path) -> None:
+    """Build the wheels of other platforms, and run tests on their libraries in a guest.
+
+    x86-64's `variants` are those that this processor can run.
+    """
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support.guest.targets import TARGETS  # noqa: PLC0415
+
+    for name, guest, own in (
+        ("manylinux_2_28_aarch64", "aarch64", ["neon"]),
+        ("win_amd64", "windows", variants),
+    ):
+        if TARGETS[guest].missing:
+            print(f"{name} is not tested: {TARGETS[guest].missing}")
+            continue
+        wheel = wheels.build_wheel(sdist, name, outside / "ahead")
+        print(f"{wheel.name}: its library {wheels.library_size(wheel) / 1e3:.0f} kB")
+        with tempfile.TemporaryDirectory() as unpacked:
+            library = unpacked_library(wheel, unpacked)
+            for variant in own:
+                variables = {"GPUBP_TEST_GUEST": guest, "GPUBP_TEST_GUEST_AHEAD": str(library)}
+                test_library(variant, (*GUEST_TESTS, "-k", IN_GUESTS), **variables)
+
+
+def unpacked_library(wheel: Path, folder: str) -> Path:
+    """Unpack a wheel; return the folder of its library."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(outside / "library")
-    folder = outside / "library/gpubp/kernels/cpu"
-    for variant in runnable(python, outside):
-        began = time.perf_counter()
-        command = (sys.executable, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider")
-        shown = run(
-            *(*command, *KERNEL_TESTS),
-            cwd=ROOT,
-            GPUBP_BUILT_AHEAD=str(folder),
-            GPUBP_PROCESSOR=variant,
-        )
-        seconds = time.perf_counter() - began
-        print(f"kernels built ahead for {variant}: {shown.splitlines()[-1]}, {seconds:.0f} s")
+        archive.extractall(folder)
+    return Path(folder, "gpubp/kernels/cpu")
+
+
+def test_library(variant: str, tests: Sequence[str], **variables: str) -> None:
+    """Run tests of the checkout on a library, and print how many passed."""
+    began = time.perf_counter()
+    command = (sys.executable, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider")
+    shown = run(*command, *tests, cwd=ROOT, GPUBP_PROCESSOR=variant, **variables)
+    where, seconds = variables.get("GPUBP_TEST_GUEST", "here"), time.perf_counter() - began
+    print(f"kernels built ahead for {variant}, {where}: {shown.splitlines()[-1]}, {seconds:.0f} s")
 
 
 def check_types(python: Path, outside: Path) -> None:

@@ -12,6 +12,9 @@ CuPy's pool, and a multiplication and an addition are fused, as on a GPU.
 
 GPUBP_CUDA_FORM=elementwise runs the CUDA tests with the elementwise form of the kernels that have one.
 
+GPUBP_TEST_GUEST=aarch64 (or another of support/guest/targets.py) runs the compiled kernels in a guest: in
+another process, for another processor or system. NumPy is then the only backend, also for tests of CUDA.
+
 GPUBP_TEST_LONG=1 draws many more random examples, and repeats the trials of faults more often.
 
 A test that needs a package which is not installed is skipped, and the reason names the package.
@@ -30,6 +33,7 @@ from environment import (
     CUDA_BACKENDS,
     EXACT,
     GPUS,
+    GUEST,
     NO_GPU_BECAUSE,
     ON_HOST,
     ONLY,
@@ -38,6 +42,7 @@ from environment import (
 from oracles import EXAMPLES_MISS
 from sparse_matrices import MadeOnDevice
 from support.compiling import host_compiler
+from support.guest.stand_ins import GUESTS, Guests
 
 from gpubp import backends
 from gpubp.backends import Backend
@@ -46,6 +51,18 @@ from gpubp.backends.numpy import NumpyBackend
 # A shell lets its background jobs ignore Ctrl-C, and the processes that these start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the guest in the place of compiled kernels, for the whole session."""
+    if GUEST:
+        guests, patch = Guests(GUEST), pytest.MonkeyPatch()
+        if guests.target.missing:
+            raise pytest.UsageError(guests.target.missing)
+        guests.install(patch)
+        config.stash[GUESTS] = guests
+        config.add_cleanup(guests.end)
+        config.add_cleanup(patch.undo)
 
 
 def pytest_report_header() -> str:

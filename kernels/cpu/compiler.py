@@ -156,13 +156,13 @@ def _flags(windows: bool) -> tuple[str, ...]:
 def _libraries(windows: bool) -> tuple[str, ...]:
     """Return the arguments that link the C and C++ libraries.
 
-    A library for Windows contains them, so it needs no file of the compiler. Microsoft's linker and Zig do
-    so by themselves; "-static" would make Zig write an archive.
+    A library for Windows contains them, so it needs no file of the compiler. Microsoft's linker does so by
+    itself, and so does Zig, whose target is unknown-windows-gnu; -static would make it write an archive.
     """
     if not windows:
         return ("-lm", "-pthread")
-    by_itself = _is_zig(_command()) or "windows-msvc" in _version()
-    return () if by_itself else ("-static",)
+    by_itself = "windows-msvc", "unknown-windows-gnu"
+    return () if any(target in _version() for target in by_itself) else ("-static",)
 
 
 def _command() -> tuple[str, ...]:

@@ -24,6 +24,9 @@ ROWS = [1, 7, 16, 33, 130]
 # Layers narrower and wider than a vector, a tile and a panel.
 SHAPES = [(1, 1), (3, 5), (4, 32), (20, 50), (7, 130), (70, 64)]
 NO_STEP = np.zeros(2, np.int64)
+UNTOUCHED = 1e30
+LEAST_VECTOR = 16
+"""The bytes of the shortest vectors that a processor has."""
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def columns_of(values: Any, dtype: Any, room: int = 0) -> Columns:
     """Lay out a matrix column by column; what is behind its last row is huge, but finite."""
     values = np.asarray(values)
     rows, n = values.shape
-    array = np.full((n, Columns.leading_for(rows + room, np.dtype(dtype))), 1e30, dtype)
+    array = np.full((n, Columns.leading_for(rows + room, np.dtype(dtype))), UNTOUCHED, dtype)
     array[:, :rows] = values.T
     return Columns(array, rows)
 
@@ -44,16 +47,19 @@ def rows_of(matrix: Columns) -> Any:
     return matrix.values[:, : matrix.rows].T
 
 
-def padding_of(matrix: Columns) -> Any:
-    """Return what is behind the last row in its last vector, which kernels read and write."""
-    width = build.base().vector_bytes() // matrix.values.itemsize
-    return matrix.values[:, matrix.rows : -(-matrix.rows // width) * width]
-
-
 def without_padding(matrix: Columns) -> Columns:
     """Set what is behind the last row to 0, as δ has it."""
     matrix.values[:, matrix.rows :] = 0
     return matrix
+
+
+def behind(matrix: Columns) -> Any:
+    """Return what a kernel has written behind the last row of its result: to the end of a vector."""
+    values = matrix.values[:, matrix.rows :]
+    count = int((values != UNTOUCHED).any(0).sum())
+    assert (matrix.rows + count) * matrix.values.itemsize % LEAST_VECTOR == 0
+    assert (values[:, count:] == UNTOUCHED).all()
+    return values[:, :count]
 
 
 def close(result: Any, expected: Any, dtype: str, terms: int = 1) -> None:
@@ -117,7 +123,7 @@ def test_rows_are_gathered_and_written_back(
     rows = Rows(x, order=order, stride=stride)
     backend.gather(rows, "x", counters, first, gathered)
     np.testing.assert_array_equal(rows_of(gathered), expected)
-    last = padding_of(gathered)
+    last = behind(gathered)
     np.testing.assert_array_equal(last, np.broadcast_to(expected[-1][:, None], last.shape))
     written = np.empty((count, columns), dtype)
     backend.convert(gathered, written)
@@ -153,12 +159,12 @@ def test_what_is_behind_the_last_row_has_its_mask(
 ) -> None:
     """It repeats a row of activations, so it overflows only if that does; in δ it stays 0."""
     x = columns_of(np.full((rows, 50), 2.0), dtype)
-    for behind in (2.0, 0.0):
-        x.values[:, rows:] = behind
+    for number in (2.0, 0.0):
+        x.values[:, rows:] = number
         out = columns_of(np.zeros((rows, 50)), dtype)
         backend.dropout(x, out, np.array([3, 1]), 11, 1, 0, 0.5)
-        last = out.values[:, rows - 1 : rows] if behind else 0
-        np.testing.assert_array_equal(*np.broadcast_arrays(padding_of(out), last))
+        last = out.values[:, rows - 1 : rows] if number else 0
+        np.testing.assert_array_equal(*np.broadcast_arrays(behind(out), last))
         assert set(out.values[:, :rows].flat) == {0.0, 4.0}
 
 
@@ -222,7 +228,7 @@ def test_output_layers_are_those_of_the_twins(
     a, delta, costs = results(backend, lambda array: columns_of(array, dtype))
     close(costs, expected[2], dtype, 30)
     close(rows_of(delta), expected[1], dtype, 10)
-    assert not padding_of(delta).any()
+    assert not behind(delta).any()
     if not head.is_fused:
         close(rows_of(a), expected[0], dtype, 4)
     if activation == "softmax":

@@ -18,11 +18,11 @@ import pytest
 from fake_compiler import FakeCompiler, answer, forget, stored
 
 from gpubp.kernels.activations import ACTIVATIONS
-from gpubp.kernels.columns import _activation_text, _dropout_text
 from gpubp.kernels.cpu import build, cache, compiler, system
+from gpubp.kernels.cpu.texts import activation_text, base_text, dropout_text, joined
 
 needs_compiler = pytest.mark.skipif(
-    not build.compiler_version(), reason="no C++ compiler: install g++ or set CXX"
+    not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
 )
 
 
@@ -89,6 +89,7 @@ def test_on_windows_libraries_are_dlls_and_no_flag_of_other_systems_is_given(
     [
         ("clang version 20.1.0\nTarget: x86_64-pc-windows-msvc", []),
         ("clang version 20.1.0\nTarget: x86_64-w64-windows-gnu", ["-static"]),
+        ("clang version 22.1.8\nTarget: x86_64-unknown-windows-gnu", []),  # Zig's
     ],
 )
 def test_clang_links_as_its_target_needs(
@@ -326,8 +327,7 @@ def test_zig_compiles_kernels_that_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 def texts() -> str:
     """Join the base library's text and those of a wide choice of kernels with table entries."""
-    others = _activation_text(ACTIVATIONS["gelu"]), _dropout_text()
-    return build.joined("\n".join((*map(build.text_of, build.BASE), *others)))
+    return joined("\n".join((base_text(), activation_text(ACTIVATIONS["gelu"]), dropout_text())))
 
 
 MINGW = "x86_64-w64-mingw32-g++-posix"

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from environment import GUEST
 from scipy import special
+from support.guest.stand_ins import Library, guests_of
 
 from gpubp import Activation, Network
 from gpubp.kernels.cpu import build, compiler
@@ -26,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 NAMES = ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos")
-FLAGS = ("", "-march=haswell", "-march=x86-64") if platform.machine() == "x86_64" else ("",)
+ALL_FLAGS = ("", "-march=haswell", "-march=x86-64") if platform.machine() == "x86_64" else ("",)
+FLAGS = ("",) if GUEST else ALL_FLAGS
 """Flags of a processor: this one, one with fused multiply-adds, one without."""
 ULPS = 4.0
 LARGEST = {"float32": 2e5, "float64": 1e8}
@@ -69,9 +72,11 @@ def compiled(text: str, flag: str, folder: Path) -> Path:
 @pytest.fixture(scope="module", params=FLAGS)
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return the library of all functions for a processor; skip the test if this one cannot run it."""
-    flag = str(request.param)
+    flag, guests = str(request.param), guests_of(request.config)
     text = "".join(LOOP.format(name) for name in NAMES)
     text += text_of("update.cuh") + QUOTIENT_LOOP
+    if guests is not None:
+        return guests.library(joined(text))
     try:
         path = compiled(text, flag, tmp_path_factory.mktemp("math"))
     except compiler.CompileError as error:
@@ -89,6 +94,9 @@ def exact_library(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def run(library: Any, kernel: str, x: Array, *outputs: Array) -> None:
     kind = "float" if x.dtype == np.float32 else "double"
+    if isinstance(library, Library):
+        library.call(f"{kernel}_{kind}", x, *outputs, x.size)
+        return
     slots = [x.ctypes.data, *(out.ctypes.data for out in outputs), x.size]
     getattr(library, f"{kernel}_{kind}")(np.array(slots, np.uint64).ctypes.data_as(ctypes.c_void_p))
 
