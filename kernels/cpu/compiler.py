@@ -197,7 +197,7 @@ def _zig() -> str | None:
 
 
 def _is_zig(command: tuple[str, ...]) -> bool:
-    return command[1:3] == ZIG
+    return any(Path(word).stem == "zig" or word == "ziglang" for word in command)
 
 
 def _zigs_folder() -> str:
