@@ -15,6 +15,8 @@ GPUBP_CUDA_FORM=elementwise runs the CUDA tests with the elementwise form of the
 GPUBP_TEST_GUEST=aarch64 (or another of support/guest/targets.py) runs the compiled kernels in a guest: in
 another process, for another processor or system. NumPy is then the only backend, also for tests of CUDA.
 
+GPUBP_COMPILE=wait, which is the default here, lets every call wait for the kernels of its custom text.
+
 GPUBP_TEST_LONG=1 draws many more random examples, and repeats the trials of faults more often.
 
 A test that needs a package which is not installed is skipped, and the reason names the package.
@@ -22,6 +24,7 @@ A test that needs a package which is not installed is skipped, and the reason na
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -47,6 +50,10 @@ from support.guest.stand_ins import GUESTS, Guests
 from gpubp import backends
 from gpubp.backends import Backend
 from gpubp.backends.numpy import NumpyBackend
+
+os.environ.setdefault(
+    "GPUBP_COMPILE", "wait"
+)  # a test's result must not depend on the compiler's speed
 
 # A shell lets its background jobs ignore Ctrl-C, and the processes that these start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

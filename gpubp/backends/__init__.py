@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
 from .base import Array, Backend, RowBlock, RowLayout, Rows, SparseBlock, SparseRows, Targets
-from .current_device import on_device
+from .current_device import on_device, with_same_kernels
 
 __all__ = [
     "Array",
@@ -33,6 +33,7 @@ __all__ = [
     "explain_auto",
     "get_backend",
     "on_device",
+    "with_same_kernels",
 ]
 
 LEAST_PARAMETERS = 100_000

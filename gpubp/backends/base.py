@@ -171,6 +171,19 @@ class Steps(ABC):
         """Make a matrix that is not initialised and lies column by column."""
         raise NotImplementedError
 
+    @property
+    def kernels(self) -> int:
+        """The number of the kernels that this thread finds; it grows when more have been compiled."""
+        return 0
+
+    def keep_kernels(self, number: int | None = None) -> AbstractContextManager[None]:
+        """Return a context in which this thread finds the kernels of one `number`, and no newer ones.
+
+        By default it is the number of an outer context, else the latest. Kernels that are compiled in the
+        background may become ready at any moment; what was begun without them then ends without them.
+        """
+        return _NOTHING
+
     @abstractmethod
     def run_shards(self, functions: Sequence[Bound]) -> None:
         """Run the functions, one for each shard, at the same time; return when all have finished."""

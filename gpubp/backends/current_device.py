@@ -1,4 +1,4 @@
-"""Methods that compute on their backend's device."""
+"""Methods that compute on their backend's device, and with the same kernels until their end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from .base import Backend
 
-__all__ = ["on_device"]
+__all__ = ["on_device", "with_same_kernels"]
 
 
 class _HasBackend(Protocol):
@@ -29,6 +29,19 @@ def on_device(
     @wraps(method)
     def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         with self.backend.use():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+def with_same_kernels(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """Let the method use no kernels that become ready while it runs."""
+
+    @wraps(method)
+    def run(self: _Self, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with self.backend.keep_kernels():
             return method(self, *args, **kwargs)
 
     return run

@@ -86,7 +86,8 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         chunks = range(0, inputs.shape[0], CHUNK_ROWS)
         passes = (self.network_.forward(inputs[k : k + CHUNK_ROWS]) for k in chunks)
         home = home_of(inputs)
-        parts = [move(dense(part(computed)), home) for computed in passes]
+        with self.network_.backend.keep_kernels():
+            parts = [move(dense(part(computed)), home) for computed in passes]
         return in_library_of(X, namespace(parts[0]).concatenate(parts))
 
     @property

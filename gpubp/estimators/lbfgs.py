@@ -108,7 +108,7 @@ def fit_lbfgs(
         The last loss, with the penalty.
     """
     history, to_numpy = History(), network.backend.to_numpy
-    with network.backend.use():
+    with network.backend.use(), network.backend.keep_kernels():
         objective = _Objective(network, X, targets, weights, settings.alpha, loss_factor)
 
         def report(theta: Any) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..arrays import home_of, is_sparse, move
-from ..backends import Array, Backend, Rows, SparseRows, get_backend, on_device
+from ..backends import (
+    Array,
+    Backend,
+    Rows,
+    SparseRows,
+    get_backend,
+    on_device,
+    with_same_kernels,
+)
 from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
@@ -207,6 +215,7 @@ class Network(MadeOnce):
         return Problem(backend, self.layers, self.output_head, counters, rounding, dropout_seed)
 
     @on_device
+    @with_same_kernels
     def forward(self, x: Any) -> Forward:
         """Compute z and a of every layer.
 
@@ -230,6 +239,7 @@ class Network(MadeOnce):
         return passes.forward(self.problem(), Rows(placed), home)
 
     @on_device
+    @with_same_kernels
     def backprop(self, x: Any, y: Any, sample_weight: Any = None) -> Backprop:
         """Compute the cost, every z, a and δ, and the gradients of parameters and inputs.
 
@@ -257,6 +267,7 @@ class Network(MadeOnce):
         return passes.backpropagate(self.problem(), self.layout, rows, home)
 
     @on_device
+    @with_same_kernels
     def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the mean cost.
 
@@ -304,9 +315,9 @@ class Network(MadeOnce):
 
     @cached_property
     def _predictor(self) -> Predictor:
-        # No user's function may see numbers that have not been checked.
-        compiled = all(k.activation.has_cuda or k.activation.rowwise for k in self.layers)
-        checks = compiled and self.input_dtype == self.dtype and self.backend.checks_rows
+        # No user's function may see numbers that have not been checked. It is also the twin of its text.
+        built_in = all(layer.activation.function is None for layer in self.layers)
+        checks = built_in and self.input_dtype == self.dtype and self.backend.checks_rows
         return Predictor(self.problem(), checks)
 
     def save(self, path: Any) -> None:

@@ -72,6 +72,7 @@ class Predictor:
         self.captured: dict[tuple[int, bool], Captured] = {}
         self.checks = checks
         self._problem, self._lock = problem, threading.Lock()
+        self._kernels = 0  # their number in what was captured
         _predictors.add(self)
 
     def __call__(self, x: Array | SparseRows, check: Callable[[], object]) -> Array:
@@ -84,18 +85,20 @@ class Predictor:
         check : callable
             A function that raises an error if a value is wrong. It is called if a pass has found one.
         """
-        count = len(x)
+        count, kernels = len(x), self._problem.backend.kernels
         if count <= ROWS_AT_ONCE:
-            return self._predict(x, check)
+            return self._predict(x, check, kernels)
         outputs = self._outputs(count)
         for start in range(0, count, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            outputs[part] = self._predict(x[part], check)
+            outputs[part] = self._predict(x[part], check, kernels)
         return outputs
 
-    def _predict(self, x: Array | SparseRows, check: Callable[[], object]) -> Array:
+    def _predict(self, x: Array | SparseRows, check: Callable[[], object], kernels: int) -> Array:
         form = len(x), isinstance(x, SparseRows)
         with self._lock:
+            if kernels != self._kernels:
+                self.captured, self._kernels = {}, kernels
             captured = self.captured.get(form) or self._capture(*form)
             outputs = self._replay(captured, x)
             if captured.found is None or not captured.found.any():
@@ -118,10 +121,11 @@ class Predictor:
         while len(self.captured) >= SIZES_KEPT:
             del self.captured[next(iter(self.captured))]
         problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
-        workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
         checks = self.checks and not sparse
-        found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
-        replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
+        with problem.backend.keep_kernels(self._kernels):
+            workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
+            found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
+            replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
         captured = self.captured[count, sparse] = Captured(rows, outputs, replay, found)
         return captured
 

@@ -46,6 +46,9 @@ class TrainingStep:
     `take` copies the state that one step passes to the next, and `restore` restores it. A pickle or a copy
     contains this state, but neither data nor buffers.
 
+    Kernels that are compiled in the background become ready at any moment. A step uses those that were
+    ready when it was made, until `renew_kernels`.
+
     The methods compute on the current device: call them within ``network.backend.use()``.
 
     Parameters
@@ -89,6 +92,7 @@ class TrainingStep:
         self.captured: dict[BatchForm, Replay] = {}
         self._in_a_row: dict[BatchForm, StepsInARow] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
+        self._kernels = self.backend.kernels
         self.in_use = threading.RLock()
         scaled = network.precision is not None and PRECISIONS[network.precision].scaled
         with self.backend.use():
@@ -176,7 +180,9 @@ class TrainingStep:
         array must grow.
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
-        self._allocate(max(problem.shards(f.rows, f.block_limit, f.sparse) for f in forms), steps)
+        with self.backend.keep_kernels(self._kernels):
+            shards = max(problem.shards(f.rows, f.block_limit, f.sparse) for f in forms)
+        self._allocate(shards, steps)
 
     @uninterrupted
     def _allocate(self, shards: int, steps: int) -> None:
@@ -305,16 +311,23 @@ class TrainingStep:
             del self.captured[oldest]
             self._in_a_row.pop(oldest, None)
         halves, capture = self._halves(form), self.backend.capture
-        if self._reduce is None:
-            replay = capture(halves.run)
-            self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
-        else:
-            reduce = partial(self._reduce, self.gradient)
-            parts = capture(halves.gradient), reduce, capture(halves.update)
-            replay = partial(call_each, parts)
-            self._in_a_row[form] = StepsInARow(self.backend, replay, None)
+        with self.backend.keep_kernels(self._kernels):
+            if self._reduce is None:
+                replay = capture(halves.run)
+                self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
+            else:
+                reduce = partial(self._reduce, self.gradient)
+                parts = capture(halves.gradient), reduce, capture(halves.update)
+                replay = partial(call_each, parts)
+                self._in_a_row[form] = StepsInARow(self.backend, replay, None)
         self.captured[form] = replay
         return replay
+
+    def renew_kernels(self) -> None:
+        """Use the kernels that are ready now; captured steps are dropped if there are new ones."""
+        if self._kernels != self.backend.kernels:
+            self._kernels = self.backend.kernels
+            self._forget_captures()
 
     def _forget_captures(self) -> None:
         self.captured, self._in_a_row = {}, {}
@@ -345,12 +358,13 @@ class TrainingStep:
             *(self.rows, self._gradients, self._views, self._counters, self._numbers),
             *(self._squared_norm, self._loss_scale),
         )
-        return StepHalves(
-            *(self.network, form, arrays, self._optimizer_state),
-            dropout_seed=self._dropout_seed,
-            gradient_is_read=self._reduce is not None,
-            sums_squares=self.sums_squares,
-        )
+        with self.backend.keep_kernels(self._kernels):
+            return StepHalves(
+                *(self.network, form, arrays, self._optimizer_state),
+                dropout_seed=self._dropout_seed,
+                gradient_is_read=self._reduce is not None,
+                sums_squares=self.sums_squares,
+            )
 
     @property
     def state_of(self) -> str:

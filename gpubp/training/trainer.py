@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
-from ..backends import Backend, SparseRows, on_device
+from ..backends import Backend, SparseRows, on_device, with_same_kernels
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
@@ -253,6 +253,7 @@ class Trainer(MadeOnce):
 
     @in_one_thread
     @on_device
+    @with_same_kernels
     def fit(
         self,
         x: Any,
@@ -313,6 +314,7 @@ class Trainer(MadeOnce):
             evaluation = Evaluation(self.network, validation_data, self.batch_size)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
         step, snapshot = self._training_step, self._snapshot
+        step.renew_kernels()
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         outer = self._stop_reason if self._fits_running else ""  # of a fit that calls this one
         self._stop_reason, self._snapshot = "", None

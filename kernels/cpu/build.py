@@ -3,8 +3,11 @@
 The package may bring a library with the kernels of all table entries (ahead.py). Any other text, such as a
 custom activation's, is compiled when it is first needed, and stored in the user's cache folder. So is
 everything if the package brought no library: `base` takes some seconds, others a second or so.
-The first compilation of a process is told to the logger "gpubp", at level INFO. GPUBP_COMPILE=0 turns all
-compilation off.
+The first compilation of a process is told to the logger "gpubp", at level INFO.
+
+Custom text is compiled in the background (background.py): its twins, a user's functions, run meanwhile.
+Whoever needs another text waits for it. With GPUBP_COMPILE=wait custom text is waited for too, and with
+GPUBP_COMPILE=0 nothing is compiled.
 """
 
 from __future__ import annotations
@@ -12,17 +15,20 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import shutil
 import tempfile
-import warnings
-from contextlib import suppress
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ..custom import check_choice
 from . import ahead
 from . import cache as stored_libraries
+from .background import Found, background, warn
 from .compiler import (
     CompileError,
     NoCompilerError,
@@ -31,9 +37,11 @@ from .compiler import (
     native_flag,
     version,
 )
-from .texts import WIDE, base_text, joined
+from .texts import WIDE, base_text, is_custom, joined
 
 __all__ = ["account", "base", "explain", "kernel", "made_by"]
+
+_T = TypeVar("_T")
 
 
 def made_by() -> str:
@@ -54,7 +62,7 @@ def explain() -> str:
 
 def account(text: str) -> str:
     """Say how the library of a text was made, or why there is none."""
-    return _library(text)[1]
+    return _found(text)[1]
 
 
 def base() -> Any:
@@ -63,21 +71,37 @@ def base() -> Any:
 
 
 def kernel(name: str, dtype: Any, text: str = "") -> Any:
-    """Find a float32 or float64 kernel in `base`, or in the library of `text`; None if there is none."""
+    """Find a float32 or float64 kernel in `base`, or in the library of `text`; None if none is ready."""
     library = base()
     if library is not None and text:
-        library = _library(text)[0]
+        library = _found(text)[0]
     suffix = "float" if dtype == np.float32 else "double"
     return None if library is None else getattr(library, f"{name}_{suffix}")
 
 
 @cache
-def _base() -> tuple[Any, str]:
+def _base() -> Found:
+    _when()  # an error in GPUBP_COMPILE is told at once
     return _library(base_text())
 
 
+def _when() -> str:
+    """Return GPUBP_COMPILE: "1", "wait" or "0"."""
+    named = os.environ.get("GPUBP_COMPILE") or "1"
+    check_choice("GPUBP_COMPILE", named, ("1", "wait", "0"))
+    return named
+
+
+def _found(text: str) -> Found:
+    """Find the library of a text other than the base's."""
+    if not is_custom(text) or _when() != "1":
+        return _library(text)
+    code = joined(WIDE + text)
+    return background.find(text, partial(_tried, partial(_stored, code)), partial(_made, code))
+
+
 @cache
-def _library(text: str) -> tuple[Any, str]:
+def _library(text: str) -> Found:
     """Find the library of kernel.h, math.h, vectors.h and `text`; compile it if it is not stored.
 
     Returns
@@ -90,40 +114,59 @@ def _library(text: str) -> tuple[Any, str]:
     found = ahead.find(text)
     if found is not None:
         return found, ahead.opened().account
-    is_base = text == base_text()
+    code = joined(text if text == base_text() else WIDE + text)
+    return _tried(lambda: _stored(code) or _made(code))
+
+
+def _tried(load: Callable[[], _T]) -> _T | tuple[None, str]:
+    """Call `load`; if that fails, return None and the reason, and warn unless there is no compiler."""
     try:
-        return _load(joined(text if is_base else WIDE + text))
+        return load()
     except NoCompilerError as error:
         return None, str(error)
     except (CompileError, OSError) as error:
-        account = f"a kernel does not compile: {error}"
-        warnings.warn(
-            f"a kernel does not compile, its NumPy twin runs instead, more slowly: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None, account
+        warn(str(error))
+        return None, f"a kernel does not compile: {error}"
 
 
-def _load(code: str) -> tuple[Any, str]:
-    if os.environ.get("GPUBP_COMPILE", "1") == "0":
+def _stored(code: str) -> Found | None:
+    """Load the library of a text if it is stored."""
+    if _when() == "0":
         raise NoCompilerError("GPUBP_COMPILE is 0")
-    beside = ahead.opened()
-    key = stored_libraries.key_of("\0".join((code, identity(), *beside.flags)))
-    for stored in stored_libraries.find(key):
+    for stored in stored_libraries.find(_key(code)):
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))
+    return None
+
+
+def _made(code: str) -> Found:
+    """Compile the library of a text, store it and load it."""
     _say_once()
     stored_libraries.remove_leftovers()
-    with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as work:
+    beside = ahead.opened()
+    with _temporary_folder() as work:
         target = beside.variant or native_flag()
         flags = beside.flags if beside.library is not None else filter(None, (target,))
-        built, account = compile_library(code, Path(work), tuple(flags)), _account(target)
-        copy = stored_libraries.store(key, target, built)
+        built, account = compile_library(code, work, tuple(flags)), _account(target)
+        copy = stored_libraries.store(_key(code), target, built)
         if copy is not None:
             with suppress(OSError):  # a cache may be on a disk that programs cannot be loaded from
                 return _opened(copy), account
         return _opened(built), account
+
+
+def _key(code: str) -> str:
+    return stored_libraries.key_of("\0".join((code, identity(), *ahead.opened().flags)))
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Make a temporary folder; a TemporaryDirectory would be removed by a forked child that ends."""
+    folder = tempfile.mkdtemp(prefix="gpubp-")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,8 +21,10 @@ from .system import is_windows, library_suffix, processor, words
 __all__ = [
     "CompileError",
     "NoCompilerError",
+    "block_control_c",
     "compile_library",
     "compile_object",
+    "ending",
     "identity",
     "link",
     "native_flag",
@@ -50,6 +53,9 @@ PROCESS_GROUP: int = sum(
 """What keeps a console's Ctrl-C from a process on Windows; 0 elsewhere."""
 ZIG = ("c++", "-fno-sanitize=undefined")
 """The arguments that make Zig a C++ compiler like others: by itself, it would check every operation."""
+
+ending = threading.Event()
+"""Set when the process ends and waits for no compiler: those that other threads run are ended."""
 
 
 class CompileError(RuntimeError):
@@ -231,7 +237,7 @@ def _run(*command: str, scratch: Path | None = None) -> str:
         for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"):
             settings[name] = os.environ.get(name) or _zigs_folder()
     limit = ZIGS_TIMEOUT if _is_zig(command) else TIMEOUT
-    process, held = None, _block_control_c()
+    process, held = None, block_control_c()
     try:
         process = subprocess.Popen(
             command,
@@ -260,17 +266,22 @@ def _run(*command: str, scratch: Path | None = None) -> str:
 
 
 def _communicate(process: subprocess.Popen[str], limit: float) -> tuple[str, str]:
-    """Wait for the compiler's end, in short pieces: between them Python sees Ctrl-C, also on Windows."""
+    """Wait for the compiler's end, in short pieces: between them Python sees Ctrl-C, also on Windows.
+
+    `ending` is seen between them too.
+    """
     end = time.monotonic() + limit
     while True:
         try:
             return process.communicate(timeout=0.25)
         except subprocess.TimeoutExpired:
+            if ending.is_set():
+                raise CompileError("the process ends") from None
             if time.monotonic() > end:
                 raise
 
 
-def _block_control_c() -> set[int]:
+def block_control_c() -> set[int]:
     """Block Ctrl-C in this thread and the processes that it starts; return what was blocked before."""
     if not hasattr(signal, "pthread_sigmask"):
         return set()

@@ -24,6 +24,7 @@ __all__ = [
     "activation_text",
     "base_text",
     "dropout_text",
+    "is_custom",
     "joined",
     "output_delta_text",
     "parameters_of",
@@ -44,6 +45,9 @@ WIDE = """\
 """
 """The start of a text with table entries. For most processors with AVX-512 GCC prefers vectors of 256 bits,
 which makes activations slower by a fifth; those without VBMI lower their clock for wider ones."""
+
+CUSTOM = "// with a user's text\n"
+"""The start of a text that contains a custom activation's or a custom cost's."""
 
 AS_WRITTEN = """\
 #if defined(__clang__)
@@ -68,6 +72,11 @@ def base_text() -> str:
     return "\n".join(map(text_of, BASE))
 
 
+def is_custom(text: str) -> bool:
+    """Whether a text contains a custom activation's or a custom cost's."""
+    return text.startswith(CUSTOM)
+
+
 def joined(text: str) -> str:
     """Join the .h files and `text`. Its directives come first; the rest is in a namespace."""
     wide = WIDE if text.startswith(WIDE) else ""
@@ -89,7 +98,8 @@ def activation_text(activation: Activation) -> str:
     if not (activation.has_cuda and activation.has_cuda_derivative):
         return ""
     function = _function("activation", "z", activation.cuda, activation.parameters)
-    return function + _derivative(activation) + text_of("activation.cpp")
+    functions = function + _derivative(activation)
+    return _marked(functions, activation) + text_of("activation.cpp")
 
 
 def output_delta_text(head: OutputHead) -> str:
@@ -107,7 +117,8 @@ def row_costs_text(head: OutputHead) -> str:
     if not body:
         return ""
     parameters, first = head.cost.parameters, MOST_PARAMETERS
-    return _function("cost", "z a y", body, parameters, first) + text_of("row_costs.cpp")
+    function = _function("cost", "z a y", body, parameters, first)
+    return _marked(function, head.cost) + text_of("row_costs.cpp")
 
 
 def update_text(update: Update, plain: bool) -> str:
@@ -147,7 +158,13 @@ def _delta_functions(head: OutputHead) -> str:
     if not head.goes_by_rows:
         text += _derivative(activation)
         formula += " * derivative(v, parameters)"
-    return text + _function("delta_of", arguments, f"return ({formula}) * scale;")
+    text += _function("delta_of", arguments, f"return ({formula}) * scale;")
+    return _marked(text, cost) if head.goes_by_rows else _marked(text, activation, cost)
+
+
+def _marked(functions: str, *entries: Activation | Cost) -> str:
+    """Mark functions as custom if one of the entries that they are made from is."""
+    return CUSTOM * any(entry.function is not None for entry in entries) + functions
 
 
 def _derivative(activation: Activation) -> str:

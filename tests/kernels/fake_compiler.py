@@ -5,16 +5,20 @@ It answers at once, with one library for every text.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from gpubp.kernels.cpu import ahead, build, cache, compiler
+from gpubp.kernels.cpu.background import background
 
-__all__ = ["FakeCompiler", "answer", "forget", "stored"]
+__all__ = ["FakeCompiler", "answer", "forget", "is_closed", "stored", "wait_for"]
 
 ANSWER = """
 extern "C" int answer_float() { return 42; }
@@ -98,6 +102,7 @@ def forget() -> None:
     )
     for function in cached:
         function.cache_clear()
+    background._entries.clear()
 
 
 def answer() -> int:
@@ -109,3 +114,19 @@ def answer() -> int:
 def stored(place: Path) -> list[Path]:
     """List what is in a folder."""
     return sorted(place.iterdir())
+
+
+def is_closed(end: int) -> bool:
+    """Whether no process has the other end of a pipe."""
+    try:
+        return os.read(end, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is true, for a minute at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "a minute has passed"
+        time.sleep(0.01)

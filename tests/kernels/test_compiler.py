@@ -10,13 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from environment import rounds
-from fake_compiler import FakeCompiler, answer, forget, stored
+from fake_compiler import FakeCompiler, answer, forget, is_closed, stored, wait_for
 
 from gpubp.kernels.cpu import build, cache, compiler
 
@@ -145,21 +144,6 @@ def test_a_compiler_that_hangs_is_ended_with_its_children_and_twins_run(
         wait_for(lambda: is_closed(end))
     finally:
         os.close(end)
-
-
-def is_closed(end: int) -> bool:
-    """Whether no process has the other end of a pipe."""
-    try:
-        return os.read(end, 1) == b""
-    except BlockingIOError:
-        return False
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "a minute has passed"
-        time.sleep(0.01)
 
 
 # Ctrl-C.

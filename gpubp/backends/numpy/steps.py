@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, ParamSpec
@@ -15,6 +16,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from ...kernels.blocks import Scratch
+from ...kernels.cpu.background import background
 from ...kernels.cpu.build import base
 from ...kernels.cpu.calls import Call, joined, together
 from ...kernels.cpu.source import Source
@@ -128,6 +130,13 @@ class NumpySteps(Steps):
         # time.
         blocks = -(-rows // (most * shards))
         return _cut(rows, shards, blocks)
+
+    @property
+    def kernels(self) -> int:
+        return background.number
+
+    def keep_kernels(self, number: int | None = None) -> AbstractContextManager[None]:
+        return background.kept(number)
 
     def run_shards(self, functions: Sequence[Bound]) -> None:
         if len(functions) == 1:

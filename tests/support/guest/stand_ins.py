@@ -92,7 +92,7 @@ class Guests:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put stand-ins in the places of compiled libraries, until `patch` is undone."""
-        patch.setattr(build, "_load", self._load)
+        patch.setattr(build, "_stored", self._load)
         if folder := os.environ.get(FOLDER):
             patch.setattr(ahead, "find", partial(self._find, Path(folder)))
         patch.setattr(source, "address", self._address)
