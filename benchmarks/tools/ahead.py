@@ -3,12 +3,14 @@
     python -m gpubp.kernels.cpu.build_ahead FOLDER
     python benchmarks/tools/ahead.py FOLDER
     python benchmarks/tools/ahead.py FOLDER --networks classifier:512 relu-64 --threads 1
+    python benchmarks/tools/ahead.py FOLDER --processor avx2
     python benchmarks/tools/ahead.py FOLDER --first
 
 FOLDER has a library that was built ahead, and its record; an unpacked wheel has them in gpubp/kernels/cpu.
 Each kind of kernels has a process of its own. The processes measure in turns, and each one's threads sleep
-while others measure. With --first each measurement is a new process, from its start to the end of a fit of
-one epoch. docs/benchmarks.md has the figures.
+while others measure. With --processor all of them, and OpenBLAS, compute as on a processor without more
+instructions. With --first each measurement is a new process, from its start to the end of a fit of one
+epoch. docs/cpu.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,15 +26,18 @@ from pathlib import Path
 import numpy as np
 
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
-from gpubp.kernels.cpu.ahead import VARIANTS
 
-TURN = 0.1  # seconds
+Environment = dict[str, str]
+
+TURN = 0.03  # seconds
+AS = {"baseline": ("Nehalem", "nehalem"), "avx2": ("Haswell", "haswell")}
+"""For each variant but the best one, OpenBLAS's and GCC's names of a processor with these instructions."""
 ROWS = {"narrow": 32, "classifier": 128, "regression": 128}
 NETWORKS = ("tanh-4", "tanh-24", "relu-10", "relu-64", "gelu-48", "silu-13", "narrow:32", "narrow:512",
             "classifier:32", "classifier:512", "regression:32", "regression:512")  # fmt: skip
 
 WORKER = """
-import sys
+import sys, time
 from gpubp.benchmarks.contenders import GpubpNumpyFit
 from gpubp.benchmarks.tasks import ARCHITECTURES, OPTIMIZERS
 contenders = {}
@@ -44,8 +49,10 @@ for line in sys.stdin:
         contender.open()
         architecture = ARCHITECTURES[network]
         contender.load(architecture, OPTIMIZERS[optimizer], architecture.batch(int(rows)))
-        contender.measure(8)
-    print(contenders[key].measure(int(steps)), flush=True)
+        contender.steps(8)
+    began = time.perf_counter()
+    contenders[key].steps(int(steps))
+    print((time.perf_counter() - began) / int(steps), flush=True)
 """
 """A process that measures the mean seconds of so many steps within fit, for each line that it reads."""
 
@@ -66,7 +73,8 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, help="threads of each process (default: as it chooses)"
     )
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each kind")
+    parser.add_argument("--rounds", type=int, default=61, help="turns of each kind")
+    parser.add_argument("--processor", choices=AS, default="", help="instructions of all processes")
     parser.add_argument("--first", action="store_true", help="measure first fits of new processes")
     options = parser.parse_args()
     if options.first:
@@ -75,28 +83,25 @@ def main() -> None:
         compare_steps(options)
 
 
-def kinds(folder: Path, threads: int | None = None) -> dict[str, dict[str, str]]:
-    """Return the environment of each kind of kernels that this processor can run."""
+def kinds(folder: Path, processor: str = "", threads: int | None = None) -> dict[str, Environment]:
+    """Return the environment of each kind of kernels."""
     common = {k: v for k, v in os.environ.items() if not k.startswith("GPUBP")}
-    common["GPUBP_COMPILE"] = "wait"
     if threads is not None:
         common["OPENBLAS_NUM_THREADS"] = str(threads)
-    ahead = common | {"GPUBP_BUILT_AHEAD": str(folder), "GPUBP_COMPILE": "0"}
+    if processor:
+        core, march = AS[processor]
+        common |= {"OPENBLAS_CORETYPE": core, "CXX": f"g++ -march={march}"}
     here = common | {"GPUBP_BUILT_AHEAD": "0"}
-    named = {name: ahead | {"GPUBP_PROCESSOR": name} for v in VARIANTS.values() for name in v}
-    runnable = {name: e for name, e in named.items() if is_runnable(e)}
-    return {"here": here, **runnable, "twins": here | {"GPUBP_COMPILE": "0"}}
-
-
-def is_runnable(environment: dict[str, str]) -> bool:
-    """Whether this processor runs the variant that an environment names."""
-    code = "from gpubp.kernels.cpu.ahead import opened; assert opened().library is not None"
-    command = [sys.executable, "-c", code]
-    return not subprocess.run(command, env=environment, check=False, capture_output=True).returncode
+    ahead = common | {"GPUBP_BUILT_AHEAD": str(folder), "GPUBP_PROCESSOR": processor}
+    return {
+        "compiled here": here,
+        "built ahead": ahead | {"GPUBP_COMPILE": "0"},
+        "NumPy twins": here | {"GPUBP_COMPILE": "0"},
+    }
 
 
 def compare_steps(options: argparse.Namespace) -> None:
-    environments = kinds(options.folder.resolve(), options.threads)
+    environments = kinds(options.folder.resolve(), options.processor, options.threads)
     workers = {
         kind: subprocess.Popen(
             [sys.executable, "-c", WORKER],
@@ -115,7 +120,7 @@ def compare_steps(options: argparse.Namespace) -> None:
         return float(worker.stdout.readline())
 
     print("µs a step within fit, and times that of kernels compiled here (medians)")
-    print(f"{'':18}" + "".join(f"{kind:>18}" for kind in workers))
+    print(f"{'':18}" + "".join(f"{kind:>20}" for kind in workers))
     for name in options.networks:
         network, _, rows = name.partition(":")
         count = int(rows or ARCHITECTURES[network].rows or ROWS.get(network, 128))
@@ -126,23 +131,23 @@ def compare_steps(options: argparse.Namespace) -> None:
             for kind in workers:
                 time.sleep(0.002)  # the threads of the last turn fall asleep
                 seconds[kind][turn] = measure(kind, task, steps[kind])
-        base = seconds["here"]
+        base = seconds["compiled here"]
         cells = (
             f"{np.median(t) * 1e6:9.1f} {np.median(t / base):6.2f} x" for t in seconds.values()
         )
-        print(f"{name:18}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+        print(f"{name:18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
     for worker in workers.values():
         worker.communicate()
 
 
 def compare_first_fits(folder: Path, rounds: int) -> None:
     environments = kinds(folder)
-    best = [kind for kind in environments if kind not in ("here", "twins")][-1]
+    here = environments["compiled here"]
     cases = {
-        "built ahead": (environments[best], False),
-        "compiled here, nothing stored": (environments["here"], True),
-        "compiled here, kernels stored": (environments["here"], False),
-        "NumPy twins": (environments["twins"], False),
+        "built ahead": (environments["built ahead"], False),
+        "compiled here, nothing stored": (here, True),
+        "compiled here, kernels stored": (here, False),
+        "NumPy twins": (environments["NumPy twins"], False),
     }
     print("seconds from the start of a process to the end of its first epoch (median)")
     with tempfile.TemporaryDirectory() as cache:
