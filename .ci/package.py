@@ -4,8 +4,8 @@
     make package PYTHONS="python3.10 python3.13"
 
 The build uses a copy of the checkout, because files of an earlier build could hide a fault. A pure wheel is
-built from the checkout, and this platform's wheel, with the kernels built ahead, from the sdist; all other
-files of both must be the same. Each wheel is installed into new environments with only its declared
+built from the checkout, as without a compiler. This platform's wheel, with the kernels built ahead, is built
+from the sdist. All other files of both must be the same. Each wheel is installed into new environments with only its declared
 dependencies, and used there: the platform's one with every Python that is named, and without a compiler.
 The tests of the kernels run on the wheel's library, in each variant that this processor can run. The sdist
 must be able to run its tests.
@@ -158,7 +158,7 @@ def build(outside: Path) -> tuple[Path, Path]:
         ignored = shutil.ignore_patterns(".venv", "build", "*.egg-info", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
     wheels.build(copy, built, "--sdist")
-    wheels.build(copy, built, "--wheel", GPUBP_WHEEL="pure")
+    wheels.build(copy, built, "--wheel", CXX="no-such-compiler")
     (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     expect(wheel.name.endswith("-py3-none-any.whl"), f"the pure wheel is {wheel.name}")
     for path in (sdist, wheel):
@@ -179,6 +179,8 @@ def check_wheel(wheel: Path) -> None:
     """Check that the wheel has the sources of kernels/ as files, and no files for developers."""
     with zipfile.ZipFile(wheel) as archive:
         files = {i.filename: i for i in archive.infolist()}
+        record = archive.read("gpubp/kernels/cpu/built_ahead.json").decode()
+    expect("'no-such-compiler', which is not found" in record, f"its record says {record}")
     tops = {name.partition("/")[0] for name in files}
     expect(len(tops) == 2 and "gpubp" in tops, f"the wheel has {sorted(tops)} at the top")
     kernels = [p for p in sorted((ROOT / "kernels").rglob("*")) if p.is_file()]

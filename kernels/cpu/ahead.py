@@ -27,15 +27,26 @@ RECORD = "built_ahead.json"
 """The record's name. It names the library's file, its bytes, and how it was built; or why there is none."""
 
 _BASELINE = ("-msse4.2", "-mpopcnt")
-_AVX2 = (*_BASELINE, "-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe")
+_AVX2 = (
+    *_BASELINE,
+    "-mavx2",
+    "-mfma",
+    "-mbmi",
+    "-mbmi2",
+    "-mf16c",
+    "-mlzcnt",
+    "-mmovbe",
+    "-mprfchw",
+)
 _AVX512 = (*_AVX2, *(f"-mavx512{part}" for part in ("f", "bw", "cd", "dq", "vl")),
            "-mprefer-vector-width=512")  # fmt: skip
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {"baseline": _BASELINE, "avx2": _AVX2, "avx512": _AVX512},
     "aarch64": {"neon": ()},
 }
-"""For each machine, its variants with their compiler's flags, the fastest last. The first two of x86_64 are
-the instructions of x86-64-v2 and x86-64-v3, and the last one has those of x86-64-v4."""
+"""For each machine, its variants with their compiler's flags, the fastest last. Those of x86_64 have the
+instructions of x86-64-v2, v3 and v4. With AVX2 there are also prefetches for writing (update.cpp), which do
+nothing on the few such processors that do not know them."""
 
 
 class Record(NamedTuple):
