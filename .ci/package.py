@@ -3,12 +3,12 @@
     make package
     make package PYTHONS="python3.10 python3.13"
 
-The build uses a copy of the checkout, because files of an earlier build could hide a fault. A pure wheel is
-built from the checkout, as without a compiler. This platform's wheel, with the kernels built ahead, is built
-from the sdist. All other files of both must be the same. Each wheel is installed into new environments with only its declared
-dependencies, and used there: the platform's one with every Python that is named, and without a compiler.
-The tests of the kernels run on the wheel's library, in each variant that this processor can run. The sdist
-must be able to run its tests.
+The build uses a copy of the checkout, because files of an earlier build could hide a fault. A pure wheel
+is built from the checkout, as without a compiler, and the wheel of this platform, with the kernels built
+ahead, from the sdist; all other files of both must be the same. Each wheel is installed into new
+environments with only its declared dependencies, and used there: the platform's one with every Python that
+is named, and without a compiler. The tests of the kernels run on the wheel's library, in each variant that
+this processor can run. The sdist must be able to run its tests.
 """
 
 from __future__ import annotations

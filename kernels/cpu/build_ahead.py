@@ -24,6 +24,7 @@ from ..updates import UPDATES
 from . import compiler
 from .ahead import RECORD, VARIANTS, Record, key_of, prefix
 from .texts import (
+    BASE,
     activation_text,
     base_text,
     dropout_text,
@@ -110,11 +111,13 @@ def build(folder: Path) -> Path:
         raise compiler.CompileError(
             "the compiler's target is a processor with AVX, expected x86-64"
         )
-    groups = [texts[:1], *(texts[1 + k :: FILES] for k in range(FILES))]
     codes: dict[str, tuple[str, tuple[str, ...]]] = {"processor": (_own("processor.cpp"), ())}
     for variant, flags in variants.items():
-        for k, group in enumerate(groups):
-            codes[f"{variant}{k}"] = _united(group, variant), flags
+        runtime, kernels = _base(variant)
+        codes[f"{variant}-runtime"] = runtime, next(iter(variants.values()))
+        codes[f"{variant}-base"] = kernels, flags
+        for k in range(FILES):
+            codes[f"{variant}{k}"] = _united(texts[1 + k :: FILES], variant), flags
     library, windows = folder / f"built_ahead{target.suffix}", target.system == "windows"
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [
@@ -139,13 +142,27 @@ def _own(file: str) -> str:
     return text_of("kernel.h") + text_of(file)
 
 
+def _base(variant: str) -> tuple[str, str]:
+    """Return the base's text in two: the runtime, and kernels.
+
+    The runtime is compiled for the least processor in every variant: it uses the C++ library, of whose
+    inline functions the linker keeps one copy for all variants.
+    """
+    key, (runtime, *files) = key_of(base_text()), map(text_of, BASE)
+    return _joined([(runtime, key)], variant), _joined([("\n".join(files), key)], variant)
+
+
 def _united(texts: list[str], variant: str) -> str:
-    """Join texts to one, each in a namespace of its own and with exported names of its own."""
+    """Join texts to one."""
+    return _joined([(text, key_of(text)) for text in texts], variant)
+
+
+def _joined(texts: list[tuple[str, str]], variant: str) -> str:
+    """Join texts to one, each in a namespace of its own and with exported names that begin with its key."""
     directives: dict[str, None] = {}
     bodies = []
-    for text in texts:
+    for text, key in texts:
         own, body = parts(text)
-        key = key_of(text)
         directives |= dict.fromkeys(own)
         start = f"#undef PREFIX\n#define PREFIX {prefix(variant, key)}\n"
         bodies.append(f"{start}namespace text_{key} {{\n{body}\n}}\n")

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -287,13 +288,27 @@ struct Team {
         for (; some.size() > count; some.pop_back()) some.back()->taken = false;
     }
 };
-Team* team = new Team;
+std::atomic<Team*> team{nullptr};
+std::atomic<bool> forgets_threads{false};  // whether a forked child forgets the team
+
+// Returns the team, which the first call makes. No variable of this file may have an initialiser that runs
+// when the library is loaded: in a library built ahead, those of all variants would run on every processor.
+// Returns null if there is no memory.
+Team* the_team() {
+    Team* now = team.load();
+    if (now) return now;
 #if !defined(_WIN32)  // which has no fork
-const int forgets_threads = pthread_atfork(nullptr, nullptr, [] {
-    team = new Team;
-    running.store(0);
-});
+    if (!forgets_threads.exchange(true))
+        pthread_atfork(nullptr, nullptr, [] {
+            team.store(nullptr);
+            running.store(0);
+        });
 #endif
+    Team* const made = new (std::nothrow) Team;
+    if (team.compare_exchange_strong(now, made)) return made;
+    delete made;  // another thread was faster
+    return now;
+}
 
 // Linux sometimes leaves two spinning threads on one processor for a tenth of a second although another
 // processor is idle. If a worker last ran on the processor of this thread or of another worker, it is
@@ -332,7 +347,7 @@ public:
         const int64_t fair = std::max<int64_t>(1, threads / std::max(1, running.load()));
         const size_t most = fair - 1, wanted = std::min(shards, fair) - 1;
         if (workers_.size() > most) team_->give_back(workers_, most);
-        if (workers_.size() < wanted) team_->take(workers_, wanted, threads - 1);
+        if (team_ && workers_.size() < wanted) team_->take(workers_, wanted, threads - 1);
         spread(workers_);
         return workers_;
     }
@@ -340,7 +355,7 @@ public:
     static thread_local Crew* crew;
 
 private:
-    Team* const team_ = team;
+    Team* const team_ = the_team();
     std::vector<Worker*> workers_;
 };
 thread_local Crew* Crew::crew = nullptr;

@@ -34,9 +34,10 @@ __all__ = [
     "update_text",
 ]
 
-BASE = ("shards.cpp", "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
+RUNTIME = "shards.cpp"
+BASE = (RUNTIME, "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
         "arithmetic.cpp")  # fmt: skip
-"""The files of the base library, which contains no text of a table entry."""
+"""The files of the base library, which contains no text of a table entry. The runtime comes first."""
 
 WIDE = """\
 #if defined(__AVX512VBMI__) && defined(__GNUC__) && !defined(__clang__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -301,3 +302,30 @@ def test_without_a_compiler_the_reason_is_one_line(
     assert build_ahead.main(tmp_path) == 1
     said = capsys.readouterr().err
     assert said == "there is no C++ compiler: CXX is 'no-such-compiler', which is not found\n"
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf, which lists sections")
+@pytest.mark.parametrize("variant", NAMED)
+def test_nothing_runs_when_a_library_is_loaded(variant: str, tmp_path: Path) -> None:
+    """An initialiser of the best variant would run on every processor, and end a lesser one's process.
+
+    So might a function that the linker keeps once for all variants, such as one of the C++ library's.
+    """
+    runtime, kernels = build_ahead._base(variant)
+    entries = build_ahead._united(list(build_ahead.every_text())[1:][::20], variant)
+    for name, code in {"runtime": runtime, "kernels": kernels, "entries": entries}.items():
+        flags = "-O1", *ahead.VARIANTS[MACHINE][variant]
+        made = compiler.compile_object(code, tmp_path, name, flags)
+        sections, symbols = (
+            subprocess.run(
+                ["readelf", "--wide", f"--{what}", str(made)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+            for what in ("sections", "symbols")
+        )
+        assert ".text" in sections and f" {variant}_" in symbols
+        assert ".init_array" not in sections and ".ctors" not in sections
+        weak = [line for line in symbols.splitlines() if " WEAK " in line and " UND " not in line]
+        assert name == "runtime" or not weak
