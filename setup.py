@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform as host
 import shutil
 import subprocess
 import sys
@@ -39,8 +40,11 @@ class Wheel(bdist_wheel):
     """A wheel for every Python 3, of one platform or of all."""
 
     def finalize_options(self) -> None:
-        """Build the library first: whether there is one decides the wheel's tag."""
-        if "editable_wheel" not in self.distribution.commands:
+        """Build the library first: whether there is one decides the wheel's tag.
+
+        Other commands, of editable installs and of metadata, finalise this one too, and need no library.
+        """
+        if "bdist_wheel" in self.distribution.commands:
             self.distribution.has_library = built_ahead(os.environ.get("GPUBP_WHEEL", ""))
         super().finalize_options()
 
@@ -48,7 +52,9 @@ class Wheel(bdist_wheel):
         """Return the tags of Python, of its binary interface and of the platform."""
         if self.root_is_pure:
             return "py3", "none", "any"
-        return "py3", "none", os.environ.get("GPUBP_WHEEL_TAG") or super().get_tag()[2]
+        platform = os.environ.get("GPUBP_WHEEL_TAG") or super().get_tag()[2]
+        # A Python for both kinds of Macs; the library is for one of them.
+        return "py3", "none", platform.replace("universal2", host.machine())
 
 
 class Files(build_py):

@@ -86,7 +86,7 @@ def build(source: Path, out: Path, what: str, **variables: str) -> Path:
     command = (sys.executable, "-m", "build", "--no-isolation", what, "--outdir", str(out))
     done = subprocess.run(
         (*command, str(source)),
-        env={**os.environ, **variables},
+        env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "", **variables},
         check=False,
         text=True,
         stdout=subprocess.PIPE,

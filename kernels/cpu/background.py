@@ -144,6 +144,8 @@ class Background:
         The parent may have stored them by the time the child looks, so these too are found by later calls.
         """
         self._lock, self._pool, self._futures = threading.RLock(), None, []
+        ready = [int(e.since) for e in self._entries.values() if not math.isinf(e.since)]
+        self._latest = max([self._latest, *ready])  # the worker may have been between two lines
         if self._is_busy:
             self._entries = {t: e for t, e in self._entries.items() if not math.isinf(e.since)}
             self._latest += 1

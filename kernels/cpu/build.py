@@ -156,7 +156,7 @@ def _made(code: str) -> Found:
 
 
 def _key(code: str) -> str:
-    return stored_libraries.key_of("\0".join((code, identity(), *ahead.opened().flags)))
+    return stored_libraries.key_of("\0".join((code, identity(), ahead.opened().variant)))
 
 
 @contextmanager

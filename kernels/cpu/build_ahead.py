@@ -41,7 +41,7 @@ FILES = 8
 """The texts of table entries are compiled in so many files for each variant, at the same time."""
 
 HIDDEN = ("-fvisibility=hidden",)
-"""Exported are only the kernels, not the C++ library's functions that are linked into the library."""
+"""Functions of the C++ library that are linked into the library are not exported, as kernels are."""
 
 
 class Target(NamedTuple):
@@ -111,6 +111,7 @@ def build(folder: Path) -> Path:
         raise compiler.CompileError(
             "the compiler's target is a processor with AVX, expected x86-64"
         )
+    # Of inline functions with one name linkers keep the first: the least processor's objects come first.
     codes: dict[str, tuple[str, tuple[str, ...]]] = {"processor": (_own("processor.cpp"), ())}
     for variant, flags in variants.items():
         runtime, kernels = _base(variant)

@@ -25,6 +25,7 @@ static int runnable_variants() {
     unsigned more = 0;
     if (!__get_cpuid(0x80000001, &a, &b, &more, &d) || !all(more, 1 << 5)) return 1;  // LZCNT
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !all(b, bit_AVX2 | bit_BMI | bit_BMI2)) return 1;
+    // macOS saves the registers of AVX-512 from their first use on, so there this says 2.
     const unsigned wide = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
     return all(b, wide) && all(saved, 0xe6) ? 3 : 2;  // and the registers of AVX-512
 }
