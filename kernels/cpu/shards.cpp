@@ -289,7 +289,9 @@ struct Team {
     }
 };
 std::atomic<Team*> team{nullptr};
+#if !defined(_WIN32)  // which has no fork
 std::atomic<bool> forgets_threads{false};  // whether a forked child forgets the team
+#endif
 
 // Returns the team, which the first call makes. No variable of this file may have an initialiser that runs
 // when the library is loaded: in a library built ahead, those of all variants would run on every processor.
@@ -297,7 +299,7 @@ std::atomic<bool> forgets_threads{false};  // whether a forked child forgets the
 Team* the_team() {
     Team* now = team.load();
     if (now) return now;
-#if !defined(_WIN32)  // which has no fork
+#if !defined(_WIN32)
     if (!forgets_threads.exchange(true))
         pthread_atfork(nullptr, nullptr, [] {
             team.store(nullptr);
