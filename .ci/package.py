@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 from shutil import which
 
 import wheels
+from wheels import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -128,25 +128,6 @@ def main() -> None:
             test_kernels(wheel, variants)
             test_in_guests(sdist, wheel, variants, outside)
     print(f"make package took {time.perf_counter() - began:.0f} s")
-
-
-def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -> str:
-    """Run a command without the checkout on its path; return its output, and show it on failure."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GPUBP"))}
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=environment | variables,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    if done.returncode:
-        raise SystemExit(f"{done.stdout}\nfailed: {' '.join(map(str, command))}")
-    if not quiet:
-        print(done.stdout.rstrip())
-    return done.stdout
 
 
 def build(outside: Path) -> tuple[Path, Path]:

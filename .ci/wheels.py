@@ -83,18 +83,28 @@ def build_wheel(sdist: Path, platform: str, out: Path) -> Path:
 
 def build(source: Path, out: Path, what: str, **variables: str) -> Path:
     """Run the package `build`, and return the file that it made."""
-    command = (sys.executable, "-m", "build", "--no-isolation", what, "--outdir", str(out))
+    command = (sys.executable, "-m", "build", "--no-isolation", what, "--outdir", out, source)
+    shown = run(*command, cwd=ROOT, NO_COLOR="1", FORCE_COLOR="", **variables)
+    return out / shown.split()[-1]  # "Successfully built NAME"
+
+
+def run(*command: str | Path, cwd: Path, quiet: bool = True, **variables: str) -> str:
+    """Run a command without the checkout on its path; return its output, and show it on failure."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GPUBP"))}
     done = subprocess.run(
-        (*command, str(source)),
-        env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "", **variables},
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment | variables,
         check=False,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     if done.returncode:
-        raise SystemExit(f"{done.stdout}\nfailed: {what} of {source}")
-    return out / done.stdout.split()[-1]  # "Successfully built NAME"
+        raise SystemExit(f"{done.stdout}\nfailed: {' '.join(map(str, command))}")
+    if not quiet:
+        print(done.stdout.rstrip())
+    return done.stdout
 
 
 def library_size(wheel: Path) -> int:

@@ -62,9 +62,9 @@ class Target(NamedTuple):
     suffix: str
 
     @classmethod
-    def of(cls, flags: tuple[str, ...] = ()) -> Target:
+    def of_compiler(cls) -> Target:
         """Ask the compiler for its macros."""
-        macros = set(_macros(flags))
+        macros = _macros()
         for system, macro, suffix in (
             ("windows", "_WIN32", ".dll"),
             ("macos", "__APPLE__", ".dylib"),
@@ -105,14 +105,15 @@ def build(folder: Path) -> Path:
         If there is no compiler, if it fails, or if it makes code by itself for a better processor than the
         baseline.
     """
-    target = Target.of()
+    target = Target.of_compiler()
     variants, texts = VARIANTS[target.machine], list(every_text())
     if target.machine == "x86_64" and "__AVX__" in _macros(variants["baseline"]):
         raise compiler.CompileError(
             "the compiler's target is a processor with AVX, expected x86-64"
         )
     # Of inline functions with one name linkers keep the first: the least processor's objects come first.
-    codes: dict[str, tuple[str, tuple[str, ...]]] = {"processor": (_own("processor.cpp"), ())}
+    codes: dict[str, tuple[str, tuple[str, ...]]] = {}
+    codes["processor"] = text_of("kernel.h") + text_of("processor.cpp"), ()
     for variant, flags in variants.items():
         runtime, kernels = _base(variant)
         codes[f"{variant}-runtime"] = runtime, next(iter(variants.values()))
@@ -137,10 +138,6 @@ def build(folder: Path) -> Path:
     text = json.dumps(record._asdict(), indent=1) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
     return library
-
-
-def _own(file: str) -> str:
-    return text_of("kernel.h") + text_of(file)
 
 
 def _base(variant: str) -> tuple[str, str]:
@@ -172,9 +169,9 @@ def _joined(texts: list[tuple[str, str]], variant: str) -> str:
     return f"{start}namespace kernels {{\n{common}{''.join(bodies)}}}\n"
 
 
-def _macros(flags: tuple[str, ...]) -> list[str]:
+def _macros(flags: tuple[str, ...] = ()) -> set[str]:
     lines = compiler.preprocessed(flags).splitlines()
-    return [line.split()[1] for line in lines if line.startswith("#define ")]
+    return {line.split()[1] for line in lines if line.startswith("#define ")}
 
 
 def main(folder: Path) -> int:
