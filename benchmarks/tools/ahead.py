@@ -7,15 +7,17 @@
     python benchmarks/tools/ahead.py FOLDER --first
 
 FOLDER has a library that was built ahead, and its record; an unpacked wheel has them in gpubp/kernels/cpu.
-Each kind of kernels has a process of its own. The processes measure in turns, and each one's threads sleep
-while others measure. With --processor all of them, and OpenBLAS, compute as on a processor without more
-instructions. With --first each measurement is a new process, from its start to the end of a fit of one
-epoch. docs/cpu.md has the figures.
+Each kind of kernels has processes of its own; several, since a process is fast or slow by chance, up to a
+third. The processes measure in turns, and each one's threads sleep while others measure. With --processor
+all of them, and OpenBLAS, compute as on a processor without more instructions. With --first new processes
+are measured: from the start to the end of a fit of one epoch, and to the end of `gpubp demo`. docs/cpu.md
+has the figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -73,12 +75,13 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, help="threads of each process (default: as it chooses)"
     )
-    parser.add_argument("--rounds", type=int, default=61, help="turns of each kind")
+    parser.add_argument("--rounds", type=int, default=60, help="turns of each kind")
+    parser.add_argument("--processes", type=int, default=4, help="processes of each kind")
     parser.add_argument("--processor", choices=AS, default="", help="instructions of all processes")
     parser.add_argument("--first", action="store_true", help="measure first fits of new processes")
     options = parser.parse_args()
     if options.first:
-        compare_first_fits(options.folder.resolve(), min(options.rounds, 7))
+        compare_first_fits(options.folder.resolve(), max(2, min(options.rounds, 5)))
     else:
         compare_steps(options)
 
@@ -103,41 +106,51 @@ def kinds(folder: Path, processor: str = "", threads: int | None = None) -> dict
 def compare_steps(options: argparse.Namespace) -> None:
     environments = kinds(options.folder.resolve(), options.processor, options.threads)
     workers = {
-        kind: subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        kind: [worker_in(environment) for _ in range(options.processes)]
         for kind, environment in environments.items()
     }
 
-    def measure(kind: str, task: str, steps: int) -> float:
-        worker = workers[kind]
+    def measure(kind: str, turn: int, task: str, steps: int) -> float:
+        worker = workers[kind][turn % options.processes]
         assert worker.stdin is not None and worker.stdout is not None
         print(task, steps, file=worker.stdin, flush=True)
         return float(worker.stdout.readline())
 
     print("µs a step within fit, and times that of kernels compiled here (medians)")
     print(f"{'':18}" + "".join(f"{kind:>20}" for kind in workers))
+    means: list[dict[str, float]] = []
     for name in options.networks:
         network, _, rows = name.partition(":")
         count = int(rows or ARCHITECTURES[network].rows or ROWS.get(network, 128))
         task = f"{network} {count} {options.optimizer}"
         seconds = {kind: np.empty(options.rounds) for kind in workers}
-        steps = {kind: max(1, int(TURN / measure(kind, task, 8))) for kind in workers}
+        for turn in range(options.processes):
+            steps = {kind: max(1, int(TURN / measure(kind, turn, task, 8))) for kind in workers}
         for turn in range(options.rounds):
             for kind in workers:
                 time.sleep(0.002)  # the threads of the last turn fall asleep
-                seconds[kind][turn] = measure(kind, task, steps[kind])
-        base = seconds["compiled here"]
-        cells = (
-            f"{np.median(t) * 1e6:9.1f} {np.median(t / base):6.2f} x" for t in seconds.values()
-        )
+                seconds[kind][turn] = measure(kind, turn, task, steps[kind])
+        medians = {kind: float(np.median(times)) for kind, times in seconds.items()}
+        ratios = {kind: median / medians["compiled here"] for kind, median in medians.items()}
+        means.append(ratios)
+        cells = (f"{medians[kind] * 1e6:9.1f} {ratios[kind]:6.2f} x" for kind in workers)
         print(f"{name:18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
-    for worker in workers.values():
+    cells = (
+        f"{np.exp(np.mean([np.log(ratios[kind]) for ratios in means])):6.2f} x" for kind in workers
+    )
+    print(f"{'geometric mean':18}" + "".join(f"{cell:>20}" for cell in cells))
+    for worker in itertools.chain.from_iterable(workers.values()):
         worker.communicate()
+
+
+def worker_in(environment: Environment) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def compare_first_fits(folder: Path, rounds: int) -> None:
@@ -149,23 +162,35 @@ def compare_first_fits(folder: Path, rounds: int) -> None:
         "compiled here, kernels stored": (here, False),
         "NumPy twins": (environments["NumPy twins"], False),
     }
-    print("seconds from the start of a process to the end of its first epoch (median)")
-    with tempfile.TemporaryDirectory() as cache:
-        seconds: dict[str, list[float]] = {case: [] for case in cases}
-        for turn in range(rounds):
+    print("seconds from the start of a process to its end (medians)")
+    print(f"{'':32}{'first epoch':>14}{'gpubp demo':>14}")
+    with tempfile.TemporaryDirectory() as folder_of_cache:
+        cache = Path(folder_of_cache)
+        epoch, demo = ([sys.executable, *do] for do in (["-c", FIRST], ["-m", "gpubp", "demo"]))
+        seconds: dict[str, list[list[float]]] = {case: [] for case in cases}
+        for _ in range(rounds):
             for case, (environment, is_empty) in cases.items():
-                if is_empty and turn > 1:
-                    continue  # it takes seconds
-                with tempfile.TemporaryDirectory() as empty:
-                    began = time.perf_counter()
-                    subprocess.run(
-                        [sys.executable, "-c", FIRST],
-                        env=environment | {"XDG_CACHE_HOME": empty if is_empty else cache},
-                        check=True,
-                    )
-                    seconds[case].append(time.perf_counter() - began)
-    for case, values in seconds.items():
-        print(f"{case:32}{np.median(values[1:] or values):8.2f}")
+                seconds[case].append(
+                    [seconds_of(do, environment, cache, is_empty) for do in (epoch, demo)]
+                )
+    for case, times in seconds.items():
+        # The first turn of kernels that are stored compiled them.
+        medians = np.median(times[1:], axis=0)
+        print(f"{case:32}" + "".join(f"{median:14.2f}" for median in medians))
+
+
+def seconds_of(command: list[str], environment: Environment, cache: Path, is_empty: bool) -> float:
+    """Measure a process, with a cache that is kept, or with an empty one."""
+    with tempfile.TemporaryDirectory() as work:
+        began = time.perf_counter()
+        subprocess.run(
+            command,
+            env=environment | {"XDG_CACHE_HOME": work if is_empty else str(cache)},
+            cwd=work,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.perf_counter() - began
 
 
 if __name__ == "__main__":

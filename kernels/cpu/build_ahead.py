@@ -97,7 +97,7 @@ def _texts() -> Iterator[str]:
 
 
 def build(folder: Path) -> Path:
-    """Build the library and its record in `folder`, and return the library's path.
+    """Build the library and its record in `folder`, which is made if it is missing; return the library.
 
     Raises
     ------
@@ -105,6 +105,7 @@ def build(folder: Path) -> Path:
         If there is no compiler, if it fails, or if it makes code by itself for a better processor than the
         baseline.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     target = Target.of_compiler()
     variants, texts = VARIANTS[target.machine], list(every_text())
     if target.machine == "x86_64" and "__AVX__" in _macros(variants["baseline"]):

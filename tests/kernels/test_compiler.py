@@ -196,7 +196,7 @@ def test_control_c_at_any_moment_of_a_first_compilation_does_no_harm(
 ) -> None:
     """The process group gets the signal, as from a terminal: the compiler too, if it is in the group."""
     rng = random.Random(kind)
-    for trial in range(rounds(3, 30)):
+    for trial in range(rounds(2, 30)):
         home, scratch = tmp_path / f"home{trial}", tmp_path / f"scratch{trial}"
         scratch.mkdir()
         environment = {"XDG_CACHE_HOME": str(home), "TMPDIR": str(scratch)}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from environment import LONG
 from fake_compiler import FakeCompiler, answer, forget, stored
 
 from gpubp.kernels.activations import ACTIVATIONS
@@ -304,6 +305,7 @@ def test_the_error_names_a_compiler_that_can_be_installed(
 @pytest.mark.skipif(
     not importlib.util.find_spec("ziglang"), reason="the package ziglang is not installed"
 )
+@pytest.mark.skipif(not LONG, reason="Zig's first run, a minute, is part of the long form")
 def test_zig_compiles_kernels_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = shutil.which
     monkeypatch.setattr(
