@@ -37,7 +37,7 @@ from .compiler import (
     native_flag,
     version,
 )
-from .texts import WIDE, base_text, is_custom, joined
+from .texts import WIDE, base_parts, base_text, is_custom, joined
 
 __all__ = ["account", "base", "explain", "kernel", "made_by"]
 
@@ -96,8 +96,8 @@ def _found(text: str) -> Found:
     """Find the library of a text other than the base's."""
     if not is_custom(text) or _when() != "1":
         return _library(text)
-    code = joined(WIDE + text)
-    return background.find(text, partial(_tried, partial(_stored, code)), partial(_made, code))
+    codes = [joined(WIDE + text)]
+    return background.find(text, partial(_tried, partial(_stored, codes)), partial(_made, codes))
 
 
 @cache
@@ -114,8 +114,8 @@ def _library(text: str) -> Found:
     found = ahead.find(text)
     if found is not None:
         return found, ahead.opened().account
-    code = joined(text if text == base_text() else WIDE + text)
-    return _tried(lambda: _stored(code) or _made(code))
+    codes = list(map(joined, base_parts() if text == base_text() else [WIDE + text]))
+    return _tried(lambda: _stored(codes) or _made(codes))
 
 
 def _tried(load: Callable[[], _T]) -> _T | tuple[None, str]:
@@ -129,34 +129,34 @@ def _tried(load: Callable[[], _T]) -> _T | tuple[None, str]:
         return None, f"a kernel does not compile: {error}"
 
 
-def _stored(code: str) -> Found | None:
-    """Load the library of a text if it is stored."""
+def _stored(codes: list[str]) -> Found | None:
+    """Load the library of texts if it is stored."""
     if _when() == "0":
         raise NoCompilerError("GPUBP_COMPILE is 0")
-    for stored in stored_libraries.find(_key(code)):
+    for stored in stored_libraries.find(_key(codes)):
         with suppress(OSError):  # another system with the same home directory may have made it
             return _opened(stored), _account(stored_libraries.flag_of(stored))
     return None
 
 
-def _made(code: str) -> Found:
-    """Compile the library of a text, store it and load it."""
+def _made(codes: list[str]) -> Found:
+    """Compile the library of texts, store it and load it."""
     _say_once()
     stored_libraries.remove_leftovers()
     beside = ahead.opened()
     with _temporary_folder() as work:
         target = beside.variant or native_flag()
         flags = beside.flags if beside.library is not None else filter(None, (target,))
-        built, account = compile_library(code, work, tuple(flags)), _account(target)
-        copy = stored_libraries.store(_key(code), target, built)
+        built, account = compile_library(codes, work, tuple(flags)), _account(target)
+        copy = stored_libraries.store(_key(codes), target, built)
         if copy is not None:
             with suppress(OSError):  # a cache may be on a disk that programs cannot be loaded from
                 return _opened(copy), account
         return _opened(built), account
 
 
-def _key(code: str) -> str:
-    return stored_libraries.key_of("\0".join((code, identity(), ahead.opened().variant)))
+def _key(codes: list[str]) -> str:
+    return stored_libraries.key_of("\0".join((*codes, identity(), ahead.opened().variant)))
 
 
 @contextmanager

@@ -100,18 +100,24 @@ def native_flag() -> str:
     return ""
 
 
-def compile_library(code: str, folder: Path, flags: Sequence[str]) -> Path:
-    """Compile C++ text to a library in `folder`, which also gets the compiler's temporary files.
+def compile_library(codes: Sequence[str], folder: Path, flags: Sequence[str]) -> Path:
+    """Compile C++ texts to a library in `folder`, which also gets the compiler's temporary files.
 
-    `flags` are those of a processor.
+    The texts are compiled at the same time. `flags` are those of a processor.
 
     Raises
     ------
     CompileError
-        If the compiler refuses the text, is killed, or takes longer than TIMEOUT.
+        If the compiler refuses a text, is killed, or takes longer than TIMEOUT.
     """
-    library = folder / f"kernels.{library_suffix()}"
-    link([compile_object(code, folder, "kernels", flags)], library, (), folder)
+    library, objects = folder / f"kernels.{library_suffix()}", []
+    commands = []
+    for k, code in enumerate(codes):
+        compiled, command = _to_object(code, folder, f"kernels{k}", flags, is_windows())
+        objects.append(compiled)
+        commands.append(command)
+    _run_together(commands, folder)
+    link(objects, library, (), folder)
     return library
 
 
@@ -122,11 +128,20 @@ def compile_object(
 
     A cross compiler may compile for `windows`; None is this system.
     """
+    windows = is_windows() if windows is None else windows
+    compiled, command = _to_object(code, folder, name, flags, windows)
+    _run(*command, scratch=folder)
+    return compiled
+
+
+def _to_object(
+    code: str, folder: Path, name: str, flags: Sequence[str], windows: bool
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a text into `folder`; return its object file, and the command that makes it."""
     text, compiled = folder / f"{name}.cpp", folder / f"{name}.o"
     text.write_text(code, encoding="utf-8")
-    common = _flags(is_windows() if windows is None else windows)
-    _run(*_command(), *common, *flags, "-c", str(text), "-o", str(compiled), scratch=folder)
-    return compiled
+    last = ("-c", str(text), "-o", str(compiled))
+    return compiled, (*_command(), *_flags(windows), *flags, *last)
 
 
 def link(
@@ -224,45 +239,59 @@ def _version() -> str:
 
 
 def _run(*command: str, scratch: Path | None = None) -> str:
-    """Run the compiler and return its output; `scratch` gets its temporary files.
+    """Run the compiler and return its output; `scratch` gets its temporary files."""
+    return _run_together([command], scratch)[0]
+
+
+def _run_together(commands: Sequence[tuple[str, ...]], scratch: Path | None) -> list[str]:
+    """Run the compiler for several commands at the same time, and return its outputs.
 
     A terminal's Ctrl-C must not reach the compiler: its end would look like an error of the text. So it has
     a session of its own (on Windows a process group without a console), and Ctrl-C is blocked while it
-    starts. An exception such as KeyboardInterrupt ends it and all processes that it started.
+    starts. After an exception such as KeyboardInterrupt, and after a failure, those that still run are
+    ended, with all processes that they started. A failure is seen when the commands before it have ended.
     """
+    program = commands[0]
     settings = {"LC_ALL": "C"}
     if scratch is not None:
         settings.update(dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch)))
-    if _is_zig(command):
+    if _is_zig(program):
         for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"):
             settings[name] = os.environ.get(name) or _zigs_folder()
-    limit = ZIGS_TIMEOUT if _is_zig(command) else TIMEOUT
-    process, held = None, block_control_c()
+    limit = ZIGS_TIMEOUT if _is_zig(program) else TIMEOUT
+    outputs: list[str] = []
+    processes: list[subprocess.Popen[str]] = []
+    held = block_control_c()
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env={**os.environ, **settings},
-            start_new_session=True,
-            creationflags=PROCESS_GROUP,
-        )
+        for command in commands:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, **settings},
+                start_new_session=True,
+                creationflags=PROCESS_GROUP,
+            )
+            processes.append(process)
         _unblock(held)
-        output, complaints = _communicate(process, limit)
+        for process in processes:
+            output, complaints = _communicate(process, limit)
+            if process.returncode:
+                raise CompileError(_reason(program[0], process.returncode, complaints))
+            outputs.append(output)
     except subprocess.TimeoutExpired:
-        raise CompileError(f"{command[0]} took more than {limit:g} seconds") from None
+        raise CompileError(f"{program[0]} took more than {limit:g} seconds") from None
     except OSError as error:
-        raise CompileError(f"{command[0]} does not run ({error.strerror})") from None
+        raise CompileError(f"{program[0]} does not run ({error.strerror})") from None
     finally:
-        if process is not None:
+        block_control_c()  # another one would leave some of them running
+        for process in processes:
             _end(process)
         _unblock(held)
-    if process.returncode:
-        raise CompileError(_reason(command[0], process.returncode, complaints))
-    return output
+    return outputs
 
 
 def _communicate(process: subprocess.Popen[str], limit: float) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from ..update_rules import Update
 __all__ = [
     "WIDE",
     "activation_text",
+    "base_parts",
     "base_text",
     "dropout_text",
     "is_custom",
@@ -35,9 +36,13 @@ __all__ = [
 ]
 
 RUNTIME = "shards.cpp"
-BASE = (RUNTIME, "matmul.cpp", "columns.cpp", "batch.cpp", "sparse.cpp", "softmax.cpp", "sums.cpp",
+BASE = (RUNTIME, "columns.cpp", "batch.cpp", "softmax.cpp", "matmul.cpp", "sparse.cpp", "sums.cpp",
         "arithmetic.cpp")  # fmt: skip
 """The files of the base library, which contains no text of a table entry. The runtime comes first."""
+
+PARTS = 3
+"""The base library is compiled in so many parts at the same time. In the order of BASE each takes as long
+as the others."""
 
 WIDE = """\
 #if defined(__AVX512VBMI__) && defined(__GNUC__) && !defined(__clang__)
@@ -71,6 +76,12 @@ def text_of(file: str) -> str:
 def base_text() -> str:
     """Return the text of the runtime and of all kernels that contain no table entry."""
     return "\n".join(map(text_of, BASE))
+
+
+def base_parts() -> list[str]:
+    """Return the text of the base in parts. None of them needs what another one defines."""
+    parts = [BASE[k::PARTS] for k in range(PARTS)]
+    return ["\n".join(map(text_of, files)) for files in parts if files]
 
 
 def is_custom(text: str) -> bool:

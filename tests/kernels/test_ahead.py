@@ -173,7 +173,7 @@ def made(
     """Return a function that makes a library and its record, and changes the record."""
 
     def make(variants: int = 1, **changes: Any) -> dict[str, Any]:
-        library = compiler.compile_library(ANSWER.format(variants), tmp_path, ())
+        library = compiler.compile_library([ANSWER.format(variants)], tmp_path, ())
         record = {
             "file": library.name,
             "bytes": library.stat().st_size,

@@ -35,7 +35,7 @@ OWN = Activation.from_functions(
     cuda="return z / (T(1) + abs(z));",
     cuda_derivative="return T(1) / ((T(1) + abs(z)) * (T(1) + abs(z)));",
 )
-_made: dict[str, Path] = {}  # the libraries that tests have compiled, by their text
+_made: dict[str, Path] = {}  # the libraries that tests have compiled, by their texts
 
 
 class Gate:
@@ -54,15 +54,16 @@ class Gate:
         self.calls = 0
         self.error: Exception | None = None
 
-    def __call__(self, code: str, folder: Path, flags: Sequence[str]) -> Path:
+    def __call__(self, codes: Sequence[str], folder: Path, flags: Sequence[str]) -> Path:
+        code = "".join(codes)
         if texts.CUSTOM not in code:
-            return compiler.compile_library(code, folder, flags)
+            return compiler.compile_library(codes, folder, flags)
         self.calls += 1
         assert self._opened.wait(60)
         if self.error is not None:
             raise self.error
         if code not in _made:
-            _made[code] = compiler.compile_library(code, self._folder, flags)
+            _made[code] = compiler.compile_library(codes, self._folder, flags)
         return Path(shutil.copy(_made[code], folder))
 
     def open(self) -> None:

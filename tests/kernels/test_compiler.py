@@ -146,6 +146,23 @@ def test_a_compiler_that_hangs_is_ended_with_its_children_and_twins_run(
         os.close(end)
 
 
+def test_a_text_that_is_refused_ends_the_compilers_of_the_others(
+    fake: FakeCompiler, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refuse = "echo error: it is refused >&2; exit 1"
+    wait = f"sleep 1000 > {shlex.quote(str(pipe))}"
+    fake.behave(f'case "$*" in *" -c "*kernels0*) {refuse};; *" -c "*) {wait} & wait;; esac')
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(compiler.CompileError, match=r"^error: it is refused$"):
+            compiler.compile_library(["one text", "another"], tmp_path, ())
+        wait_for(lambda: is_closed(end))
+    finally:
+        os.close(end)
+
+
 # Ctrl-C.
 
 
@@ -174,8 +191,8 @@ def test_an_interrupted_compilation_leaves_nothing_and_the_next_call_compiles(
 
 TRIAL = """
 import signal, sys
-from gpubp.kernels.cpu import build
-build.BASE = ("arithmetic.cpp",)
+from gpubp.kernels.cpu import build, texts
+texts.BASE = ("matmul.cpp", "sums.cpp", "arithmetic.cpp")
 if sys.argv[1] == "deferred":  # as during Trainer.fit
     signal.signal(signal.SIGINT, lambda *_: None)
 try:
@@ -196,7 +213,7 @@ def test_control_c_at_any_moment_of_a_first_compilation_does_no_harm(
 ) -> None:
     """The process group gets the signal, as from a terminal: the compiler too, if it is in the group."""
     rng = random.Random(kind)
-    for trial in range(rounds(2, 30)):
+    for trial in range(rounds(3, 30)):
         home, scratch = tmp_path / f"home{trial}", tmp_path / f"scratch{trial}"
         scratch.mkdir()
         environment = {"XDG_CACHE_HOME": str(home), "TMPDIR": str(scratch)}

@@ -78,7 +78,7 @@ def guests(target: str) -> Iterator[Guests]:
 
 
 def test_a_guest_runs_kernels_compiled_for_it(target: str, guests: Guests) -> None:
-    library, out = guests.library(joined(KERNEL)), np.zeros(3)
+    library, out = guests.library([joined(KERNEL)]), np.zeros(3)
     library.call("own_double", out, 1)
     assert out.tolist() == [0, {"aarch64": 3, "windows": 2}.get(target, THIS), 0]
     with pytest.raises(AttributeError, match="own_half"):
@@ -86,14 +86,14 @@ def test_a_guest_runs_kernels_compiled_for_it(target: str, guests: Guests) -> No
 
 
 def test_a_kernel_that_writes_outside_its_arrays_is_found(guests: Guests) -> None:
-    library = guests.library(joined(KERNEL))
+    library = guests.library([joined(KERNEL)])
     for place in (-1, 5):
         with pytest.raises(GuestError, match="a kernel wrote outside its arrays"):
             library.call("own_double", np.zeros(5), place)
 
 
 def test_after_a_guest_has_ended_another_one_starts(guests: Guests) -> None:
-    library, out = guests.library(joined(KERNEL)), np.zeros(3)
+    library, out = guests.library([joined(KERNEL)]), np.zeros(3)
     with pytest.raises(GuestError, match="the guest ended with status"):
         library.call("own_double", None, 0)
     library.call("own_double", out, 1)

@@ -66,7 +66,7 @@ KERNEL(exact_{0}) {{
 
 
 def compiled(text: str, flag: str, folder: Path) -> Path:
-    return compiler.compile_library(joined(text), folder, [flag or compiler.native_flag()])
+    return compiler.compile_library([joined(text)], folder, [flag or compiler.native_flag()])
 
 
 @pytest.fixture(scope="module", params=FLAGS)
@@ -76,7 +76,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     text = "".join(LOOP.format(name) for name in NAMES)
     text += text_of("update.cuh") + QUOTIENT_LOOP
     if guests is not None:
-        return guests.library(joined(text))
+        return guests.library([joined(text)])
     try:
         path = compiled(text, flag, tmp_path_factory.mktemp("math"))
     except compiler.CompileError as error:

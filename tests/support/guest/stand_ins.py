@@ -110,9 +110,9 @@ class Guests:
         for function in (build._base, build._library):
             function.cache_clear()
 
-    def library(self, code: str) -> Library:
-        """Compile the whole text of a library for the guest."""
-        return Library(self, self.target.library(code, self._beside))
+    def library(self, codes: list[str]) -> Library:
+        """Compile the whole texts of a library for the guest."""
+        return Library(self, self.target.library(codes, self._beside))
 
     def function(self, library: str, name: str) -> ctypes.c_void_p:
         """Return the number of a function of the guest's.
@@ -139,9 +139,9 @@ class Guests:
     def end(self) -> None:
         self._guest.end()
 
-    def _load(self, code: str) -> tuple[Any, str]:
-        library = self.library(code)
-        if "run_calls" in code:
+    def _load(self, codes: list[str]) -> tuple[Any, str]:
+        library = self.library(codes)
+        if any("run_calls" in code for code in codes):
             self._runtime = str(library._path), ""
         return library, f"for a guest, stored in {library._path.parent}"
 

@@ -69,15 +69,15 @@ class Target:
             "WINEDEBUG": "-all",
         }
 
-    def library(self, code: str, beside: tuple[str, ...] = ()) -> Path:
-        """Compile the whole text of a library, as compiler.py does; it is kept for the next run.
+    def library(self, codes: list[str], beside: tuple[str, ...] = ()) -> Path:
+        """Compile the whole texts of a library, as compiler.py does; it is kept for the next run.
 
         `beside` are the flags of the variant of a library built ahead, if there is one.
 
         Raises
         ------
         CompileError
-            If the compiler refuses the text.
+            If the compiler refuses a text.
         """
         more = shlex.split(os.environ.get("GPUBP_TEST_GUEST_FLAGS", ""))
         is_clang = "clang" in _version(self._compiler)
@@ -85,27 +85,29 @@ class Target:
         links = [
             flag for flag in self.links if not (is_clang and flag == "-static")
         ]  # see _libraries
-        return self._built(code, ".so", (*compiler.FLAGS, *flags, *beside, *more), tuple(links))
+        return self._built(codes, ".so", (*compiler.FLAGS, *flags, *beside, *more), tuple(links))
 
     def program(self, code: str) -> Path:
         """Compile the text of a program, which loads libraries."""
         links = ("-static",) if "-static" in self.links else ("-ldl",)
         flags = "-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror"
-        return self._built(code, ".exe", flags, links)
+        return self._built([code], ".exe", flags, links)
 
     def _built(
-        self, code: str, suffix: str, flags: tuple[str, ...], links: tuple[str, ...]
+        self, codes: list[str], suffix: str, flags: tuple[str, ...], links: tuple[str, ...]
     ) -> Path:
-        parts = code, *self._compiler, *flags, *links, _version(self._compiler)
+        parts = *codes, *self._compiler, *flags, *links, _version(self._compiler)
         if "-march=native" in flags:
             parts = *parts, compiler.identity()
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         built = cache_directory() / f"guest-{key}{suffix}"
         if not built.exists():
             with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-                text, fresh = Path(scratch, "text.cpp"), Path(scratch, f"fresh{suffix}")
-                text.write_text(code, encoding="utf-8")
-                _run(*self._compiler, *flags, str(text), "-o", str(fresh), *links)
+                texts = [Path(scratch, f"text{k}.cpp") for k in range(len(codes))]
+                for text, code in zip(texts, codes, strict=True):
+                    text.write_text(code, encoding="utf-8")
+                fresh = Path(scratch, f"fresh{suffix}")
+                _run(*self._compiler, *flags, *map(str, texts), "-o", str(fresh), *links)
                 fresh.replace(built)
         return built
 
