@@ -7,8 +7,8 @@
     python benchmarks/tools/ahead.py FOLDER --first
 
 FOLDER has a library that was built ahead, and its record; an unpacked wheel has them in gpubp/kernels/cpu.
-Each kind of kernels has processes of its own; several, since a process is fast or slow by chance, up to a
-third. The processes measure in turns, and each one's threads sleep while others measure. With --processor
+Each kind of kernels has several processes of its own, since chance makes a process fast or slow. The
+processes measure in turns, and each one's threads sleep while others measure. With --processor
 all of them, and OpenBLAS, compute as on a processor without more instructions. With --first new processes
 are measured: from the start to the end of a fit of one epoch, and to the end of `gpubp demo`. docs/cpu.md
 has the figures.
@@ -118,13 +118,13 @@ def compare_steps(options: argparse.Namespace) -> None:
 
     print("µs a step within fit, and times that of kernels compiled here (medians)")
     print(f"{'':18}" + "".join(f"{kind:>20}" for kind in workers))
-    means: list[dict[str, float]] = []
+    of_networks: list[dict[str, float]] = []
     for name in options.networks:
         network, _, rows = name.partition(":")
         count = int(rows or ARCHITECTURES[network].rows or ROWS.get(network, 128))
         task = f"{network} {count} {options.optimizer}"
         seconds = {kind: np.empty(options.rounds) for kind in workers}
-        for turn in range(options.processes):
+        for turn in range(options.processes):  # each one loads the task
             steps = {kind: max(1, int(TURN / measure(kind, turn, task, 8))) for kind in workers}
         for turn in range(options.rounds):
             for kind in workers:
@@ -132,11 +132,12 @@ def compare_steps(options: argparse.Namespace) -> None:
                 seconds[kind][turn] = measure(kind, turn, task, steps[kind])
         medians = {kind: float(np.median(times)) for kind, times in seconds.items()}
         ratios = {kind: median / medians["compiled here"] for kind, median in medians.items()}
-        means.append(ratios)
+        of_networks.append(ratios)
         cells = (f"{medians[kind] * 1e6:9.1f} {ratios[kind]:6.2f} x" for kind in workers)
         print(f"{name:18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
     cells = (
-        f"{np.exp(np.mean([np.log(ratios[kind]) for ratios in means])):6.2f} x" for kind in workers
+        f"{np.exp(np.mean([np.log(ratios[kind]) for ratios in of_networks])):6.2f} x"
+        for kind in workers
     )
     print(f"{'geometric mean':18}" + "".join(f"{cell:>20}" for cell in cells))
     for worker in itertools.chain.from_iterable(workers.values()):
@@ -188,6 +189,7 @@ def seconds_of(command: list[str], environment: Environment, cache: Path, is_emp
             env=environment | {"XDG_CACHE_HOME": work if is_empty else str(cache)},
             cwd=work,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # progress bars
             check=True,
         )
         return time.perf_counter() - began

@@ -97,7 +97,9 @@ def _texts() -> Iterator[str]:
 
 
 def build(folder: Path) -> Path:
-    """Build the library and its record in `folder`, which is made if it is missing; return the library.
+    """Build the library and its record in `folder`, and return the library's path.
+
+    The folder is made if it is missing.
 
     Raises
     ------
@@ -187,4 +189,6 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m gpubp.kernels.cpu.build_ahead FOLDER")
     sys.exit(main(Path(sys.argv[1])))

@@ -110,14 +110,12 @@ def compile_library(codes: Sequence[str], folder: Path, flags: Sequence[str]) ->
     CompileError
         If the compiler refuses a text, is killed, or takes longer than TIMEOUT.
     """
-    library, objects = folder / f"kernels.{library_suffix()}", []
-    commands = []
-    for k, code in enumerate(codes):
-        compiled, command = _to_object(code, folder, f"kernels{k}", flags, is_windows())
-        objects.append(compiled)
-        commands.append(command)
-    _run_together(commands, folder)
-    link(objects, library, (), folder)
+    library = folder / f"kernels.{library_suffix()}"
+    compiled = [
+        _to_object(code, folder, f"kernels{k}", flags, is_windows()) for k, code in enumerate(codes)
+    ]
+    _run_together([command for _, command in compiled], folder)
+    link([made for made, _ in compiled], library, (), folder)
     return library
 
 

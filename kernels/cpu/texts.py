@@ -80,8 +80,8 @@ def base_text() -> str:
 
 def base_parts() -> list[str]:
     """Return the text of the base in parts. None of them needs what another one defines."""
-    parts = [BASE[k::PARTS] for k in range(PARTS)]
-    return ["\n".join(map(text_of, files)) for files in parts if files]
+    groups = (BASE[k::PARTS] for k in range(PARTS))
+    return ["\n".join(map(text_of, files)) for files in groups if files]
 
 
 def is_custom(text: str) -> bool:

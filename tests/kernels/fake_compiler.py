@@ -84,8 +84,8 @@ class FakeCompiler:
 
     @property
     def compilations(self) -> int:
-        """The number of libraries that were compiled."""
-        return sum("-shared " in run for run in self.runs)
+        """The number of libraries that were to be compiled, counted by their first texts."""
+        return sum("kernels0.cpp" in run for run in self.runs)
 
 
 def forget() -> None:

@@ -65,7 +65,7 @@ def test_parameters_change_no_text() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the library of a network's texts alone, without much optimisation."""
-    folder = tmp_path_factory.mktemp("ahead")
+    folder = tmp_path_factory.mktemp("ahead") / "new"
     few = [*texts_of_a_network("tanh", "quadratic"), *texts_of_a_network("leaky_relu", "huber")]
     few += [texts.update_text(UPDATES["adam"], plain=True)]
     fast = tuple("-O1" if flag == "-O3" else flag for flag in compiler.FLAGS)
