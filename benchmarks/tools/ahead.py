@@ -89,6 +89,7 @@ def main() -> None:
 def kinds(folder: Path, processor: str = "", threads: int | None = None) -> dict[str, Environment]:
     """Return the environment of each kind of kernels."""
     common = {k: v for k, v in os.environ.items() if not k.startswith("GPUBP")}
+    common["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of a library that is not used
     if threads is not None:
         common["OPENBLAS_NUM_THREADS"] = str(threads)
     if processor:
