@@ -11,7 +11,8 @@ exponentials are capped, at a value where the result no longer changes or no lon
 NaN, because it shows that a network has diverged. Comparisons with NaN are false, so no entry may select a
 number when a comparison is false.
 
-To add an activation, add an entry here. Nothing else changes.
+To add an activation, add an entry here. Nothing else in this package changes. The CUDA text of σ is also
+that of C files, so it is C but for T(...) and overloaded functions such as exp.
 """
 
 from __future__ import annotations

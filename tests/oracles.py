@@ -51,5 +51,6 @@ except ImportError:
         pytest.skip("the oracle, safetensors, is not installed")
 
 
-EXAMPLES_MISS = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
+_IN_EXAMPLES = ("sklearn", "matplotlib", "onnx", "onnxruntime", "skl2onnx")
+EXAMPLES_MISS = [name for name in _IN_EXAMPLES if find_spec(name) is None]
 """The packages that the documents' examples import and that are not installed."""

@@ -20,6 +20,7 @@ from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
 from .data import check_inputs_like_fit, in_library_of, on_host
+from .exports import ClassifierExports
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
 from .probabilities import Probabilities
@@ -28,7 +29,7 @@ from .weights import unchanged_by_errors
 __all__ = ["MLPClassifier"]
 
 
-class MLPClassifier(ClassifierMixin, Probabilities, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
     For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For

@@ -20,6 +20,7 @@ from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .data import check_inputs_like_fit, in_library_of, on_host
+from .exports import RegressorExports
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
 from .weights import unchanged_by_errors
@@ -27,7 +28,7 @@ from .weights import unchanged_by_errors
 __all__ = ["MLPRegressor"]
 
 
-class MLPRegressor(RegressorMixin, MultiOutputMixin, BaseMLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for regression, with one or more outputs.
 
     Parameters

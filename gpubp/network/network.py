@@ -27,6 +27,7 @@ from ..memory import allocated
 from ..problem import Problem, Rounding
 from ..sparse import place
 from . import arguments, copying, passes, storage
+from .exports import Exports
 from .initializers import Initializer, initial_parameters
 from .predictor import Predictor
 from .results import Backprop, Forward
@@ -34,7 +35,7 @@ from .results import Backprop, Forward
 __all__ = ["Network"]
 
 
-class Network(MadeOnce):
+class Network(Exports, MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except

@@ -194,6 +194,10 @@ def returning(value: Any) -> Any:
     return lambda net, trainer: Network((3, 4, 2), hidden=activation, backend="numpy").predict(X)
 
 
+def exporting(**options: Any) -> Any:
+    return lambda net, trainer: net.to_c("never_written.c", **options)
+
+
 def fit(kind: Any, *arguments: Any) -> Any:
     return lambda net, trainer: kind(max_iter=1, backend="numpy").fit(*arguments)
 
@@ -249,6 +253,11 @@ OTHER_ARRAYS: list[Row] = [
         "x has 2 columns, expected 3",
     ),
     Row("load None", lambda net, trainer: Network.load(None), TypeError, "path"),
+    Row("to_c None", lambda net, trainer: net.to_c(None), TypeError, "path is None, expected"),
+    Row("C name", exporting(name="a b"), ValueError, "name is 'a b', expected a name in C"),
+    Row("C name 5", exporting(name=5), TypeError, "name is 5, expected a name in C"),
+    Row("C custom 5", exporting(custom=5), TypeError, "custom is 5, expected a dict"),
+    Row("C tanh", exporting(custom={"tanh": ""}), ValueError, "unknown custom activation 'tanh'"),
     Row(
         "custom 5",
         lambda net, trainer: Network.load("network.safetensors", custom=5),  # type: ignore[arg-type]
