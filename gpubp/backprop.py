@@ -102,19 +102,24 @@ def gradients(problem: Problem, block: Block, k: int, gradient: Parameters, beta
 def backward(
     problem: Problem,
     block: Block,
-    gradient: Sequence[Parameters],
+    gradient: Sequence[Parameters | None],
     beta: float,
     after_layer: Mapping[int, Bound] = NOTHING,
 ) -> None:
     """Compute δ and gradients from the last layer to the first; beta is the factor of old gradients.
 
+    A layer whose `gradient` is None gets none. Below the lowest layer that has one, nothing is computed.
+
     `after_layer` has functions for some layers. Each is called, and may run beside later verbs, when the
     layer's gradient has been computed and its weights are not read any more.
     """
-    for k in reversed(range(len(problem.layers))):
-        with beside(problem, block, k > 0):
-            gradients(problem, block, k, gradient[k], beta)
-        if k:
+    lowest = next(k for k, of_layer in enumerate(gradient) if of_layer is not None)
+    for k in reversed(range(lowest, len(problem.layers))):
+        of_layer = gradient[k]
+        if of_layer is not None:
+            with beside(problem, block, k > lowest):
+                gradients(problem, block, k, of_layer, beta)
+        if k > lowest:
             propagate(problem, block, k - 1)
         if k in after_layer:
             with problem.backend.beside():
@@ -173,7 +178,7 @@ def backpropagate(
     problem: Problem,
     workspace: Workspace,
     rows: Rows,
-    gradient: Sequence[Sequence[Parameters]],
+    gradient: Sequence[Sequence[Parameters | None]],
     beta: float,
     costs: Array,
     after_layer: Mapping[int, Bound] = NOTHING,
@@ -188,9 +193,10 @@ def backpropagate(
         The buffers, made for training.
     rows : Rows
         The rows of the batch.
-    gradient : sequence of sequences of Parameters
-        For each shard, a gradient for each layer. The first shard's gradient becomes beta times its old
-        value plus the new gradient. The others are overwritten.
+    gradient : sequence of sequences of Parameters or None
+        For each shard, a gradient for each layer, or None for a layer whose gradient is not computed. The
+        first shard's gradient becomes beta times its old value plus the new gradient. The others are
+        overwritten.
     beta : float
         The factor of the first shard's old gradient.
     costs : array of float64, shape (shards, steps)

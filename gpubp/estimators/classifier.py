@@ -132,6 +132,10 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     progress : bool, default False
         Whether `fit` shows a progress bar with the loss, the validation score and the speed, in a terminal
         or a notebook. Not available with lbfgs.
+    layer_rates : sequence of float or None, default None
+        A factor of the learning rate for each hidden layer and the output layer; None means 1 for each.
+        With 0 a layer keeps its weights: those of the last fit with warm_start or partial_fit, or those
+        that were assigned. Not available with lbfgs.
 
     Attributes
     ----------
@@ -212,6 +216,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         weight_decay: float | None = None,
         callbacks: Sequence[Any] = (),
         progress: bool = False,
+        layer_rates: Sequence[float] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

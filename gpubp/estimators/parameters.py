@@ -26,6 +26,7 @@ from ..kernels.messages import shown
 from ..network.arguments import check_dtype, is_sequence
 from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
+from ..training.layer_rates import as_layer_rates
 from ..training.optimizers import OPTIMIZERS
 from ..training.schedules import SCHEDULES, Schedule
 from ..validation import check_number, fits
@@ -105,6 +106,7 @@ _NOT_WITH_LBFGS: Mapping[str, Any] = {
     "callbacks": (),
     "progress": False,
     "checkpoint": None,
+    "layer_rates": None,
 }
 
 
@@ -140,6 +142,7 @@ def check_parameters(estimator: Any) -> None:
             if not any(_satisfies(entry, constraint) for constraint in allowed):
                 raise _refusal(estimator, name, entry, allowed)
     _check_layers(estimator, len(hidden_widths(estimator)))
+    _check_layer_rates(estimator.layer_rates, len(hidden_widths(estimator)) + 1)
     _check_dtype(estimator.dtype)
     as_callbacks(estimator.callbacks)
     _check_lbfgs(estimator)
@@ -180,6 +183,13 @@ def _check_dtype(dtype: Any) -> None:
             check_dtype(dtype)
         except ValueError as error:
             raise InvalidParameterError(f"{error}, or None for that of X") from None
+
+
+def _check_layer_rates(layer_rates: Any, depth: int) -> None:
+    try:
+        as_layer_rates(layer_rates, depth)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameterError(str(error)) from None
 
 
 def _check_layers(estimator: Any, depth: int) -> None:

@@ -100,6 +100,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):
         weight_decay: float | None = None,
         callbacks: Sequence[Any] = (),
         progress: bool = False,
+        layer_rates: Sequence[float] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

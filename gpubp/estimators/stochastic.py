@@ -234,6 +234,7 @@ def fit_batches(
     batch_size = _batch_size(settings, rows)
     trainer = _trainer_of(settings, network, rng, trainer)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
+    trainer.layer_rates = settings.layer_rates
     progress = _Progress(
         settings, record, rows, weights is not None, loss_factor, score, incremental
     )

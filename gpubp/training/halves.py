@@ -14,9 +14,10 @@ from ..network import Network
 from ..problem import Rounding
 from ..workspace import Workspace
 from .data import BatchForm
+from .layer_rates import LayerRates
 from .optimizer_state import OptimizerState
 from .step_numbers import StepNumbers
-from .update_parts import UpdateParts
+from .update_parts import UpdatePart, UpdateParts
 
 __all__ = ["StepArrays", "StepHalves"]
 
@@ -65,6 +66,8 @@ class StepHalves:
         What the steps read and write.
     optimizer_state : OptimizerState
         The optimizer and its state.
+    layer_rates : LayerRates
+        The factors of the layers' learning rates.
     dropout_seed : int
         Seed of the dropout masks.
     gradient_is_read : bool
@@ -80,6 +83,7 @@ class StepHalves:
         arrays: StepArrays,
         optimizer_state: OptimizerState,
         *,
+        layer_rates: LayerRates,
         dropout_seed: int,
         gradient_is_read: bool,
         sums_squares: bool,
@@ -103,10 +107,24 @@ class StepHalves:
             self._added, self._left = [], shard_gradients
         # The gradients of an `apart` block may still run on a branch, for which the update would not wait.
         whole_only = gradient_is_read or optimizer_state.plan.needs_norm or shards[0][-1].apart
+        self._parts = self._all = UpdateParts.by_rate(network.layout, layer_rates)
+        whole_only = whole_only or self._all != UpdateParts.whole(network.layout)
         if network.backend.updates_beside and len(shards) == 1 and not whole_only:
             self._parts = UpdateParts.by_layer(network.layout)
-        else:
-            self._parts = UpdateParts.whole(network.layout)
+        self._views = [
+            [
+                view if trained else None
+                for view, trained in zip(views, layer_rates.trained, strict=True)
+            ]
+            for views in arrays.views
+        ]
+
+    @property
+    def clear_frozen(self) -> list[Callable[[], None]]:
+        """Functions that set the gradient of frozen layers, which no half writes, to 0."""
+        pairs = zip(self._arrays.views[0], self._views[0], strict=True)
+        frozen = [array for views, used in pairs if used is None for array in views]
+        return [partial(array.fill, 0) for array in frozen if array is not None]
 
     def run(self, steps: int = 1) -> None:
         """Run steps in a row. The first rounds the weights; then each update rounds them for the next."""
@@ -138,26 +156,28 @@ class StepHalves:
             weights = self._network.parameters[: self._network.layout.n_weights]
             backend.weighted_sum(weights, weights, arrays.numbers.squares, arrays.counters)
         backpropagate(
-            *(problem, self._workspace, arrays.rows, arrays.views, beta),
+            *(problem, self._workspace, arrays.rows, self._views, beta),
             *(arrays.numbers.costs, after_layer),
         )
-        for shard_gradient in self._added:
-            backend.add(shard_gradient, gradient)
-        if arrays.loss_scale is not None:
-            backend.multiply(gradient, arrays.loss_scale[1:], gradient)
+        for place, _ in self._all.after:
+            for shard_gradient in self._added:
+                backend.add(shard_gradient[place], gradient[place])
+            if arrays.loss_scale is not None:
+                backend.multiply(gradient[place], arrays.loss_scale[1:], gradient[place])
 
-    def update(self, parts: Sequence[slice] = (), rounding: Rounding | None = None) -> None:
-        """Update the parameters, or these parts of them, and advance the counters."""
-        arrays = self._arrays
-        *before, last = parts or UpdateParts.whole(self._network.layout).after
+    def update(self, parts: Sequence[UpdatePart] = (), rounding: Rounding | None = None) -> None:
+        """Update the parameters that are trained, or these parts of them, and advance the counters."""
+        arrays, whole = self._arrays, self._all.after
+        self._optimizer_state.compute_norm(arrays.squared_norm, [place for place, _ in whole])
+        *before, last = parts or whole
         for part in before:
             self._update(part, rounding, advances=False)
         self._update(last, rounding, advances=True)
         if arrays.loss_scale is not None:
             self._network.backend.adapt_loss_scale(arrays.loss_scale, arrays.squared_norm)
 
-    def _update(self, part: slice, rounding: Rounding | None, *, advances: bool) -> None:
+    def _update(self, part: UpdatePart, rounding: Rounding | None, *, advances: bool) -> None:
         """Update a part of the parameters and of the optimizer's state."""
-        arrays = self._arrays
-        variables = StepVariables(arrays.numbers.rates, arrays.counters, arrays.squared_norm)
-        self._optimizer_state.update(variables, self._left, part, rounding, advances=advances)
+        arrays, rates = self._arrays, self._arrays.numbers.rates[part.factor]
+        variables = StepVariables(rates, arrays.counters, arrays.squared_norm)
+        self._optimizer_state.update(variables, self._left, part.place, rounding, advances=advances)

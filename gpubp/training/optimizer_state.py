@@ -72,6 +72,7 @@ class OptimizerState:
         self._gradient_apart, self._scaled = gradient_apart, scaled
         self.optimizer, self.plan = optimizer, self._plan_for(optimizer)
         self._rates_ahead = _NO_RATES
+        self._no_counters = network.backend.zeros(2, np.int64)
         self._begin()
 
     def change(self, optimizer: Optimizer) -> bool:
@@ -119,16 +120,17 @@ class OptimizerState:
         """
         are_constant = isinstance(factors, float) and isinstance(penalty_factors, float)
         if not are_constant or before < 0 or steps > STEPS_AHEAD:
-            return self._compute_rates(factors, penalty_factors, before, steps)
+            return self.compute_rates(factors, penalty_factors, before, steps)
         kept = self._rates_ahead
         first = before - kept.before
         if kept.factors != (factors, penalty_factors) or not 0 <= first <= len(kept.rates) - steps:
-            rates = self._compute_rates(factors, penalty_factors, before, STEPS_AHEAD)
+            rates = self.compute_rates(factors, penalty_factors, before, STEPS_AHEAD)
             rates.flags.writeable = False
             self._rates_ahead, first = _RatesAhead((factors, penalty_factors), before, rates), 0
         return self._rates_ahead.rates[first : first + steps]
 
-    def _compute_rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
+    def compute_rates(self, factors: Any, penalty_factors: Any, before: int, steps: int) -> Any:
+        """Compute what `rates` returns, in a new array."""
         rates = np.empty((steps, 4))
         rates[:, 3] = penalty_factors
         rates[:, 0] = self.optimizer.learning_rate * factors
@@ -136,6 +138,16 @@ class OptimizerState:
         counted_from_1 = np.maximum(np.arange(steps) + (before + 1.0), 1)
         rates[:, 1], rates[:, 2] = self.plan.factors(rates[:, 0], counted_from_1)
         return rates
+
+    def compute_norm(self, squared_norm: Array, parts: Sequence[slice]) -> None:
+        """Compute the squared norm of these parts of the gradient, if the plan needs it."""
+        if not self.plan.needs_norm:
+            return
+        weighted_sum, (first, *others) = self._network.backend.weighted_sum, parts
+        weighted_sum(self._gradient[first], None, squared_norm)
+        for part in others:  # each sum is added to element 0
+            gradient = self._gradient[part]
+            weighted_sum(gradient, gradient, squared_norm, self._no_counters)
 
     def update(
         self,
@@ -151,27 +163,25 @@ class OptimizerState:
         Parameters
         ----------
         variables : StepVariables
-            What changes from step to step. The squared norm of the gradient is computed here, if the plan
-            needs it.
+            What changes from step to step; `compute_norm` has computed the squared norm, if the plan needs
+            it.
         shard_gradients : sequence of arrays of shape (size,)
             The gradients of further shards; none of them if the plan needs the norm.
         part : slice
-            The part; all parameters if the plan needs the norm, or if there are further shards.
+            The part.
         rounding : Rounding, optional
             The rounded weights to update too.
         advances : bool
             Whether to advance the counters then.
         """
         network, plan = self._network, self.plan
-        if plan.needs_norm:
-            network.backend.weighted_sum(self._gradient, None, variables.squared_norm)
         arrays = network.parameters, self._gradient, self.arrays
         rounded = None if rounding is None else rounding.rounded[part]
         network.backend.update_with(
             plan.rule,
             ParameterArrays(*arrays, network.layout.n_weights).part(part),
             variables,
-            shard_gradients,
+            [gradient[part] for gradient in shard_gradients],
             rounded=rounded if rounded is not None and rounded.size else None,
             precision=None if rounding is None else rounding.precision,
             advances=advances,

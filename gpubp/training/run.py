@@ -21,7 +21,14 @@ from .history import History
 from .monitor import Monitor
 from .order import DataOrder
 from .schedules import Constant
-from .snapshot import Snapshot, callback_states, described, restore_callbacks, settings_of
+from .snapshot import (
+    Snapshot,
+    callback_states,
+    described,
+    listed,
+    restore_callbacks,
+    settings_of,
+)
 from .state import State
 from .step import TrainingStep
 
@@ -109,12 +116,13 @@ class Run:
             )
 
         self._before = step.take(), trainer.optimizer, order.rng, order.rng_state
+        self._rates_before = trainer.layer_rates
 
     @uninterrupted
     def go_back(self) -> None:
         """Go back to the state before the fit, which has failed."""
         state, optimizer, rng, rng_state = self._before
-        self._step.optimizer = optimizer
+        self._step.optimizer, self._step.layer_rates = optimizer, self._rates_before
         self._step.restore(state)
         self._order.go_back(rng, rng_state)
 
@@ -296,6 +304,7 @@ class Run:
             order=zlib.crc32(order.rows) if within else 0,
             dropout_seed=step.dropout_seed,
             optimizer=described(step.optimizer),
+            layer_rates=listed(step.layer_rates),
             schedule=trainer.schedule.state(),
             callbacks=callback_states(self._callbacks),
         )

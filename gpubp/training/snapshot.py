@@ -30,6 +30,7 @@ __all__ = [
     "callback_states",
     "described",
     "generator_with",
+    "listed",
     "optimizer_with",
     "restore_callbacks",
     "settings_of",
@@ -69,6 +70,8 @@ class Snapshot:
         The seed of the dropout masks.
     optimizer : dict
         The optimizer at this moment. It is not the one in `settings` if a callback has set another.
+    layer_rates : list of float or None
+        The layers' factors of the learning rate at this moment, like `optimizer`.
     schedule : dict
         The state of the schedule.
     callbacks : list of dict
@@ -90,6 +93,7 @@ class Snapshot:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     callbacks: list[dict[str, Any]]
+    layer_rates: list[float] | None = None
     file: str = ""
 
     @uninterrupted
@@ -97,6 +101,7 @@ class Snapshot:
         """Give the step and the order the state that they had."""
         generator = generator_with(self.generator)
         step.optimizer = optimizer_with(self.optimizer, step.optimizer)
+        step.layer_rates = self.layer_rates
         step.dropout_seed = self.dropout_seed
         step.restore(self.states["now"])
         order.go_on(generator, self.generator.get("drawn"))
@@ -110,7 +115,7 @@ class Snapshot:
             If one of them is another; the message names it.
         """
         for name, value in settings.items():
-            if name == "optimizer" and value == self.optimizer:
+            if name in ("optimizer", "layer_rates") and value == getattr(self, name):
                 continue  # a callback has set it
             what, now, before = _difference(name, value, self.settings.get(name))
             if now != before:
@@ -175,6 +180,11 @@ def described(thing: Any) -> dict[str, Any]:
     return {"class": name, **as_read(name, arguments)}
 
 
+def listed(layer_rates: tuple[float, ...] | None) -> list[float] | None:
+    """Return factors of the learning rate as a checkpoint gives them back."""
+    return None if layer_rates is None else list(layer_rates)
+
+
 def settings_of(trainer: Trainer) -> dict[str, Any]:
     """Return the settings that a fit can go on with only if they are the same."""
     early_stopping = trainer.early_stopping
@@ -184,6 +194,7 @@ def settings_of(trainer: Trainer) -> dict[str, Any]:
         "early_stopping": early_stopping and described(early_stopping),
         "batch_size": trainer.batch_size,
         "accumulate": trainer.accumulate,
+        "layer_rates": listed(trainer.layer_rates),
         "shuffle": trainer.shuffle,
         "precision": trainer.network.precision,
     }

@@ -22,6 +22,7 @@ from ..kernels.messages import shown
 from ..network import Network, storage
 from ..validation import check_number
 from .history import History
+from .layer_rates import as_layer_rates
 from .snapshot import Snapshot, generator_with, optimizer_with
 from .state import State
 from .step import TrainingStep
@@ -81,7 +82,7 @@ def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
     to_numpy = network.backend.to_numpy
     tensors, metadata = storage.content(network)
     described: dict[str, Any] = {"format": FORMAT, "versions": _versions(network), "states": {}}
-    for name in (*_LIMITS, "settings", "generator", "optimizer"):
+    for name in (*_LIMITS, "settings", "generator", "optimizer", "layer_rates"):
         described[name] = getattr(snapshot, name)
     history, others = snapshot.history, {"costs": np.asarray(snapshot.costs, np.float64)}
     described["history"] = {"best_epoch": history.best_epoch, "stopped": history.stopped}
@@ -132,6 +133,8 @@ def read_snapshot(path: Any, step: TrainingStep) -> Snapshot:
         try:
             described = _description(file, step)
             _check_network(file, step.network)
+            # Files that were written before trainers had such rates have none.
+            as_layer_rates(described.get("layer_rates"), len(step.network.layers))
             _check_tensors(file, described, step)
             return _assembled(file.path, described, file.read(), step)
         except CorruptFileError:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..arrays import move
 from ..backends import Array, Backend, Rows
 from ..kernels import PRECISIONS
 from ..kernels.scaling import fresh_loss_scale
@@ -19,9 +18,10 @@ from ..signals import uninterrupted
 from .captures import Replay, StepsInARow, call_each
 from .data import BatchForm
 from .halves import StepArrays, StepHalves
+from .layer_rates import LayerRates
 from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
-from .state import State
+from .state import HasState
 from .step_numbers import STEPS_AHEAD, StepNumbers
 
 __all__ = ["TrainingStep"]
@@ -30,7 +30,7 @@ STEPS_KEPT = 8
 """The most forms of batches with a captured step and its buffers."""
 
 
-class TrainingStep:
+class TrainingStep(HasState):
     """The training step of one network: it updates the network by one batch at each run.
 
     A step has two halves. The first half computes the gradient of the batch in `rows`. The second half
@@ -60,8 +60,16 @@ class TrainingStep:
     dropout_seed : int
         Seed of the dropout masks.
     reduce : callable, optional
-        A function that every step calls between the captured halves. Its argument is the gradient, a flat
-        array in the order of ``network.parameters``; its result is ignored.
+        A function that every step calls between the captured halves, whose result is ignored. Its argument
+        is the gradient, a flat array in the order of ``network.parameters``, with 0 for frozen layers.
+    layer_rates : sequence of float, optional
+        A factor of the learning rate for each layer except the input, 0 for a frozen layer; as in
+        `Trainer`. By default all are 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `layer_rates` does not fit the network.
 
     Attributes
     ----------
@@ -86,9 +94,11 @@ class TrainingStep:
         *,
         dropout_seed: int,
         reduce: Callable[[Array], object] | None = None,
+        layer_rates: Sequence[float] | None = None,
     ) -> None:
         self.network, self.rows = network, Rows(None)
-        self._reduce, self._dropout_seed = reduce, dropout_seed
+        self._layer_rates = LayerRates.of(layer_rates, len(network.layers))
+        self._reduce, self._dropout_seed, self._sums_squares = reduce, dropout_seed, False
         self.captured: dict[BatchForm, Replay] = {}
         self._in_a_row: dict[BatchForm, StepsInARow] = {}
         self.steps_taken = self.steps_done = self.steps_prepared = 0
@@ -106,10 +116,11 @@ class TrainingStep:
             )
             self._squared_norm = self.backend.zeros(1, np.float64)
             self._counters = self.backend.zeros(2, np.int64)
-            self._numbers, self._sums_squares = StepNumbers(self.backend, STEPS_AHEAD), False
+            self._numbers = StepNumbers(self.backend, STEPS_AHEAD, len(self._layer_rates.distinct))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
+        given = partial(TrainingStep, dropout_seed=self._dropout_seed, reduce=self._reduce)
+        make = partial(given, layer_rates=self.layer_rates)
         lasting = {name: self.backend.to_numpy(array) for name, array in self._lasting.items()}
         return make, (self.network, self.optimizer), (self.steps_taken, self.sums_squares, lasting)
 
@@ -173,6 +184,22 @@ class TrainingStep:
             if not self._optimizer_state.change(optimizer):
                 self.steps_taken = 0
 
+    @property
+    def layer_rates(self) -> tuple[float, ...] | None:
+        """The layers' factors of the learning rate; captured steps are dropped if they change."""
+        return self._layer_rates.given
+
+    @layer_rates.setter
+    @uninterrupted
+    def layer_rates(self, layer_rates: Sequence[float] | None) -> None:
+        rates = LayerRates.of(layer_rates, len(self.network.layers))
+        if rates != self._layer_rates:
+            self._layer_rates, self.steps_prepared = rates, 0
+            self._forget_captures()
+            self._numbers.hold_factors(len(rates.distinct))
+            if not self._optimizer_state.plan.beta:  # else it is the velocity
+                self._gradients[0].fill(0)
+
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
@@ -221,9 +248,12 @@ class TrainingStep:
             The learning rates.
         """
         steps, done = STEPS_AHEAD if steps is None else steps, len(costs)
-        taken = self.steps_taken - done
-        rates = self._optimizer_state.rates(factors, penalty_factors, taken, steps)
+        taken, state = self.steps_taken - done, self._optimizer_state
+        rates = state.rates(factors, penalty_factors, taken, steps)
         self._numbers.prepare(rates, costs)
+        for number, factor in self._layer_rates.others:
+            others = state.compute_rates(factor * factors, penalty_factors, taken, steps)
+            self._numbers.set_rates(number, others)
         self._counters[1] = done
         self.steps_done, self.steps_prepared = done, steps
         return rates[:, 0]
@@ -316,9 +346,10 @@ class TrainingStep:
                 replay = capture(halves.run)
                 self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
             else:
+                # `reduce` may write to the gradient of frozen layers, which no half overwrites.
                 reduce = partial(self._reduce, self.gradient)
-                parts = capture(halves.gradient), reduce, capture(halves.update)
-                replay = partial(call_each, parts)
+                calls: list[Callable[[], object]] = [capture(halves.gradient), *halves.clear_frozen]
+                replay = partial(call_each, [*calls, reduce, capture(halves.update)])
                 self._in_a_row[form] = StepsInARow(self.backend, replay, None)
         self.captured[form] = replay
         return replay
@@ -361,53 +392,8 @@ class TrainingStep:
         with self.backend.keep_kernels(self._kernels):
             return StepHalves(
                 *(self.network, form, arrays, self._optimizer_state),
+                layer_rates=self._layer_rates,
                 dropout_seed=self._dropout_seed,
                 gradient_is_read=self._reduce is not None,
                 sums_squares=self.sums_squares,
             )
-
-    @property
-    def state_of(self) -> str:
-        """The name of the update that the optimizer's state belongs to."""
-        return self._optimizer_state.plan.state_of
-
-    @property
-    def _lasting(self) -> dict[str, Array]:
-        """The arrays that one step passes to the next, except the parameters."""
-        loss_scale = {} if self._loss_scale is None else {"loss_scale": self._loss_scale}
-        return {"counters": self._counters, **loss_scale, **self._optimizer_state.by_name}
-
-    @property
-    def state_arrays(self) -> dict[str, Array]:
-        """The parameters and everything else that one step passes to the next: not copies."""
-        return {"parameters": self.network.parameters, **self._lasting}
-
-    def take(self, state: State | None = None) -> State:
-        """Copy the parameters and everything else that one step passes to the next.
-
-        Parameters
-        ----------
-        state : State, optional
-            The state to copy to, whose memory is reused; by default a new one.
-
-        Returns
-        -------
-        State
-            The copies.
-        """
-        state = State() if state is None else state
-        state.copy_from(self.state_arrays)
-        state.steps_taken, state.state_of = self.steps_taken, self.state_of
-        return state
-
-    @uninterrupted
-    def restore(self, state: State) -> None:
-        """Restore the state of this step or a similar one; another optimizer's state begins anew."""
-        goes_on = state.state_of == self.state_of
-        begins_anew = {} if goes_on else self._optimizer_state.by_name
-        for name, array in self.state_arrays.items():
-            if name in begins_anew:
-                array.fill(0)
-            else:
-                array[...] = move(state.arrays[name], self.backend)
-        self.steps_taken, self.steps_prepared = state.steps_taken if goes_on else 0, 0

@@ -23,6 +23,7 @@ from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
+from .layer_rates import as_layer_rates
 from .one_thread import in_one_thread, take
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
@@ -30,7 +31,7 @@ from .progress import progress_callback
 from .run import Run
 from .schedules import Schedule, get_schedule
 from .seeds import RandomSource, draw_dropout_seed, random_source
-from .settings import Setting
+from .settings import OfStep, Setting
 from .snapshot import Snapshot, settings_of
 from .step import TrainingStep
 
@@ -62,6 +63,10 @@ class Trainer(MadeOnce):
         The number of batches whose gradients are added for one update. The result is the same as with
         batches that many times larger, but the buffers are those of one batch. Data that are streamed are
         read that many batches at once.
+    layer_rates : sequence of float, default None
+        A factor of the learning rate for each layer except the input; by default all are 1. A layer with
+        factor 0 is frozen: its parameters and its optimizer's state stay as they are, and no gradient is
+        computed of it, nor δ below the lowest layer that is trained. Decoupled decay is multiplied as well.
     early_stopping : EarlyStopping, int, bool or None, default None
         When to stop early. An int is the patience in epochs, and True means the defaults. With None or
         False, all epochs are run.
@@ -78,7 +83,7 @@ class Trainer(MadeOnce):
     ----------
     network : Network
         The network; read-only.
-    optimizer, batch_size, schedule, shuffle, accumulate, early_stopping, callbacks, checkpoint
+    optimizer, batch_size, schedule, shuffle, accumulate, layer_rates, early_stopping, callbacks, checkpoint
         The settings. They may be changed between fits.
 
     Raises
@@ -104,6 +109,7 @@ class Trainer(MadeOnce):
     early_stopping = Setting(as_early_stopping)
     callbacks = Setting(as_callbacks)
     checkpoint = Setting(as_checkpoint)
+    layer_rates = OfStep["tuple[float, ...] | None"]()
 
     def __init__(
         self,
@@ -114,6 +120,7 @@ class Trainer(MadeOnce):
         schedule: str | Schedule = "constant",
         shuffle: bool = True,
         accumulate: int = 1,
+        layer_rates: Sequence[float] | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
@@ -125,10 +132,12 @@ class Trainer(MadeOnce):
         self.network = network
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
+        layer_rates = as_layer_rates(layer_rates, len(network.layers))
         rng = random_source(seed)
         self._order = DataOrder(rng)
         dropout_seed = draw_dropout_seed(rng, network)
         self._training_step = TrainingStep(network, optimizer, dropout_seed=dropout_seed)
+        self.layer_rates = layer_rates
         self._check_batch = BatchCheck(network)
         self.checkpoint, self._stop_reason, self._fits_running = checkpoint, "", 0
         self._snapshot: Snapshot | None = None

@@ -95,6 +95,7 @@ OPTIMIZERS = [
     gpubp.RMSProp(learning_rate=0.01, epsilon=1e-3, l1=0.001),
     gpubp.Lion(learning_rate=0.001, weight_decay=0.1),
 ]
+FACTORS = [0.0, 0.0, 0.5, 1.0, 2.0]
 SMOOTH = {"identity", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "softplus", "sine"}
 
 
@@ -209,6 +210,7 @@ def trainings(draw: Any) -> Training:
             "batch_size": draw(st.integers(max(1, rows // choose([1, 6, 40])), rows)),
             "shuffle": draw(st.booleans()),
             "accumulate": choose([1, 1, 1, 2]),
+            "layer_rates": choose([None, None, [*map(choose, [FACTORS] * (depth - 1)), 1.0]]),
         },
         optimizer=choose(OPTIMIZERS),
         rows=rows,

@@ -57,7 +57,7 @@ def test_parameters_and_defaults_are_those_of_scikit_learn(ours: Any, theirs: An
     own = {
         "backend": "auto", "dtype": "float32", "dropout": 0.0, "checkpoint": None,
         "output_activation": None, "clip_norm": None, "weight_decay": None, "callbacks": (),
-        "progress": False,
+        "progress": False, "layer_rates": None,
     }  # fmt: skip
     if ours is MLPClassifier:
         own |= {"loss": "log_loss", "class_weight": None, "label_smoothing": 0.0}

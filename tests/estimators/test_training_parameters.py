@@ -94,6 +94,61 @@ def test_clip_norm_and_weight_decay_are_those_of_the_optimizer(
 
 
 @not_converged
+@pytest.mark.parametrize(
+    ("solver", "optimizer"),
+    [("sgd", gpubp.SGD(learning_rate=0.001, momentum=0.9, nesterov=True)), ("lion", None)],
+)
+@pytest.mark.parametrize("layer_rates", [(0, 0.5), [2, 1], np.array([0.5, 0])], ids=str)
+def test_each_layer_may_have_a_rate_of_its_own(
+    layer_rates: Any, solver: str, optimizer: Any
+) -> None:
+    model = quick(solver=solver, layer_rates=layer_rates, **EXACT)
+    optimizer = optimizer or gpubp.Lion(learning_rate=1e-3, beta2=0.999)
+    by_hand = trained_by_hand(model, optimizer, layer_rates=layer_rates)
+    np.testing.assert_allclose(parameters_of(model.fit(X, Y)), by_hand, rtol=0, atol=1e-12)
+    without = quick(solver=solver, **EXACT).fit(X, Y)
+    assert abs(parameters_of(without) - by_hand).max() > 1e-5
+
+
+@not_converged
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", [gpubp.MLPClassifier, gpubp.MLPRegressor])
+def test_a_warm_start_may_freeze_a_layer(kind: Any, how: str) -> None:
+    given: dict[str, Any] = {"max_iter": 5, "batch_size": 30, "random_state": 0}
+    model = kind(hidden_layer_sizes=(10, 6), warm_start=True, **given).fit(X, Y)
+    kept = [part.copy() for part in (*model.coefs_, *model.intercepts_)]
+    model.set_params(layer_rates=(0, 0, 1))
+    getattr(model, how)(X, Y)
+    now = [*model.coefs_, *model.intercepts_]
+    assert [bool((a == b).all()) for a, b in zip(now, kept, strict=True)] == [True, True, False] * 2
+    model.set_params(layer_rates=None)
+    getattr(model, how)(X, Y)
+    assert not any((a == b).all() for a, b in zip(model.coefs_, kept, strict=False))
+
+
+@not_converged
+def test_weights_that_are_assigned_may_be_frozen() -> None:
+    source, model = quick().fit(X, Y), quick(layer_rates=(0, 1))
+    model.coefs_ = [weights.copy() for weights in source.coefs_]
+    model.intercepts_ = [biases.copy() for biases in source.intercepts_]
+    model.partial_fit(X, Y, classes=[0, 1, 2])
+    np.testing.assert_array_equal(model.coefs_[0], source.coefs_[0])
+    assert (model.coefs_[1] != source.coefs_[1]).all()
+
+
+@not_converged
+def test_a_fit_that_goes_on_from_a_checkpoint_has_its_layer_rates(tmp_path: Path) -> None:
+    def model(**parameters: Any) -> Any:
+        return quick(checkpoint=tmp_path, warm_start=True, layer_rates=(0, 1), **parameters)
+
+    model(max_iter=3).fit(X, Y)
+    whole = quick(layer_rates=(0, 1)).fit(X, Y)
+    np.testing.assert_array_equal(parameters_of(model().fit(X, Y)), parameters_of(whole))
+    with pytest.raises(ValueError, match=r"layer_rates is \[0.0, 1.0\], but here it is None"):
+        quick(checkpoint=tmp_path, warm_start=True).fit(X, Y)
+
+
+@not_converged
 @pytest.mark.parametrize("schedule", [*schedules.SCHEDULES, schedules.Cosine(warmup=0.3)], ids=str)
 @pytest.mark.parametrize("solver", ["sgd", "rmsprop"])
 def test_a_schedule_of_gpubp_gives_every_solver_its_rates(solver: str, schedule: Any) -> None:

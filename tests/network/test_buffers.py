@@ -52,6 +52,26 @@ def test_a_network_costs_one_matmul_a_layer_forward_and_two_backward(
     assert matmuls[0] == depth + 3 * depth + depth + (2 * depth - 1)
 
 
+@pytest.mark.parametrize(
+    ("factors", "count"),
+    [
+        ((1, 1, 1, 1), 4 + 4 + 3),
+        ((0, 1, 1, 1), 4 + 3 + 2),
+        ((0, 0, 0.5, 1), 4 + 2 + 1),
+        ((0, 0, 0, 1), 4 + 1),
+        ((1, 0, 0, 1), 4 + 2 + 3),  # δ goes through layers that are frozen, to those below
+        ((0, 1, 0, 0), 4 + 1 + 2),
+    ],
+)
+def test_frozen_layers_need_no_gradient_and_no_delta_below_the_lowest_trained_layer(
+    backend: Backend, matmuls: list[int], factors: tuple[float, ...], count: int
+) -> None:
+    net = network((3,) * 5, backend=backend)
+    x = np.ones((4, 3))
+    gpubp.Trainer(net, batch_size=4, layer_rates=factors).step(x, x)
+    assert matmuls[0] == count
+
+
 # Training steps reuse their buffers
 
 

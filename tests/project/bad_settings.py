@@ -227,6 +227,30 @@ OTHERS: list[Row] = [
     Row("optimizer class", training(optimizer=Adam), ValueError, "unknown optimizer <class"),
     Row("optimizer set", setting("optimizer", 3), ValueError, "unknown optimizer 3; known:"),
     Row("schedule class", training(schedule=schedules.Step), ValueError, "unknown schedule <class"),
+    Row(
+        "layer_rates 0.1", training(layer_rates=0.1), TypeError, "layer_rates is 0.1, expected None"
+    ),
+    Row("layer_rates text", training(layer_rates="01"), TypeError, "layer_rates is '01', expected"),
+    Row("layer_rates dict", training(layer_rates={0: 1}), TypeError, "layer_rates is {0: 1}, exp"),
+    Row("layer_rates set", training(layer_rates={0, 1}), TypeError, "layer_rates is {0, 1}, exp"),
+    Row("layer_rates axes", training(layer_rates=np.ones((2, 1))), TypeError, "layer_rates is arr"),
+    Row(
+        "layer_rates empty", training(layer_rates=()), ValueError, "has 0 entries, expected 2, one"
+    ),
+    Row(
+        "layer_rates 3", setting("layer_rates", (1, 1, 1)), ValueError, "layer_rates has 3 entries"
+    ),
+    Row("layer_rates -1", setting("layer_rates", (1, -1)), ValueError, "layer_rates[1] is -1, exp"),
+    Row(
+        "layer_rates nan", setting("layer_rates", (np.nan, 1)), ValueError, "layer_rates[0] is nan"
+    ),
+    Row("layer_rates inf", training(layer_rates=(np.inf, 1)), ValueError, "layer_rates[0] is inf"),
+    Row("layer_rates None", training(layer_rates=(1, None)), ValueError, "layer_rates[1] is None"),
+    Row("layer_rates True", training(layer_rates=(True, 1)), ValueError, "layer_rates[0] is True"),
+    Row("layer_rates texts", training(layer_rates=("1", "1")), ValueError, "layer_rates[0] is '1'"),
+    Row(
+        "layer_rates 0", setting("layer_rates", (0, 0)), ValueError, "layer_rates is (0.0, 0.0), ex"
+    ),
     Row("shuffle text", training(shuffle="yes"), ValueError, "shuffle is 'yes', expected True or"),
     Row("shuffle None", setting("shuffle", None), ValueError, "shuffle is None, expected True or"),
     Row("early_stopping -1", training(early_stopping=-1), ValueError, "patience is -1, expected"),
@@ -307,6 +331,21 @@ OTHERS: list[Row] = [
         estimating(weight_decay=0.1),
         ValueError,
         "expected None with solver",
+    ),
+    Row(
+        "layer_rates of sklearn",
+        estimating(layer_rates=(0, 1, 1)),
+        ValueError,
+        "has 3 entries, exp",
+    ),
+    Row(
+        "frozen of sklearn", estimating(layer_rates=[0, 0]), ValueError, "nothing would be trained"
+    ),
+    Row(
+        "layer_rates of lbfgs",
+        estimating(layer_rates=(0, 1), solver="lbfgs"),
+        ValueError,
+        "layer_rates is (0, 1), expected None with solver 'lbfgs'",
     ),
     Row("callbacks of sklearn", estimating(callbacks=print), TypeError, "callbacks is <built-in"),
     Row("progress of sklearn", estimating(progress=1), ValueError, "'progress' parameter of MLPC"),

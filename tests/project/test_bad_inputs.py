@@ -27,6 +27,7 @@ def state(network: Network, trainer: Trainer) -> list[Any]:
         trainer.optimizer,
         trainer.batch_size,
         trainer.accumulate,
+        trainer.layer_rates,
         trainer.shuffle,
         trainer.schedule,
         trainer.early_stopping,

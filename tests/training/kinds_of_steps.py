@@ -24,6 +24,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "float16": {"network": {"dtype": "float32", "precision": "float16"}},
     "bfloat16": {"network": {"dtype": "float32", "precision": "bfloat16"}},
     "tf32": {"network": {"dtype": "float32", "precision": "tf32"}},
+    "rates of layers": {"trainer": {"layer_rates": (0.25, 2)}},
+    "a frozen layer": {"trainer": {"layer_rates": (0, 0.5)}},
+    "a frozen layer, bfloat16": {
+        "network": {"dtype": "float32", "precision": "bfloat16"},
+        "trainer": {"layer_rates": (0, 0.5)},
+    },
     "overflow": {
         "network": {"dtype": "float32", "precision": "float16"},
         "loss_scale": 2.0**34,

@@ -16,7 +16,7 @@ from resuming import assert_same, without_seconds
 from small_networks import classes, classifier, parameters
 
 from gpubp import SGD, Callback, Checkpoint, History, Trainer
-from gpubp.training import run, step
+from gpubp.training import run, state
 
 X, Y = classes(10, seed=3)
 
@@ -99,7 +99,7 @@ def test_control_c_at_any_moment_of_restoring_a_state_leaves_it_whole() -> None:
         while not ended:
             first._training_step.restore(states[0])
             before = sys.gettrace()
-            signal_at = SignalAt(step, {"restore"}, moment)
+            signal_at = SignalAt(state, {"restore"}, moment)
             sys.settrace(signal_at)
             try:
                 first._training_step.restore(states[1])

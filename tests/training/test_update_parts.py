@@ -164,7 +164,7 @@ def test_parts_hold_every_parameter_once(
     monkeypatch.setattr("gpubp.training.update_parts.LEAST_WEIGHTS", least)
     layout = Layout(SIZES, (biases,) * (len(SIZES) - 1))
     parts = UpdateParts.by_layer(layout)
-    every = [*parts.beside.values(), *parts.after]
+    every = [part.place for part in (*parts.beside.values(), *parts.after)]
     held = np.concatenate([np.arange(layout.size)[part] for part in every])
     np.testing.assert_array_equal(np.sort(held), np.arange(layout.size))
     sizes = {k: n * m for k, (n, m) in enumerate(pairwise(SIZES))}
