@@ -78,9 +78,8 @@ def _first(given: Array | SparseRows, bad: Array, rows: Any) -> str:
     """Describe the first number where `bad` is true: its value and its index."""
     array = given.values if isinstance(given, SparseRows) else given
     index = tuple(int(k[0]) for k in namespace(array).nonzero(bad))
-    shown_index = index if rows is None else (int(rows[index[0]]), *index[1:])
-    if isinstance(given, SparseRows):
-        shown_index = given.place_of(*index)
+    place = given.place_of(*index) if isinstance(given, SparseRows) else index
+    shown_index = place if rows is None else (int(rows[place[0]]), *place[1:])
     value = array[index].item()
     text = value if isinstance(value, int) else f"{value:g}"
     return f"{text} at [{', '.join(map(str, shown_index))}]"
@@ -305,6 +304,7 @@ def check_weights(
     name: str = "sample_weight",
     values: bool = True,
     dtype: np.dtype[Any] | None = None,
+    places: Any = None,
 ) -> Array | None:
     """Check sample weights.
 
@@ -320,6 +320,9 @@ def check_weights(
         Whether to check the values too.
     dtype : dtype, optional
         The network's dtype. Weights that are too large or too small for it are scaled.
+    places : int array of shape (rows,), optional
+        The number of each row in the user's data, if these are the weights of some of its rows. They may
+        all be zero.
 
     Returns
     -------
@@ -341,11 +344,13 @@ def check_weights(
         )
     if not values:
         return array
-    check_finite(name, array)
+    check_finite(name, array, places)
     if float(array.min()) < 0:
-        first = _first(array, array < 0, None)
+        first = _first(array, array < 0, places)
         raise ValueError(f"{name} holds {first}, expected no negative number")
     if not float(array.max()) > 0:
+        if places is not None:
+            return array
         raise ValueError(f"{name} is all zero, expected at least one positive number")
     return array if dtype is None else _in_range(name, array, dtype)
 

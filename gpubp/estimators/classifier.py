@@ -10,7 +10,6 @@ from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import home_of, move, namespace, to_host
 from ..backends import Array, Backend
@@ -19,7 +18,7 @@ from ..kernels.messages import shown
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
-from .data import check_inputs_like_fit, in_library_of, on_host
+from .data import in_library_of, on_host
 from .exports import ClassifierExports
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
@@ -316,7 +315,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
             Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host. If
             the y of `fit` was a sparse matrix of labels, the labels are a CSR matrix.
         """
-        return in_library_of(X, self._most_likely(self._outputs(X)))
+        return in_library_of(X, self._most_likely(self._network_outputs(X)))
 
     def _most_likely(self, outputs: Array) -> Any:
         xp = namespace(outputs)
@@ -345,13 +344,9 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         float
             The accuracy, from 0 to 1.
         """
-        predicted = to_host(self._most_likely(self._outputs(X)))
+        predicted = to_host(self._most_likely(self._network_outputs(X)))
         y, weights = on_host("y", y), on_host("sample_weight", sample_weight)
         return float(accuracy_score(y, predicted, sample_weight=weights))
-
-    def _outputs(self, X: Any) -> Array:
-        check_is_fitted(self)
-        return self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
 
     @property
     def _multilabel(self) -> bool:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._array_api import get_namespace
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
 
 from ..arrays import as_array, home_of, is_on_host, is_sparse, move, to_host
 from ..backends import Array
 from ..data_validation import check_inputs, check_weights
 from ..kernels.messages import shown
+from ..sources import READ_BYTES, Source, is_source, rows_at_once
 
 __all__ = [
     "check_data",
     "check_inputs_like_fit",
     "check_sample_weight",
+    "checked_blocks",
     "dtypes_of",
     "in_library_of",
     "network_dtype",
@@ -140,8 +149,28 @@ def check_inputs_like_fit(estimator: Any, X: Any, dtype: Any) -> Any:
     return _validated(estimator, X, reset=False, dtype=dtype)
 
 
+def checked_blocks(estimator: Any, X: Any, size: int) -> Iterator[Array]:
+    """Read an X that can be sliced in blocks of at most `size` rows, and check each like `check_inputs`.
+
+    A message names the row of the whole X.
+    """
+    source = Source("X", X, 2 * READ_BYTES)
+    _check_n_features(estimator, X, reset=False)
+    _check_feature_names(estimator, X, reset=False)
+    n_in, dtype = estimator.n_features_in_, estimator.network_.dtype
+    source.check_width(n_in)
+    for rows in source.parts(rows_at_once(source, size)):
+        yield check_inputs(source.read(rows), n_in, "X", dtype=dtype, rows=rows)
+
+
 def as_known(name: str, values: Any) -> Any:
-    """Convert an array of another library in the host's memory to NumPy; return anything else unchanged."""
+    """Convert what is in the host's memory, but not NumPy's, to NumPy; return anything else unchanged.
+
+    That are arrays of other libraries, and data that can be sliced, which are read as a whole.
+    """
+    if is_source(values) and not isinstance(values, np.ndarray):
+        given = values[:] if len(values.shape) else values[()]
+        return np.asarray(given.compute() if hasattr(given, "compute") else given)
     is_foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray)
     return as_array(name, values) if is_foreign and is_on_host(values) else values
 

@@ -11,11 +11,20 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import dense, home_of, move, namespace
-from ..backends import Array
-from ..network import Backprop, Forward
+from ..arrays import dense, home_of, move, namespace, to_host
+from ..backends import Array, get_backend
+from ..network import Backprop, Forward, Network
+from ..network.predictor import ROWS_AT_ONCE
+from ..network.streaming import is_streamed
 from ..training.evaluation import CHUNK_ROWS
-from .data import check_data, check_inputs_like_fit, check_sample_weight, dtypes_of, in_library_of
+from .data import (
+    check_data,
+    check_inputs_like_fit,
+    check_sample_weight,
+    checked_blocks,
+    dtypes_of,
+    in_library_of,
+)
 from .layers_table import layers_table
 
 __all__ = ["Inspection"]
@@ -23,6 +32,8 @@ __all__ = ["Inspection"]
 
 class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
     """Methods of both estimators that look into the network."""
+
+    network_: Network
 
     def predict_z(self, X: Any) -> Array:
         """Compute z of the output layer, from which its activation computes the outputs.
@@ -79,13 +90,26 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         result: Backprop = self.network_.backprop(X, targets, weights)
         return result
 
+    def _network_outputs(self, X: Any) -> Array:
+        """Compute the outputs of the network for all rows; an X that can be sliced is read in blocks."""
+        check_is_fitted(self)
+        network = self.network_
+        if is_streamed(X):
+            with network.backend.keep_kernels():
+                blocks = checked_blocks(self, X, ROWS_AT_ONCE)
+                return np.concatenate([to_host(network.predict(block)) for block in blocks])
+        return network.predict(check_inputs_like_fit(self, X, network.dtype))
+
     def _from_passes(self, X: Any, part: Callable[[Forward], Array]) -> Array:
         """Compute a part of the forward pass for all rows, in chunks."""
         check_is_fitted(self)
-        inputs = check_inputs_like_fit(self, X, self.network_.dtype)
-        chunks = range(0, inputs.shape[0], CHUNK_ROWS)
-        passes = (self.network_.forward(inputs[k : k + CHUNK_ROWS]) for k in chunks)
-        home = home_of(inputs)
+        if is_streamed(X):
+            chunks, home = checked_blocks(self, X, CHUNK_ROWS), get_backend("numpy")
+        else:
+            inputs = check_inputs_like_fit(self, X, self.network_.dtype)
+            starts, home = range(0, inputs.shape[0], CHUNK_ROWS), home_of(inputs)
+            chunks = (inputs[k : k + CHUNK_ROWS] for k in starts)
+        passes = map(self.network_.forward, chunks)
         with self.network_.backend.keep_kernels():
             parts = [move(dense(part(computed)), home) for computed in passes]
         return in_library_of(X, namespace(parts[0]).concatenate(parts))

@@ -51,7 +51,7 @@ class Probabilities(Inspection):
             Probabilities in the order of classes_, on the device of X. If there is only one class, a second
             column has the probability of any other.
         """
-        return in_library_of(X, self._probabilities(self._outputs(X)))
+        return in_library_of(X, self._probabilities(self._network_outputs(X)))
 
     def _probabilities(self, outputs: Array) -> Array:
         xp = namespace(outputs)

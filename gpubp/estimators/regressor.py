@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from ..arrays import dense, home_of, to_host
 from ..backends import Array, Backend
@@ -19,7 +19,7 @@ from ..kernels import Activation, Cost
 from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
 from .base import BaseMLP, Task
-from .data import check_inputs_like_fit, in_library_of, on_host
+from .data import in_library_of, on_host
 from .exports import RegressorExports
 from .losses import LOSSES, our_activation, quantile_cost
 from .parameters import REGRESSOR_CONSTRAINTS, set_parameters
@@ -183,8 +183,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):
         return in_library_of(X, self._predicted(X))
 
     def _predicted(self, X: Any) -> Array:
-        check_is_fitted(self)
-        outputs = self.network_.predict(check_inputs_like_fit(self, X, self.network_.dtype))
+        outputs = self._network_outputs(X)
         return outputs[:, 0] if self.n_outputs_ == 1 and not self._levels else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

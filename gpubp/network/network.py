@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..arrays import home_of, is_sparse, move
 from ..backends import (
     Array,
     Backend,
     Rows,
-    SparseRows,
     get_backend,
     on_device,
     with_same_kernels,
 )
-from ..data_validation import check_inputs, check_targets, check_weights
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..layers import Layer, Layout, assign
 from ..memory import allocated
 from ..problem import Problem, Rounding
-from ..sparse import place
 from . import arguments, copying, passes, storage
 from .exports import Exports
 from .initializers import Initializer, initial_parameters
-from .predictor import Predictor
+from .predictions import Predictions
 from .results import Backprop, Forward
 
 __all__ = ["Network"]
 
 
-class Network(Exports, MadeOnce):
+class Network(Predictions, Exports, MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except
@@ -267,60 +263,6 @@ class Network(Exports, MadeOnce):
         home, rows = self._rows(x, y, sample_weight)
         return passes.backpropagate(self.problem(), self.layout, rows, home)
 
-    @on_device
-    @with_same_kernels
-    def cost(self, x: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the mean cost.
-
-        Parameters
-        ----------
-        x, y, sample_weight : array_like
-            The batch, as in `backprop`.
-
-        Returns
-        -------
-        float
-            The mean cost; with sample_weight, the weighted mean.
-
-        Raises
-        ------
-        ValueError
-            If x, y or sample_weight does not fit the network; the message names it.
-        """
-        return passes.mean_cost(self.problem(), self._rows(x, y, sample_weight)[1])
-
-    @on_device
-    def predict(self, x: Any) -> Array:
-        """Compute the outputs a^L.
-
-        Parameters
-        ----------
-        x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
-            The inputs of a batch or of one example.
-
-        Returns
-        -------
-        array of shape (rows, n_out), or (n_out,) for one example
-            A new array, on the device of x.
-
-        Raises
-        ------
-        ValueError
-            If x does not fit the network, as in `forward`.
-        """
-        predictor = self._predictor
-        home, placed = self._inputs(x, finite=is_sparse(x) or not predictor.checks)
-        result = move(predictor(placed, lambda: self._inputs(x)), home)
-        ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
-        return result[0] if ndim == 1 else result
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        # No user's function may see numbers that have not been checked. It is also the twin of its text.
-        built_in = all(layer.activation.function is None for layer in self.layers)
-        checks = built_in and self.input_dtype == self.dtype and self.backend.checks_rows
-        return Predictor(self.problem(), checks)
-
     def save(self, path: Any) -> None:
         """Write the network to a .safetensors file. After an error the old file, if any, is unchanged.
 
@@ -398,20 +340,3 @@ class Network(Exports, MadeOnce):
         attributes, parameters, activations, dropout = copying.taken_apart(state)
         vars(self).update(attributes)
         self._adopt(parameters, activations, dropout)
-
-    def _inputs(self, x: Any, finite: bool = True) -> tuple[Backend, Array | SparseRows]:
-        """Check x; return the backend of its device, and the rows on the network's backend."""
-        given = check_inputs(x, self.sizes[0], finite=finite, dtype=self.input_dtype)
-        if not finite and given.dtype.itemsize > 8:  # a cast to float64 comes before the check
-            check_inputs(given, self.sizes[0], dtype=self.input_dtype)
-        if isinstance(given, SparseRows):
-            return home_of(x), place(given, self.backend, self.dtype, self.precision)
-        return home_of(given), move(given, self.backend)
-
-    def _rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Backend, Rows]:
-        """Check a batch; return the backend of x's device, and the batch on the network's backend."""
-        (home, placed), n_out, dtype = self._inputs(x), self.sizes[-1], self.dtype
-        targets = check_targets(y, self.cost_function, len(placed), n_out, dtype=dtype)
-        weights = check_weights(sample_weight, len(placed), dtype=dtype)
-        weights = None if weights is None else move(weights, self.backend)
-        return home, Rows(placed, move(targets, self.backend), weights)

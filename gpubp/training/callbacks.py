@@ -22,7 +22,7 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
-        """Called before the first epoch."""
+        """Called before the first epoch; `steps_per_epoch` is 0 if it is not known."""
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Called before each epoch; the first epoch is 0."""

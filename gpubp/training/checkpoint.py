@@ -215,12 +215,21 @@ class CheckpointWriter:
         """Whether a checkpoint may be due after any step, rather than at a moment or after an epoch."""
         return self._checkpoint.interval[1] == "step"
 
-    def is_due(self, steps: int, steps_per_epoch: int) -> bool:
-        """Whether to write a checkpoint after so many steps of the fit."""
+    def is_due(self, steps: int, epochs: int | None) -> bool:
+        """Whether to write a checkpoint after so many steps of the fit.
+
+        Parameters
+        ----------
+        steps : int
+            The number of steps that have been done.
+        epochs : int or None
+            The number of epochs that have ended; None within an epoch.
+        """
         count, unit = self._checkpoint.interval
         if unit == "second":
             return time.monotonic() - self._written >= count
-        return steps % (count * (steps_per_epoch if unit == "epoch" else 1)) == 0
+        done = steps if unit == "step" else epochs
+        return done is not None and done % count == 0
 
     def write(self, snapshot: Snapshot, network: Network) -> Path | None:
         """Write the next checkpoint, and remove the oldest.

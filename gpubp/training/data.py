@@ -1,4 +1,4 @@
-"""Training data: data sets, which are on the device or read batch by batch, and single batches."""
+"""Training data: data sets, which are on the device or read batch by batch."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from itertools import islice
-from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays import is_on_host, is_sparse, move, take, to_host
-from ..backends import Array, Backend, Rows, SparseRows
+from ..backends import Array, Rows, SparseRows
 from ..data_validation import (
     check_inputs,
-    check_shapes,
     check_target_shape,
     check_targets,
     check_weights,
 )
 from ..network import Network
+from ..sources import Source, is_source
 from ..sparse import place
+from .block_groups import BlockGroups
 from .order import DataOrder
-from .source import Source, is_source
 
-__all__ = ["BatchCheck", "BatchForm", "Dataset"]
+__all__ = ["BatchForm", "Dataset"]
 
 CHECKED_ROWS = 32
 """The most rows of a data set whose checksum a checkpoint contains."""
@@ -35,9 +34,9 @@ class Dataset:
     """Rows of x, y and sample weights, which are checked and moved to the device.
 
     Arrays in memory are checked completely and moved to the device once. Other data are streamed: a
-    numpy.memmap, or any object with a shape that can be sliced, such as an h5py data set. They are read and
-    checked batch by batch. The rows of a batch are read in rising order. A sparse x is in memory, and so is
-    its y.
+    numpy.memmap, arrays of h5py, zarr and dask, or any object with a shape that can be sliced. They are
+    read and checked batch by batch. The rows of a batch are read in rising order. A sparse x is in memory,
+    and so is its y.
 
     Parameters
     ----------
@@ -85,10 +84,7 @@ class Dataset:
             raise ValueError(f"{came}, expected an array in memory, because {name}x is sparse")
         if is_source(x):
             x = Source(f"{name}x", x)
-            if len(x.shape) != 2 or x.shape[1] != n_in:
-                raise ValueError(f"{name}x has shape {x.shape}, expected (rows, {n_in})")
-            if not x.shape[0]:
-                raise ValueError(f"{name}x has no rows, expected at least one")
+            x.check_width(n_in)
         else:
             x = check_inputs(x, n_in, f"{name}x", dtype=network.input_dtype)
         self._rows = int(x.shape[0])
@@ -122,6 +118,34 @@ class Dataset:
 
     def __len__(self) -> int:
         return self._rows
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have sample weights."""
+        return self.weights is not None
+
+    def steps(self, stride: int) -> int:
+        """Return the number of batches of `stride` rows, of which the last may have fewer."""
+        return -(-len(self) // stride)
+
+    def draw(
+        self, order: DataOrder, stride: int, shuffle: bool | str, *, keeps_state: bool
+    ) -> None:
+        """Draw the order of an epoch, as `DataOrder.draw` does; `shuffle` is that of a trainer."""
+        groups = self._groups(shuffle)
+        order.draw(len(self), stride, shuffle=bool(shuffle), groups=groups, keeps_state=keeps_state)
+
+    def catch_up(self, order: DataOrder, shuffle: bool | str) -> None:
+        """Draw the orders that a RandomState had drawn before a checkpoint."""
+        order.catch_up(len(self), self._groups(shuffle))
+
+    def _groups(self, shuffle: bool | str) -> BlockGroups | None:
+        """Return the blocks of x that stay near each other; rows in memory are one block."""
+        if shuffle != "blocks" or not self.streamed:
+            return None
+        self.x.keep_blocks()
+        self.y.keep_blocks()
+        return BlockGroups(self.x.starts, self.x.row_bytes)
 
     def batches(
         self, rows: Rows, order: DataOrder, epoch: int, first: int = 0
@@ -167,13 +191,13 @@ class Dataset:
         if rest and first <= whole:
             yield rest, 1
 
-    def chunks(self, rows: Rows, size: int, epoch: int) -> Iterator[Any]:
+    def chunks(self, rows: Rows, size: int, epoch: int) -> Iterator[tuple[int, float]]:
         """Set `rows` to the data, at most `size` neighbouring rows at a time, after this epoch.
 
         Yields
         ------
-        int64 array
-            The indices of the rows.
+        count, weight : int, float
+            The number of rows, and their weight in a mean over all rows (`total_weight`).
 
         Raises
         ------
@@ -187,10 +211,15 @@ class Dataset:
             else:
                 cut, weights = slice(start, start + size), self._weights_on_device
                 rows.set(self.x[cut], self.y[cut], None if weights is None else weights[cut])
-            yield chosen
+            yield len(chosen), self.total_weight(chosen)
 
-    def described(self) -> dict[str, Any]:
+    def described(self, shuffle: bool | str = False) -> dict[str, Any]:
         """Describe the data for a checkpoint: the number of rows, and a checksum of some of them.
+
+        Parameters
+        ----------
+        shuffle : bool or "blocks", default False
+            How the rows are shuffled. With "blocks", the description has a checksum of the blocks.
 
         Returns
         -------
@@ -209,7 +238,10 @@ class Dataset:
         checksum = 0
         for part in parts:
             checksum = zlib.crc32(to_host(part).astype(np.float64).tobytes(), checksum)
-        return {"number of rows": len(self), "checksum of rows": checksum}
+        blocks = {}
+        if self.streamed and shuffle == "blocks":
+            blocks = {"checksum of blocks": zlib.crc32(self.x.starts.astype("<i8"))}
+        return {"number of rows": len(self), "checksum of rows": checksum, **blocks}
 
     def _taken_from_x(self, chosen: Any) -> list[Array]:
         """Return these rows of an x in memory; of a sparse x, what it stores of them."""
@@ -304,51 +336,3 @@ class BatchForm(NamedTuple):
     labels: bool
     weighted: bool
     sparse: bool = False
-
-
-class BatchCheck:
-    """Checks the shapes and types of single batches, not their values, and moves them to the device.
-
-    The check takes longer than a small step. So it is skipped for a batch with the shapes and dtypes of the
-    last one, if the last one needed no conversion. Sparse rows are checked in every step.
-    """
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._passed: list[Any] = []
-
-    def __call__(
-        self, x: Any, y: Any, sample_weight: Any
-    ) -> tuple[Array | SparseRows, Array, Array | None]:
-        """Return the batch as a step needs it.
-
-        Raises
-        ------
-        ValueError
-            If the shape or type of an array does not fit the network.
-        """
-        network, given = self._network, (x, y, sample_weight)
-        backend = network.backend
-        described = [
-            _describe(x, backend),
-            _describe(y, backend),
-            _describe(sample_weight, backend),
-        ]
-        if described == self._passed:
-            return given
-        x, y = check_shapes(x, y, network.cost_function, network.sizes)
-        weights = check_weights(sample_weight, len(x), values=False)
-        x, y = place(x, backend, network.dtype, network.precision), move(y, backend)
-        taken = x, y, None if weights is None else move(weights, backend)
-        as_it_is = None not in described and all(map(is_, given, taken))
-        self._passed = described if as_it_is else []
-        return taken
-
-
-def _describe(array: Any, backend: Backend) -> tuple[Any, Any] | None:
-    """Return shape and dtype of a dense array on the backend's device; None for all others."""
-    if array is None:
-        return (), None
-    if type(array) is backend.xp.ndarray and array.flags.c_contiguous and backend.owns(array):
-        return array.shape, array.dtype
-    return None

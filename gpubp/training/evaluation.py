@@ -10,15 +10,20 @@ import numpy as np
 
 from ..backends import Array, Rows
 from ..backprop import evaluate
+from ..batches import is_batch, is_batches
 from ..kernels.messages import shown
 from ..network import Network
 from ..workspace import Workspace
+from .batch_stream import BatchStream
 from .data import Dataset
 
 __all__ = ["Evaluation", "Score"]
 
 CHUNK_ROWS = 8192
 """The number of rows that are evaluated at a time, unless training batches are larger."""
+
+FORMS_KEPT = 8
+"""The most forms of batches with a captured evaluation and its buffers."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,17 @@ class Evaluation:
     ----------
     network : Network
         The network to evaluate, with its parameters at the time of the call.
-    data : tuple (x, y) or (x, y, sample_weight)
+    data : tuple (x, y) or (x, y, sample_weight), or iterable of batches
         The data, as in `Trainer.fit`.
     batch_size : int
-        The rows of a training batch. At least this many rows are evaluated at a time.
+        The rows of a training batch. At least this many rows are evaluated at a time, except of an
+        iterable, whose batches are evaluated as they come.
+    epochs : int
+        The number of evaluations to come: an iterator has one.
 
     Attributes
     ----------
-    data : Dataset
+    data : Dataset or BatchStream
         The data.
 
     Raises
@@ -63,43 +71,53 @@ class Evaluation:
         If x, y or sample_weight does not fit the network; the message names it.
     """
 
-    def __init__(self, network: Network, data: Any, batch_size: int) -> None:
+    def __init__(self, network: Network, data: Any, batch_size: int, epochs: int) -> None:
         self._network = network
-        self.data = Dataset(network, *_triple(data), "validation ")
+        self.data: Dataset | BatchStream
+        if _gives_batches(data):
+            self.data = BatchStream(network, data, epochs, "validation_data")
+        else:
+            self.data = Dataset(network, *_triple(data), "validation ")
         self._chunk_rows = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
         self._counters = network.backend.zeros(2, np.int64)
-        self._captured: dict[int, tuple[Callable[[], None], Array, Array]] = {}
+        self._captured: dict[tuple[int, bool, bool], tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self, epoch: int) -> Score:
         """Evaluate the network with its current parameters, after this epoch, counted from 0."""
         data, rows = self.data, self._rows
         cost = right = total = 0.0
-        for chosen in data.chunks(rows, self._chunk_rows, epoch):
-            replay, costs, outputs = self._captured_for(len(chosen))
+        for count, weight in data.chunks(rows, self._chunk_rows, epoch):
+            replay, costs, outputs = self._captured_for((count, data.labels, data.sparse))
             costs.fill(0)
             replay()
-            weight = data.total_weight(chosen)
             cost += weight * float(self._network.backend.to_numpy(costs).sum())
             right += weight * self._accuracy(outputs)
             total += weight
         counted = self._network.cost_function.targets in ("class", "unit")
         return Score(cost / total, right / total if counted else None)
 
-    def _captured_for(self, count: int) -> tuple[Callable[[], None], Array, Array]:
-        """Return the captured evaluation of `count` rows, and its arrays of costs and outputs."""
-        if count not in self._captured:
-            network = self._network
+    def _captured_for(
+        self, form: tuple[int, bool, bool]
+    ) -> tuple[Callable[[], None], Array, Array]:
+        """Return the captured evaluation of so many rows, and its arrays of costs and outputs.
+
+        The form is the number of rows, and whether they have labels and are sparse.
+        """
+        if form not in self._captured:
+            while len(self._captured) >= FORMS_KEPT:
+                del self._captured[next(iter(self._captured))]
+            network, (count, labels, sparse) = self._network, form
             problem = network.problem(self._counters)
             outputs = network.backend.empty((count, network.sizes[-1]), network.dtype)
-            kind = {"labels": self.data.labels, "sparse": self.data.sparse}
+            kind = {"labels": labels, "sparse": sparse}
             workspace = Workspace(problem, count, "cost", outputs=outputs, **kind)
             costs = network.backend.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
                 lambda: evaluate(problem, workspace, self._rows, costs)
             )
-            self._captured[count] = replay, costs, outputs
-        return self._captured[count]
+            self._captured[form] = replay, costs, outputs
+        return self._captured[form]
 
     def _accuracy(self, outputs: Array) -> float:
         """Return the share of right rows in the last chunk; 0 if the cost is not for classes or labels."""
@@ -118,9 +136,17 @@ class Evaluation:
         return float((right * weights).sum() / weights.sum()) if float(weights.sum()) else 0.0
 
 
+def _gives_batches(data: Any) -> bool:
+    """Whether validation data are batches; a tuple or list may also be x, y and sample weights."""
+    if isinstance(data, tuple | list):
+        return bool(data) and all(map(is_batch, data))
+    return is_batches(data)
+
+
 def _triple(data: Any) -> tuple[Any, Any, Any]:
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         came = f"has {len(data)} entries" if isinstance(data, tuple | list) else f"is {shown(data)}"
-        raise ValueError(f"validation_data {came}, expected (x, y) or (x, y, sample_weight)")
+        expected = "(x, y), (x, y, sample_weight) or an iterable of such batches"
+        raise ValueError(f"validation_data {came}, expected {expected}")
     x, y, *rest = data
     return x, y, rest[0] if rest else None

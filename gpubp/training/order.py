@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend
+from .block_groups import BlockGroups
 from .seeds import RandomSource
 from .values import plain
 
@@ -117,20 +118,39 @@ class DataOrder:
             rng.set_state(state)
         self.rng = rng
 
-    def catch_up(self, rows: int) -> None:
+    def catch_up(self, rows: int, groups: BlockGroups | None = None) -> None:
         """Draw the orders that a RandomState had drawn before the checkpoint."""
         while self._missing:
             self._missing -= 1
-            self._permuted(rows)
+            self._permuted(rows, groups)
 
-    def draw(self, rows: int, stride: int, *, shuffle: bool, keeps_state: bool = True) -> None:
+    def draw(
+        self,
+        rows: int,
+        stride: int,
+        *,
+        shuffle: bool,
+        groups: BlockGroups | None = None,
+        keeps_state: bool = True,
+    ) -> None:
         """Draw the order of an epoch; with `keeps_state`, `drawn_from` returns the state before.
 
         The rows of each batch are sorted: memory and files are then read from front to back.
+
+        Parameters
+        ----------
+        rows, stride : int
+            The number of rows, and of those of a batch.
+        shuffle : bool
+            Whether to draw an order; else the rows rise.
+        groups : BlockGroups, optional
+            Blocks of rows that stay near each other; by default all rows are shuffled together.
+        keeps_state : bool, default True
+            Whether `drawn_from` is needed.
         """
-        self.catch_up(rows)
+        self.catch_up(rows, groups)
         self.stride, self._before_epoch = stride, self._now if keeps_state else None
-        drawn = self._permuted(rows) if shuffle else None
+        drawn = self._permuted(rows, groups) if shuffle else None
         if drawn is None or rows <= stride:
             if len(self._ascending) != rows:
                 self._ascending = _counted(rows)
@@ -141,8 +161,15 @@ class DataOrder:
         drawn[whole:].sort()
         self.rows = drawn
 
-    def _permuted(self, rows: int) -> Any:
+    def pass_over(self) -> None:
+        """Draw nothing, in an epoch whose batches come in an order of their own."""
+        self.rows, self._before_epoch = np.arange(0), self._now
+
+    def _permuted(self, rows: int, groups: BlockGroups | None) -> Any:
         """Draw an order whose batches are not sorted."""
+        if groups is not None:
+            self._drawn += 1
+            return groups.permuted(self._rng)
         if isinstance(self._rng, np.random.Generator):
             return self._rng.permutation(_counted(rows))
         before = self._unsorted if len(self._unsorted) == rows else _counted(rows)

@@ -45,7 +45,7 @@ class _Bar(Callback):
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         self._epochs, self._steps, self._before = epochs, steps_per_epoch, 0
         self._task = self._progress.add_task(
-            "epoch 1", total=epochs * steps_per_epoch, figures="", visible=False
+            "epoch 1", total=epochs * steps_per_epoch or None, figures="", visible=False
         )
         self._progress.start()
 

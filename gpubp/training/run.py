@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..signals import uninterrupted
+from .batch_schedules import check_schedule, factors_of_unknown
+from .batch_stream import BatchStream
 from .callbacks import Callback
 from .checkpoint import WRITE_ERRORS, CheckpointWriter
-from .data import Dataset
+from .data import BatchForm, Dataset
 from .evaluation import Evaluation
 from .history import History
 from .monitor import Monitor
@@ -31,6 +33,7 @@ from .snapshot import (
 )
 from .state import State
 from .step import TrainingStep
+from .step_numbers import STEPS_AHEAD
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -51,7 +54,7 @@ class Run:
         The trainer's step.
     order : DataOrder
         The trainer's order of the rows.
-    data : Dataset
+    data : Dataset or BatchStream
         The rows to train on.
     evaluation : Evaluation or None
         What is computed after each epoch.
@@ -80,7 +83,7 @@ class Run:
         trainer: Trainer,
         step: TrainingStep,
         order: DataOrder,
-        data: Dataset,
+        data: Dataset | BatchStream,
         evaluation: Evaluation | None,
         epochs: int,
         callbacks: Sequence[Callback],
@@ -89,19 +92,26 @@ class Run:
         self._trainer, self._step, self._order = trainer, step, order
         self._data, self._evaluation = data, evaluation
         self._epochs, self._callbacks, self._snapshot = epochs, callbacks, snapshot
-        stride = trainer.batch_size * trainer.accumulate
-        counts = min(stride, len(data)), len(data) % stride or stride
-        kind = data.labels, data.weights is not None, data.sparse
-        self._forms = {n: trainer.form_of(n, *kind) for n in counts}
-        self._stride, self._batches = stride, -(-len(data) // stride)
+        self._stride = trainer.batch_size * trainer.accumulate
+        batches = data.steps(self._stride)
+        # An iterable of batches may have no length, and may give more batches than its length says.
+        self._batches: float = math.inf if batches is None else batches
+        self._room = STEPS_AHEAD if batches is None else max(batches, 1)
+        self._forms: set[BatchForm] = set()
+        if isinstance(data, Dataset):
+            counts = min(self._stride, len(data)), len(data) % self._stride or self._stride
+            self._forms = {self._form(n) for n in counts}
         self.history = History() if snapshot is None else deepcopy(snapshot.history)
+        self._steps_before = int(len(self.history) * self._batches) if batches else 0
+        if isinstance(data, BatchStream):
+            check_schedule(trainer.schedule, batches, resumes=snapshot is not None)
         self.failure: Exception | None = None
         self._written, self._began = "", 0.0
         self._settings: dict[str, Any] = {}
         self._writer: CheckpointWriter | None = None
         if snapshot is not None or trainer.checkpoint is not None:
             self._settings = settings_of(trainer) | {
-                "data": data.described(),
+                "data": data.described(trainer.shuffle),
                 "validation_data": None if evaluation is None else evaluation.data.described(),
             }
         if snapshot is not None:
@@ -129,11 +139,11 @@ class Run:
     def train(self) -> None:
         """Train epoch by epoch, until all epochs are run or a stop is requested."""
         trainer, snapshot = self._trainer, self._snapshot
-        self._step.make_room(self._forms.values(), self._batches)
+        self._step.make_room(self._forms, self._room)
         trainer.schedule.begin()
         self._order.begin()
         for callback in self._callbacks:
-            callback.on_fit_begin(trainer, self._epochs, self._batches)
+            callback.on_fit_begin(trainer, self._epochs, self._known(0))
         monitor = self._monitor = Monitor(self._step, trainer.early_stopping, self.history)
         costs: Any = ()
         if snapshot is not None:
@@ -163,10 +173,19 @@ class Run:
             for callback in self._callbacks:
                 callback.on_epoch_begin(self._trainer, len(self.history))
         snapshot.restore(self._step, self._order)
-        self._order.catch_up(len(self._data))
+        self._data.catch_up(self._order, self._trainer.shuffle)
         self._trainer.schedule.restore(snapshot.schedule)
         restore_callbacks(self._callbacks, snapshot.callbacks)
         self._monitor.restore(snapshot.states, snapshot.epochs_waited)
+
+    def _form(self, size: int) -> BatchForm:
+        """Return the form of a batch of so many rows, like the data's last."""
+        data = self._data
+        return self._trainer.form_of(size, data.labels, data.weighted, data.sparse)
+
+    def _known(self, otherwise: int) -> int:
+        """Return the number of steps of an epoch if it is known."""
+        return int(self._batches) if self._batches < math.inf else otherwise
 
     @property
     def _ran_all(self) -> bool:
@@ -192,7 +211,7 @@ class Run:
     def _run_epoch(self, costs: Any) -> bool:
         """Run an epoch, or what is left of it after steps with these costs; return whether to stop."""
         trainer, monitor, history = self._trainer, self._monitor, self.history
-        data, batches = self._data, self._batches
+        data = self._data
         self._began = time.perf_counter()
         if len(costs):
             assert self._snapshot is not None
@@ -202,13 +221,14 @@ class Run:
             for callback in self._callbacks:
                 callback.on_epoch_begin(trainer, len(history))
         keeps = self._writer is not None  # only a checkpoint needs the state before
-        self._order.draw(len(data), self._stride, shuffle=trainer.shuffle, keeps_state=keeps)
+        data.draw(self._order, self._stride, trainer.shuffle, keeps_state=keeps)
         if len(costs) and self._snapshot is not None:
             self._snapshot.check_order(self._order)
-        weights = data.batch_weights(self._order)
-        rate = self._run_batches(costs, weights)
+        given = data.batch_weights(self._order)
+        rate, is_whole = self._run_batches(costs, given)
         costs = self._step.costs()
-        weights = weights[: len(costs)]
+        self._steps_before += len(costs)
+        weights = np.asarray(given[: len(costs)])
         cost = float(weights @ costs / (weights.sum() or 1))
         validation = None
         if self._evaluation is not None and math.isfinite(cost):
@@ -219,46 +239,68 @@ class Run:
         trainer.schedule.observe(history.monitored[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
-        return len(costs) < batches or self._write_if_due(begun=False)
+        return not is_whole or self._write_if_due(begun=False)
 
-    def _run_batches(self, costs: Any, weights: Any) -> float:
+    def _run_batches(self, costs: Any, weights: Any) -> tuple[float, bool]:
         """Run the batches of an epoch after steps with these costs, or until a stop is requested.
 
         Parameters
         ----------
         costs : float64 array of shape (steps_done,)
             The costs of the steps that have been done.
-        weights : float64 array of shape (batches,)
-            The weight of each batch.
+        weights : float64 array of shape (batches,), or list of float
+            The weight of each batch; a list grows with the batches of an iterable.
 
         Returns
         -------
-        float
+        rate : float
             The learning rate of the last step.
+        is_whole : bool
+            Whether no batch is left.
         """
-        trainer, step, batches, epoch = self._trainer, self._step, self._batches, len(self.history)
+        trainer, step, epoch = self._trainer, self._step, len(self.history)
         watching = [c for c in self._callbacks if type(c).on_step_end is not Callback.on_step_end]
-        factors: Any = 1.0
-        if type(trainer.schedule) is not Constant:
-            in_fit = np.arange(epoch * batches, (epoch + 1) * batches)
-            factors = trainer.schedule.factors(in_fit, self._epochs * batches, batches)
-        penalties = trainer.schedule.penalty_factors(weights)
-        rates = step.prepare(batches, factors, costs, penalties)
         counts = self._writer is not None and self._writer.counts_steps
         alone = bool(watching) or counts
+        rates, stops = self._prepare(costs, weights), False
         for size, count in self._data.batches(step.rows, self._order, epoch, step.steps_done):
-            end, stops = step.steps_done + count, False
+            end, form = step.steps_done + count, self._form(size)
+            if form not in self._forms or end > self._room:  # of an iterable of batches
+                rates = self._make_room(form, end, weights)
             while step.steps_done < end and not stops:
                 if not step.steps_prepared:  # a callback has set another optimizer
-                    rates = step.prepare(batches, factors, step.costs(), penalties)
-                step.run_some(self._forms[size], 1 if alone else end - step.steps_done)
+                    rates = self._prepare(step.costs(), weights)
+                step.run_some(form, 1 if alone else end - step.steps_done)
                 for callback in watching:
                     callback.on_step_end(trainer, step.steps_done - 1)
                 stops = self._stops_within_epoch()
             if stops:
                 break
         step.release()
-        return float(rates[step.steps_done - 1])
+        is_whole = not stops or step.steps_done >= self._batches
+        return float(rates[step.steps_done - 1]), is_whole
+
+    def _make_room(self, form: BatchForm, steps: int, weights: Any) -> Any:
+        """Make room for batches of a new form and for more steps; return their learning rates."""
+        step, costs = self._step, self._step.costs()
+        self._forms.add(form)
+        while self._room < steps:
+            self._room *= 2
+        step.make_room([form], self._room)
+        return self._prepare(costs, weights)
+
+    def _prepare(self, costs: Any, weights: Any) -> Any:
+        """Write the learning rates of the epoch's steps, of which some have been done; return them."""
+        schedule, epoch, room = self._trainer.schedule, len(self.history), self._room
+        factors: Any = 1.0
+        if self._batches == math.inf:
+            factors = factors_of_unknown(schedule, epoch, self._steps_before, room)
+        elif type(schedule) is not Constant:
+            batches = int(self._batches)
+            in_fit = np.arange(epoch * batches, epoch * batches + room)
+            factors = schedule.factors(in_fit, self._epochs * batches, batches)
+        penalties = 1.0 if isinstance(weights, list) else schedule.penalty_factors(weights)
+        return self._step.prepare(room, factors, costs, penalties)
 
     def _stops_within_epoch(self) -> bool:
         """Write a checkpoint if one is due after a step; return whether to stop before the next."""
@@ -272,11 +314,11 @@ class Run:
         A signal may request the stop at any moment. If it comes too late for this method, training goes on
         to the next call: it never stops without a checkpoint.
         """
-        trainer, writer, batches = self._trainer, self._writer, self._batches
+        trainer, writer = self._trainer, self._writer
         stops = bool(trainer.stop_reason) or (not begun and self._ran_all)
         if writer is not None:
-            steps = len(self.history) * batches + (self._step.steps_done if begun else 0)
-            if stops or writer.is_due(steps, batches):
+            steps = self._steps_before + (self._step.steps_done if begun else 0)
+            if stops or writer.is_due(steps, None if begun else len(self.history)):
                 self._write(begun=begun)
                 stops = stops or bool(trainer.stop_reason)
         return stops
@@ -316,6 +358,7 @@ class Run:
             return
         if file is not None:
             epoch = len(self.history)
-            within_epoch = f"in epoch {epoch + 1}, after {len(costs)} of {self._batches} steps"
+            of_all = f" of {self._known(0)}" if self._known(0) else ""
+            within_epoch = f"in epoch {epoch + 1}, after {len(costs)}{of_all} steps"
             where = within_epoch if within else f"after epoch {epoch}"
             self._written = f"Trainer.resume({str(file.parent)!r}) goes on {where}"

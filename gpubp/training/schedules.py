@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,11 +32,20 @@ __all__ = [
 class Schedule:
     """Base class of schedules: factors of the optimizer's learning rate and, if wanted, of its penalties.
 
+    Attributes
+    ----------
+    depends_on : {"fit", "epoch", "step"}
+        What a factor depends on: on the number of steps of the fit or of an epoch; only on the number of
+        the epoch; only on the number of the step. An iterable of batches without a length has "epoch" or
+        "step". A class of your own is "fit" unless it says otherwise.
+
     Raises
     ------
     ValueError
         If a parameter is out of its range; the message names it.
     """
+
+    depends_on: ClassVar[str] = "fit"
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -139,6 +148,8 @@ _LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
 class Constant(Schedule):
     """A constant factor of 1."""
 
+    depends_on: ClassVar[str] = "epoch"
+
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
         return np.ones(len(steps))
 
@@ -160,6 +171,7 @@ class Step(Schedule):
         If a parameter is out of its range; the message names it.
     """
 
+    depends_on: ClassVar[str] = "epoch"
     every: int = 10
     factor: float = 0.1
 
@@ -203,6 +215,7 @@ class InverseScaling(Schedule):
         If a parameter is out of its range; the message names it.
     """
 
+    depends_on: ClassVar[str] = "step"
     power: float = 0.5
 
     def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
@@ -291,6 +304,7 @@ class OnPlateau(Schedule):
         If a parameter is out of its range; the message names it.
     """
 
+    depends_on: ClassVar[str] = "epoch"
     factor: float = 0.1
     patience: int = 5
     min_improvement: float = 1e-4

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..validation import check_flag, check_number
+import numpy as np
+
+from ..kernels.messages import shown
+from ..validation import check_number
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-__all__ = ["OfStep", "Setting", "count", "flag"]
+__all__ = ["OfStep", "Setting", "count", "shuffling"]
 
 T = TypeVar("T")
 
@@ -60,9 +63,9 @@ def count(name: str) -> Setting[int]:
     return Setting(partial(_as_count, name))
 
 
-def flag(name: str) -> Setting[bool]:
-    """Make a setting that is True or False."""
-    return Setting(partial(_as_flag, name))
+def shuffling(name: str) -> Setting[bool | str]:
+    """Make a setting that is True, False or "blocks"."""
+    return Setting(partial(_as_shuffling, name))
 
 
 def _as_count(name: str, value: Any) -> int:
@@ -70,6 +73,9 @@ def _as_count(name: str, value: Any) -> int:
     return int(value)
 
 
-def _as_flag(name: str, value: Any) -> bool:
-    check_flag(name, value)
+def _as_shuffling(name: str, value: Any) -> bool | str:
+    if isinstance(value, str) and value == "blocks":
+        return "blocks"
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {shown(value)}, expected True or False, or 'blocks'")
     return bool(value)

@@ -135,7 +135,7 @@ class Snapshot:
         except ValueError as error:
             raise corrupt(self.file, f"is not a whole checkpoint: {error}") from None
 
-    def check_fit(self, settings: Mapping[str, Any], epochs: int, steps_per_epoch: int) -> None:
+    def check_fit(self, settings: Mapping[str, Any], epochs: int, steps_per_epoch: float) -> None:
         """Check that a fit with these settings and these numbers can go on from here.
 
         Raises

@@ -208,7 +208,9 @@ class TrainingStep(HasState):
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
         with self.backend.keep_kernels(self._kernels):
-            shards = max(problem.shards(f.rows, f.block_limit, f.sparse) for f in forms)
+            shards = max(
+                (problem.shards(f.rows, f.block_limit, f.sparse) for f in forms), default=1
+            )
         self._allocate(shards, steps)
 
     @uninterrupted

@@ -16,9 +16,11 @@ from ..network import Network
 from ..signals import uninterrupted
 from ..validation import check_flag, check_number
 from . import settings
+from .batch_check import BatchCheck
+from .batch_stream import training_data
 from .callbacks import Callback, as_callbacks
 from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
-from .data import BatchCheck, BatchForm, Dataset
+from .data import BatchForm
 from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
@@ -57,8 +59,9 @@ class Trainer(MadeOnce):
         The number of rows of a batch.
     schedule : Schedule or str, default "constant"
         A schedule of the learning rate, or the name of one with its defaults.
-    shuffle : bool, default True
-        Whether to draw a new order of the rows for each epoch.
+    shuffle : bool or "blocks", default True
+        Whether to draw a new order of the rows for each epoch. "blocks" is for streamed data: rows that
+        are stored together stay near each other, and each chunk is read once in an epoch.
     accumulate : int, default 1
         The number of batches whose gradients are added for one update. The result is the same as with
         batches that many times larger, but the buffers are those of one batch. Data that are streamed are
@@ -104,7 +107,7 @@ class Trainer(MadeOnce):
     network = Fixed[Network]()
     batch_size = settings.count("batch_size")
     accumulate = settings.count("accumulate")
-    shuffle = settings.flag("shuffle")
+    shuffle = settings.shuffling("shuffle")
     schedule = Setting(get_schedule)
     early_stopping = Setting(as_early_stopping)
     callbacks = Setting(as_callbacks)
@@ -118,7 +121,7 @@ class Trainer(MadeOnce):
         *,
         batch_size: int = 128,
         schedule: str | Schedule = "constant",
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         accumulate: int = 1,
         layer_rates: Sequence[float] | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
@@ -266,11 +269,11 @@ class Trainer(MadeOnce):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int,
         sample_weight: Any = None,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         progress: bool = False,
     ) -> History:
         """Train for `epochs` passes over the data.
@@ -280,16 +283,19 @@ class Trainer(MadeOnce):
 
         Parameters
         ----------
-        x : array or sparse matrix of shape (rows, n_in)
-            Inputs in memory, or data that are streamed: a numpy.memmap, or another object with a shape that
-            can be sliced. Streamed data are read batch by batch. A sparse matrix is never made dense.
-        y : array of shape (rows,) or (rows, n_out)
+        x : array or sparse matrix of shape (rows, n_in), or iterable of batches
+            Inputs in memory, or data that are streamed: a numpy.memmap, an array of h5py, zarr or dask, or
+            another object with a shape that can be sliced. Streamed data are read batch by batch. A sparse
+            matrix is never made dense. Without y, x is an iterable of batches (x, y) or (x, y,
+            sample_weight), or a function that returns a new iterator of them for each epoch. Each batch
+            makes a step, whatever its size; with `accumulate=k`, k batches make one.
+        y : array of shape (rows,) or (rows, n_out), optional
             Targets; for cross_entropy integer labels or rows of probabilities.
         epochs : int
             The number of passes over the data; after `resume`, with those before it.
         sample_weight : array of shape (rows,), optional
             Sample weights; the cost of each batch is then the weighted mean.
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of such batches, optional
             Data that are evaluated after each epoch.
         progress : bool, default False
             Whether to show a progress bar.
@@ -317,12 +323,13 @@ class Trainer(MadeOnce):
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
         check_flag("progress", progress)
-        data = Dataset(self.network, x, y, sample_weight)
+        step, snapshot = self._training_step, self._snapshot
+        left = epochs - (0 if snapshot is None else snapshot.epoch)
+        data = training_data(self.network, x, y, sample_weight, left, self.accumulate)
         evaluation = None
         if validation_data is not None:
-            evaluation = Evaluation(self.network, validation_data, self.batch_size)
+            evaluation = Evaluation(self.network, validation_data, self.batch_size, left)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
-        step, snapshot = self._training_step, self._snapshot
         step.renew_kernels()
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
         outer = self._stop_reason if self._fits_running else ""  # of a fit that calls this one

@@ -5,6 +5,7 @@ With GPUBP_TEST_LONG=1, 2,000 fits are tried.
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -57,10 +58,11 @@ class Change(Callback):
 
 
 class Streamed:
-    """Rows that can only be sliced."""
+    """Rows that can only be sliced, in chunks."""
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, chunk: int) -> None:
         self._rows, self.shape, self.dtype = rows, rows.shape, rows.dtype
+        self.chunks = (chunk, *rows.shape[1:])
 
     def __getitem__(self, chosen: Any) -> Any:
         return self._rows[chosen]
@@ -92,7 +94,7 @@ def drawn(draw: random.Random, seed: int) -> tuple[Any, Any, dict[str, Any]]:
         "accumulate": draw.choice([1, 1, 2, 3]),
         "schedule": draw.choice(list(SCHEDULES)),
         "early_stopping": draw.choice([None, None, 1, 3]),
-        "shuffle": draw.random() < 0.7,
+        "shuffle": draw.choice([True, True, "blocks", False]),
         "seed": seed,
     }
 
@@ -105,7 +107,18 @@ def drawn(draw: random.Random, seed: int) -> tuple[Any, Any, dict[str, Any]]:
         options["validation_data"] = classes(draw.randint(1, 9), seed=seed + 1)
     if draw.random() < 0.3:
         options["sample_weight"] = np.random.default_rng(seed).uniform(0.1, 2, rows)
-    return make, (Streamed(x) if draw.random() < 0.3 else x, y), options
+    if draw.random() < 0.3:
+        return make, (Streamed(x, draw.randint(1, 9)), y), options
+    if draw.random() < 0.3:
+        return make, (batches(draw, x, y, options.pop("sample_weight", None)),), options
+    return make, (x, y), options
+
+
+def batches(draw: random.Random, x: Any, y: Any, weights: Any) -> list[tuple[Any, ...]]:
+    """Cut the rows into batches of any sizes."""
+    stops = [0, *sorted(draw.sample(range(1, len(x)), draw.randint(0, len(x) - 1))), len(x)]
+    arrays = (x, y) if weights is None else (x, y, weights)
+    return [tuple(array[a:b] for array in arrays) for a, b in itertools.pairwise(stops)]
 
 
 @pytest.mark.slow

@@ -205,7 +205,7 @@ def test_batches_like_the_last_one_are_not_checked_again(
     x, y, weights = map(backend.asarray, (X, Y if labels else np.eye(3)[Y], np.ones(4)))
     trainer = Trainer(classifier(backend), "sgd")
     trainer.step(x, y, weights)
-    monkeypatch.delattr("gpubp.training.data.check_shapes")
+    monkeypatch.delattr("gpubp.training.batch_check.check_shapes")
     trainer.step(backend.asarray(X + 1), y, weights)
     with pytest.raises(NameError):
         trainer.step(x, y)
