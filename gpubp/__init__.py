@@ -25,7 +25,9 @@ from .training import (
     Checkpoint,
     EarlyStopping,
     History,
+    LearningRateCurve,
     Lion,
+    Metric,
     Optimizer,
     RMSProp,
     Trainer,
@@ -54,7 +56,9 @@ __all__ = [
     "Forward",
     "GradientCheck",
     "History",
+    "LearningRateCurve",
     "Lion",
+    "Metric",
     "Network",
     "Optimizer",
     "RMSProp",
@@ -76,6 +80,10 @@ _ESTIMATORS = ("LossCurveDisplay", "MLPClassifier", "MLPRegressor")
 
 def __getattr__(name: str) -> Any:
     """Import the estimators at their first use, because only they need scikit-learn."""
+    if name in schedules.__all__:
+        raise AttributeError(
+            f"module 'gpubp' has no attribute {name!r}; did you mean gpubp.schedules.{name}?"
+        )
     if name not in _ESTIMATORS:
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .backends import Array, Backend, SparseRows, backend_of, get_backend
 from .errors import BackendUnavailableError
-from .kernels.messages import shortened
+from .kernels.messages import shortened, shown
 from .memory import allocated
 
 __all__ = [
@@ -50,7 +50,7 @@ def is_sparse(values: Any) -> bool:
     return is_matrix or isinstance(values, SparseRows)
 
 
-def as_array(name: str, values: Any) -> Array:
+def as_array(name: str, values: Any, instead: str = "") -> Array:
     """Convert `values` to an array of real numbers on the same device.
 
     Parameters
@@ -60,6 +60,8 @@ def as_array(name: str, values: Any) -> Array:
     values : array_like
         A NumPy or CuPy array, an object with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or
         nested sequences of numbers.
+    instead : str, default ""
+        What to do with text, for the error message.
 
     Returns
     -------
@@ -72,6 +74,8 @@ def as_array(name: str, values: Any) -> Array:
         If the values are masked, sparse or ragged, are not real numbers, or their library does not give
         them away.
     """
+    if values is None or isinstance(values, str):
+        raise ValueError(f"{name} is {shown(values)}, expected an array of real numbers")
     if isinstance(values, np.ndarray):
         if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
             raise ValueError(
@@ -92,8 +96,10 @@ def as_array(name: str, values: Any) -> Array:
             expected = "expected an array of real numbers"
             raise ValueError(f"{name} cannot be converted ({came}), {expected}") from error
     if array.dtype.kind not in "fiub":
-        dtype = shortened(array.dtype)
-        raise ValueError(f"{name} has dtype {dtype}, expected real numbers")
+        instead = instead if array.dtype.kind in "OSTU" else ""
+        raise ValueError(
+            f"{name} has dtype {shortened(array.dtype)}, expected real numbers{instead}"
+        )
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "check_weights",
 ]
 
+TEXT_INSTEAD = ", for classes integers from 0; gpubp.MLPClassifier takes text as well"
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -223,7 +225,7 @@ def check_targets(
         If the shape or type is wrong for this cost; or, with `values`, if a label is out of range, the cost
         is not defined for a number, or `y` contains NaN, infinity or numbers too large for `dtype`.
     """
-    array = as_array(name, y)
+    array = as_array(name, y, TEXT_INSTEAD)
     if count == 1 and array.ndim == 0:
         array = array.reshape(1)
     if count == 1 and array.shape == (n_out,) and (n_out > 1 or cost.targets != "class"):
@@ -259,6 +261,8 @@ def check_target_shape(
             f"{name} has shape {shape}, as labels have, expected {takes} for cost {cost.name!r};"
             " one-hot encode it, or take cost 'cross_entropy'"
         )
+    if shape == (count, 1) and n_out > 1 and cost.targets == "class":
+        raise ValueError(f"{name} has shape {shape}, expected {takes}; .ravel() makes labels of it")
     if len(shape) == 2 and shape[1] != n_out:
         raise ValueError(f"{name} has {shape[1]} columns, expected {takes}")
 
@@ -269,7 +273,7 @@ def _check_labels(
     if labels.dtype.kind not in "iu":
         raise ValueError(
             f"{name} has dtype {labels.dtype}, expected integer labels from 0 to {n_out - 1}"
-            f" (or rows of {n_out} probabilities) for cost {cost.name!r}"
+            f" (or rows of {n_out} probabilities) for cost {cost.name!r}; .astype(int) makes them of it"
         )
     if values and (int(labels.min()) < 0 or int(labels.max()) >= n_out):
         first = _first(labels, (labels < 0) | (labels >= n_out), rows)

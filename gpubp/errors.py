@@ -1,6 +1,6 @@
 """gpubp's exceptions, and the error for an unknown name.
 
-This module imports nothing of gpubp but `kernels.messages`.
+This module imports nothing of gpubp but `kernels.messages` and `synonyms`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .kernels.messages import shown
+from .synonyms import our_argument, our_name
 
 __all__ = [
     "BackendUnavailableError",
@@ -51,19 +52,46 @@ class DivergenceError(ArithmeticError, ValueError):
 
 
 def unknown_name(what: str, name: object, known: Iterable[str], of: str = "") -> ValueError:
-    """Make an error that suggests the nearest known name, or lists all names if none is near.
+    """Make an error that tells gpubp's name or the nearest one, or lists all names if none is near.
 
-    For example: "unknown activation 'rellu'; did you mean 'relu'?"; with `of`, "unknown parameter 'slop' of
-    activation 'leaky_relu'; did you mean 'slope'?".
+    For example: "unknown activation 'rellu'; did you mean 'relu'?" and "unknown activation 'swish'; gpubp
+    calls it 'silu'"; with `of`, "unknown parameter 'slop' of activation 'leaky_relu'; did you mean
+    'slope'?".
     """
     known = sorted(known)
-    hint = suggestion(name, known) or (f"known: {', '.join(known)}" if known else "there are none")
+    listed = f"known: {', '.join(known)}" if known else "there are none"
+    hint = suggestion(name, known, what) or listed
     return ValueError(f"unknown {what} {shown(name)}{of and f' of {of}'}; {hint}")
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return the question "did you mean 'relu'?" with the nearest known name, or "" if none is near."""
+def suggestion(name: object, known: Iterable[str], what: str = "") -> str:
+    """Return what the user may have meant, or "" if no known name is near.
+
+    Parameters
+    ----------
+    name : object
+        The name that is not known.
+    known : iterable of str
+        The known names.
+    what : str, default ""
+        The kind of the names, if other libraries' names are known for it: "activation", for example, or
+        "parameter".
+
+    Returns
+    -------
+    str
+        "gpubp calls it 'silu'" or "did you mean 'relu'?", for example.
+    """
+    known = sorted(known)
+    if isinstance(name, str):
+        ours = our_argument(name, known) if what == "parameter" else ()
+        ours = ours or [n for n in [our_name(what, name, known)] if n]
+        if ours:
+            return f"gpubp calls it {ours[0]!r}"
     if name is None:
         return ""
-    near = difflib.get_close_matches(shown(name).strip("'"), sorted(known), n=1)
+    written = shown(name).strip("'")
+    near = [
+        n for text in (written, written.lower()) for n in difflib.get_close_matches(text, known, 1)
+    ]
     return f"did you mean {near[0]!r}?" if near else ""

@@ -132,7 +132,8 @@ class Layer:
 
     def __repr__(self) -> str:
         rate = f", dropout={self.dropout:g}" if self.dropout else ""
-        return f"Layer({self.n_in} to {self.n_out}, {self.activation.name}{rate})"
+        without = ", biases=False" if self.biases is None else ""
+        return f"Layer({self.n_in} to {self.n_out}, {self.activation.name}{rate}{without})"
 
     @property
     def n_in(self) -> int:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from ..backends import Array
 from ..kernels import Activation, Cost
 from ..kernels.messages import shown
+from ..keywords import tells_keywords_of_call
 from ..network import Network
 from ..network.arguments import is_sequence
 from ..training import Trainer
@@ -45,6 +46,9 @@ NETWORK_PARAMETERS = (
     "dropout",
     "backend",
 )
+
+
+_Model = TypeVar("_Model", bound="BaseMLP")
 
 
 @dataclass
@@ -107,8 +111,9 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         """Compute the score of the network's outputs for encoded targets, all on the host."""
         raise NotImplementedError
 
+    @tells_keywords_of_call
     def fit(
-        self,
+        self: _Model,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -116,7 +121,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Any:
+    ) -> _Model:
         """Train on X and y, starting with new weights unless warm_start.
 
         After an error the estimator is as it was before.
@@ -152,14 +157,14 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def _fit(
-        self,
+        self: _Model,
         X: Any,
         y: Any,
         sample_weight: Any,
         validation: tuple[Any, Any, Any],
         incremental: bool = False,
         classes: Any = None,
-    ) -> Any:
+    ) -> _Model:
         check_parameters(self)
         if incremental:
             self._check_incremental(validation)
@@ -207,7 +212,7 @@ class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
                     " optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
             self._publish(record)
         check_finite_parameters(network)

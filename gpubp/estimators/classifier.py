@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.metaestimators import available_if
 
 from ..arrays import home_of, move, namespace, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation, Cost
 from ..kernels.messages import shown
+from ..keywords import tells_keywords, tells_keywords_of_call
 from ..training.schedules import Schedule
+from .availability import available_if
 from .base import BaseMLP, Task
 from .class_weights import class_factors, times_factors
 from .data import in_library_of, on_host
@@ -28,6 +29,10 @@ from .weights import unchanged_by_errors
 __all__ = ["MLPClassifier"]
 
 
+_Classifier = TypeVar("_Classifier", bound="MLPClassifier")
+
+
+@tells_keywords
 class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
@@ -49,11 +54,12 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         penalty.
     batch_size : int or "auto", default "auto"
         The number of rows of a batch; "auto" is min(200, n_samples). Unused with lbfgs.
-    learning_rate : str or Schedule, default "constant"
+    learning_rate : str, Schedule or callable, default "constant"
         Schedule of sgd: "constant"; "invscaling", which is learning_rate_init / (t_ + 1)^power_t in each
         epoch; or "adaptive". "adaptive" divides the learning rate by 5 when training would stop, until it
-        is 1e-6. The schedules of gpubp, by name or as objects of `gpubp.schedules`, are for all solvers
-        except lbfgs, and not for partial_fit; "on_plateau" watches the training loss.
+        is 1e-6. The schedules of gpubp, by name, as objects of `gpubp.schedules`, or as a function (step,
+        total, per_epoch) -> factor, are for all solvers except lbfgs, and not for partial_fit; "on_plateau"
+        watches the training loss.
     learning_rate_init : float, default 0.001
         η of all solvers except lbfgs.
     power_t : float, default 0.5
@@ -185,7 +191,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
+        learning_rate: str | Schedule | Callable[[int, int, int], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -258,9 +264,10 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
             right = outputs.argmax(axis=1) == targets.argmax(axis=1)
         return float(np.average(right, weights=sample_weight))
 
-    @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self._can_go_by_batches())
+    @tells_keywords_of_call
     def partial_fit(
-        self,
+        self: _Classifier,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -269,7 +276,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Any:
+    ) -> _Classifier:
         """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters

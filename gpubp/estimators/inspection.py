@@ -25,7 +25,6 @@ from .data import (
     dtypes_of,
     in_library_of,
 )
-from .layers_table import layers_table
 
 __all__ = ["Inspection"]
 
@@ -120,7 +119,9 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
 
     def _html_repr(self) -> str:
         """scikit-learn's HTML of an estimator, and a table of the layers below it."""
-        return f"{estimator_html_repr(self)}{layers_table(self)}"
+        network = getattr(self, "network_", None)
+        layers = "" if network is None else network.summary().to_html("loss")
+        return f"{estimator_html_repr(self)}{layers}"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -153,5 +153,5 @@ def _warn_of_no_convergence(result: Any, settings: Any) -> None:
         "You might also want to scale the data as shown in:\n"
         "    https://scikit-learn.org/stable/modules/preprocessing.html",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=6,
     )

@@ -50,7 +50,7 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
     "alpha": [_FROM_ZERO],
     "batch_size": [StrOptions({"auto"}), _COUNT],
-    "learning_rate": [StrOptions({*THEIR_SCHEDULES, *SCHEDULES}), Schedule],
+    "learning_rate": [StrOptions({*THEIR_SCHEDULES, *SCHEDULES}), Schedule, callable],
     "learning_rate_init": [_ABOVE_ZERO],
     "power_t": [_FROM_ZERO],
     "max_iter": [_COUNT],
@@ -75,7 +75,16 @@ CONSTRAINTS: Mapping[str, Sequence[Any]] = {
     "progress": ["boolean"],
 }
 """For each parameter its constraints, of which a value must satisfy one."""
-MOST_NAMES = 8
+
+_KINDS: Mapping[str, str] = {
+    "activation": "activation",
+    "output_activation": "activation",
+    "solver": "optimizer",
+    "loss": "cost",
+    "learning_rate": "schedule",
+}
+"""What the names of a parameter are names of."""
+MOST_NAMES = 7
 """The most names that a message lists."""
 
 CLASSIFIER_CONSTRAINTS: Mapping[str, Sequence[Any]] = {
@@ -233,7 +242,7 @@ def _satisfies(value: Any, constraint: Any) -> bool:
     except Exception:  # for example of a value whose comparison fails
         return False
     if not isinstance(constraint, Interval):
-        return True
+        return not isinstance(value, type)  # a class can be called, but is no function
     return not isinstance(value, bool) and fits(value, constraint.type is Integral)
 
 
@@ -245,7 +254,8 @@ def _refusal(
     texts = [_text(constraint) for constraint in allowed if not constraint.hidden]
     texts += [_LISTS[name]] if name in _LISTS else []
     expected = " or ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-    hint = suggestion(entry, [n for c in allowed if isinstance(c, StrOptions) for n in c.options])
+    names = [n for c in allowed if isinstance(c, StrOptions) for n in c.options]
+    hint = suggestion(entry, names, _KINDS.get(name, ""))
     return InvalidParameterError(
         f"The {name!r} parameter of {type(estimator).__name__} must be {expected}."
         f" Got {shown(value)} instead.{hint and f' ({hint})'}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.utils.metaestimators import available_if
-
 from ..arrays import namespace
 from ..backends import Array
+from .availability import available_if
 from .data import in_library_of
 from .inspection import Inspection
 from .losses import our_activation
@@ -33,7 +32,7 @@ def _gives_probabilities(classifier: Any) -> bool:
 class Probabilities(Inspection):
     """The methods of MLPClassifier that compute probabilities."""
 
-    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(_gives_probabilities)
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class.
 
@@ -66,7 +65,7 @@ class Probabilities(Inspection):
             outputs = xp.where(none, even, outputs / xp.where(none, 1, total))
         return outputs
 
-    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
         """Compute the logarithm of `predict_proba`.
 

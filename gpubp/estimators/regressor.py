@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array
 
 from ..arrays import dense, home_of, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation, Cost
+from ..keywords import tells_keywords, tells_keywords_of_call
 from ..network.arguments import is_sequence
 from ..training.schedules import Schedule
+from .availability import available_if
 from .base import BaseMLP, Task
 from .data import in_library_of, on_host
 from .exports import RegressorExports
@@ -28,6 +29,10 @@ from .weights import unchanged_by_errors
 __all__ = ["MLPRegressor"]
 
 
+_Regressor = TypeVar("_Regressor", bound="MLPRegressor")
+
+
+@tells_keywords
 class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for regression, with one or more outputs.
 
@@ -72,7 +77,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
+        learning_rate: str | Schedule | Callable[[int, int, int], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -138,9 +143,10 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):
             for level, y, a in columns
         )
 
-    @available_if(lambda self: self._can_go_by_batches())  # type: ignore[untyped-decorator]
+    @available_if(lambda self: self._can_go_by_batches())
+    @tells_keywords_of_call
     def partial_fit(
-        self,
+        self: _Regressor,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -148,7 +154,7 @@ class MLPRegressor(RegressorMixin, MultiOutputMixin, RegressorExports, BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Any:
+    ) -> _Regressor:
         """Train for one epoch on X and y, starting with the network and optimizer state of the last call.
 
         Parameters

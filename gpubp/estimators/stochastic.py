@@ -260,7 +260,7 @@ def fit_batches(
         goes_on = (
             "" if checkpoint is None else " fit goes on from the checkpoint with warm_start=True."
         )
-        warnings.warn(f"Training interrupted by user.{goes_on}", stacklevel=4)
+        warnings.warn(f"Training interrupted by user.{goes_on}", stacklevel=5)
     return trainer, history
 
 
@@ -308,7 +308,7 @@ def _batch_size(settings: Any, rows: int) -> int:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped:"
             f" batch_size is {settings.batch_size}, but there are {rows} rows",
-            stacklevel=5,
+            stacklevel=6,
         )
     return min(int(settings.batch_size), rows)
 

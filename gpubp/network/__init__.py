@@ -3,5 +3,6 @@
 from .gradient_check import GradientCheck, check_gradients
 from .network import Network
 from .results import Backprop, Forward
+from .summary import Summary
 
-__all__ = ["Backprop", "Forward", "GradientCheck", "Network", "check_gradients"]
+__all__ = ["Backprop", "Forward", "GradientCheck", "Network", "Summary", "check_gradients"]

@@ -140,7 +140,7 @@ def choose_cost(cost: str | Cost | None, output: Activation) -> Cost:
             f" {output.output_range[0]:g} to {output.output_range[1]:g}; outside, the cost is that of"
             " the nearest such output, and its derivative 0",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return chosen
 

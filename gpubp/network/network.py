@@ -19,6 +19,7 @@ from ..backends import (
 from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
+from ..keywords import tells_keywords
 from ..layers import Layer, Layout, assign
 from ..memory import allocated
 from ..problem import Problem, Rounding
@@ -27,11 +28,13 @@ from .exports import Exports
 from .initializers import Initializer, initial_parameters
 from .predictions import Predictions
 from .results import Backprop, Forward
+from .summary import HasSummary
 
 __all__ = ["Network"]
 
 
-class Network(Predictions, Exports, MadeOnce):
+@tells_keywords
+class Network(Predictions, Exports, HasSummary, MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except

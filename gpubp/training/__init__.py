@@ -5,7 +5,9 @@ from .checkpoint import Checkpoint
 from .data import BatchForm
 from .early_stopping import EarlyStopping
 from .history import History
+from .metrics import Metric
 from .optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSProp, get_optimizer
+from .range_test import LearningRateCurve
 from .step import TrainingStep
 from .trainer import Trainer
 
@@ -18,7 +20,9 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "History",
+    "LearningRateCurve",
     "Lion",
+    "Metric",
     "Optimizer",
     "RMSProp",
     "Trainer",

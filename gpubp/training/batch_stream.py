@@ -18,7 +18,7 @@ from ..sparse import place as put
 from .data import Dataset
 from .order import DataOrder
 
-__all__ = ["BatchStream", "training_data"]
+__all__ = ["BatchStream", "are_batches", "training_data"]
 
 
 def training_data(
@@ -42,7 +42,7 @@ def training_data(
     ValueError
         If the data do not fit the network; the message names the argument.
     """
-    if y is not None or not is_batches(x) or _are_rows(x):
+    if not are_batches(x, y):
         return Dataset(network, x, y, sample_weight)
     if sample_weight is not None:
         raise ValueError(
@@ -52,11 +52,13 @@ def training_data(
     return BatchStream(network, x, epochs, "x", joined)
 
 
-def _are_rows(x: Any) -> bool:
-    """Whether a list holds rows, not batches."""
-    if not isinstance(x, list) or not x:
+def are_batches(x: Any, y: Any) -> bool:
+    """Whether the arguments x and y of a fit are an iterable of batches and None."""
+    if y is not None or not is_batches(x):
         return False
-    return not (isinstance(x[0], tuple | dict) or is_batch(x[0]))
+    if not isinstance(x, list) or not x:
+        return True
+    return isinstance(x[0], tuple | dict) or is_batch(x[0])  # else a list of rows
 
 
 class BatchStream:

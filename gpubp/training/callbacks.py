@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..kernels.messages import shown
+from ..shown import name_of
 from .history import History
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Callback:
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         """Called at the end of training, for whatever reason it ended."""
 
+    def __str__(self) -> str:
+        return type(self).__name__
+
     def state(self) -> dict[str, Any]:
         """Return what the callback needs to go on from a checkpoint; by default nothing.
 
@@ -67,6 +71,9 @@ class Callback:
 class _AtEpochEnd(Callback):
     def __init__(self, function: Callable[[Trainer, History], None]) -> None:
         self._function = function
+
+    def __str__(self) -> str:
+        return name_of(self._function)
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
         self._function(trainer, history)

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptFileError
 from ..files import file_name
 from ..kernels.messages import shown
+from ..keywords import tells_keywords
 from ..network import Network
 from ..validation import check_number
 from .callbacks import Callback
@@ -37,6 +38,7 @@ WRITE_ERRORS = OSError, MemoryError, TypeError, ValueError
 _FILE = re.compile(r"checkpoint-(\d{6,})\.safetensors")
 
 
+@tells_keywords
 @dataclass(frozen=True)
 class Checkpoint:
     """Where and how often a fit writes checkpoints.
@@ -87,7 +89,22 @@ class Checkpoint:
     on_error: str = "warn"
     interval: tuple[float, str] = field(init=False, repr=False, compare=False)
 
+    if TYPE_CHECKING:  # the name of a folder becomes a Path
+
+        def __init__(
+            self,
+            folder: str | os.PathLike[str],
+            every: str = "5 minutes",
+            keep: int = 3,
+            on_error: str = "warn",
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        given: Any = self.folder
+        if given in ("", b""):  # Path("") would be the current folder
+            raise ValueError(
+                f"folder is {shown(given)}, expected the name of a folder; '.' is the current one"
+            )
         try:
             object.__setattr__(self, "folder", Path(os.fsdecode(self.folder)))
         except TypeError:
@@ -117,7 +134,10 @@ def as_checkpoint(checkpoint: Any) -> Checkpoint | None:
     if checkpoint is None or isinstance(checkpoint, Checkpoint):
         return checkpoint
     if isinstance(checkpoint, str | os.PathLike):
-        return Checkpoint(Path(checkpoint))
+        try:
+            return Checkpoint(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"checkpoint: {error}") from None
     raise TypeError(
         f"checkpoint is {shown(checkpoint)}, expected a Checkpoint, the name of a folder, or None"
     )

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import unknown_name
 from ..kernels.messages import shown
-from ..validation import check_number
+from ..keywords import tells_keywords
+from ..shown import repr_of_changed
+from ..synonyms import our_name
+from ..validation import check_flag, check_number
 
 __all__ = ["EarlyStopping", "as_early_stopping"]
 
 
-@dataclass(frozen=True)
-class EarlyStopping:
-    """End training when the monitored cost stops falling.
+_RISES: Mapping[str, bool] = {"cost": False, "accuracy": True}
 
-    The monitored cost is the validation cost or, without validation data, the training cost. At the end the
+
+@tells_keywords
+@dataclass(frozen=True, repr=False)
+class EarlyStopping:
+    """End training when what it monitors stops improving.
+
+    By default that is the validation cost or, without validation data, the training cost. At the end the
     network gets the parameters of its best epoch.
 
     Parameters
@@ -26,20 +35,64 @@ class EarlyStopping:
     patience : int, default 10
         The number of epochs without improvement after which training ends; 1 or more.
     min_improvement : float, default 0
-        An epoch is an improvement if its cost is more than this below the lowest cost before; 0 or more.
+        An epoch is an improvement if its cost is more than this below the lowest cost before, or its
+        accuracy above the highest; 0 or more.
+    monitor : str, default "cost"
+        "cost", "accuracy" on the validation data, or the name of one of `Trainer`'s metrics.
+    higher_is_better : bool, optional
+        For a metric of `Trainer`: whether it should rise. It is known of cost and accuracy.
 
     Raises
     ------
     ValueError
-        If `patience` is not a whole number of at least 1, or `min_improvement` not a number of at least 0.
+        If an argument is out of its range, or `higher_is_better` is needed, or wrong; the message names it.
+
+    Examples
+    --------
+    >>> EarlyStopping(5, monitor="accuracy")
+    EarlyStopping(patience=5, monitor='accuracy')
     """
 
     patience: int = 10
     min_improvement: float = 0.0
+    monitor: str = "cost"
+    higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:
         check_number("patience", self.patience, 1, math.inf, whole=True)
         check_number("min_improvement", self.min_improvement, 0, math.inf)
+        if not isinstance(self.monitor, str) or not self.monitor:
+            raise ValueError(
+                f"monitor is {shown(self.monitor)}, expected 'cost', 'accuracy' or the name of a metric"
+            )
+        known, given = _RISES.get(self.monitor), self.higher_is_better
+        if given is not None:
+            check_flag("higher_is_better", given)
+        if given is None and known is None:
+            if our_name("monitor", self.monitor, _RISES):
+                raise unknown_name("monitor", self.monitor, _RISES)
+            raise ValueError(
+                f"higher_is_better is None, expected True or False for monitor {shown(self.monitor)}"
+            )
+        if given is not None and known is not None and bool(given) != known:
+            raise ValueError(
+                f"higher_is_better is {given}, expected {known} for monitor {self.monitor!r}"
+            )
+
+    def __repr__(self) -> str:
+        return repr_of_changed(self, ("patience",))
+
+    @property
+    def rises(self) -> bool:
+        """Whether what is monitored should rise."""
+        return bool(_RISES.get(self.monitor, self.higher_is_better))
+
+    def improves(self, value: float, best: float) -> bool:
+        """Whether a value is an improvement over the best one; over NaN, every number is."""
+        if math.isnan(best):
+            return not math.isnan(value)
+        gain = value - best if self.rises else best - value
+        return gain > self.min_improvement
 
 
 def as_early_stopping(early_stopping: Any) -> EarlyStopping | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..network import Network
 from ..workspace import Workspace
 from .batch_stream import BatchStream
 from .data import Dataset
+from .metrics import Metric, Predictions
 
 __all__ = ["Evaluation", "Score"]
 
@@ -36,10 +37,13 @@ class Score:
         The mean cost.
     accuracy : float or None
         The share of right classes or labels, from 0 to 1; None if the cost is not for classes or labels.
+    metrics : dict of str to float
+        The metrics by name.
     """
 
     cost: float
     accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Evaluation:
@@ -59,6 +63,8 @@ class Evaluation:
         iterable, whose batches are evaluated as they come.
     epochs : int
         The number of evaluations to come: an iterator has one.
+    metrics : dict of Metric, optional
+        Metrics to compute, by name; by default none.
 
     Attributes
     ----------
@@ -71,8 +77,15 @@ class Evaluation:
         If x, y or sample_weight does not fit the network; the message names it.
     """
 
-    def __init__(self, network: Network, data: Any, batch_size: int, epochs: int) -> None:
-        self._network = network
+    def __init__(
+        self,
+        network: Network,
+        data: Any,
+        batch_size: int,
+        epochs: int,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
+        self._network, self._metrics = network, metrics or {}
         self.data: Dataset | BatchStream
         if _gives_batches(data):
             self.data = BatchStream(network, data, epochs, "validation_data")
@@ -87,6 +100,7 @@ class Evaluation:
         """Evaluate the network with its current parameters, after this epoch, counted from 0."""
         data, rows = self.data, self._rows
         cost = right = total = 0.0
+        predictions = Predictions(self._metrics, self._network.cost_function)
         for count, weight in data.chunks(rows, self._chunk_rows, epoch):
             replay, costs, outputs = self._captured_for((count, data.labels, data.sparse))
             costs.fill(0)
@@ -94,8 +108,9 @@ class Evaluation:
             cost += weight * float(self._network.backend.to_numpy(costs).sum())
             right += weight * self._accuracy(outputs)
             total += weight
+            predictions.add(rows.y, outputs)
         counted = self._network.cost_function.targets in ("class", "unit")
-        return Score(cost / total, right / total if counted else None)
+        return Score(cost / total, right / total if counted else None, predictions.scores())
 
     def _captured_for(
         self, form: tuple[int, bool, bool]

@@ -16,6 +16,8 @@ from .step import TrainingStep
 
 __all__ = ["Monitor"]
 
+_WITHOUT_STOPPING = EarlyStopping()
+
 LEAST_LOSS_SCALE = 2.0**-24
 """Below this scale, overflow means divergence, not a loss scale that is too large."""
 
@@ -48,6 +50,7 @@ class Monitor:
         self, step: TrainingStep, stopping: EarlyStopping | None, history: History
     ) -> None:
         self._step, self._stopping, self.history = step, stopping, history
+        history.monitor = (stopping or _WITHOUT_STOPPING).monitor
         self.good, self.earlier, self.best = State(), State(), State()
         self.epochs_waited = 0
 
@@ -109,11 +112,13 @@ class Monitor:
             history.validation_cost.append(validation.cost)
             if validation.accuracy is not None:
                 history.validation_accuracy.append(validation.accuracy)
+            for name, value in validation.metrics.items():
+                history.validation_metrics.setdefault(name, []).append(value)
         history.learning_rate.append(learning_rate)
         history.seconds.append(seconds)
-        least = self._stopping.min_improvement if self._stopping else 0.0
         monitored, best = history.monitored, history.best_epoch
-        if best < 0 or monitored[-1] < monitored[best] - least:
+        stopping = self._stopping or _WITHOUT_STOPPING
+        if best < 0 or stopping.improves(monitored[-1], monitored[best]):
             history.best_epoch, self.epochs_waited = len(history) - 1, 0
             if self._stopping:
                 self._step.take(self.best)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..kernels import UPDATES, Update, UpdateOptions
+from ..keywords import tells_keywords
 from ..registry import look_up
+from ..shown import repr_of_changed
 from ..validation import check_flag, check_number
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp", "get_optimizer"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Optimizer:
     """Base class of optimizers, with the parameters that all of them have.
 
     Parameters
     ----------
     learning_rate : float
-        η, above 0; a schedule multiplies it.
+        η, above 0; a schedule multiplies it. It is the only parameter that may be given without its name,
+        as in ``Adam(1e-3)``.
     l1, l2 : float, default 0
         Factors of the penalty l1 Σ|w| + ½ l2 Σ w². Its derivative is added to the gradient of the weights;
         biases have no penalty.
@@ -36,7 +40,7 @@ class Optimizer:
         If a parameter is out of its range; the message names it.
     """
 
-    learning_rate: float
+    learning_rate: float = field(kw_only=False)
     l1: float = 0.0
     l2: float = 0.0
     clip_norm: float | None = None
@@ -54,6 +58,14 @@ class Optimizer:
             positive = name in ("learning_rate", "epsilon", "clip_norm", "clip_value")
             high, open_high = 1 if fraction else math.inf, name != "momentum"
             check_number(name, value, 0, high, open_low=positive, open_high=open_high)
+
+    def __repr__(self) -> str:
+        return repr_of_changed(self, ("learning_rate",))
+
+    def differs_in_rate_alone(self, other: Optimizer) -> bool:
+        """Whether the other optimizer is the same but for the learning rate."""
+        same = type(self) is type(other)
+        return same and replace(self, learning_rate=other.learning_rate) == other
 
     @property
     def update(self) -> Update:
@@ -90,7 +102,8 @@ class Optimizer:
         return 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent: v ← μ v + g, θ ← θ - η v.
 
@@ -112,7 +125,7 @@ class SGD(Optimizer):
         If a parameter is out of its range; the message names it.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float = field(default=0.01, kw_only=False)
     momentum: float = 0.0
     nesterov: bool = False
     rate_in_velocity: bool = False
@@ -132,7 +145,8 @@ class SGD(Optimizer):
         return self.momentum if plain else 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015): θ ← θ - η (m / c1) / (√(v / c2) + ε).
 
@@ -159,7 +173,7 @@ class Adam(Optimizer):
         If a parameter is out of its range; the message names it.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = field(default=1e-3, kw_only=False)
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -170,7 +184,8 @@ class Adam(Optimizer):
         return UPDATES["adam_hat" if self.epsilon_hat else "adam"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled decay (Loshchilov and Hutter 2019): w ← w - η λ w first.
 
@@ -190,7 +205,8 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RMSProp(Optimizer):
     """RMSProp (Tieleman and Hinton 2012): v ← ρ v + (1 - ρ) g², θ ← θ - η g / (√v + ε).
 
@@ -209,7 +225,7 @@ class RMSProp(Optimizer):
         If a parameter is out of its range; the message names it.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = field(default=1e-3, kw_only=False)
     decay: float = 0.9
     epsilon: float = 1e-8
 
@@ -218,7 +234,8 @@ class RMSProp(Optimizer):
         return UPDATES["rmsprop"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@tells_keywords
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Lion(Optimizer):
     """Lion (Chen et al. 2023): θ ← θ - η sign(β1 m + (1 - β1) g), m ← β2 m + (1 - β2) g.
 
@@ -241,7 +258,7 @@ class Lion(Optimizer):
         If a parameter is out of its range; the message names it.
     """
 
-    learning_rate: float = 1e-4
+    learning_rate: float = field(default=1e-4, kw_only=False)
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.0
@@ -281,7 +298,15 @@ def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
         If the name is unknown, or a parameter is out of its range.
     TypeError
         If the optimizer has no parameter with one of these names.
+
+    Examples
+    --------
+    >>> get_optimizer("adam", clip_norm=1.0)
+    Adam(learning_rate=0.001, clip_norm=1.0)
     """
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        name = optimizer.__name__
+        raise ValueError(f"optimizer is the class {name}, expected an object such as {name}()")
     if isinstance(optimizer, Optimizer):
         return replace(optimizer, **parameters) if parameters else optimizer
     return look_up("optimizer", optimizer, OPTIMIZERS)(**parameters)

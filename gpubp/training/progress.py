@@ -24,6 +24,7 @@ def describe(history: History) -> str:
         parts.append(f"validation {history.validation_cost[-1]:.4f}")
     if history.validation_accuracy:
         parts.append(f"accuracy {100 * history.validation_accuracy[-1]:.2f} %")
+    parts += [f"{name} {values[-1]:.4f}" for name, values in history.validation_metrics.items()]
     return "  ".join(parts)
 
 

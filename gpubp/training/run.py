@@ -236,7 +236,7 @@ class Run:
                 validation = self._evaluation(len(history))
         monitor.check(costs, cost, validation)
         monitor.record(cost, validation, rate, time.perf_counter() - self._began)
-        trainer.schedule.observe(history.monitored[-1])
+        trainer.schedule.observe((history.validation_cost or history.cost)[-1])
         for callback in self._callbacks:
             callback.on_epoch_end(trainer, history)
         return not is_whole or self._write_if_due(begun=False)

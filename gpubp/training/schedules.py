@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from numbers import Real
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..kernels.messages import shown
+from ..keywords import tells_keywords
 from ..registry import look_up
+from ..shown import name_of
 from ..validation import check_number
+from .schedule import Schedule
 
 __all__ = [
     "SCHEDULES",
     "Constant",
     "Cosine",
     "Exponential",
+    "Function",
     "InverseScaling",
     "OnPlateau",
     "OneCycle",
@@ -28,122 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass
-class Schedule:
-    """Base class of schedules: factors of the optimizer's learning rate and, if wanted, of its penalties.
-
-    Attributes
-    ----------
-    depends_on : {"fit", "epoch", "step"}
-        What a factor depends on: on the number of steps of the fit or of an epoch; only on the number of
-        the epoch; only on the number of the step. An iterable of batches without a length has "epoch" or
-        "step". A class of your own is "fit" unless it says otherwise.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range; the message names it.
-    """
-
-    depends_on: ClassVar[str] = "fit"
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            if item.name in _LIMITS:
-                value, (low, high, open_low, whole) = getattr(self, item.name), _LIMITS[item.name]
-                check_number(
-                    item.name, value, low, high, open_low=open_low, open_high=False, whole=whole
-                )
-
-    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        """Compute the factor of each step.
-
-        Parameters
-        ----------
-        steps : int array of shape (n,)
-            The steps, counted from 0 at the start of the fit.
-        total : int
-            The number of steps of the whole fit.
-        per_epoch : int
-            The number of steps of an epoch.
-
-        Returns
-        -------
-        float array of shape (n,)
-            The factors.
-        """
-        raise NotImplementedError
-
-    def penalty_factors(self, batch_weights: Any) -> Any:
-        """Compute the factors of the penalties l1 and l2 in the steps of an epoch; by default 1.
-
-        Parameters
-        ----------
-        batch_weights : float64 array of shape (per_epoch,)
-            The number of rows of each batch, or the sum of their sample weights.
-
-        Returns
-        -------
-        float or float array of shape (per_epoch,)
-            The factors.
-        """
-        return 1.0
-
-    def begin(self) -> None:
-        """Reset the schedule at the start of a fit."""
-
-    def observe(self, cost: float) -> None:
-        """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what a fit changes, for a checkpoint: NumPy arrays, numbers, text, and lists of these.
-
-        Returns
-        -------
-        dict
-            By default all attributes that are not arguments of the class.
-        """
-        arguments = {item.name for item in fields(self) if item.init}
-        defaults = {item.name: getattr(self, item.name) for item in fields(self) if not item.init}
-        return defaults | {n: value for n, value in vars(self).items() if n not in arguments}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the state of a checkpoint.
-
-        Parameters
-        ----------
-        state : mapping of str
-            What `state` has returned.
-
-        Raises
-        ------
-        ValueError
-            If this is not the state of such a schedule: it has other names, or a number is none.
-        """
-        now = self.state()
-        numbers = [name for name, value in now.items() if isinstance(value, Real)]
-        if state.keys() != now.keys() or not all(isinstance(state[n], Real) for n in numbers):
-            kind = type(self).__name__
-            raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
-        vars(self).update(state)
-
-
-# For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
-# whole.
-_LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
-    "every": (1, math.inf, False, True),
-    "factor": (0, 1, True, False),
-    "decay": (0, 1, True, False),
-    "power": (0, math.inf, True, False),
-    "warmup": (0, 1, False, False),
-    "final": (0, 1, False, False),
-    "start": (0, 1, True, False),
-    "patience": (0, math.inf, False, True),
-    "minimum": (0, 1, False, False),
-    "min_improvement": (0, math.inf, False, False),
-}
-
-
+@tells_keywords
 @dataclass
 class Constant(Schedule):
     """A constant factor of 1."""
@@ -154,6 +43,7 @@ class Constant(Schedule):
         return np.ones(len(steps))
 
 
+@tells_keywords
 @dataclass
 class Step(Schedule):
     """Multiplied by `factor` after every `every` epochs.
@@ -179,6 +69,7 @@ class Step(Schedule):
         return self.factor ** (steps // per_epoch // self.every)
 
 
+@tells_keywords
 @dataclass
 class Exponential(Schedule):
     """decay^t at time t, in epochs, with fractions of an epoch.
@@ -200,6 +91,7 @@ class Exponential(Schedule):
         return self.decay ** (steps / per_epoch)
 
 
+@tells_keywords
 @dataclass
 class InverseScaling(Schedule):
     """(t + 1)^-power at step t.
@@ -222,6 +114,7 @@ class InverseScaling(Schedule):
         return (steps + 1.0) ** -self.power
 
 
+@tells_keywords
 @dataclass
 class Cosine(Schedule):
     """A linear warm-up, then half a cosine from 1 to `final` (Loshchilov and Hutter 2017).
@@ -249,6 +142,7 @@ class Cosine(Schedule):
         return np.where(steps < rising, (steps + 1) / max(rising, 1), falling)
 
 
+@tells_keywords
 @dataclass
 class OneCycle(Schedule):
     """A rise from `start` to 1, then a fall to `final`, each half a cosine (Smith and Topin 2018).
@@ -281,6 +175,7 @@ class OneCycle(Schedule):
         return np.where(steps < peak, rising, falling)
 
 
+@tells_keywords
 @dataclass
 class OnPlateau(Schedule):
     """Multiplied by `factor` when the monitored cost has stopped falling.
@@ -328,6 +223,53 @@ class OnPlateau(Schedule):
             self._current, self._waited = max(self._current * self.factor, self.minimum), 0
 
 
+@tells_keywords
+@dataclass(repr=False)
+class Function(Schedule):
+    """The factors that a function gives; `Trainer(schedule=function)` makes one.
+
+    A checkpoint contains the name of the function, and a fit goes on only with a function of this name.
+
+    Parameters
+    ----------
+    function : callable
+        A function (step, total, per_epoch) -> factor, of whole numbers as in `factors`. It is called once
+        for each step. Factors are finite numbers of at least 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no function of three arguments.
+    """
+
+    function: Callable[[int, int, int], float]
+
+    def __post_init__(self) -> None:
+        expected = "a function (step, total, per_epoch) of the learning rate's factor"
+        try:
+            inspect.signature(self.function).bind(0, 1, 1)
+        except ValueError:  # a function of a library, without a signature
+            pass
+        except TypeError:
+            raise TypeError(f"schedule is {shown(self.function)}, expected {expected}") from None
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        factors = np.empty(len(steps))
+        for k, step in enumerate(np.asarray(steps).tolist()):
+            factor = self.function(step, total, per_epoch)
+            try:
+                check_number("factor", factor, 0, math.inf)
+            except ValueError:
+                raise ValueError(
+                    f"schedule gave {shown(factor)} for step {step}, expected a finite number at least 0"
+                ) from None
+            factors[k] = factor
+        return factors
+
+    def __repr__(self) -> str:
+        return f"Function({name_of(self.function)})"
+
+
 SCHEDULES: Mapping[str, type[Schedule]] = {
     "constant": Constant,
     "step": Step,
@@ -339,13 +281,13 @@ SCHEDULES: Mapping[str, type[Schedule]] = {
 }
 
 
-def get_schedule(schedule: str | Schedule) -> Schedule:
+def get_schedule(schedule: str | Schedule | Callable[[int, int, int], float]) -> Schedule:
     """Find a schedule by name, with its defaults; a schedule is returned as it is.
 
     Parameters
     ----------
-    schedule : str or Schedule
-        A schedule, or the name of one.
+    schedule : str, Schedule or callable
+        A schedule, the name of one, or a function (step, total, per_epoch) -> factor: see `Function`.
 
     Returns
     -------
@@ -356,7 +298,14 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     ------
     ValueError
         If the name is unknown.
+    TypeError
+        If a function does not take three arguments.
     """
+    if isinstance(schedule, type) and issubclass(schedule, Schedule):
+        name = schedule.__name__
+        raise ValueError(f"schedule is the class {name}, expected an object such as {name}()")
     if isinstance(schedule, Schedule):
         return schedule
+    if callable(schedule) and not isinstance(schedule, type):
+        return Function(schedule)
     return look_up("schedule", schedule, SCHEDULES)()

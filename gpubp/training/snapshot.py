@@ -12,12 +12,13 @@ import numpy as np
 
 from ..files import about_file, corrupt
 from ..kernels.messages import shown
+from ..shown import name_of
 from ..signals import uninterrupted
 from .callbacks import Callback
 from .history import History
 from .optimizers import OPTIMIZERS, Optimizer
 from .order import DataOrder
-from .schedules import Schedule
+from .schedules import Function, Schedule
 from .state import State
 from .step import TrainingStep
 from .values import as_read
@@ -166,7 +167,8 @@ class Snapshot:
 def described(thing: Any) -> dict[str, Any]:
     """Describe an optimizer, a schedule or early stopping: its class and the arguments of its class.
 
-    The arguments are as a checkpoint gives them back: tuples and arrays are lists.
+    The arguments are as a checkpoint gives them back: tuples and arrays are lists. Of a function that is a
+    schedule it is the name.
 
     Raises
     ------
@@ -177,6 +179,8 @@ def described(thing: Any) -> dict[str, Any]:
     if is_dataclass(thing):
         given = {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
         arguments = {n: described(v) if is_dataclass(v) else v for n, v in given.items()}
+    if isinstance(thing, Function):
+        arguments["function"] = name_of(thing.function)
     return {"class": name, **as_read(name, arguments)}
 
 
@@ -187,16 +191,21 @@ def listed(layer_rates: tuple[float, ...] | None) -> list[float] | None:
 
 def settings_of(trainer: Trainer) -> dict[str, Any]:
     """Return the settings that a fit can go on with only if they are the same."""
-    early_stopping = trainer.early_stopping
+    stopping = trainer.early_stopping
+    early_stopping = None if stopping is None else described(stopping)
+    if early_stopping is not None and early_stopping["monitor"] == "cost":
+        # Files of earlier versions do not tell that they monitored the cost.
+        del early_stopping["monitor"], early_stopping["higher_is_better"]
     return {
         "optimizer": described(trainer.optimizer),
         "schedule": described(trainer.schedule),
-        "early_stopping": early_stopping and described(early_stopping),
+        "early_stopping": early_stopping,
         "batch_size": trainer.batch_size,
         "accumulate": trainer.accumulate,
         "layer_rates": listed(trainer.layer_rates),
         "shuffle": trainer.shuffle,
         "precision": trainer.network.precision,
+        "metrics": sorted(trainer.metrics) or None,
     }
 
 

@@ -85,8 +85,11 @@ def write_snapshot(path: Any, snapshot: Snapshot, network: Network) -> None:
     for name in (*_LIMITS, "settings", "generator", "optimizer", "layer_rates"):
         described[name] = getattr(snapshot, name)
     history, others = snapshot.history, {"costs": np.asarray(snapshot.costs, np.float64)}
-    described["history"] = {"best_epoch": history.best_epoch, "stopped": history.stopped}
+    described["history"] = {name: getattr(history, name) for name in ("best_epoch", "stopped")}
+    described["history"] |= {"monitor": history.monitor, "metrics": [*history.validation_metrics]}
     others |= {f"history.{name}": np.array(getattr(history, name), np.float64) for name in LISTS}
+    for k, values in enumerate(history.validation_metrics.values()):
+        others[f"metrics.{k}"] = np.array(values, np.float64)
     described["schedule"] = taken_out("schedule", snapshot.schedule, others)
     described["callbacks"] = [
         {
@@ -174,7 +177,12 @@ def _description(file: TensorFile, step: TrainingStep) -> dict[str, Any]:
     check_number(
         "best_epoch", described["history"]["best_epoch"], -1, described["epoch"], whole=True
     )
+    described["history"] = {"monitor": "cost", "metrics": []} | described["history"]
     _check_type("stopped", described["history"]["stopped"], str)
+    _check_type("monitor", described["history"]["monitor"], str)
+    _check_type("metrics", described["history"]["metrics"], list)
+    for name in described["history"]["metrics"]:
+        _check_type("each of metrics", name, str)
     if "training.costs" not in file.tensors:
         raise ValueError("it has no tensor 'training.costs'")
     expected = _states_of(described, within=file.tensors["training.costs"].shape != (0,))
@@ -236,6 +244,9 @@ def _check_tensors(file: TensorFile, described: Mapping[str, Any], step: Trainin
     free = {"training.costs": np.float64} | {
         f"training.history.{name}": np.float64 for name in LISTS
     }
+    free |= dict.fromkeys(
+        (f"training.metrics.{k}" for k in range(len(described["history"]["metrics"]))), np.float64
+    )
     others = 0
     for name, entry in file.tensors.items():
         if name not in kinds:
@@ -288,15 +299,22 @@ def _assembled(
     states["now"].arrays["parameters"] = parameters
     for name, state in states.items():
         check_finite(f"{name}.parameters", state.arrays["parameters"])
-    history = History(
-        **described["history"], **{n: v.tolist() for n, v in below("history").items()}
-    )
-    for name in LISTS:
-        epochs, optional = len(getattr(history, name)), name.startswith("validation")
+    given = dict(described["history"])
+    metrics, values = given.pop("metrics"), below("metrics")
+    history = History(**given, **{n: v.tolist() for n, v in below("history").items()})
+    history.validation_metrics = {n: values[f"{k}"].tolist() for k, n in enumerate(metrics)}
+    by_name = {name: getattr(history, name) for name in LISTS} | {
+        f"validation_metrics {name!r}": values
+        for name, values in history.validation_metrics.items()
+    }
+    for name, listed in by_name.items():
+        epochs, optional = len(listed), name in ("validation_cost", "validation_accuracy")
         if epochs != described["epoch"] and (epochs or not optional):
             raise ValueError(
                 f"its history.{name} has {epochs} entries, expected {described['epoch']}"
             )
+    if len(history.monitored) != described["epoch"]:
+        raise ValueError(f"its history has nothing of {shown(history.monitor)}, which it monitors")
     callbacks = [
         {"class": callback["class"], "state": callback["state"] | below(f"callbacks.{k}")}
         for k, callback in enumerate(described["callbacks"])

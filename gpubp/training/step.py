@@ -180,7 +180,8 @@ class TrainingStep(HasState):
     def optimizer(self, optimizer: Optimizer) -> None:
         if optimizer != self.optimizer:
             self.steps_prepared = 0
-            self._forget_captures()
+            if not optimizer.differs_in_rate_alone(self.optimizer):  # no captured step holds a rate
+                self._forget_captures()
             if not self._optimizer_state.change(optimizer):
                 self.steps_taken = 0
 

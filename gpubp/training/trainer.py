@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
-from ..backends import Backend, SparseRows, on_device, with_same_kernels
+from ..backends import SparseRows, on_device, with_same_kernels
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
+from ..keywords import tells_keywords, tells_keywords_of_call
 from ..network import Network
 from ..signals import uninterrupted
 from ..validation import check_flag, check_number
@@ -26,6 +27,7 @@ from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
 from .layer_rates import as_layer_rates
+from .metrics import Metric, as_metrics, check_monitor
 from .one_thread import in_one_thread, take
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
@@ -36,11 +38,14 @@ from .seeds import RandomSource, draw_dropout_seed, random_source
 from .settings import OfStep, Setting
 from .snapshot import Snapshot, settings_of
 from .step import TrainingStep
+from .trainer_properties import TrainerProperties
+from .validation_split import split_off
 
 __all__ = ["Trainer"]
 
 
-class Trainer(MadeOnce):
+@tells_keywords
+class Trainer(TrainerProperties, MadeOnce):
     """Trains a network. The optimizer's state is kept from one fit to the next.
 
     A pickle or a copy contains the network, the optimizer's state and the random generator, but neither
@@ -57,8 +62,9 @@ class Trainer(MadeOnce):
         An optimizer, or the name of one with its defaults.
     batch_size : int, default 128
         The number of rows of a batch.
-    schedule : Schedule or str, default "constant"
-        A schedule of the learning rate, or the name of one with its defaults.
+    schedule : Schedule, str or callable, default "constant"
+        A schedule of the learning rate, the name of one with its defaults, or a function (step, total,
+        per_epoch) -> factor of the learning rate.
     shuffle : bool or "blocks", default True
         Whether to draw a new order of the rows for each epoch. "blocks" is for streamed data: rows that
         are stored together stay near each other, and each chunk is read once in an epoch.
@@ -78,6 +84,9 @@ class Trainer(MadeOnce):
     checkpoint : Checkpoint or path-like, optional
         Where a fit writes checkpoints, and how often. The name of a folder means one every 5 minutes. By
         default none are written.
+    metrics : dict of str to Metric or callable, optional
+        Functions (y, predictions) -> number by name, such as those of `sklearn.metrics`; see `Metric`. They
+        are computed on the validation data after each epoch.
     seed : int, numpy.random.Generator, numpy.random.RandomState or None, default None
         Seed or generator of the batch order and the dropout masks. A RandomState shuffles as scikit-learn
         does: each epoch reorders the order of the epoch before.
@@ -86,8 +95,10 @@ class Trainer(MadeOnce):
     ----------
     network : Network
         The network; read-only.
-    optimizer, batch_size, schedule, shuffle, accumulate, layer_rates, early_stopping, callbacks, checkpoint
+    optimizer, batch_size, schedule, shuffle, accumulate, layer_rates
         The settings. They may be changed between fits.
+    early_stopping, callbacks, checkpoint, metrics
+        More settings.
 
     Raises
     ------
@@ -113,6 +124,7 @@ class Trainer(MadeOnce):
     callbacks = Setting(as_callbacks)
     checkpoint = Setting(as_checkpoint)
     layer_rates = OfStep["tuple[float, ...] | None"]()
+    metrics = Setting(as_metrics)
 
     def __init__(
         self,
@@ -120,13 +132,14 @@ class Trainer(MadeOnce):
         optimizer: str | Optimizer = "adam",
         *,
         batch_size: int = 128,
-        schedule: str | Schedule = "constant",
+        schedule: str | Schedule | Callable[[int, int, int], float] = "constant",
         shuffle: bool | str = True,
         accumulate: int = 1,
         layer_rates: Sequence[float] | None = None,
         early_stopping: EarlyStopping | int | bool | None = None,
         callbacks: Sequence[Callback | Callable[[Trainer, History], None]] = (),
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        metrics: Mapping[str, Metric | Callable[[Any, Any], float]] | None = None,
         seed: int | RandomSource | None = None,
     ) -> None:
         optimizer = get_optimizer(optimizer)
@@ -136,6 +149,7 @@ class Trainer(MadeOnce):
         self.batch_size, self.accumulate, self.shuffle = batch_size, accumulate, shuffle
         self.schedule, self.early_stopping, self.callbacks = schedule, early_stopping, callbacks
         layer_rates = as_layer_rates(layer_rates, len(network.layers))
+        self.metrics = metrics
         rng = random_source(seed)
         self._order = DataOrder(rng)
         dropout_seed = draw_dropout_seed(rng, network)
@@ -151,55 +165,6 @@ class Trainer(MadeOnce):
         other._training_step, other._order = copy(self._training_step), copy(self._order)
         other._snapshot = deepcopy(self._snapshot)
         return other
-
-    @property
-    def backend(self) -> Backend:
-        """The network's backend."""
-        return self.network.backend
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer. Between fits it may be set to another optimizer, or to the name of one.
-
-        The state is kept if both run the same update with the same state, for example Adam with other
-        hyperparameters. Otherwise the state begins at zero.
-        """
-        return self._training_step.optimizer
-
-    @optimizer.setter
-    @on_device
-    def optimizer(self, optimizer: str | Optimizer) -> None:
-        self._training_step.optimizer = get_optimizer(optimizer)
-
-    @property
-    def training_step(self) -> TrainingStep:
-        """The step that the trainer runs."""
-        return self._training_step
-
-    @property
-    def order(self) -> DataOrder:
-        """The order of the rows. Between fits its generator may be set to another."""
-        return self._order
-
-    @property
-    @on_device
-    def loss_scale(self) -> float:
-        """The factor of the cost in the backward pass.
-
-        With precision "float16" it is a power of two, and training adapts it. A step whose scaled gradient
-        overflows changes no parameter. With other precisions the factor is 1.
-        """
-        return self._training_step.loss_scale
-
-    @property
-    @on_device
-    def step_cost(self) -> float:
-        """The mean cost of the last step's batch, computed before its update.
-
-        The last step was made by `step` or by `fit`; callbacks see the latest. The cost is NaN before the
-        first step, also of a copy. To read it waits for the device.
-        """
-        return self._training_step.last_cost
 
     def stop(self, reason: str) -> None:
         """End training after the current step, or after the steps that run together with it.
@@ -263,6 +228,7 @@ class Trainer(MadeOnce):
         finally:
             step.in_use.release()
 
+    @tells_keywords_of_call
     @in_one_thread
     @on_device
     @with_same_kernels
@@ -274,6 +240,7 @@ class Trainer(MadeOnce):
         epochs: int,
         sample_weight: Any = None,
         validation_data: Any = None,
+        validation_split: float | None = None,
         progress: bool = False,
     ) -> History:
         """Train for `epochs` passes over the data.
@@ -297,6 +264,10 @@ class Trainer(MadeOnce):
             Sample weights; the cost of each batch is then the weighted mean.
         validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of such batches, optional
             Data that are evaluated after each epoch.
+        validation_split : float, optional
+            The share of the rows, above 0 and below 1, that are validation data and not trained on. They
+            are drawn at random, the same in each fit of the same data; of labels, each class gives the same
+            share. Not for data that are streamed.
         progress : bool, default False
             Whether to show a progress bar.
 
@@ -325,10 +296,15 @@ class Trainer(MadeOnce):
         check_flag("progress", progress)
         step, snapshot = self._training_step, self._snapshot
         left = epochs - (0 if snapshot is None else snapshot.epoch)
-        data = training_data(self.network, x, y, sample_weight, left, self.accumulate)
-        evaluation = None
+        metrics = self.metrics
+        validates = validation_data is not None or validation_split is not None
+        check_monitor(self.early_stopping, metrics, self.network.cost_function, validates=validates)
+        rows, validation_data = split_off(
+            self.network, (x, y, sample_weight), validation_data, validation_split
+        )
+        data, evaluation = training_data(self.network, *rows, left, self.accumulate), None
         if validation_data is not None:
-            evaluation = Evaluation(self.network, validation_data, self.batch_size, left)
+            evaluation = Evaluation(self.network, validation_data, self.batch_size, left, metrics)
         callbacks = [*as_callbacks(self.callbacks), *([progress_callback()] if progress else [])]
         step.renew_kernels()
         run = Run(self, step, self._order, data, evaluation, epochs, callbacks, snapshot)
@@ -398,11 +374,6 @@ class Trainer(MadeOnce):
         snapshot.restore(self._training_step, self._order)
         self._snapshot = snapshot
         return deepcopy(snapshot.history)
-
-    @property
-    def stop_reason(self) -> str:
-        """The argument of `stop` in the latest fit; "" if it was not called."""
-        return self._stop_reason
 
     def _check_that_no_epoch_runs(self) -> None:
         """Check that no rows are in use: another step would leave a fit without them."""

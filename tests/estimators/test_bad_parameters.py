@@ -236,8 +236,6 @@ CALLS: dict[str, Bad] = {
         "regressor", lambda m: m.predict(with_bad(np.nan)), " in columns 1, 4; MLPReg"
     ),
     "unfitted": Bad("classifier", lambda m: type(m)().predict(X)),
-    "unknown keyword": Bad("classifier", lambda m: type(m)(colour="red")),
-    "unknown keyword of the regressor": Bad("regressor", lambda m: type(m)(colour="red")),
 }
 
 

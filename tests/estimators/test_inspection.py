@@ -191,11 +191,11 @@ def test_notebooks_show_the_layers_of_a_fitted_estimator() -> None:
         html.split()
     )
     assert parser.rows == [
-        ["layer", "width", "activation", "dropout", "parameters"],
-        ["input", "6", "", "", ""],
-        ["hidden 1", "2,000", "tanh", "0.25", "14,000"],
-        ["hidden 2", "4", "tanh", "0.25", "8,004"],
-        ["output", "3", "softmax", "", "15"],
+        ["layer", "width", "activation", "weights", "biases", "dropout", "parameters"],
+        ["input", "6", "", "", "", "", ""],
+        ["hidden 1", "2,000", "tanh", "2,000 x 6", "2,000", "0.25", "14,000"],
+        ["hidden 2", "4", "tanh", "4 x 2,000", "4", "0.25", "8,004"],
+        ["output", "3", "softmax", "3 x 4", "3", "", "15"],
     ]
     assert model._repr_mimebundle_()["text/html"].count(
         "gpubp-layers"

@@ -51,8 +51,8 @@ STRUCTURED = np.zeros(8, [(f"a_long_name_of_a_field_{k}", "f4") for k in range(5
 
 # What is no array of inputs, for every method that takes one.
 NO_INPUTS: dict[str, tuple[Any, str]] = {
-    "None": (None, "x has dtype object, expected real numbers"),
-    "text": ("data.csv", "x has dtype <U8, expected real numbers"),
+    "None": (None, "x is None, expected an array of real numbers"),
+    "text": ("data.csv", "x is 'data.csv', expected an array of real numbers"),
     "texts": (X.astype(str), "x has dtype <U32, expected real numbers"),
     "bytes": (b"123", "x has dtype |S3, expected real numbers"),
     "objects": (X.astype(object), "x has dtype object, expected real numbers"),
@@ -89,7 +89,7 @@ NO_INPUTS: dict[str, tuple[Any, str]] = {
 }
 
 NO_TARGETS: dict[str, tuple[Any, str]] = {
-    "None": (None, "y has dtype object, expected real numbers"),
+    "None": (None, "y is None, expected an array of real numbers"),
     "fewer rows": (Y[:7], "y has 7 rows, expected 8, as x has"),
     "more rows": (np.vstack([Y, Y]), "y has 16 rows, expected 8, as x has"),
     "labels": (LABELS, "y has shape (8,), as labels have, expected shape (8, 2)"),
@@ -129,7 +129,7 @@ NO_PARAMETERS: dict[str, tuple[Any, str]] = {
     "texts": (["a"] * 26, "parameters has dtype <U1, expected real numbers"),
     "a number": (1.0, "parameters is given shape (), expected shape (26,)"),
     "too many": (np.ones(27), "parameters is given shape (27,), expected shape (26,)"),
-    "None": (None, "parameters has dtype object, expected real numbers"),
+    "None": (None, "parameters is None, expected an array of real numbers"),
     "too large": (np.full(26, 1e300), "parameters holds 1e+300 at [0], too large for float32"),
     "masked": (np.ma.masked_array(np.ones(26), np.ones(26)), "parameters is a masked array"),
     "ragged": ([[1.0], [1.0, 2.0]], "parameters cannot be converted (ValueError: "),
@@ -210,7 +210,7 @@ OTHER_ARRAYS: list[Row] = [
     Row("layer shape", to_layer("weights", Y), ValueError, "weights is given shape (8, 2), expec"),
     Row("layer texts", to_layer("weights", [["a"] * 3] * 4), ValueError, "weights has dtype <U1"),
     Row("layer nan", to_layer("biases", [np.nan] * 4), ValueError, "biases holds nan at [0], exp"),
-    Row("layer None", to_layer("biases", None), ValueError, "biases has dtype object, expected"),
+    Row("layer None", to_layer("biases", None), ValueError, "biases is None, expected an array"),
     Row("layer dropout", to_layer("dropout", 0.5), AttributeError, "a layer's dropout cannot be"),
     Row("layer n_in", to_layer("n_in", 5), AttributeError, "n_in"),
     Row(

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from bad_arrays import OTHER_ARRAYS, arrays
 from bad_settings import OTHERS, Row, X, Y, numbers
+from bad_training import TRAINING
 
 from gpubp import Network, Trainer
 from gpubp.backends import Backend
 from gpubp.kernels.messages import LONGEST, shown
 
-ROWS = [*numbers(), *OTHERS, *arrays(), *OTHER_ARRAYS]
+ROWS = [*numbers(), *OTHERS, *TRAINING, *arrays(), *OTHER_ARRAYS]
 
 SAYS_WHAT_IS_RIGHT = re.compile(
     "expected|must be|must contain|did you mean|known: |there are none|too large for|cannot be changed"
-    "|keyword argument|has no setter"
+    "|keyword argument|has no setter|gpubp calls it"
 )
 
 

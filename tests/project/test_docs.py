@@ -22,7 +22,7 @@ from gpubp.benchmarks.table import markdown
 from gpubp.benchmarks.tasks import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/guide.md", "docs/exchange.md"]
+DOCUMENTS = ["README.md", "docs/guide.md", "docs/exchange.md", "docs/coming-from.md"]
 BLOCKS = [
     pytest.param(block, id=f"{name}-{number}")
     for name in DOCUMENTS

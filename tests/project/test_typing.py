@@ -85,6 +85,42 @@ reveal_type(history.cost)  # list[float]
 reveal_type(history.best_epoch)  # int
 reveal_type(history.stopped)  # str
 
+reveal_type(history.validation_metrics)  # dict[str, list[float]]
+reveal_type(net.summary())  # gpubp.network.summary.Summary
+reveal_type(trainer.learning_rate)  # float
+trainer.learning_rate = 1e-4
+curve = trainer.find_learning_rate(x, y)
+reveal_type(curve)  # gpubp.training.range_test.LearningRateCurve
+reveal_type(curve.suggestion)  # float
+
+
+def cosine(step: int, total: int, per_epoch: int) -> float:
+    return 1 - step / total
+
+
+def recall(y: Any, predictions: Any) -> float:
+    return float((predictions[y == 1] == 1).mean())
+
+
+stopping = gpubp.EarlyStopping(5, monitor="recall", higher_is_better=True)
+gpubp.Trainer(
+    net, gpubp.SGD(0.1), schedule=cosine, metrics={"recall": recall}, early_stopping=stopping
+)
+
+reveal_type(gpubp.Checkpoint("runs", every="1 epoch").folder)  # pathlib.Path
+
+classifier = gpubp.MLPClassifier((8,), learning_rate=cosine)
+reveal_type(classifier)  # gpubp.estimators.classifier.MLPClassifier
+reveal_type(classifier.fit(x, y))  # gpubp.estimators.classifier.MLPClassifier
+reveal_type(classifier.partial_fit(x, y))  # gpubp.estimators.classifier.MLPClassifier
+reveal_type(classifier.fit(x, y).history_)  # gpubp.training.history.History
+reveal_type(classifier.network_)  # gpubp.network.network.Network
+reveal_type(classifier.predict(x))  # Any
+reveal_type(classifier.predict_proba(x))  # Any
+reveal_type(classifier.score(x, y))  # float
+reveal_type(gpubp.MLPRegressor().fit(x, y).predict(x))  # Any
+reveal_type(gpubp.MLPRegressor().fit(x, y))  # gpubp.estimators.regressor.MLPRegressor
+
 net.save("net.safetensors")
 reveal_type(gpubp.Network.load("net.safetensors"))  # gpubp.network.network.Network
 reveal_type(gpubp.get_activation("elu", alpha=0.5))  # gpubp.kernels.activations.Activation
@@ -100,7 +136,7 @@ net = gpubp.Network((4, 8, 3))
 net.precision = 3
 gpubp.Network((4, 8, 3), hiden="relu")
 gpubp.Trainer(net, batch_size="8")
-gpubp.Adam(0.1)
+gpubp.Adam(0.1, 0.9)
 """
 
 

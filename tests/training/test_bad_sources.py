@@ -105,8 +105,8 @@ def test_rows_of_y_of_another_shape_are_refused(
 
 
 OTHER_THINGS: dict[str, tuple[Any, str]] = {
-    "None": (None, "a batch of x has dtype object, expected real numbers"),
-    "a text": ("rows", "a batch of x has dtype <U4, expected real numbers"),
+    "None": (None, "a batch of x is None, expected an array of real numbers"),
+    "a text": ("rows", "a batch of x is 'rows', expected an array of real numbers"),
     "texts": ([["a"] * 3] * 4, "a batch of x has dtype <U1, expected real numbers"),
     "complex numbers": (X[:4] * 1j, "a batch of x has dtype complex128, expected real numbers"),
     "dates": (

@@ -406,7 +406,7 @@ def test_what_is_no_iterable_of_batches_is_refused() -> None:
         ValueError, match=r"^sample_weight is \[1\], expected None, because x is an"
     ):
         trainer().fit(cut(X, Y), epochs=1, sample_weight=[1])
-    with pytest.raises(ValueError, match=r"^y has dtype object, expected real numbers$"):
+    with pytest.raises(ValueError, match=r"^y is None, expected an array of real numbers$"):
         trainer().fit(X, epochs=1)
     with pytest.raises(
         ValueError, match=r"^x gave batches that are not alike, expected all sparse"

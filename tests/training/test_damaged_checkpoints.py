@@ -17,7 +17,7 @@ from environment import rounds
 from resuming import StopAfter
 from small_networks import classes, classifier, parameters
 
-from gpubp import SGD, Adam, Callback, CorruptFileError, Trainer
+from gpubp import SGD, Adam, Callback, CorruptFileError, EarlyStopping, Trainer
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.files import TensorFile, write_tensors
 
@@ -38,20 +38,36 @@ def trainer(optimizer: Any, **options: Any) -> Trainer:
     )
 
 
+def share(y: Any, predictions: Any) -> float:
+    return float((y == predictions).mean())
+
+
+MONITORS_A_METRIC: dict[str, Any] = {
+    "metrics": {"share": share},
+    "early_stopping": EarlyStopping(5, monitor="share", higher_is_better=True),
+}
+
+
 @pytest.mark.parametrize(
-    ("optimizer", "seed"),
-    [(Adam(), 7), (SGD(momentum=0.9), 7), (Adam(), np.random.RandomState(7))],
-    ids=["adam", "momentum", "RandomState"],
+    ("optimizer", "seed", "options"),
+    [
+        (Adam(), 7, {}),
+        (SGD(momentum=0.9), 7, {}),
+        (Adam(), np.random.RandomState(7), {}),
+        (Adam(), 7, MONITORS_A_METRIC),
+    ],
+    ids=["adam", "momentum", "RandomState", "metric"],
 )
 def test_a_damaged_checkpoint_is_a_clear_error_or_goes_on(
-    tmp_path: Path, optimizer: Any, seed: Any
+    tmp_path: Path, optimizer: Any, seed: Any, options: dict[str, Any]
 ) -> None:
+    callbacks = [StopAfter(15), Remember()]
     written = trainer(
-        optimizer, checkpoint=tmp_path / "run", callbacks=[StopAfter(15), Remember()], seed=seed
+        optimizer, checkpoint=tmp_path / "run", callbacks=callbacks, seed=seed, **options
     )
     written.fit(X, Y, epochs=4, validation_data=(X, Y))
     content = (tmp_path / "run" / "checkpoint-000001.safetensors").read_bytes()
-    tried = trainer(optimizer)
+    tried = trainer(optimizer, **options)
 
     def resume(path: Path) -> None:
         tried.optimizer = optimizer  # a file may have another, which a callback has set
@@ -126,3 +142,46 @@ def test_deep_json_is_told(tmp_path: Path) -> None:
         write_tensors(file, tensors, metadata | {"training": text})
         with pytest.raises(CorruptFileError, match="its JSON is nested too deeply"):
             trainer(Adam()).resume(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": "share"}, "metrics is 'share', expected a list"),
+        ({"metrics": [1]}, "each of metrics is 1, expected a str"),
+        ({"metrics": []}, "it has a tensor 'training.metrics.0' of float64"),
+        ({"metrics": ["share", "b"]}, "it has no tensor 'training.metrics.1'"),
+        ({"metrics": ["b"]}, "its history has nothing of 'share', which it monitors"),
+        ({"monitor": "b"}, "its history has nothing of 'b', which it monitors"),
+        ({"monitor": 1}, "monitor is 1, expected a str"),
+        ({"other": 1}, "unexpected keyword argument 'other'"),
+    ],
+)
+def test_a_history_that_contradicts_itself_is_told(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    written = trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(15)], **MONITORS_A_METRIC)
+    written.fit(X, Y, epochs=4, validation_data=(X, Y))
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    training = json.loads(metadata["training"])
+    training["history"] |= change
+    write_tensors(file, tensors, metadata | {"training": json.dumps(training)})
+    with pytest.raises(CorruptFileError, match=message):
+        trainer(Adam(), **MONITORS_A_METRIC).resume(file)
+
+
+def test_a_history_without_metrics_may_lack_their_names(tmp_path: Path) -> None:
+    """Files of earlier versions do, and their early stopping has no monitor."""
+    trainer(Adam(), checkpoint=tmp_path, callbacks=[StopAfter(15)]).fit(X, Y, epochs=4)
+    file = tmp_path / "checkpoint-000001.safetensors"
+    with TensorFile(file) as whole:
+        tensors, metadata = whole.read(), whole.metadata
+    training = json.loads(metadata["training"])
+    del training["history"]["metrics"], training["history"]["monitor"]
+    assert training["settings"]["early_stopping"] == {
+        "class": "EarlyStopping", "patience": 5, "min_improvement": 0.0,
+    }  # fmt: skip
+    write_tensors(file, tensors, metadata | {"training": json.dumps(training)})
+    assert len(trainer(Adam()).resume(file)) == 2

@@ -90,6 +90,34 @@ def test_plot_draws_the_history_and_writes_a_picture(tmp_path: Path, validated: 
         assert drawn[1:] == [[1.5]]
 
 
+@pytest.mark.parametrize("monitor", ["cost", "accuracy", "f1"])
+def test_plot_draws_metrics_below_and_marks_the_best_epoch_of_what_is_monitored(
+    monitor: str,
+) -> None:
+    pytest.importorskip("matplotlib", reason="draws pictures")
+    history = History(
+        cost=[3.0, 2.0], validation_cost=[3.5, 2.5], validation_accuracy=[0.25, 0.5],
+        validation_metrics={"f1": [0.75, 0.125], "mae": [9.0, 8.0]}, best_epoch=1, monitor=monitor,
+    )  # fmt: skip
+    upper, lower, right = history.plot().axes
+    found = {
+        line.get_label(): line.get_ydata().tolist()
+        for axes in (upper, lower, right)
+        for line in axes.lines
+    }
+    marks = {"cost": ("lowest: 2.5", 2.5), "accuracy": ("highest, %: 50", 50.0)}
+    label, mark = marks.get(monitor, ("best f1: 0.125", 0.125))
+    assert found.pop(label) == [mark]
+    assert found == {
+        "training cost": [3.0, 2.0],
+        "validation cost": [3.5, 2.5],
+        "validation accuracy": [25.0, 50.0],
+        "f1": [0.75, 0.125],
+        "mae": [9.0, 8.0],
+    }
+    assert [line.get_label() for line in lower.lines][:2] == ["f1", "mae"]
+
+
 @pytest.mark.parametrize("history", [History(), History(cost=[0.0, -1.0], best_epoch=1)])
 def test_plot_takes_an_empty_history_and_costs_that_no_logarithm_has(history: History) -> None:
     pytest.importorskip("matplotlib")

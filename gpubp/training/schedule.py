@@ -1,0 +1,130 @@
+"""The base class of learning-rate schedules, and the ranges of their parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, ClassVar
+
+from ..kernels.messages import shown
+from ..validation import check_number
+
+__all__ = ["Schedule"]
+
+
+@dataclass
+class Schedule:
+    """Base class of schedules: factors of the optimizer's learning rate and, if wanted, of its penalties.
+
+    Attributes
+    ----------
+    depends_on : {"fit", "epoch", "step"}
+        What a factor depends on: on the number of steps of the fit or of an epoch; only on the number of
+        the epoch; only on the number of the step. An iterable of batches without a length has "epoch" or
+        "step". A class of your own is "fit" unless it says otherwise.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range; the message names it.
+    """
+
+    depends_on: ClassVar[str] = "fit"
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name in _LIMITS:
+                value, (low, high, open_low, whole) = getattr(self, item.name), _LIMITS[item.name]
+                check_number(
+                    item.name, value, low, high, open_low=open_low, open_high=False, whole=whole
+                )
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        """Compute the factor of each step.
+
+        Parameters
+        ----------
+        steps : int array of shape (n,)
+            The steps, counted from 0 at the start of the fit.
+        total : int
+            The number of steps of the whole fit.
+        per_epoch : int
+            The number of steps of an epoch.
+
+        Returns
+        -------
+        float array of shape (n,)
+            The factors.
+        """
+        raise NotImplementedError
+
+    def penalty_factors(self, batch_weights: Any) -> Any:
+        """Compute the factors of the penalties l1 and l2 in the steps of an epoch; by default 1.
+
+        Parameters
+        ----------
+        batch_weights : float64 array of shape (per_epoch,)
+            The number of rows of each batch, or the sum of their sample weights.
+
+        Returns
+        -------
+        float or float array of shape (per_epoch,)
+            The factors.
+        """
+        return 1.0
+
+    def begin(self) -> None:
+        """Reset the schedule at the start of a fit."""
+
+    def observe(self, cost: float) -> None:
+        """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a fit changes, for a checkpoint: NumPy arrays, numbers, text, and lists of these.
+
+        Returns
+        -------
+        dict
+            By default all attributes that are not arguments of the class.
+        """
+        arguments = {item.name for item in fields(self) if item.init}
+        defaults = {item.name: getattr(self, item.name) for item in fields(self) if not item.init}
+        return defaults | {n: value for n, value in vars(self).items() if n not in arguments}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with the state of a checkpoint.
+
+        Parameters
+        ----------
+        state : mapping of str
+            What `state` has returned.
+
+        Raises
+        ------
+        ValueError
+            If this is not the state of such a schedule: it has other names, or a number is none.
+        """
+        now = self.state()
+        numbers = [name for name, value in now.items() if isinstance(value, Real)]
+        if state.keys() != now.keys() or not all(isinstance(state[n], Real) for n in numbers):
+            kind = type(self).__name__
+            raise ValueError(f"the state of {kind} is {shown(dict(state))}, expected {shown(now)}")
+        vars(self).update(state)
+
+
+# For each parameter: the lowest value, the highest, whether the lowest is excluded, and whether it is
+# whole.
+_LIMITS: Mapping[str, tuple[float, float, bool, bool]] = {
+    "every": (1, math.inf, False, True),
+    "factor": (0, 1, True, False),
+    "decay": (0, 1, True, False),
+    "power": (0, math.inf, True, False),
+    "warmup": (0, 1, False, False),
+    "final": (0, 1, False, False),
+    "start": (0, 1, True, False),
+    "patience": (0, math.inf, False, True),
+    "minimum": (0, 1, False, False),
+    "min_improvement": (0, math.inf, False, False),
+}
