@@ -28,7 +28,11 @@ def busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
-            processes.append(subprocess.Popen((sys.executable, "-c", LOOP), stdin=subprocess.PIPE))
+            processes.append(
+                subprocess.Popen(
+                    (sys.executable, "-c", LOOP), stdin=subprocess.PIPE, start_new_session=True
+                )
+            )
         yield processes
     finally:
         for process in processes:

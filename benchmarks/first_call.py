@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import gpubp
 from .contenders import CONTENDERS, Contender
 from .machine import circumstances
 from .parts import FirstCall
+from .processes import run_whole
 from .results import Entrant, Results
 from .worker import machine_cpu_seconds
 
@@ -33,7 +33,7 @@ SECONDS = 100.0
 """No process starts that would probably end later; how long a kind takes is known from its last process."""
 
 MODULES = {
-    "gpubp": ("gpubp",),
+    "gpubp": ("gpubp.public",),  # what `import gpubp` imports at the first use of a name
     "torch": ("torch",),
     "jax": ("jax", "jax.numpy"),
     "scikit-learn": ("sklearn.neural_network",),
@@ -119,6 +119,7 @@ def run_first_calls(
     contenders: Sequence[str] = NEW_CONTENDERS,
     rounds: int = ROUNDS,
     tell: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """Measure first calls in new processes, which take turns.
 
@@ -130,6 +131,8 @@ def run_first_calls(
         The most processes of a kind.
     tell : callable
         A function that is called with a line of text on the run's progress.
+    keep : callable
+        A function that is called after each process with the results so far.
 
     Returns
     -------
@@ -159,11 +162,19 @@ def run_first_calls(
                 start = time.perf_counter()
                 _measure(call, entrant, folder)
                 took[kind] = time.perf_counter() - start
-    others = machine_cpu_seconds() - everyone - (_own_cpu_seconds() - own)
-    results.machine["others_share"] = max(0.0, others) / (time.perf_counter() - began)
-    absent = {entrant.name for entrant in results.entrants if entrant.absent}
-    results.first_calls = [f for (_, kind), f in found.items() if kind.contender not in absent]
+                others = machine_cpu_seconds() - everyone - (_own_cpu_seconds() - own)
+                results.machine["others_share"] = max(0.0, others) / (time.perf_counter() - began)
+                present = _present(results, found)
+                results.first_calls = [known for known in present if known.first or known.failed]
+                keep(results)
+    results.first_calls = _present(results, found)
     return results
+
+
+def _present(results: Results, found: Mapping[tuple[str, Kind], FirstCall]) -> list[FirstCall]:
+    """List the first calls without those of contenders that are absent."""
+    absent = {entrant.name for entrant in results.entrants if entrant.absent}
+    return [call for (_, kind), call in found.items() if kind.contender not in absent]
 
 
 def _measure(call: FirstCall, entrant: Entrant, folder: Path) -> None:
@@ -208,12 +219,9 @@ def in_new_process(
     for path in caches.values():
         Path(path).mkdir(parents=True, exist_ok=True)
     jax = {"JAX_PLATFORMS": "cpu"} if on_cpu else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    done = subprocess.run(
+    done = run_whole(
         [sys.executable, "-c", script, *arguments],
-        env=os.environ | caches | jax | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
+        os.environ | caches | jax | {"PYTHONPATH": paths},
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

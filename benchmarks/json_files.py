@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from ..files.whole import write_whole
 
 __all__ = ["read_json", "read_results", "write_json"]
 
@@ -15,17 +15,9 @@ R = TypeVar("R")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON; after a failure the file is as it was before."""
+    """Write JSON; after a failure, or Ctrl-C, the file is as it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def read_json(path: Path) -> Any:

@@ -239,6 +239,16 @@ class Results:
         note = {"date": newer.date, "commit": newer.commit, "points": len(keys)}
         self.settings["repeated"] = [*self.settings.get("repeated", []), note]
 
+    def counted(self) -> str:
+        """Say how many results there are."""
+        found = (
+            (len(self.points), "point", "points"),
+            (len(self.memory), "figure of memory", "figures of memory"),
+            (len(self.first_calls), "first call", "first calls"),
+        )
+        told = [f"{count} {one if count == 1 else many}" for count, one, many in found if count]
+        return " and ".join(told) or "no results"
+
     def save(self, path: Path) -> None:
         """Write JSON; after a failure the file is as it was before."""
         write_json(path, {"schema": SCHEMA, **asdict(self)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 
@@ -12,6 +12,7 @@ from .contenders import CONTENDERS, AbsentError, Predictor, has_gpu
 from .floor import FLOORS, Floor
 from .machine import circumstances
 from .peak import peak_in_a_process
+from .processes import holding_interrupts
 from .results import Entrant, Memory, Point, Results
 from .rounds import Checked, Usage, measure
 from .settings import Settings
@@ -58,27 +59,34 @@ def run_suite(
                 Point(architecture, optimizer, batch_size, work, _rows(work, batch_size))
                 for work in settings.works_at(batch_size, optimizer)
             ]
-            results.points += points
             taking = clock.workers(points, workers)
             if taking:
                 patient = replace(settings, patience=clock.patience())
                 measure(patient, points, taking, usage, checked)
+            _add(results, points, settings, usage)
             keep(results)
-        networks, optimizers = settings.architectures, settings.optimizers
-        results.points.sort(
-            key=lambda point: (
-                networks.index(point.architecture),
-                point.batch_size,
-                optimizers.index(point.optimizer),
-            )
-        )
-        for entrant in results.entrants:
-            entrant.idle_share = usage.share(entrant.name)
-        results.machine["others_share"] = usage.share("others")
+    tell("the peak, again")
     results.peak = peak_in_a_process(results.peak)
-    if settings.memory:
-        results.memory = list(_memory(settings, results, tell))
+    for found in _memory(settings, results, tell) if settings.memory else ():
+        results.memory.append(found)
+        keep(results)
     return results
+
+
+def _add(results: Results, points: Sequence[Point], settings: Settings, usage: Usage) -> None:
+    """Add what was measured at one point of the grid, so that the results are those of a whole run."""
+    networks, optimizers = settings.architectures, settings.optimizers
+    results.points += points
+    results.points.sort(
+        key=lambda point: (
+            networks.index(point.architecture),
+            point.batch_size,
+            optimizers.index(point.optimizer),
+        )
+    )
+    for entrant in results.entrants:
+        entrant.idle_share = usage.share(entrant.name)
+    results.machine["others_share"] = usage.share("others")
 
 
 def _open(
@@ -102,7 +110,8 @@ def _open(
         elif name in FLOORS and kind.device not in devices:
             entrant.absent = f"no contender on the {kind.device} among --contenders"
         else:
-            started.append((entrant, stack.enter_context(Worker(name))))
+            with holding_interrupts():  # no worker may run that the stack does not end
+                started.append((entrant, stack.enter_context(Worker(name))))
     for _, worker in started:
         worker.ask("open")
     workers = []
@@ -128,17 +137,18 @@ def _memory(settings: Settings, results: Results, tell: Callable[[str], None]) -
         if "step" in kind.works and not kind.for_short_work:
             present.append(entrant.name)
     optimizer = settings.optimizers[0]
-    for architecture in settings.architectures:
-        for batch_size in settings.batch_sizes:
-            tell(f"memory: {architecture}, batch {batch_size}, {optimizer}")
-            for name in present:
-                found = Memory(architecture, optimizer, batch_size, name)
-                try:
-                    with Worker(name) as worker:
-                        worker.call("open")
-                        measured = worker.call("memory", architecture, optimizer, batch_size)
-                    for key, value in measured.items():
-                        setattr(found, key, value)
-                except (AbsentError, ContenderError) as error:
-                    found.error = str(error)
-                yield found
+    for architecture, batch_size, chosen in settings.grid():
+        if chosen != optimizer:
+            continue
+        tell(f"memory: {architecture}, batch {batch_size}, {optimizer}")
+        for name in present:
+            found = Memory(architecture, optimizer, batch_size, name)
+            try:
+                with Worker(name) as worker:
+                    worker.call("open")
+                    measured = worker.call("memory", architecture, optimizer, batch_size)
+                for key, value in measured.items():
+                    setattr(found, key, value)
+            except (AbsentError, ContenderError) as error:
+                found.error = str(error)
+            yield found

@@ -62,7 +62,14 @@ def show(report: Sequence[Table], write: Callable[[str], None] = print) -> None:
         for table in report:
             write(plain(table))
         return
-    console = Console()
+
+    class PassingConsole(Console):
+        """A console that leaves a closed pipe to the caller; rich's ends the process."""
+
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
+
+    console = PassingConsole()
     # A wide table that a pager can scroll is better than one that is squeezed into the screen.
     console.width = max(console.width, 100 if console.is_terminal else 1000)
     for table in report:

@@ -8,6 +8,7 @@ turns.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import math
 import multiprocessing
@@ -15,10 +16,11 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from typing import Any, NamedTuple
 from . import agreement, memory
 from .contenders import CONTENDERS, AbsentError, Contender, Predictor
 from .floor import FLOORS, Floor
+from .processes import holding_interrupts, kill_with_descendants, own_group
 from .tasks import ARCHITECTURES, EPOCH_ROWS, OPTIMIZERS
 
 __all__ = ["ContenderError", "Session", "Turn", "Worker"]
@@ -224,23 +227,43 @@ def fall_asleep(longest: float = 1.0) -> None:
 def serve(connection: Connection, name: str, kind: Callable[[str], Any]) -> None:
     """Answer messages until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    own_group()
     session = kind(name)
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the other end is closed, or its process was killed
+        while True:
             method, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(("result", getattr(session, method)(*arguments)))
-        except AbsentError as error:
-            connection.send(("absent", str(error)))
-        except Exception as error:
-            lines = f"{type(error).__name__}: {error}".splitlines()
-            connection.send(("error", lines[0][:300]))
+            connection.send(_answer(session, method, arguments))
+
+
+def _answer(session: Any, method: str, arguments: Sequence[Any]) -> tuple[str, Any]:
+    try:
+        return "result", getattr(session, method)(*arguments)
+    except AbsentError as error:
+        return "absent", str(error)
+    except Exception as error:
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        return "error", lines[0][:300]
+
+
+_RUNNING: set[SpawnProcess] = set()
+
+
+def _kill(process: SpawnProcess) -> None:
+    if process in _RUNNING and process.pid is not None:
+        kill_with_descendants(process.pid)
+
+
+@atexit.register
+def _kill_all() -> None:
+    """Kill what a second Ctrl-C has left; multiprocessing would wait for it."""
+    for process in _RUNNING:
+        _kill(process)
 
 
 class Worker:
     """A contender in a separate process; as a context manager, it ends the process.
+
+    After an exception, such as Ctrl-C, the context kills the process and all that it has started.
 
     Parameters
     ----------
@@ -269,7 +292,9 @@ class Worker:
         self._process = context.Process(
             target=serve, args=(other, name, kind), daemon=not starts_processes
         )
-        self._process.start()
+        with holding_interrupts():
+            self._process.start()
+            _RUNNING.add(self._process)
         other.close()
 
     def __enter__(self) -> Worker:
@@ -281,7 +306,10 @@ class Worker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        with holding_interrupts():
+            if error is not None:
+                _kill(self._process)
+            self.close()
 
     def ask(self, method: str, *arguments: Any) -> None:
         """Send a message; `answer` waits for the reply."""
@@ -337,6 +365,7 @@ class Worker:
         if self._process.is_alive():
             self._process.terminate()
             self._process.join()
+        _RUNNING.discard(self._process)
         self._process.close()
 
     def _died(self) -> ContenderError:

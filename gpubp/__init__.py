@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # typing takes longer to import than all else that a shell's completion needs
 
 if find_spec(f"{__name__}.kernels") is None:
     raise ImportError(
@@ -12,82 +14,34 @@ if find_spec(f"{__name__}.kernels") is None:
         " which `git config core.symlinks true` and a new checkout mend"
     )
 
-from .backends import available_backends, get_backend
-from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
-from .kernels import Activation, Cost
-from .network import Backprop, Forward, GradientCheck, Network, check_gradients
-from .registry import get_activation, get_cost
-from .training import (
-    SGD,
-    Adam,
-    AdamW,
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    History,
-    LearningRateCurve,
-    Lion,
-    Metric,
-    Optimizer,
-    RMSProp,
-    Trainer,
-    get_optimizer,
-)
-from .training import schedules as schedules
-
 if TYPE_CHECKING:
+    from typing import Any
+
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
-
-__all__ = [
-    "SGD",
-    "Activation",
-    "Adam",
-    "AdamW",
-    "BackendUnavailableError",
-    "Backprop",
-    "Callback",
-    "Checkpoint",
-    "CorruptFileError",
-    "Cost",
-    "DivergenceError",
-    "EarlyStopping",
-    "Forward",
-    "GradientCheck",
-    "History",
-    "LearningRateCurve",
-    "Lion",
-    "Metric",
-    "Network",
-    "Optimizer",
-    "RMSProp",
-    "Trainer",
-    "available_backends",
-    "check_gradients",
-    "get_activation",
-    "get_backend",
-    "get_cost",
-    "get_optimizer",
-    "schedules",
-]
+    from .public import *  # noqa: F403
 
 __version__ = "0.1.0"
-
 
 _ESTIMATORS = ("LossCurveDisplay", "MLPClassifier", "MLPRegressor")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators at their first use, because only they need scikit-learn."""
-    if name in schedules.__all__:
-        raise AttributeError(
-            f"module 'gpubp' has no attribute {name!r}; did you mean gpubp.schedules.{name}?"
-        )
-    if name not in _ESTIMATORS:
+    """Import at the first use: a submodule, the estimators, or all names of `public` at once.
+
+    The command line imports this module when a shell completes a word, which must be quick. Only the
+    estimators need scikit-learn.
+    """
+    if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
+    # A submodule may be wanted, as of `from .. import backprop`, before all of `public` is there.
+    if find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _ESTIMATORS:
+        return _public(name)
     try:
-        from . import estimators  # noqa: PLC0415
+        estimators = import_module(".estimators", __name__)
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise
@@ -100,5 +54,17 @@ def __getattr__(name: str) -> Any:
     return getattr(estimators, name)
 
 
+def _public(name: str) -> Any:
+    """Take all names of `public` into this module, and return one."""
+    public = import_module(".public", __name__)
+    names = globals()
+    names.update({"__all__": public.__all__, **{k: getattr(public, k) for k in public.__all__}})
+    if name not in names:
+        hint = f"; did you mean gpubp.schedules.{name}?" * (name in public.schedules.__all__)
+        raise AttributeError(f"module 'gpubp' has no attribute {name!r}{hint}")
+    return names[name]
+
+
 def __dir__() -> list[str]:
+    _public("__all__")
     return sorted({*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())})

@@ -134,6 +134,11 @@ class EstimatorResults:
         self.scores = [s for s in self.scores if (s.data, s.dtype) not in again] + newer.scores
         self.first_calls = newer.first_calls or self.first_calls
 
+    def counted(self) -> str:
+        """Say how many results there are."""
+        points = f"{len(self.points)} point{'s' if len(self.points) != 1 else ''}"
+        return f"{points} and {len(self.scores)} sets of scores" if self.scores else points
+
     def save(self, path: Path) -> None:
         """Write JSON; after a failure the file is as it was before."""
         write_json(path, {"schema": SCHEMA, **asdict(self)})

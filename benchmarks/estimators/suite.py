@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..contenders.base import AbsentError
 from ..machine import circumstances
+from ..processes import holding_interrupts
 from ..results import Entrant
 from ..rounds import turns
 from ..worker import ContenderError, Worker
@@ -60,7 +61,7 @@ class EstimatorSettings:
 
     @classmethod
     def quick(cls) -> EstimatorSettings:
-        """Make the settings of a run of less than two minutes."""
+        """Make the settings of a run of a minute."""
         return cls(quick_tasks(), rounds=3, task_seconds=2.0, scored=("diabetes",), processes=1)
 
 
@@ -78,7 +79,7 @@ def run_estimators(
     tell : callable
         A function that is called with a line of text on the run's progress.
     keep : callable
-        A function that is called after each task with the results so far.
+        A function that is called with the results so far after each task, and after each set of scores.
 
     Returns
     -------
@@ -88,19 +89,21 @@ def run_estimators(
     results = EstimatorResults(**circumstances())
     others, wall = 0.0, 0.0
     with ExitStack() as stack:
+        tell("starting the contenders")
         workers = _open(results, stack)
         for task in settings.tasks:
             layers = "" if task.work == "search" else f", {task.hidden}"
             tell(f"{task.data}: {task.work}, {task.solver}{layers}, {task.dtype}")
             point = Point(task)
-            results.points.append(point)
             by_others, in_all = _measure(settings, point, workers)
+            results.points.append(point)
             others, wall = others + by_others, wall + in_all
             results.machine["others_share"] = others / wall if wall else 0.0
             keep(results)
         for name in settings.scored:
             tell(f"{name}: scores")
             results.scores += [_scores(name, dtype, workers) for dtype in TOLERANCE]
+            keep(results)
     tell("first calls")
     results.first_calls = list(first_calls(settings.processes))
     return results
@@ -111,7 +114,8 @@ def _open(results: EstimatorResults, stack: ExitStack) -> list[Worker]:
     workers = []
     for name, contender in CONTENDERS.items():
         kind = MatmulSession if contender.library == MATMULS else Session
-        worker = stack.enter_context(Worker(name, kind, contender.processes != 1))
+        with holding_interrupts():  # no worker may run that the stack does not end
+            worker = stack.enter_context(Worker(name, kind, contender.processes != 1))
         entrant = Entrant(name, "cpu")
         results.entrants.append(entrant)
         try:

@@ -35,6 +35,8 @@ class Data:
         The name in options, results and reports.
     about : str
         Its size, in words.
+    shape : tuple of int
+        Rows and columns of X.
     is_classification : bool
         Whether y holds classes.
     make : callable
@@ -49,6 +51,7 @@ class Data:
 
     name: str
     about: str
+    shape: tuple[int, int]
     is_classification: bool
     make: Callable[[], tuple[Any, Array]]
     epochs: int
@@ -121,13 +124,21 @@ def _few_rows() -> tuple[Array, Array]:
 DATA: Mapping[str, Data] = {
     data.name: data
     for data in (
-        Data("digits", "1797 × 64, 10 classes", True, _digits, 20, 20, True),
-        Data("breast-cancer", "569 × 30, 2 classes", True, _breast_cancer, 60, 30, True),
-        Data("diabetes", "442 × 10, regression", False, _diabetes, 60, 60, True),
-        Data("few-rows", "300 × 5, regression, made up", False, _few_rows, 60, 60),
-        Data("housing", "20,000 × 8, regression, made up", False, _housing, 3, 6),
-        Data("cover", "50,000 × 54, 7 classes, made up", True, _cover, 1, 1),
-        Data("text", "20,000 × 20,000, 0.2 % filled (CSR), 2 classes, made up", True, _text, 1, 2),
+        Data("digits", "1797 × 64, 10 classes", (1797, 64), True, _digits, 20, 20, True),
+        Data("breast-cancer", "569 × 30, 2 classes", (569, 30), True, _breast_cancer, 60, 30, True),
+        Data("diabetes", "442 × 10, regression", (442, 10), False, _diabetes, 60, 60, True),
+        Data("few-rows", "300 × 5, regression, made up", (300, 5), False, _few_rows, 60, 60),
+        Data("housing", "20,000 × 8, regression, made up", (20_000, 8), False, _housing, 3, 6),
+        Data("cover", "50,000 × 54, 7 classes, made up", (50_000, 54), True, _cover, 1, 1),
+        Data(
+            "text",
+            "20,000 × 20,000, 0.2 % filled (CSR), 2 classes, made up",
+            (20_000, 20_000),
+            True,
+            _text,
+            1,
+            2,
+        ),
     )
 }
 

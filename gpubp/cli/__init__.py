@@ -1,15 +1,25 @@
-"""The command line: `gpubp demo`, `gpubp info`, `gpubp bench`."""
+"""The command line: `gpubp demo`, `gpubp info`, `gpubp bench`, `gpubp completion`.
+
+A shell runs this module to complete a word. So the modules of commands import only light modules; when
+they run, they import what they need.
+"""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
-from . import bench, demo, info
-from .status import INTERRUPTED
-
 __all__ = ["main"]
+
+STATUSES = """\
+exit status:
+  0    the command has done its work
+  1    an error, which one sentence on standard error explains; or a contender
+       of bench has failed
+  2    an unknown command, option or value
+  130  Ctrl-C
+  141  what reads the output has closed it, as `head` does
+  143  SIGTERM
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,25 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 1 after an error, which is printed in one sentence; 2 for wrong arguments; 130
-        after Ctrl-C. SIGTERM ends a command with 143.
+        The exit status: 0; 1 after an error, which is printed in one sentence; 2 for an unknown command,
+        option or value; 130 after Ctrl-C; 141 if what reads the output has closed it; 143 after SIGTERM.
     """
-    parser = argparse.ArgumentParser(
-        prog="gpubp", description="A backpropagation engine with explicit kernels."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, info, bench):
-        name = command.__name__.rpartition(".")[2]
-        summary = (command.__doc__ or "").splitlines()[0]
-        subparser = commands.add_parser(name, help=summary, description=summary)
-        command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
-    options = parser.parse_args(arguments)
-    try:
+    command = ["gpubp"]
+
+    def run() -> int:
+        from .commands import command_line  # noqa: PLC0415 - as below
+
+        options = command_line().parse_args(arguments)
+        command.append(options.command)
         return int(options.run(options) or 0)
+
+    try:
+        from .ending import ended  # noqa: PLC0415 - Ctrl-C may come during an import
     except KeyboardInterrupt:
-        print(f"gpubp {options.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, RuntimeError, ImportError, OSError) as error:
-        print(f"gpubp {options.command}: {error}", file=sys.stderr)
-        return 1
+        return 130
+    return ended(run, lambda: " ".join(command), is_process=arguments is None)

@@ -3,81 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ..benchmarks.compare import compare
-from ..benchmarks.contenders import CONTENDERS
-from ..benchmarks.estimators.tasks import DATA
-from ..benchmarks.pictures import draw
-from ..benchmarks.report import comparison_tables, tables
-from ..benchmarks.results import Results
-from ..benchmarks.settings import Settings, default_architectures, gpu, quick, small
-from ..benchmarks.suite import run_suite
-from ..benchmarks.tasks import ARCHITECTURES, BATCH_SIZES, DISTINCT_ROWS, OPTIMIZERS
-from ..benchmarks.widths import draw_widths, width_settings
-from ..errors import unknown_name
-from .bench_estimators import run_bench_estimators
-from .bench_first_call import run_bench_first_call
-from .bench_results import measured, print_report, refuse, tell
+from . import values
+from .bench_names import ARCHITECTURES, BATCH_SIZES, CONTENDERS, DATA, DISTINCT_ROWS, OPTIMIZERS
+from .bench_progress import tell
+from .completion import files, folders, words
+from .parser import complete
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["FOLDER", "add_arguments", "run"]
 
 FOLDER = Path("gpubp-bench")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the benchmark."""
-    add = parser.add_argument
-    add("--quick", action="store_true", help="measure a small part, in less than a minute")
-    add(
-        "--small",
-        action="store_true",
-        help="measure Adam's steps of six small networks, in two minutes",
-    )
-    add("--gpu", action="store_true", help="measure Adam's steps on a GPU, in two minutes")
-    add(
-        "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="time limit; if it is short, the last batch sizes are measured without peers, or left out",
-    )
-    add("--architectures", nargs="+", metavar="NAME", help=f"some of {', '.join(ARCHITECTURES)}")
-    add("--batch-sizes", nargs="+", type=int, metavar="N", help=f"default: {BATCH_SIZES}")
-    add("--contenders", nargs="+", metavar="NAME", help=f"some of {', '.join(CONTENDERS)}")
-    add("--optimizer", nargs="+", metavar="NAME", help=f"some of {', '.join(OPTIMIZERS)}")
-    add(
-        "--estimators",
-        action="store_true",
-        help="measure fit, predict and a search beside scikit-learn's MLPs; --quick takes two minutes",
-    )
-    add(
-        "--first-call",
-        action="store_true",
-        help="measure what a new process waits for, in two minutes",
-    )
-    add(
-        "--widths",
-        action="store_true",
-        help="measure and draw a step over the width, in three minutes",
-    )
-    add(
-        "--busy",
-        type=int,
-        default=0,
-        metavar="N",
-        help="measure beside N processes that use a core each",
-    )
-    add("--data", nargs="+", metavar="NAME", help=f"with --estimators: some of {', '.join(DATA)}")
-    add("--rounds", type=int, metavar="N", help="the most rounds of measurement at each point")
-    add("--memory", action="store_true", help="measure peak memory too, in fresh processes")
-    add("--compare", type=Path, metavar="OLD.json", help="show what changed since that run")
-    add("--repeat", type=Path, metavar="RUN.json", help="replace points of that run by new ones")
-    add("--show", type=Path, metavar="RUN.json", help="show that run, without measuring")
-    add("--markdown", action="store_true", help="print the tables in Markdown")
-    add("--json", type=Path, metavar="PATH", help="results file")
-    add("--pictures", type=Path, metavar="FOLDER", default=FOLDER, help="folder for pictures")
+    parser.usage = "%(prog)s [option ...]"
+    _add_kinds(parser)
+    _add_parts(parser)
+    _add_lengths(parser)
+    _add_results(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,94 +33,115 @@ def run(options: argparse.Namespace) -> int:
     -------
     int
         The exit status: 1 if a contender failed at a point, else 0.
-    """
-    if options.rounds is not None and options.rounds < 1:
-        raise ValueError(f"--rounds is {options.rounds}, expected 1 or more")
-    if options.json is None:
-        kinds = ("estimators", "first_call", "widths")
-        kind = next((kind for kind in kinds if getattr(options, kind)), "results")
-        options.json = FOLDER / f"{kind.replace('_', '-')}.json"
-    if options.first_call:
-        return run_bench_first_call(options)
-    if options.estimators:
-        return run_bench_estimators(options)
-    if options.data is not None:
-        raise ValueError("--data was given without --estimators, whose data sets it chooses")
-    if options.widths:
-        refuse(
-            options,
-            ("quick", "gpu", "small", "architectures", "batch_sizes", "optimizer"),
-            "--widths",
-        )
-    settings = _settings(options)
-    old = None if options.compare is None else Results.load(options.compare)
-    results = measured(options, Results, lambda keep: run_suite(settings, tell, keep))
-    report = tables(results)
-    if old is not None:
-        report += comparison_tables(compare(results, old), str(options.compare))
-    print_report(options, report)
-    if not options.markdown and results.settings.get("batch_sizes", True):  # lines need batch sizes
-        try:
-            for path in [*draw(results, options.pictures), *draw_widths(results, options.pictures)]:
-                print(f"picture   {path.resolve()}")
-        except ImportError as error:
-            print(f"pictures  absent: {error}")
-    return 1 if any(point.errors for point in results.points) else 0
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    """Make the settings from the options.
 
     Raises
     ------
-    ValueError
-        If a name is unknown or a number is out of range.
+    KeyboardInterrupt
+        After Ctrl-C; its argument says which results are kept, and where.
     """
-    settings = Settings(default_architectures())
-    if options.quick or options.gpu or options.small:
-        settings = gpu() if options.gpu else small() if options.small else quick()
-    elif options.widths:
-        settings = width_settings()
-    if options.architectures is not None:
-        names = _known("architecture", options.architectures, ARCHITECTURES)
-        settings = replace(settings, architectures=names)
-    if options.optimizer is not None:
-        names = _known("optimizer", options.optimizer, OPTIMIZERS)
-        settings = replace(settings, optimizers=names)
-    if options.contenders is not None:
-        names = _known("contender", options.contenders, CONTENDERS)
-        settings = replace(settings, contenders=names)
-    else:
-        left_out = dict(settings.left_out)
-        names = tuple(name for name in settings.contenders if name not in left_out)
-        settings = replace(settings, contenders=names)
-    for size in options.batch_sizes or ():
-        if size < 1 or (size > DISTINCT_ROWS and size % DISTINCT_ROWS):
-            raise ValueError(
-                f"batch size {size}: expected from 1 to {DISTINCT_ROWS}, or a multiple of that"
-            )
-    if options.batch_sizes is not None:
-        sizes = tuple(dict.fromkeys(options.batch_sizes))
-        in_order = options.gpu or options.budget is not None
-        settings = replace(settings, batch_sizes=sizes if in_order else tuple(sorted(sizes)))
-    if options.budget is not None:
-        if not options.budget > 0:
-            raise ValueError(f"--budget is {options.budget}, expected seconds above 0")
-        settings = replace(settings, budget=options.budget)
-    if options.rounds is not None:
-        least = min(options.rounds, settings.least_rounds)
-        settings = replace(settings, rounds=options.rounds, least_rounds=least)
-    if options.busy < 0:
-        raise ValueError(f"--busy is {options.busy}, expected 0 or more processes")
-    if options.busy and options.repeat is not None:
-        raise ValueError("--busy was given with --repeat, whose run would mix both kinds of points")
-    if options.busy:  # every turn is disturbed
-        settings = replace(settings, busy=options.busy, retakes=0)
-    return replace(settings, memory=options.memory)
+    options.kept = ""
+    try:
+        from .bench_suite import run_bench  # noqa: PLC0415 - completion has no time for it
+
+        return run_bench(options)
+    except KeyboardInterrupt:
+        tell("")  # clears the progress
+        raise KeyboardInterrupt(options.kept) from None
 
 
-def _known(what: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    for name in names:
-        if name not in known:
-            raise unknown_name(what, name, known)
-    return tuple(dict.fromkeys(names))
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "what is measured",
+        "By default steps, predictions and epochs of all networks, in half an hour on two cores. The"
+        " results so far are written again and again: Ctrl-C loses little.",
+    )
+    add = group.add_argument
+    add("--quick", action="store_true", help="a small part, in less than a minute")
+    add("--small", action="store_true", help="Adam's steps of six small networks, in two minutes")
+    add("--gpu", action="store_true", help="Adam's steps on a GPU, in two minutes")
+    add(
+        "--widths",
+        action="store_true",
+        help="a step over the width of the layers, with a picture, in less than three minutes",
+    )
+    add("--first-call", action="store_true", help="what a new process waits for, in two minutes")
+    add(
+        "--estimators",
+        action="store_true",
+        help="fit, predict and a search beside scikit-learn's MLPs, in ten minutes; with --quick in one",
+    )
+    add("--memory", action="store_true", help="peak memory too, in fresh processes")
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which part of it")
+    _add_names(group, "--architectures", ARCHITECTURES)
+    sizes = group.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        type=_batch_size,
+        metavar="N",
+        help=f"default: {', '.join(map(str, BATCH_SIZES))}",
+    )
+    complete(sizes, words([str(size) for size in BATCH_SIZES]))
+    _add_names(group, "--optimizer", OPTIMIZERS)
+    _add_names(group, "--contenders", CONTENDERS)
+    _add_names(group, "--data", DATA, "with --estimators: ")
+
+
+def _add_names(group: Any, option: str, known: tuple[str, ...], condition: str = "") -> None:
+    action = group.add_argument(
+        option,
+        nargs="+",
+        type=values.name_of(option, known),
+        metavar="NAME",
+        help=f"{condition}some of {', '.join(known)}",
+    )
+    complete(action, words(known))
+
+
+def _batch_size(text: str) -> int:
+    size = values.whole_number("--batch-sizes", 1)(text)
+    if size > DISTINCT_ROWS and size % DISTINCT_ROWS:
+        raise argparse.ArgumentTypeError(
+            f"--batch-sizes is {size}, expected at most {DISTINCT_ROWS}, or a multiple of that"
+        )
+    return size
+
+
+def _add_lengths(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how long, and how disturbed")
+    group.add_argument(
+        "--budget",
+        type=values.number("--budget", 0),
+        metavar="SECONDS",
+        help="time limit; if it is short, the last batch sizes are measured without peers, or left out",
+    )
+    group.add_argument(
+        "--rounds",
+        type=values.whole_number("--rounds", 1),
+        metavar="N",
+        help="the most rounds of measurement at each point",
+    )
+    group.add_argument(
+        "--busy",
+        type=values.whole_number("--busy", 0),
+        default=0,
+        metavar="N",
+        help="measure beside N processes that use a core each",
+    )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("results")
+
+    def add(option: str, what: str, metavar: str, **keywords: Any) -> None:
+        action = group.add_argument(option, type=Path, metavar=metavar, help=what, **keywords)
+        complete(action, folders if metavar == "FOLDER" else files(".json"))
+
+    add("--json", f"results file; default: one in {FOLDER}/, named after what is measured", "FILE")
+    add("--pictures", f"folder for pictures; default: {FOLDER}/", "FOLDER", default=FOLDER)
+    group.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    add("--show", "show that run, without measuring", "RUN.json")
+    add("--compare", "show what changed since that run", "OLD.json")
+    add("--repeat", "replace points of that run by new ones", "RUN.json")

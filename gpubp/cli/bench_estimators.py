@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+from ..benchmarks.estimate import estimator_stages
 from ..benchmarks.estimators.report import estimator_tables
 from ..benchmarks.estimators.results import EstimatorResults
 from ..benchmarks.estimators.suite import EstimatorSettings, run_estimators
-from ..benchmarks.estimators.tasks import DATA
-from ..errors import unknown_name
-from .bench_results import measured, print_report, refuse, tell
+from .bench_results import measured, print_report, refuse
 
 __all__ = ["run_bench_estimators"]
 
@@ -28,8 +27,12 @@ def run_bench_estimators(options: argparse.Namespace) -> int:
         The exit status: 1 if a contender failed at a task, else 0.
     """
     refuse(options, OTHERS, "--estimators")
+    settings = _settings(options)
     results = measured(
-        options, EstimatorResults, lambda keep: run_estimators(_settings(options), tell, keep)
+        options,
+        EstimatorResults,
+        lambda others: estimator_stages(settings, others),
+        lambda tell, keep: run_estimators(settings, tell, keep),
     )
     print_report(options, estimator_tables(results))
     return 1 if any(point.errors for point in results.points) else 0
@@ -38,9 +41,6 @@ def run_bench_estimators(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> EstimatorSettings:
     settings = EstimatorSettings.quick() if options.quick else EstimatorSettings.whole()
     if options.data is not None:
-        for name in options.data:
-            if name not in DATA:
-                raise unknown_name("data set", name, DATA)
         settings = replace(
             settings,
             tasks=[task for task in settings.tasks if task.data in options.data],

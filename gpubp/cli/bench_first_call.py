@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from ..benchmarks.estimate import first_call_stages
 from ..benchmarks.first_call import NEW_CONTENDERS, ROUNDS, TRAINING, run_first_calls
 from ..benchmarks.report import tables
 from ..benchmarks.results import Results
-from ..errors import unknown_name
-from .bench_results import measured, print_report, refuse, tell
+from .bench_results import measured, print_report, refuse
+from .status import UsageError
 
 __all__ = ["run_bench_first_call"]
 
@@ -29,8 +30,13 @@ def run_bench_first_call(options: argparse.Namespace) -> int:
     contenders = tuple(dict.fromkeys(options.contenders or NEW_CONTENDERS))
     for name in contenders:
         if name not in TRAINING:
-            raise unknown_name("contender", name, TRAINING)
+            raise UsageError(f"--contenders is {name}, which has no training steps to measure")
     rounds = ROUNDS if options.rounds is None else options.rounds
-    results = measured(options, Results, lambda _: run_first_calls(contenders, rounds, tell))
+    results = measured(
+        options,
+        Results,
+        lambda others: first_call_stages(contenders, rounds, others),
+        lambda tell, keep: run_first_calls(contenders, rounds, tell, keep),
+    )
     print_report(options, tables(results))
     return 1 if any(call.failed for call in results.first_calls) else 0

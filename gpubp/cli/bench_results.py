@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TypeVar
 
+from ..benchmarks.estimate import cores_of_others
 from ..benchmarks.estimators.results import EstimatorResults
 from ..benchmarks.results import Results
 from ..benchmarks.table import Table, markdown, show
+from .bench_progress import Progress, tell
+from .outputs import check_output
+from .status import UsageError
 
-__all__ = ["measured", "print_report", "refuse", "tell"]
+__all__ = ["measured", "print_report", "refuse"]
 
 AnyResults = TypeVar("AnyResults", Results, EstimatorResults)
+
+
+Keep = Callable[[AnyResults], None]
 
 
 def measured(
     options: argparse.Namespace,
     kind: type[AnyResults],
-    measure: Callable[[Callable[[AnyResults], None]], AnyResults],
+    stages: Callable[[float], Sequence[float]],
+    measure: Callable[[Callable[[str], None], Keep[AnyResults]], AnyResults],
 ) -> AnyResults:
     """Read the results that --show names, or measure and write them; --repeat adds them to a run.
+
+    The results so far are written again and again, so that an interrupted run loses little.
 
     Parameters
     ----------
     options : argparse.Namespace
-        The options of the command.
+        The options of the command. Its attribute `kept` is set to what is said after Ctrl-C.
     kind : type
         The class of the results.
+    stages : callable
+        A function that estimates the seconds of the run's stages from the cores that others use.
     measure : callable
-        A function that measures. It gets a function that keeps the results so far.
+        A function that measures. It gets a function that tells the progress, and one that keeps the results
+        so far.
     """
     if options.show is not None:
         return kind.load(options.show)
-    # Results are saved after each point: an interrupted run loses none of them.
-    keep = options.repeat is None and options.json
-    results = measure(lambda so_far: so_far.save(options.json) if keep else None)
+    check_output("--json", options.json, makes_folder=True)
+    earlier = None if options.repeat is None else kind.load(options.repeat)
+    options.kept = "interrupted before the first results; nothing was written"
+
+    def keep(so_far: AnyResults) -> None:
+        whole = so_far
+        if earlier is not None:
+            whole = deepcopy(earlier)
+            whole.repeat(so_far)
+        whole.save(options.json)
+        options.kept = f"interrupted; {so_far.counted()} so far are in {options.json}"
+
+    progress = Progress(stages(cores_of_others()), tell)
+    progress.begin()
+    results = measure(progress, keep)
     tell("")
-    if options.repeat is not None:
-        newer, results = results, kind.load(options.repeat)
-        results.repeat(newer)
-    results.save(options.json)
-    return results
+    keep(results)
+    options.kept = f"interrupted; all results are in {options.json}"
+    return results if earlier is None else kind.load(options.json)
 
 
 def print_report(options: argparse.Namespace, report: Sequence[Table]) -> None:
@@ -56,16 +79,8 @@ def print_report(options: argparse.Namespace, report: Sequence[Table]) -> None:
 
 
 def refuse(options: argparse.Namespace, names: Sequence[str], kind: str) -> None:
-    """Raise ValueError if an option was given that the kind of measurement does not have."""
+    """Raise UsageError if an option was given that the kind of measurement does not have."""
     for name in names:
         if getattr(options, name):
             option = name.replace("_", "-")
-            raise ValueError(f"--{option} was given with {kind}, which does not have it")
-
-
-def tell(line: str) -> None:
-    """Show the progress: on a terminal in one line that changes, elsewhere in a new line each time."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-    elif line:
-        print(line, file=sys.stderr, flush=True)
+            raise UsageError(f"--{option} was given with {kind}, which does not have it")

@@ -3,123 +3,57 @@
 from __future__ import annotations
 
 import argparse
-import time
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from . import values
+from .completion import files, words
+from .outputs import check_output
+from .parser import complete
 
-import gpubp
+__all__ = ["PICTURES", "add_arguments", "run"]
 
-from ..backends import Backend, explain_auto, get_backend
-from .status import INTERRUPTED
-
-__all__ = ["add_arguments", "run"]
+PICTURES = (
+    ".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""The suffixes of pictures that matplotlib writes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demo."""
-    parser.add_argument("--backend", default="auto", help="auto, numpy, cupy or cupy:1")
-    parser.add_argument("--epochs", type=int, default=40, help="default: 40")
+    backend = parser.add_argument(
+        "--backend",
+        type=values.backend,
+        default="auto",
+        help="auto, numpy, cupy or cupy:1 (the second device); default: auto",
+    )
+    complete(backend, words(values.BACKENDS))
     parser.add_argument(
-        "--seed", type=int, default=1, help="seed of all random numbers; default: 1"
+        "--epochs",
+        type=values.whole_number("--epochs", 1),
+        default=40,
+        metavar="N",
+        help="passes over the data; default: 40",
     )
     parser.add_argument(
+        "--seed",
+        type=values.whole_number("--seed", 0),
+        default=1,
+        metavar="N",
+        help="seed of all random numbers; default: 1",
+    )
+    output = parser.add_argument(
         "--output",
         type=Path,
         default=Path("gpubp-demo.png"),
-        help="file for the picture of the loss curve; default: gpubp-demo.png",
+        metavar="FILE",
+        help="picture of the loss curve; default: gpubp-demo.png",
     )
+    complete(output, files(*PICTURES))
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the progress, and test; return the exit status."""
-    backend, reason = explain_auto()
-    if options.backend != "auto":
-        backend, reason = get_backend(options.backend), f"--backend {options.backend} asks for it"
-    print(f"backend   {backend.name}: {reason}")
-    print(f"device    {backend.device}")
+    check_output("--output", options.output, PICTURES)
+    from .demo_training import train  # noqa: PLC0415 - completion has no time for it
 
-    train, validation, test = _digits(options.seed)
-    print(
-        f"data      digits, {len(train[0])} to train, {len(validation[0])} to validate,"
-        f" {len(test[0])} to test; 64 pixels, 10 classes"
-    )
-    network = gpubp.Network(
-        (64, 256, 256, 10),
-        hidden="relu",
-        output="softmax",
-        cost=gpubp.get_cost("cross_entropy", label_smoothing=0.05),
-        dropout=0.3,
-        backend=backend,
-        seed=options.seed,
-    )
-    print(f"network   {network}")
-
-    _check_gradient(backend, *train)
-
-    trainer = gpubp.Trainer(
-        network,
-        gpubp.AdamW(learning_rate=3e-3),
-        batch_size=64,
-        schedule="cosine",
-        callbacks=[_Table()],
-        seed=options.seed,
-    )
-    began = time.perf_counter()
-    bar = find_spec("rich") is not None  # without rich, progress would print each epoch twice
-    history = trainer.fit(*train, epochs=options.epochs, validation_data=validation, progress=bar)
-    seconds = time.perf_counter() - began
-
-    accuracy = float(np.mean(network.predict(test[0]).argmax(axis=1) == test[1]))
-    steps = len(history) * -(-len(train[0]) // 64)
-    print(
-        f"\ntrained   {len(history)} epochs, {steps} steps in {seconds:.1f} s ({history.stopped})"
-    )
-    print(f"accuracy  {100 * accuracy:.2f} % on the {len(test[0])} test digits")
-    try:
-        history.plot(options.output)
-        print(f"picture   {options.output.resolve()}")
-    except ImportError as error:
-        print(f"picture   absent: {error}")
-    return INTERRUPTED if history.stopped == "interrupted" else 0
-
-
-def _check_gradient(backend: Backend, x: Any, y: Any) -> None:
-    """Check the gradient of a small tanh network: with relu, finite differences may straddle a kink."""
-    small = gpubp.Network((64, 12, 10), hidden="tanh", output="softmax", seed=0, backend=backend)
-    check = gpubp.check_gradients(small, x[:32], y[:32])
-    print(
-        f"gradient  backprop and finite differences differ by {check.relative_error:.1e} (relative);"
-        f" checked with\n          {check.checked} parameters of a small tanh network {small.sizes}"
-        f" on {backend.name}, in float64\n"
-    )
-
-
-def _digits(seed: int) -> list[tuple[Any, Any]]:
-    """Split the digits for training, validation and test: 70, 10 and 20 % of each class."""
-    try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415
-        from sklearn.model_selection import train_test_split  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError("the demo needs scikit-learn; pip install 'gpubp[sklearn]'") from error
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32)
-    x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=seed, stratify=y)
-    x, x_val, y, y_val = train_test_split(x, y, test_size=0.125, random_state=seed, stratify=y)
-    return [(x, y), (x_val, y_val), (x_test, y_test)]
-
-
-class _Table(gpubp.Callback):
-    """Prints a line for each epoch, above the progress bar."""
-
-    def on_fit_begin(self, trainer: gpubp.Trainer, epochs: int, steps_per_epoch: int) -> None:
-        print(f"{'epoch':>5} {'cost':>9} {'validation':>11} {'accuracy':>10} {'rate':>9} {'ms':>7}")
-
-    def on_epoch_end(self, trainer: gpubp.Trainer, history: gpubp.History) -> None:
-        print(
-            f"{len(history):5} {history.cost[-1]:9.4f} {history.validation_cost[-1]:11.4f}"
-            f" {100 * history.validation_accuracy[-1]:8.2f} % {history.learning_rate[-1]:9.2e}"
-            f" {1e3 * history.seconds[-1]:7.1f}"
-        )
+    return train(options)

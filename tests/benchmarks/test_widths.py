@@ -108,7 +108,7 @@ def test_other_results_have_no_such_picture_and_these_no_others(tmp_path: Path) 
 def test_wrong_options_of_widths_are_told_in_a_sentence(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", "--widths", *arguments]) == 1
+    assert main(["bench", "--widths", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -57,7 +57,7 @@ def test_demo_without_rich_prints_an_epoch_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("sklearn", reason="the demo's data, scikit-learn, is not installed")
-    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    monkeypatch.setattr("gpubp.cli.demo_training.find_spec", lambda name: None)
     picture = str(tmp_path / "curve.png")
     assert main(["demo", "--backend", "numpy", "--epochs", "1", "--output", picture]) == 0
     shown = capsys.readouterr()
@@ -74,8 +74,8 @@ def test_info_says_which_backend_runs_and_why(capsys: pytest.CaptureFixture[str]
 
 
 def test_an_error_is_one_sentence_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--backend", "nunpy"]) == 1
-    assert capsys.readouterr().err == "gpubp demo: unknown backend 'nunpy'; did you mean 'numpy'?\n"
+    assert main(["demo", "--backend", "nunpy"]) == 2
+    assert capsys.readouterr().err == "gpubp demo: --backend is nunpy; did you mean 'numpy'?\n"
 
 
 def test_demo_without_scikit_learn_names_the_extra(

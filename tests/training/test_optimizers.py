@@ -273,7 +273,7 @@ def test_wrong_parameters_are_told_by_name(make: Callable[[], Any], text: str) -
 
 
 def test_the_optimizers_are_part_of_the_public_face() -> None:
-    assert {"SGD", "Adam", "AdamW", "RMSProp", "Lion", "get_optimizer"} <= vars(gpubp).keys()
+    assert {"SGD", "Adam", "AdamW", "RMSProp", "Lion", "get_optimizer"} <= set(dir(gpubp))
 
 
 @pytest.mark.parametrize("kind", [Optimizer, SGD, Adam, AdamW, RMSProp, Lion])

@@ -146,7 +146,7 @@ def test_an_optimizer_that_is_none_is_told_and_the_old_one_stays() -> None:
 
 
 def test_what_a_trainer_needs_is_part_of_the_public_face() -> None:
-    assert {"Trainer", "Callback", "EarlyStopping", "History", "schedules"} <= vars(gpubp).keys()
+    assert {"Trainer", "Callback", "EarlyStopping", "History", "schedules"} <= set(dir(gpubp))
 
 
 def test_a_shallow_copy_of_a_trainer_has_an_optimizer_state_of_its_own(backend: Backend) -> None:

@@ -1,0 +1,62 @@
+"""Types of options: each checks the typed value, and its error names the option."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Collection
+
+from .parser import not_among
+
+__all__ = ["BACKENDS", "backend", "name_of", "number", "whole_number"]
+
+BACKENDS = ("auto", "numpy", "cupy")
+
+
+def whole_number(option: str, least: int) -> Callable[[str], int]:
+    """Make the type of an option that is a whole number of at least `least`."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise ArgumentTypeError(f"{option} is {text}, expected a whole number at least {least}")
+        return value
+
+    return convert
+
+
+def number(option: str, above: float) -> Callable[[str], float]:
+    """Make the type of an option that is a finite number above `above`."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not above < value < math.inf:
+            raise ArgumentTypeError(f"{option} is {text}, expected a number above {above:g}")
+        return value
+
+    return convert
+
+
+def name_of(option: str, known: Collection[str]) -> Callable[[str], str]:
+    """Make the type of an option that is one of some names."""
+
+    def convert(text: str) -> str:
+        if text not in known:
+            raise ArgumentTypeError(not_among(option, text, known))
+        return text
+
+    return convert
+
+
+def backend(text: str) -> str:
+    """Check the value of --backend: auto, numpy, cupy, or cupy with the number of a device."""
+    name, _, device = text.partition(":")
+    if text not in BACKENDS and not (name == "cupy" and device.isdecimal()):
+        raise ArgumentTypeError(not_among("--backend", text, BACKENDS))
+    return text

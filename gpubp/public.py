@@ -1,0 +1,58 @@
+"""What `import gpubp` offers: all names but the estimators, for which scikit-learn must be installed."""
+
+from __future__ import annotations
+
+from .backends import available_backends, get_backend
+from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
+from .kernels import Activation, Cost
+from .network import Backprop, Forward, GradientCheck, Network, check_gradients
+from .registry import get_activation, get_cost
+from .training import (
+    SGD,
+    Adam,
+    AdamW,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    History,
+    LearningRateCurve,
+    Lion,
+    Metric,
+    Optimizer,
+    RMSProp,
+    Trainer,
+    get_optimizer,
+    schedules,
+)
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "BackendUnavailableError",
+    "Backprop",
+    "Callback",
+    "Checkpoint",
+    "CorruptFileError",
+    "Cost",
+    "DivergenceError",
+    "EarlyStopping",
+    "Forward",
+    "GradientCheck",
+    "History",
+    "LearningRateCurve",
+    "Lion",
+    "Metric",
+    "Network",
+    "Optimizer",
+    "RMSProp",
+    "Trainer",
+    "available_backends",
+    "check_gradients",
+    "get_activation",
+    "get_backend",
+    "get_cost",
+    "get_optimizer",
+    "schedules",
+]
