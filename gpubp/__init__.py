@@ -17,6 +17,8 @@ if find_spec(f"{__name__}.kernels") is None:
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import exchange as exchange
+    from . import torch as torch
     from .estimators import LossCurveDisplay as LossCurveDisplay
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
@@ -25,33 +27,37 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ESTIMATORS = ("LossCurveDisplay", "MLPClassifier", "MLPRegressor")
+_NEEDED = {
+    "sklearn": "scikit-learn 1.7 or later; pip install 'gpubp[sklearn]'",
+    "torch": "PyTorch; pip install torch",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import at the first use: a submodule, the estimators, or all names of `public` at once.
 
     The command line imports this module when a shell completes a word, which must be quick. Only the
-    estimators need scikit-learn.
+    estimators need scikit-learn, and `gpubp.torch` PyTorch.
     """
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
     # A submodule may be wanted, as of `from .. import backprop`, before all of `public` is there.
-    if find_spec(f"{__name__}.{name}"):
-        return import_module(f"{__name__}.{name}")
-    if name not in _ESTIMATORS:
+    package = "estimators" if name in _ESTIMATORS else name
+    if not find_spec(f"{__name__}.{package}"):
         return _public(name)
     try:
-        estimators = import_module(".estimators", __name__)
+        module = import_module(f"{__name__}.{package}")
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != "sklearn":
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _NEEDED:
             raise
-        told = f"gpubp.{name} needs scikit-learn 1.7 or later; pip install 'gpubp[sklearn]'"
+        told = f"gpubp.{name} needs {_NEEDED[missing]}"
         # hasattr, help and inspect expect an AttributeError. After it, `from gpubp import` would tell
         # something else; it asks here from this function of importlib.
         if sys._getframe(1).f_code.co_name == "_handle_fromlist":
             raise ImportError(told, name=error.name) from error
         raise AttributeError(told, name=name) from error
-    return getattr(estimators, name)
+    return module if name == package else getattr(module, name)
 
 
 def _public(name: str) -> Any:
@@ -67,4 +73,6 @@ def _public(name: str) -> Any:
 
 def __dir__() -> list[str]:
     _public("__all__")
-    return sorted({*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())})
+    estimators = _ESTIMATORS if find_spec("sklearn") else ()
+    # Not torch: who looks at every member would import PyTorch.
+    return sorted({*globals(), "exchange", *estimators})

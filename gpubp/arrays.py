@@ -8,6 +8,7 @@ import numpy as np
 
 from .backends import Array, Backend, SparseRows, backend_of, get_backend
 from .errors import BackendUnavailableError
+from .foreign import refusal
 from .kernels.messages import shortened, shown
 from .memory import allocated
 
@@ -84,6 +85,8 @@ def as_array(name: str, values: Any, instead: str = "") -> Array:
         array = values
     elif is_sparse(values):
         raise ValueError(f"{name} is sparse, expected a dense array, as its .toarray() gives")
+    elif told := refusal(name, values):
+        raise ValueError(told)
     else:
         home = home_of(values)
         try:
@@ -95,11 +98,11 @@ def as_array(name: str, values: Any, instead: str = "") -> Array:
             came = f"{type(error).__name__}: {shortened(error)}"
             expected = "expected an array of real numbers"
             raise ValueError(f"{name} cannot be converted ({came}), {expected}") from error
-    if array.dtype.kind not in "fiub":
+    foreign = array.dtype.isbuiltin == 2  # of the package ml_dtypes, such as JAX's bfloat16
+    if foreign or array.dtype.kind not in "fiub":
         instead = instead if array.dtype.kind in "OSTU" else ""
-        raise ValueError(
-            f"{name} has dtype {shortened(array.dtype)}, expected real numbers{instead}"
-        )
+        hint = f", as {name}.astype('float32') gives" if foreign else instead
+        raise ValueError(f"{name} has dtype {shortened(array.dtype)}, expected real numbers{hint}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -25,8 +25,10 @@ __all__ = [
     "forward",
     "gradients",
     "output_delta",
+    "output_delta_from",
     "predict",
     "propagate",
+    "vjp",
 ]
 
 NOTHING: Mapping[int, Bound] = {}
@@ -75,6 +77,17 @@ def output_delta(problem: Problem, block: Block) -> None:
     if unrounded is not None and unrounded is not block.deltas[k]:
         backend.convert(unrounded, block.deltas[k])
         problem.round(block.deltas[k])
+
+
+def output_delta_from(problem: Problem, block: Block, rows: Rows) -> None:
+    """δ^L = g ⊙ σ′(z^L), where the rows' y is g = ∂C/∂a^L; softmax has its Jacobian instead of σ′."""
+    backend, k = problem.backend, len(problem.layers) - 1
+    activation, first = problem.layers[k].activation, block.rows.start
+    product, delta = block.unrounded_deltas[k], block.deltas[k]
+    backend.gather_output_gradient(rows, problem.counters, first, product)
+    reads = block.activated[k] if activation.reads == "a" else block.z[k]
+    backend.multiply_by_derivative(activation, reads, product, delta)
+    problem.round(delta)
 
 
 def propagate(problem: Problem, block: Block, k: int) -> None:
@@ -127,6 +140,8 @@ def backward(
     if block.input_gradient is not None:
         weights, precision = problem.weights(0), problem.precision
         problem.backend.matmul(block.deltas[0], weights, block.input_gradient, precision=precision)
+        if block.input_rows is not None:
+            problem.backend.convert(block.input_gradient, block.input_rows)
 
 
 def beside(
@@ -264,3 +279,40 @@ def predict(problem: Problem, workspace: Workspace, rows: Rows, found: Array | N
             write_outputs(problem, block)
 
     problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
+
+
+def vjp(
+    problem: Problem,
+    workspace: Workspace,
+    rows: Rows,
+    gradients: Sequence[Array],
+    views: Sequence[Sequence[Parameters]],
+) -> None:
+    """Run the forward and backward pass from a given ∂C/∂a^L, which is the rows' y.
+
+    Parameters
+    ----------
+    problem : Problem
+        The layers and the backend.
+    workspace : Workspace
+        The buffers, made with the mode "vjp".
+    rows : Rows
+        The rows of the batch.
+    gradients : sequence of arrays of shape (size,)
+        For each shard, a flat gradient. The first becomes that of the batch; the others are overwritten.
+    views : sequence of sequences of Parameters
+        For each shard, the views of its gradient for each layer.
+    """
+    problem.round_weights()
+
+    def run(shard: int) -> None:
+        for k, block in enumerate(workspace.shards[shard]):
+            gather_batch(problem, block, rows)
+            forward(problem, block)
+            output_delta_from(problem, block, rows)
+            backward(problem, block, views[shard], 1.0 if k else 0.0)
+            problem.backend.meet()
+
+    problem.backend.run_shards([partial(run, shard) for shard in range(len(workspace.shards))])
+    for more in gradients[1:]:
+        problem.backend.add(more, gradients[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .backends import available_backends, get_backend
 from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
 from .kernels import Activation, Cost
-from .network import Backprop, Forward, GradientCheck, Network, check_gradients
+from .network import Backprop, Forward, GradientCheck, Network, Vjp, check_gradients
 from .registry import get_activation, get_cost
 from .training import (
     SGD,
@@ -48,6 +48,7 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Trainer",
+    "Vjp",
     "available_backends",
     "check_gradients",
     "get_activation",

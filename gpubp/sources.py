@@ -9,6 +9,7 @@ import numpy as np
 
 from .arrays import as_array, home_of, is_sparse, namespace
 from .backends import Array, backend_of
+from .foreign import refusal
 from .kernels.messages import shortened, shown
 
 __all__ = ["READ_BYTES", "Source", "is_source", "rows_at_once"]
@@ -86,6 +87,8 @@ class Source:
 
     def __init__(self, name: str, data: Any, kept_bytes: int | None = None) -> None:
         self._name, self._data = name, data
+        if told := refusal(name, data):
+            raise ValueError(told)
         shape = data.shape
         whole = isinstance(shape, tuple | list) and all(
             isinstance(length, int | np.integer) and length >= 0 for length in shape

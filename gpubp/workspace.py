@@ -26,7 +26,7 @@ APART_ELEMENTS = 2**18
 """The most activations of a layer whose gradients are computed beside the propagation of δ. Larger products
 are slower if they run at the same time."""
 
-Mode = Literal["train", "cost", "predict"]
+Mode = Literal["train", "cost", "predict", "vjp"]
 
 
 @dataclass
@@ -54,6 +54,8 @@ class Block:
         δ before rounding; `deltas` itself without reduced precision.
     input_gradient : array of shape (rows, n_in), or None
         ∂C/∂x; None if it is not computed.
+    input_rows : array of shape (rows, n_in), or None
+        Where ∂C/∂x is written row by row, if `input_gradient` lies column by column; else None.
     scale : array of shape (rows,)
         The weight of each row in the batch's mean cost.
     delta_scale : array of shape (rows,)
@@ -88,6 +90,7 @@ class Block:
     deltas: list[Array]
     unrounded_deltas: list[Array]
     input_gradient: Array
+    input_rows: Array
     scale: Array
     delta_scale: Array
     y: Array
@@ -127,9 +130,10 @@ class Workspace:
         The problem that the step computes.
     batch_size : int
         The number of rows of the batch.
-    mode : {"train", "cost", "predict"}
+    mode : {"train", "cost", "predict", "vjp"}
         The arrays to keep until the step ends: with "train" those that the backward pass reads, with "cost"
-        the output's z and a, with "predict" none.
+        the output's z and a, with "predict" none. "vjp" is a backward pass from a given ∂C/∂a^L,
+        without targets and costs.
     keep_all : bool, default False
         Whether every z, a and δ has separate memory, and the batch is one block. The caller can then read
         all.
@@ -141,8 +145,8 @@ class Workspace:
         The array for the output layer's activations; with None, a buffer is used.
     sparse : bool, default False
         Whether x is sparse.
-    input_gradient : bool, default False
-        Whether to compute ∂C/∂x.
+    input_gradient : bool or array of shape (batch_size, n_in), default False
+        Whether to compute ∂C/∂x, or the array for it; with True, a buffer is used.
     loss_scale : array of float64, shape (3,), or None, default None
         The loss scale; its first number multiplies the output delta.
 
@@ -174,16 +178,17 @@ class Workspace:
         labels: bool = False,
         outputs: Array | None = None,
         sparse: bool = False,
-        input_gradient: bool = False,
+        input_gradient: Array | bool = False,
         loss_scale: Array | None = None,
     ) -> None:
         self._problem, self._mode = problem, mode
+        self._trains, self._has_targets = mode in ("train", "vjp"), mode in ("train", "cost")
         self._arrays: Any = problem.backend
         self._keep_all, self._labels, self._input_gradient = keep_all, labels, input_gradient
         self._layout = problem.layout(
-            *(batch_size, limit), sparse=sparse, keep_all=keep_all, predicts=mode == "predict"
+            *(batch_size, limit), sparse=sparse, keep_all=keep_all, predicts=not self._has_targets
         )
-        reads_outputs = mode == "predict" or outputs is not None or not problem.head.is_fused
+        reads_outputs = not self._has_targets or outputs is not None or not problem.head.is_fused
         self._reads_outputs = keep_all or reads_outputs
         self._dtype = problem.layers[0].weights.dtype
         self._widths = widths(problem.layers)
@@ -194,8 +199,8 @@ class Workspace:
         self.shards: list[list[Block]] = []
         plan = [[slice(0, batch_size)]]
         if not keep_all:
-            trains = mode == "train"
-            plan = problem.backend.plan(batch_size, self._widths, limit, self._layout, trains)
+            how = self._widths, limit, self._layout, self._trains
+            plan = problem.backend.plan(batch_size, *how)
         with contextlib.suppress(MemoryError):
             self.shards = [self._shard(blocks, outputs) for blocks in plan]
         # This is outside the handler, because the exception keeps the arrays of the first attempt alive.
@@ -212,7 +217,7 @@ class Workspace:
             if rows == 1:
                 raise self._no_room("a pass over a single row", plan)
             rows = -(-rows // 2)
-            plan = backend.plan(batch_size, self._widths, rows, self._layout, self._mode == "train")
+            plan = backend.plan(batch_size, self._widths, rows, self._layout, self._trains)
             with contextlib.suppress(MemoryError):
                 self.shards = [self._shard(blocks, outputs) for blocks in plan]
         warnings.warn(
@@ -242,13 +247,23 @@ class Workspace:
                 buffer, target = block.a[-1], outputs[block.rows]
                 block.a[-1] = block.activated[-1] = target
                 block.z[-1] = target if block.z[-1] is buffer else block.z[-1]
+        if not isinstance(self._input_gradient, bool):
+            for block in blocks:
+                where = "input_rows" if self._has_input_buffer else "input_gradient"
+                setattr(block, where, self._input_gradient[block.rows])
         return blocks
+
+    @property
+    def _has_input_buffer(self) -> bool:
+        """Whether ∂C/∂x needs memory: it is not written to an array that was given."""
+        given = self._input_gradient
+        return given if isinstance(given, bool) else self._layout == "columns"
 
     def _allocate(self, rows: int) -> Block:
         backend, layers = self._problem.backend, self._problem.layers
         n_in, *outs = self._widths
         n_out = outs[-1]
-        train, targets = self._mode == "train", self._mode != "predict"
+        train, targets = self._trains, self._has_targets
         rounds = self._problem.rounding is not None
         sharing = not (train or self._keep_all)
         if rounds:  # the outputs are not operands of a matmul
@@ -280,7 +295,8 @@ class Workspace:
             keeps_z=keeps_z,
             deltas=deltas,
             unrounded_deltas=sums if rounds else deltas,
-            input_gradient=self._empty(rows, n_in) if self._input_gradient else None,
+            input_gradient=self._matrix(rows, n_in) if self._has_input_buffer else None,
+            input_rows=None,
             scale=None,
             delta_scale=None,
             y=self._matrix(rows, n_out) if targets else None,
@@ -322,8 +338,8 @@ class Workspace:
     def _keeps_z(self, k: int) -> bool:
         """Whether something reads z of layers[k] after a is computed."""
         layers, head = self._problem.layers, self._problem.head
-        from_z = k == len(layers) - 1 and self._mode != "predict" and head.is_canonical
-        derivative = self._mode == "train" and layers[k].activation.reads == "z"
+        from_z = k == len(layers) - 1 and self._has_targets and head.is_canonical
+        derivative = self._trains and layers[k].activation.reads == "z"
         return self._keep_all or from_z or derivative
 
     def _keeps_undropped(self, k: int) -> bool:

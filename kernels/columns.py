@@ -135,6 +135,11 @@ def one_hot(labels: Array, out: Columns, low: float, high: float) -> Call | None
     return bind("columns_one_hot", out.dtype, labels, out.values, *numbers)
 
 
+def end_with_zeros(out: Columns) -> Call | None:
+    """Bind what writes 0 behind the last row, as δ must have there."""
+    return bind("columns_end_with_zeros", out.dtype, out.values, *out.sizes)
+
+
 def to_rows(values: Columns, out: Array) -> Call | None:
     """Bind out = values, row by row."""
     return bind("columns_to_rows", out.dtype, values.values, out, *values.sizes)

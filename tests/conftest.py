@@ -42,7 +42,6 @@ from environment import (
     ONLY,
     forget_cupy,
 )
-from oracles import EXAMPLES_MISS
 from sparse_matrices import MadeOnDevice
 from support.compiling import host_compiler
 from support.guest.stand_ins import GUESTS, Guests
@@ -78,15 +77,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests without the chosen backend; skip the documents' examples if a package is missing."""
+    """Deselect tests without the chosen backend."""
     if ONLY:
         without = [item for item in items if not _has_a_backend(item)]
         items[:] = [item for item in items if _has_a_backend(item)]
         config.hook.pytest_deselected(items=without)
-    reason = f"the documents' examples need what is not installed: {', '.join(EXAMPLES_MISS)}"
-    for item in items:
-        if EXAMPLES_MISS and item.path.name == "test_docs.py" and "block" in item.name:
-            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def _has_a_backend(item: pytest.Item) -> bool:

@@ -1,14 +1,13 @@
-"""Packages that tests may miss: hypothesis, safetensors, and what the documents' examples import."""
+"""Packages that tests may miss: hypothesis and safetensors."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from environment import LONG
 
-__all__ = ["EXAMPLES_MISS", "given", "load_file", "long_trials", "save_file", "st"]
+__all__ = ["given", "load_file", "long_trials", "save_file", "st"]
 
 try:
     from hypothesis import HealthCheck, Phase, given, settings
@@ -49,8 +48,3 @@ except ImportError:
 
     def save_file(tensors: Any, path: Any, metadata: Any = None) -> None:
         pytest.skip("the oracle, safetensors, is not installed")
-
-
-_IN_EXAMPLES = ("sklearn", "matplotlib", "onnx", "onnxruntime", "skl2onnx")
-EXAMPLES_MISS = [name for name in _IN_EXAMPLES if find_spec(name) is None]
-"""The packages that the documents' examples import and that are not installed."""

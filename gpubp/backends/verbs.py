@@ -44,6 +44,10 @@ class Verbs(ABC):
     ) -> None:
         """out = scale · (the step's rows of `rows.<field>`, starting at its row `first`) + shift."""
 
+    def gather_output_gradient(self, rows: Rows, counters: Array, first: int, out: Array) -> None:
+        """out = the step's rows of `rows.y`, as `gather` finds them; `out` is memory of the last δ."""
+        self.gather(rows, "y", counters, first, out)
+
     def check_rows(
         self,
         rows: Rows,
@@ -255,7 +259,10 @@ class Verbs(ABC):
     def multiply_by_derivative(
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
-        """delta = product ⊙ σ′(v); `v` is the a or z that σ′ reads, and `product` may be `delta`."""
+        """delta = product ⊙ σ′(v); `v` is the a or z that σ′ reads, and `product` may be `delta`.
+
+        For softmax it is each row of the product times softmax's Jacobian. `product` is then undefined.
+        """
 
     @abstractmethod
     def column_sums(self, values: Array, out: Array, beta: float = 0.0) -> None:

@@ -25,6 +25,7 @@ from .lbfgs import fit_lbfgs
 from .losses import our_activation, their_name
 from .parameters import THEIR_SCHEDULES, check_parameters, hidden_widths
 from .record import Record
+from .scikit_learn import LikeScikitLearns
 from .stochastic import fit_batches
 from .validation_data import check_validation_data
 from .weights import (
@@ -82,7 +83,7 @@ class Task:
     classes: Any = None
 
 
-class BaseMLP(Inspection, ListsOfWeights, BaseEstimator):  # type: ignore[misc]
+class BaseMLP(Inspection, ListsOfWeights, LikeScikitLearns, BaseEstimator):  # type: ignore[misc]
     """Base class of MLPClassifier and MLPRegressor, which define the meaning of y."""
 
     network_: Network

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 from ..arrays import as_array, home_of, is_on_host, is_sparse, move, to_host
 from ..backends import Array
 from ..data_validation import check_inputs, check_weights
+from ..foreign import refusal
 from ..kernels.messages import shown
 from ..sources import READ_BYTES, Source, is_source, rows_at_once
 
@@ -168,6 +169,8 @@ def as_known(name: str, values: Any) -> Any:
 
     That are arrays of other libraries, and data that can be sliced, which are read as a whole.
     """
+    if told := refusal(name, values):
+        raise ValueError(told)
     if is_source(values) and not isinstance(values, np.ndarray):
         given = values[:] if len(values.shape) else values[()]
         return np.asarray(given.compute() if hasattr(given, "compute") else given)

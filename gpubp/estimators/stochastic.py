@@ -27,7 +27,7 @@ from .rates import Rate, rate_of
 from .record import Record
 from .validation_data import Rows
 
-__all__ = ["fit_batches"]
+__all__ = ["fit_batches", "trainer_of"]
 
 SMALLEST_RATE = 1e-6  # "adaptive" ends training when the learning rate is this small or smaller.
 
@@ -232,7 +232,7 @@ def fit_batches(
     score = None if scored is None else _scorer(settings, network, *scored)
     rows = int(X.shape[0])
     batch_size = _batch_size(settings, rows)
-    trainer = _trainer_of(settings, network, rng, trainer)
+    trainer = trainer_of(settings, network, rng, trainer)
     trainer.batch_size, trainer.shuffle = batch_size, bool(settings.shuffle)
     trainer.layer_rates = settings.layer_rates
     progress = _Progress(
@@ -264,7 +264,7 @@ def fit_batches(
     return trainer, history
 
 
-def _trainer_of(settings: Any, network: Network, rng: Any, earlier: Trainer | None) -> Trainer:
+def trainer_of(settings: Any, network: Network, rng: Any, earlier: Trainer | None) -> Trainer:
     """Return a trainer of this network, with the state of the earlier one if the solver is the same."""
     optimizer, rate = _optimizer(settings), rate_of(settings)
     if earlier is None or type(earlier.optimizer) is not type(optimizer):

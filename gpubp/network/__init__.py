@@ -2,7 +2,17 @@
 
 from .gradient_check import GradientCheck, check_gradients
 from .network import Network
-from .results import Backprop, Forward
+from .outside import OutsidePasses
+from .results import Backprop, Forward, Vjp
 from .summary import Summary
 
-__all__ = ["Backprop", "Forward", "GradientCheck", "Network", "Summary", "check_gradients"]
+__all__ = [
+    "Backprop",
+    "Forward",
+    "GradientCheck",
+    "Network",
+    "OutsidePasses",
+    "Summary",
+    "Vjp",
+    "check_gradients",
+]

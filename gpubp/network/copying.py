@@ -21,6 +21,7 @@ def state_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """
     state = dict(attributes)
     state.pop("_predictor", None)
+    state.pop("_back", None)
     del state["output_head"]
     backend = state["backend"]
     state["backend"] = backend.name

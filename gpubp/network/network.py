@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
+from ..arrays import move
 from ..backends import (
     Array,
     Backend,
@@ -26,9 +27,10 @@ from ..problem import Problem, Rounding
 from . import arguments, copying, passes, storage
 from .exports import Exports
 from .initializers import Initializer, initial_parameters
-from .predictions import Predictions
-from .results import Backprop, Forward
+from .predictions import Predictions, ndim_of
+from .results import Backprop, Forward, Vjp
 from .summary import HasSummary
+from .vjp import BackwardPasses, as_result, check_output_gradient
 
 __all__ = ["Network"]
 
@@ -265,6 +267,41 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
         """
         home, rows = self._rows(x, y, sample_weight)
         return passes.backpropagate(self.problem(), self.layout, rows, home)
+
+    @on_device
+    def vjp(self, x: Any, output_gradient: Any) -> Vjp:
+        """Compute the gradients of parameters and inputs from a given gradient of the outputs.
+
+        With a function C of the outputs a^L that another library computes, and `output_gradient` =
+        ∂C/∂a^L, the results are the gradients of C: vector-Jacobian products. The network's own cost takes
+        no part.
+
+        Parameters
+        ----------
+        x : array_like of shape (rows, n_in) or (n_in,), or sparse matrix of shape (rows, n_in)
+            The inputs of a batch or of one example.
+        output_gradient : array_like of shape (rows, n_out) or (n_out,)
+            ∂C/∂a^L. Nothing is divided by the number of rows.
+
+        Returns
+        -------
+        Vjp
+            New arrays. `input_gradient` is on the device of x, the gradients of the parameters are on the
+            network's device.
+
+        Raises
+        ------
+        ValueError
+            If x or output_gradient does not fit the network; the message names it.
+        """
+        home, placed = self._inputs(x)
+        given = check_output_gradient(output_gradient, len(placed), self.sizes[-1], self.dtype)
+        found = self._back(placed, move(given, self.backend))
+        return as_result(*found, self.layout, home, ndim_of(x))
+
+    @cached_property
+    def _back(self) -> BackwardPasses:
+        return BackwardPasses(self.problem(), self.layout)
 
     def save(self, path: Any) -> None:
         """Write the network to a .safetensors file. After an error the old file, if any, is unchanged.

@@ -19,7 +19,7 @@ from ..sparse import place
 from . import passes, streaming
 from .predictor import Predictor
 
-__all__ = ["Predictions"]
+__all__ = ["Predictions", "ndim_of"]
 
 
 class Predictions:
@@ -122,8 +122,7 @@ class Predictions:
         predictor = self._predictor
         home, placed = self._inputs(x, is_sparse(x) or not predictor.checks, rows)
         result = move(predictor(placed, lambda: self._inputs(x, True, rows)), home)
-        ndim = x.ndim if hasattr(x, "ndim") else np.ndim(x)
-        return result[0] if ndim == 1 else result
+        return result[0] if ndim_of(x) == 1 else result
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -151,3 +150,8 @@ class Predictions:
         weights = check_weights(sample_weight, len(placed), dtype=dtype)
         weights = None if weights is None else move(weights, self.backend)
         return home, Rows(placed, move(targets, self.backend), weights)
+
+
+def ndim_of(x: Any) -> int:
+    """Return the number of axes of inputs."""
+    return int(x.ndim) if hasattr(x, "ndim") else np.ndim(x)

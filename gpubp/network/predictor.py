@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from weakref import WeakSet
 
 import numpy as np
 
@@ -17,11 +14,9 @@ from ..memory import allocated
 from ..problem import Problem
 from ..signals import uninterrupted
 from ..workspace import Workspace
+from .captured_passes import CapturedPasses
 
 __all__ = ["Predictor"]
-
-SIZES_KEPT = 8
-"""The most batch sizes with a captured forward pass."""
 
 ROWS_AT_ONCE = 16384
 """The most rows of a forward pass; the limit keeps the buffers small."""
@@ -50,7 +45,7 @@ class Captured:
     found: Array | None
 
 
-class Predictor:
+class Predictor(CapturedPasses[Captured]):
     """Computes outputs with captured passes. Several threads may call it; they take turns.
 
     Parameters
@@ -69,13 +64,12 @@ class Predictor:
     """
 
     def __init__(self, problem: Problem, checks: bool) -> None:
-        self.captured: dict[tuple[int, bool], Captured] = {}
+        super().__init__(problem)
         self.checks = checks
-        self._problem, self._lock = problem, threading.Lock()
-        self._kernels = 0  # their number in what was captured
-        _predictors.add(self)
 
-    def __call__(self, x: Array | SparseRows, check: Callable[[], object]) -> Array:
+    def __call__(
+        self, x: Array | SparseRows, check: Callable[[], object], step: int | None = None
+    ) -> Array:
         """Return a new array of outputs, (rows, n_out).
 
         Parameters
@@ -84,22 +78,30 @@ class Predictor:
             The rows, on the backend. Sparse rows have been checked, and dense ones unless `checks` is true.
         check : callable
             A function that raises an error if a value is wrong. It is called if a pass has found one.
+        step : int, optional
+            The number that chooses the dropout masks, if the problem has dropout. All rows are then one
+            batch.
         """
         count, kernels = len(x), self._problem.backend.kernels
-        if count <= ROWS_AT_ONCE:
-            return self._predict(x, check, kernels)
+        if count <= ROWS_AT_ONCE or step is not None:
+            return self._predict(x, check, kernels, step)
         outputs = self._outputs(count)
         for start in range(0, count, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             outputs[part] = self._predict(x[part], check, kernels)
         return outputs
 
-    def _predict(self, x: Array | SparseRows, check: Callable[[], object], kernels: int) -> Array:
+    def _predict(
+        self,
+        x: Array | SparseRows,
+        check: Callable[[], object],
+        kernels: int,
+        step: int | None = None,
+    ) -> Array:
         form = len(x), isinstance(x, SparseRows)
         with self._lock:
-            if kernels != self._kernels:
-                self.captured, self._kernels = {}, kernels
-            captured = self.captured.get(form) or self._capture(*form)
+            captured = self._pass_for(*form, kernels, self._capture)
+            self._set_step(step)
             outputs = self._replay(captured, x)
             if captured.found is None or not captured.found.any():
                 return outputs
@@ -118,16 +120,12 @@ class Predictor:
         return captured.outputs.copy()
 
     def _capture(self, count: int, sparse: bool) -> Captured:
-        while len(self.captured) >= SIZES_KEPT:
-            del self.captured[next(iter(self.captured))]
         problem, rows, outputs = self._problem, Rows(None), self._outputs(count)
         checks = self.checks and not sparse
-        with problem.backend.keep_kernels(self._kernels):
-            workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
-            found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
-            replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
-        captured = self.captured[count, sparse] = Captured(rows, outputs, replay, found)
-        return captured
+        workspace = Workspace(problem, count, "predict", outputs=outputs, sparse=sparse)
+        found = problem.backend.zeros((len(workspace.shards), 1), np.int64) if checks else None
+        replay = problem.backend.capture(lambda: predict(problem, workspace, rows, found))
+        return Captured(rows, outputs, replay, found)
 
     def _outputs(self, count: int) -> Array:
         backend, sizes = self._problem.backend, widths(self._problem.layers)
@@ -138,16 +136,3 @@ class Predictor:
             count * sizes[-1] * dtype.itemsize,
             backend,
         )
-
-
-_predictors: WeakSet[Predictor] = WeakSet()
-
-
-def _reset_locks() -> None:
-    """Give predictors new locks in a forked child: a thread that the child does not have may hold one."""
-    for predictor in _predictors:
-        predictor._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_locks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..backends import Array
 
-__all__ = ["Backprop", "Forward"]
+__all__ = ["Backprop", "Forward", "Vjp"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,3 +68,31 @@ class Backprop:
 
     def __repr__(self) -> str:
         return f"Backprop({len(self.z)} layers, {len(self.z[0])} rows, cost={self.cost:g})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Vjp:
+    """The result of `Network.vjp`, for an output gradient g = ∂C/∂a^L of any C.
+
+    Arrays have the network's dtype and belong to the caller.
+
+    Attributes
+    ----------
+    gradient : array of shape (size,)
+        ∂C/∂parameters, in the order of `Network.parameters`, on the network's device. `weight_gradients`
+        and `bias_gradients` are views of it.
+    weight_gradients : list of arrays of shape (n_out, n_in)
+        ∂C/∂w of each layer except the input.
+    bias_gradients : list of arrays of shape (n_out,), or None
+        ∂C/∂b of each layer except the input; None for a layer without biases.
+    input_gradient : array of shape (rows, n_in) or (n_in,), or None
+        ∂C/∂x, of the shape of x and on its device; None for a sparse x, because it is dense.
+    """
+
+    gradient: Array
+    weight_gradients: list[Array]
+    bias_gradients: list[Array | None]
+    input_gradient: Array | None
+
+    def __repr__(self) -> str:
+        return f"Vjp({len(self.weight_gradients)} layers, {self.gradient.size} parameters)"

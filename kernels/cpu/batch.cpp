@@ -127,6 +127,14 @@ KERNEL(columns_one_hot) {  // labels, out, rows, columns, low, high, leading
         if (labels[i] >= 0 && labels[i] < columns) out[labels[i] * leading + i] = T(s[5].real);
 }
 
+// Writes 0 behind the last row. A gradient that a user has given becomes a δ, which is 0 there.
+KERNEL(columns_end_with_zeros) {  // out, rows, columns, leading
+    T* out = array<T>(s[0]);
+    const int64_t rows = s[1].integer, leading = s[3].integer;
+    for (int64_t j = 0; j < s[2].integer; ++j, out += leading)
+        for (int64_t i = rows; i < padded<T>(rows); ++i) out[i] = T(0);
+}
+
 // Copies columns to rows.
 KERNEL(columns_to_rows) {  // values, out, rows, columns, leading
     const T* values = array<const T>(s[0]);

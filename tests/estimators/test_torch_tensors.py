@@ -100,11 +100,14 @@ def test_classes_are_of_the_library_of_x(dispatch: bool) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "requires a gradient": (lambda values: values.requires_grad_(), "requires grad"),
-    "bfloat16": (lambda values: values.to(torch.bfloat16), "cannot be converted"),
+    "requires a gradient": (
+        lambda values: values.requires_grad_(),
+        "is a tensor that requires gradients",
+    ),
+    "bfloat16": (lambda values: values.to(torch.bfloat16), "is a tensor of dtype bfloat16"),
     "complex": (lambda values: values.to(torch.complex64), "has dtype complex64"),
-    "sparse COO": (lambda values: values.to_sparse(), "cannot be converted"),
-    "on no device": (lambda values: values.to("meta"), "cannot be converted"),
+    "sparse COO": (lambda values: values.to_sparse(), "is a sparse tensor"),
+    "on no device": (lambda values: values.to("meta"), "is a tensor on the device meta"),
 }
 
 
@@ -133,7 +136,7 @@ def test_tensors_that_numpy_cannot_read_are_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize("call", ["fit", "predict"])
 def test_a_sparse_csr_tensor_is_not_taken_for_one_on_a_gpu(call: str) -> None:
     x, model = tensor(X).to_sparse_csr(), clone(MODEL).fit(X, Y)
-    with pytest.raises(ValueError, match=r"^X cannot be converted"):
+    with pytest.raises(ValueError, match=r"^X is a sparse tensor"):
         model.fit(x, Y) if call == "fit" else model.predict(x)
 
 

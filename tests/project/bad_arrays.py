@@ -147,6 +147,7 @@ def arrays() -> list[Row]:
         for name, call in {
             "predict": lambda net, trainer, x=x: net.predict(x),
             "backprop": lambda net, trainer, x=x: net.backprop(x, Y),
+            "vjp": lambda net, trainer, x=x: net.vjp(x, Y),
             "fit": fitting(x=x),
             "validation": fitting(validation_data=(x, Y)),
         }.items():

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import environment
@@ -33,8 +34,14 @@ BLOCKS = [
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # the examples train for a short time
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = set(re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE))
+    packages |= {"matplotlib"} if ".plot(" in block else set()
+    missing = sorted(name for name in packages if find_spec(name) is None)
+    if missing:
+        pytest.skip(f"the example needs what is not installed: {', '.join(missing)}")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "<document>", "exec"), {})
 

@@ -222,7 +222,11 @@ class CupyVerbs(CupySteps, Verbs):
     def multiply_by_derivative(
         self, activation: Activation, v: Array, product: Array, delta: Array
     ) -> None:
-        if not activation.has_cuda_derivative:
+        if activation.rowwise:
+            self._do(softmax_jacobian_cuda(self.xp, v, product))
+            if product is not delta:
+                self.convert(product, delta)
+        elif not activation.has_cuda_derivative:
             assert activation.function_derivative is not None
             self._recording.refuse(_CUSTOM)
             derivative = activation.function_derivative(self.xp, self._wide(v))

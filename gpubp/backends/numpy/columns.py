@@ -67,6 +67,13 @@ class ColumnVerbs(NumpyVerbs):
         source = self._source(rows, field)
         self._run(columns.gather(source, counters, first, out, scale, shift))
 
+    def gather_output_gradient(
+        self, rows: Rows, counters: Array, first: int, out: Array | Columns
+    ) -> None:
+        super().gather_output_gradient(rows, counters, first, out)
+        if isinstance(out, Columns):
+            self._run(columns.end_with_zeros(out))
+
     def one_hot(self, labels: Array, out: Array | Columns, low: float, high: float) -> None:
         if not isinstance(out, Columns):
             super().one_hot(labels, out, low, high)
@@ -189,6 +196,8 @@ class ColumnVerbs(NumpyVerbs):
     ) -> None:
         if not isinstance(delta, Columns):
             super().multiply_by_derivative(activation, v, product, delta)
+        elif activation.rowwise:
+            self._run(columns.softmax_jacobian(v, delta))
         elif not activation.is_identity:
             self._run(columns.multiply_by_derivative(activation, v, delta))
 

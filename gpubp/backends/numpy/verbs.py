@@ -260,7 +260,9 @@ class NumpyVerbs(NumpySteps, Verbs):
     ) -> None:
         if product is not delta:
             self.convert(product, delta)
-        if not activation.is_identity:
+        if activation.rowwise:
+            self._do(softmax_jacobian_numpy(v, delta, self._scratch(delta.dtype)))
+        elif not activation.is_identity:
             self._do(
                 self._compiled(multiply_by_derivative_cpu, activation, v, delta)
                 or multiply_by_derivative_numpy(activation, v, delta, self._scratch(delta.dtype))
