@@ -1,0 +1,324 @@
+"""Open files of data as tables, of which rows are read when they are needed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..errors import CorruptFileError, suggestion, unknown_name
+from ..kernels.messages import shortened, shown
+from .text import read_text
+
+__all__ = ["FORMATS", "Table", "check_is_file", "no_column", "open_table", "table_of"]
+
+FORMATS = ("csv", "tsv", "parquet", "npy", "npz")
+"""The names of the formats."""
+
+MOST_NAMES = 8
+"""The most columns that an error lists."""
+
+_SUFFIXES = {
+    ".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet",
+    ".npy": "npy", ".npz": "npz",
+}  # fmt: skip
+
+
+class Table(ABC):
+    """Rows of named columns.
+
+    Attributes
+    ----------
+    name : str
+        The name of the file in messages.
+    schema : dict of str to polars.DataType
+        The columns and their types.
+    rows : int
+        The number of rows.
+    streams : bool
+        Whether a part of the rows can be read without the others.
+    notes : list of str
+        What was found when the file was opened, in sentences for a user.
+    """
+
+    streams = False
+
+    def __init__(self, name: str, schema: dict[str, Any], rows: int, notes: Sequence[str] = ()):
+        self.name, self.schema, self.rows, self.notes = name, schema, rows, list(notes)
+        if not rows:
+            raise ValueError(f"{name} has no rows, expected at least one")
+
+    @abstractmethod
+    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
+        """Read rows `start` to `stop` of these columns, or of all, as a polars.DataFrame."""
+
+    def column(self, name: str) -> str:
+        """Find a column by its name or, if none has this name, by its place: 0, 1, ... or -1, -2, ...
+
+        Raises
+        ------
+        ValueError
+            If there is none; the message suggests the nearest.
+        """
+        names = list(self.schema)
+        if name in self.schema:
+            return name
+        if name.lstrip("-").isdecimal() and -len(names) <= int(name) < len(names):
+            return names[int(name)]
+        raise no_column(name, names, self.name)
+
+
+def no_column(name: str, known: Sequence[str], of: str) -> ValueError:
+    """Make the error of an unknown column: it suggests the nearest name, or lists the first."""
+    hint = suggestion(name, known)
+    if not hint:
+        more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+        hint = f"it has {', '.join(map(shown, known[:MOST_NAMES]))}{more}"
+    return ValueError(f"{of} has no column {shown(name)}; {hint}")
+
+
+class MemoryTable(Table):
+    """A table in memory."""
+
+    def __init__(self, name: str, frame: Any, notes: Sequence[str] = ()) -> None:
+        super().__init__(name, dict(frame.schema), frame.height, notes)
+        self._frame = frame
+
+    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
+        part = self._frame.slice(start, stop - start)
+        return part if columns is None else part.select(columns)
+
+
+class ParquetTable(Table):
+    """A Parquet file, of which only the row groups and columns are read that hold what is asked for."""
+
+    streams = True
+
+    def __init__(self, name: str, source: Any) -> None:
+        self._source = source
+        with _damage(name, "Parquet"):
+            scan = pl.scan_parquet(source)
+            schema = dict(scan.collect_schema())
+            rows = int(scan.select(pl.len()).collect().item())
+        super().__init__(name, schema, rows)
+
+    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
+        scan = pl.scan_parquet(self._source).slice(start, stop - start)
+        with _damage(self.name, "Parquet"):
+            return (scan if columns is None else scan.select(columns)).collect()
+
+
+class ArrayTable(Table):
+    """The columns x0, x1, ... of an array (rows, columns), which may be a map of a file."""
+
+    streams = True
+
+    def __init__(self, name: str, array: Any) -> None:
+        if array.ndim == 1 and array.dtype.names:
+            self._columns = {name: array[name] for name in array.dtype.names}
+        elif array.ndim == 2:
+            self._columns = {f"x{k}": array[:, k] for k in range(array.shape[1])}
+        else:
+            raise ValueError(
+                f"{name} has an array of shape {array.shape}, expected (rows, columns)"
+            )
+        self._array = array
+        first = pl.DataFrame({key: _known(np.asarray(c[:1])) for key, c in self._columns.items()})
+        super().__init__(name, dict(first.schema), len(array))
+
+    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
+        rows = np.array(self._array[start:stop])  # one read of neighbours, then its columns
+        names = list(self._columns) if columns is None else list(columns)
+        if rows.dtype.names:
+            return pl.DataFrame({name: _known(rows[name]) for name in names})
+        return pl.DataFrame({name: _known(rows[:, int(name[1:])]) for name in names})
+
+
+def open_table(path: Any, format: str | None = None) -> Table:
+    """Open a file of data.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV, TSV, Parquet, .npy or .npz file, which gzip may have compressed (not Parquet), or "-" for
+        standard input.
+    format : str, optional
+        "csv", "tsv", "parquet", "npy" or "npz"; by default it follows the suffix, and standard input is
+        CSV.
+
+    Returns
+    -------
+    Table
+        The table. Of Parquet and .npy files rows are read when they are needed.
+
+    Raises
+    ------
+    CorruptFileError
+        If the file is damaged, or is not what it should be.
+    ValueError
+        If the format is unknown or the table has no rows or two columns with one name.
+    OSError
+        If the file cannot be read.
+    """
+    path = os.fspath(path)
+    name = "standard input" if path == "-" else path
+    if path != "-":
+        check_is_file(path, "a file of data")
+    format = _format_of(path, format)
+    if path == "-":
+        return _opened(name, format, _decompressed(name, sys.stdin.buffer.read()))
+    if format == "parquet":
+        return ParquetTable(name, path)
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        if format == "npy" and not compressed:
+            return ArrayTable(name, _array(name, path, mmap_mode="r"))
+        file.seek(0)
+        return _opened(name, format, _decompressed(name, file.read()))
+
+
+def table_of(data: Any) -> Table:
+    """Make a table of a polars or pandas DataFrame, a dict of columns, or an array (rows, columns)."""
+    if isinstance(data, pl.DataFrame):
+        return MemoryTable("the frame", data)
+    if isinstance(data, np.ndarray):
+        return ArrayTable("the array", data)
+    columns = dict(data) if isinstance(data, dict) else {name: data[name] for name in data.columns}
+    return MemoryTable("the frame", pl.DataFrame([_series(*item) for item in columns.items()]))
+
+
+def _series(name: Any, values: Any) -> Any:
+    """Convert a column of pandas or NumPy; what pandas calls missing is null."""
+    values = getattr(values, "array", values)  # of a pandas.Series
+    array = np.asarray(values)
+    if array.dtype.kind in "fiubMUS":
+        return pl.Series(str(name), _known(array))
+    missing = values.isna() if hasattr(values, "isna") else np.zeros(len(array), bool)
+    items = [None if gap else value for value, gap in zip(array.tolist(), missing, strict=True)]
+    return pl.Series(str(name), items, strict=False)
+
+
+def _known(array: Any) -> Any:
+    """Convert NumPy's dtypes that polars does not know: byte orders, float16, bytes, units of time."""
+    if array.dtype.kind == "M":
+        return array.astype("datetime64[us]")
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    dtype = array.dtype.newbyteorder("=")
+    return array.astype(np.float32 if dtype == np.float16 else dtype, copy=False)
+
+
+def _format_of(path: str, format: str | None) -> str:
+    if format is not None:
+        if format not in FORMATS:
+            raise unknown_name("format", format, FORMATS)
+        return format
+    if path == "-":
+        return "csv"
+    suffix = os.path.splitext(path.removesuffix(".gz"))[1].lower()
+    if suffix not in _SUFFIXES:
+        came = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise ValueError(
+            f"{path} has {came}, expected one of {', '.join(_SUFFIXES)}; --format names the format"
+        )
+    return _SUFFIXES[suffix]
+
+
+def check_is_file(path: str, expected: str) -> None:
+    """Check that a file exists; the error suggests the nearest name in its folder."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder, expected {expected}")
+    if not os.path.exists(path):
+        folder, name = os.path.split(path)
+        try:
+            hint = suggestion(name, os.listdir(folder or "."))
+        except OSError:
+            hint = f"there is no folder {folder}"
+        raise FileNotFoundError(f"there is no file {path}{hint and f'; {hint}'}")
+
+
+def _decompressed(name: str, content: bytes) -> bytes:
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorruptFileError(f"{name} is damaged: {shortened(error)} (gzip)") from None
+
+
+def _opened(name: str, format: str, content: bytes) -> Table:
+    if not content:
+        raise CorruptFileError(f"{name} is empty, expected a table")
+    if format in ("csv", "tsv"):
+        frame, notes = read_text(name, content, "\t" if format == "tsv" else None)
+        return MemoryTable(name, frame, notes)
+    if format == "parquet":
+        return ParquetTable(name, io.BytesIO(content))
+    array = _array(name, io.BytesIO(content))
+    return ArrayTable(name, array) if format == "npy" else _of_arrays(name, array)
+
+
+def _array(name: str, file: Any, **options: Any) -> Any:
+    """Read NumPy's file, without objects, which would be pickles."""
+    try:
+        return np.load(file, allow_pickle=False, **options)
+    except (ValueError, EOFError, OSError) as error:
+        raise CorruptFileError(
+            f"{name} is not a NumPy file of numbers: {shortened(error)}"
+        ) from None
+
+
+def _of_arrays(name: str, arrays: Any) -> Table:
+    """Make a table of an .npz file: each array is a column, or the columns x0, x1, ... of x."""
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise CorruptFileError(f"{name} is not an .npz file, expected an archive of arrays")
+    columns: dict[str, Any] = {}
+    for key in arrays.files:
+        try:
+            array = arrays[key]
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise CorruptFileError(
+                f"{name} has a damaged array {key!r}: {shortened(error)}"
+            ) from None
+        if array.ndim == 1:
+            columns[key] = array
+        elif array.ndim == 2:
+            stem = "x" if key in ("x", "X") else f"{key}_"
+            columns |= {f"{stem}{k}": array[:, k] for k in range(array.shape[1])}
+        else:
+            raise ValueError(
+                f"{name} has the array {key!r} of shape {array.shape}, expected 1 or 2 axes"
+            )
+    lengths = {key: len(column) for key, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        low, high = min(lengths, key=lambda k: lengths[k]), max(lengths, key=lambda k: lengths[k])
+        raise ValueError(
+            f"{name} has {lengths[low]} rows of {low} and {lengths[high]} of {high}, expected as many"
+        )
+    return MemoryTable(name, pl.DataFrame([_series(*item) for item in columns.items()]))
+
+
+class _damage:
+    """A context that turns polars' errors, and its panics, into an error that names the file."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self._name, self._kind = name, kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, pl.exceptions.PolarsError) or "Panic" in type(error).__name__:
+            said = shortened(str(error).partition("\n")[0])
+            raise CorruptFileError(
+                f"{self._name} is not a whole {self._kind} file: {said}"
+            ) from None
