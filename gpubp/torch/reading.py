@@ -63,6 +63,7 @@ def from_module(
 
     Examples
     --------
+    >>> import gpubp.torch
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Dropout(0.1), nn.Linear(8, 3))
     >>> gpubp.torch.from_module(model, cost="huber", backend="numpy")

@@ -41,6 +41,7 @@ def to_module(network: Network, *, copy: bool = True) -> nn.Sequential:
 
     Examples
     --------
+    >>> import gpubp.torch
     >>> network = gpubp.Network((4, 8, 3), hidden="silu", output="softmax", backend="numpy")
     >>> gpubp.torch.to_module(network)
     Sequential(

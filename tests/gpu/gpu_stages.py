@@ -46,7 +46,7 @@ def suite(*places: str) -> tuple[str, ...]:
     """Return the words that run the tests in these folders and files; without any, all tests."""
     return (
         "{python}", "-m", "pytest", *(str(TESTS / place) for place in places or (".",)), "-q",
-        "-p", "gpu_plugin", "-p", "no:cacheprovider", "-o", "addopts=", "-W", "default",
+        "-p", "gpu_plugin", "-p", "no:cacheprovider", "-p", "no:zarr", "-o", "addopts=", "-W", "default",
         "--tb=short", "--continue-on-collection-errors", "--no-header", "--no-summary",
     )  # fmt: skip
 

@@ -161,7 +161,7 @@ def run_pytest(folder: Path, *options: str) -> list[dict[str, Any]]:
         "GPUBP_TRIAL_RECORDS": str(path),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "gpu_plugin", "-p", "no:cacheprovider"]
-    command += [*options, "-W", "default", "test_it.py"]
+    command += ["-p", "no:zarr", *options, "-W", "default", "test_it.py"]
     subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     return list(gpu_report.read_records(path))
 
@@ -204,7 +204,17 @@ def test_a_suite_that_breaks_off_goes_on_with_the_tests_that_are_left(
 ) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     words = ["{python}", "-m", "pytest", "-q", "-p", "gpu_plugin", "--rootdir", str(tmp_path)]
-    words += ["-p", "no:xdist", "-c", os.devnull, "-W", "default", str(tmp_path / "test_it.py")]
+    words += [
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:zarr",
+        "-c",
+        os.devnull,
+        "-W",
+        "default",
+        str(tmp_path / "test_it.py"),
+    ]
     stages = {"suite": Stage(30, {"suite": words}, "suite.jsonl")}
     out = tmp_path / "out"
     monkeypatch.setattr(gpu_trial, "suite_options", lambda: ["-v"])

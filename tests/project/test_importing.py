@@ -33,6 +33,7 @@ WAYS = (
 ESTIMATORS = ("from gpubp import MLPClassifier", "import gpubp; gpubp.MLPRegressor")
 FORKED = """
 import gpubp, os, sys, traceback
+import numpy, scipy.linalg, scipy.sparse, scipy.special  # only gpubp's own order matters
 for way in sys.argv[1:]:
     pid = os.fork()
     if pid == 0:
