@@ -16,6 +16,9 @@ def refusal(name: str, values: Any) -> str:
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch is not None and isinstance(values, torch.Tensor):
         return _of_tensor(name, values, torch)
+    data = sys.modules.get("torch.utils.data")
+    if data is not None and isinstance(values, data.Dataset):
+        return f"{name} is a Dataset, expected an array, or batches, as a DataLoader of it gives"
     if jax is not None and isinstance(values, jax.core.Tracer):
         return (
             f"{name} is a JAX tracer, expected an array with numbers, as there is outside of jax.jit and"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
@@ -26,6 +25,7 @@ from .losses import our_activation, their_name
 from .parameters import THEIR_SCHEDULES, check_parameters, hidden_widths
 from .record import Record
 from .scikit_learn import LikeScikitLearns
+from .state import HasPlainState
 from .stochastic import fit_batches
 from .validation_data import check_validation_data
 from .weights import (
@@ -83,7 +83,7 @@ class Task:
     classes: Any = None
 
 
-class BaseMLP(Inspection, ListsOfWeights, LikeScikitLearns, BaseEstimator):  # type: ignore[misc]
+class BaseMLP(Inspection, ListsOfWeights, LikeScikitLearns, HasPlainState):
     """Base class of MLPClassifier and MLPRegressor, which define the meaning of y."""
 
     network_: Network

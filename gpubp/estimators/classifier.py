@@ -151,6 +151,8 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     classes_ : array of shape (n_classes,)
         The classes; with several labels for each row, the numbers of the columns. An array of X's library
         if scikit-learn dispatches on arrays.
+    multilabel_ : bool
+        Whether each row of y has several labels.
     coefs_ : list of arrays of shape (n_in, n_out)
         The weights of each layer: views of the network's parameters. The list, its items and their elements
         can be assigned. A list that is assigned before the first fit is the initial one of partial_fit, and
@@ -254,11 +256,11 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         return weights
 
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
-        if len(self._encoder.classes) == 1 and not self._multilabel:  # then `predict` has no choice
+        if len(self._encoder.classes) == 1 and not self.multilabel_:  # then `predict` has no choice
             right = np.ones(len(targets), bool)
         elif targets.ndim == 1:
             right = outputs.argmax(axis=1) == targets
-        elif self._multilabel or self._encoder.n_outputs == 1:
+        elif self.multilabel_ or self._encoder.n_outputs == 1:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
         else:
             right = outputs.argmax(axis=1) == targets.argmax(axis=1)
@@ -326,7 +328,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
 
     def _most_likely(self, outputs: Array) -> Any:
         xp = namespace(outputs)
-        if self._multilabel:
+        if self.multilabel_:
             labels = (outputs > 0.5).astype(np.int64)
             return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
         chosen = xp.argmax(outputs, axis=1) if self.n_outputs_ > 1 else outputs[:, 0] > 0.5
@@ -356,8 +358,21 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         return float(accuracy_score(y, predicted, sample_weight=weights))
 
     @property
-    def _multilabel(self) -> bool:
+    def multilabel_(self) -> bool:
+        """Whether each row of y has several labels."""
         return self._encoder.multilabel
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "_encoder" in state:
+            state["_encoder"] = state["_encoder"].plain()
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        encoder = state.get("_encoder")
+        if isinstance(encoder, Mapping):  # older pickles have objects
+            state = {**state, "_encoder": LabelEncoder(**encoder)}
+        super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

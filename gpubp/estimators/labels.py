@@ -39,7 +39,7 @@ class LabelEncoder(NamedTuple):
     label_smoothing : float
         ε: if the cost takes numbers, a target y becomes (1 - ε) y + ε / n, where n is the number of
         classes, or 2 for labels.
-    dtype : dtype
+    dtype : dtype or str
         The dtype of targets that are numbers.
     """
 
@@ -49,6 +49,10 @@ class LabelEncoder(NamedTuple):
     takes_indices: bool
     label_smoothing: float
     dtype: Any
+
+    def plain(self) -> dict[str, Any]:
+        """Return the arguments of an encoder like this one, for pickles."""
+        return self._asdict() | {"dtype": str(self.dtype)}
 
     def codes(self, y: Any) -> Any:
         """Convert y to int codes on the host: the index of each row's class, or 0 and 1 for each label."""
@@ -115,7 +119,7 @@ def classification_task(estimator: Any, y: Any, dtype: Any, goes_on: bool, class
     present = _classes_in(y)
     classes = on_host("classes", classes)
     known = _known_classes(estimator, present, goes_on, classes)
-    if goes_on and multilabel != estimator._multilabel:
+    if goes_on and multilabel != estimator.multilabel_:
         if multilabel:
             raise ValueError("The object was not fitted with multilabel input.")
         raise ValueError("y holds classes, expected columns of labels, as the last y had")

@@ -54,7 +54,7 @@ class Probabilities(Inspection):
 
     def _probabilities(self, outputs: Array) -> Array:
         xp = namespace(outputs)
-        if self._multilabel:
+        if self.multilabel_:
             return outputs
         if self.n_outputs_ == 1:
             return xp.concatenate([1 - outputs, outputs], axis=1)
@@ -93,7 +93,7 @@ class Probabilities(Inspection):
         if self.out_activation_ not in ("softmax", "logistic"):
             return xp.where(vanished, -xp.inf, logarithms)
         positive = z if self.out_activation_ == "softmax" else -xp.logaddexp(0, -z)
-        if self._multilabel:
+        if self.multilabel_:
             exact = positive
         elif self.n_outputs_ == 1:
             exact = xp.concatenate([-xp.logaddexp(0, z), positive], axis=1)

@@ -78,7 +78,7 @@ class LikeScikitLearns:
         NotFittedError
             If it is not fitted.
         ValueError
-            If the dtype is unknown.
+            If the dtype is unknown, or the weights are not finite or do not fit each other.
         """
         theirs = _counterpart(cls)
         if not isinstance(fitted, theirs):
@@ -143,6 +143,13 @@ def _take_over(made: Any, fitted: Any, dtype: np.dtype[Any]) -> None:
         made._has_sparse_labels = bool(getattr(binarizer, "sparse_input_", False))
         made._class_factors = []
     sizes = (fitted.coefs_[0].shape[0], *(weights.shape[1] for weights in fitted.coefs_))
+    for k, shapes in enumerate(zip(fitted.coefs_, fitted.intercepts_, strict=True)):
+        found = tuple(array.shape for array in shapes)
+        if found != (sizes[k : k + 2], sizes[k + 1 : k + 2]):
+            raise ValueError(
+                f"fitted has coefs_[{k}] and intercepts_[{k}] of shapes {found[0]} and {found[1]},"
+                f" expected {sizes[k : k + 2]} and {sizes[k + 1 : k + 2]}"
+            )
     network = made._network(sizes, task, dtype)
     network.parameters = _flat(network, fitted.coefs_, fitted.intercepts_)
     made.network_, made.history_, made.out_activation_ = network, History(), fitted.out_activation_

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..kernels.messages import shown
 from .c_network import CFile
-from .c_text import c_string
+from .c_text import c_number, c_string
 from .labels import label_values
 
 __all__ = ["classifier_to_c"]
@@ -15,22 +16,25 @@ def classifier_to_c(path: Any, classifier: Any, name: Any, custom: Any) -> None:
     """Write a fitted classifier as `MLPClassifier.to_c` describes it."""
     network = classifier.network_
     file = CFile(path, network, name, custom)
-    width = network.sizes[-1]
-    if classifier._multilabel:
+    width, half = network.sizes[-1], c_number(0.5, network.dtype)
+    if classifier.multilabel_:
         function = f"void {file.name}_classify({file.arguments}, int labels[{width}])"
         told = "Writes a 0 or a 1 for each label of one row."
         choose = [
             f"    for (int i = 0; i < {width}; ++i)",
-            "        labels[i] = out[i] > 0.5f;",
+            f"        labels[i] = out[i] > {half};",
         ]
     else:
         labels = label_values(classifier).tolist()
+        for label in labels:
+            if isinstance(label, str) and "\0" in label:
+                raise ValueError(f"classes_ has {shown(label)}, expected strings without NUL for C")
         table = f"const {_kind(labels)} {file.name}_labels[{len(labels)}]"
         file.declarations += ["", f"extern {table};"]
         file.definitions += ["", f"{table} = {{", *(f"    {_label(v)}," for v in labels), "};"]
         function = f"int {file.name}_classify({file.arguments})"
         told = f"Returns the index of the row's class in {file.name}_labels."
-        choose = _index(width, len(labels))
+        choose = _index(width, len(labels), half)
     file.declarations += ["", f"/* {told} */", f"{function};"]
     file.definitions += [
         "",
@@ -44,12 +48,12 @@ def classifier_to_c(path: Any, classifier: Any, name: Any, custom: Any) -> None:
     file.write()
 
 
-def _index(width: int, classes: int) -> list[str]:
+def _index(width: int, classes: int, half: str) -> list[str]:
     """Return the lines that find the index of the class in the outputs."""
     if classes == 1:
         return ["    return 0;"]
     if width == 1:
-        return ["    return out[0] > 0.5f;"]
+        return [f"    return out[0] > {half};"]
     return [
         "    int best = 0;",
         f"    for (int i = 1; i < {width}; ++i)",

@@ -12,11 +12,12 @@ import numpy as np
 from ..arrays import as_array, to_host
 from ..backends import Backend
 from ..kernels import Activation, Cost
+from ..kernels.messages import shown
 from ..layers import assign
 from ..network import Network
 from ..network.arguments import activation_of_each, check_dtype
 
-__all__ = ["DenseLayer", "network_of", "numbers", "with_activations"]
+__all__ = ["DenseLayer", "network_of", "numbers", "with_activations", "with_output"]
 
 FLOATS = ("float32", "float64")
 
@@ -88,6 +89,8 @@ def network_of(
     """
     if not layers:
         raise ValueError(f"{name} has no dense layer, expected at least one")
+    if layers[-1].dropout:
+        raise ValueError(f"{name} ends with a Dropout, expected none after the output layer")
     for before, layer in pairwise(layers):
         n_in, n_out = layer.weights.shape[1], before.weights.shape[0]
         if n_in != n_out:
@@ -128,6 +131,19 @@ def _dtype_of(name: str, layers: Sequence[DenseLayer]) -> np.dtype[Any]:
         )
     dtype: np.dtype[Any] = arrays[0].dtype
     return dtype
+
+
+def with_output(
+    name: str, layers: list[DenseLayer], output: str | Activation | None
+) -> list[DenseLayer]:
+    """Give the last layer the argument `output`, if what the layers come from has no output activation."""
+    if output is not None and layers:
+        if layers[-1].activation is not None:
+            raise ValueError(
+                f"output is {shown(output)}, expected None, because {name} ends with an activation"
+            )
+        layers[-1].activation = output
+    return layers
 
 
 def with_activations(

@@ -10,6 +10,7 @@ from ..backends import Backend
 from ..kernels import Activation, Cost
 from ..kernels.messages import shown
 from ..network import Network
+from ..network.arguments import is_sequence
 from .dense_layers import DenseLayer, network_of, numbers, with_activations
 
 __all__ = ["from_flax"]
@@ -52,7 +53,7 @@ def from_flax(
     Raises
     ------
     TypeError
-        If `params` is no mapping.
+        If `params` is no mapping, or `order` is no sequence.
     ValueError
         If the parameters are not those of dense layers, their order is not known, or they do not fit each
         other.
@@ -70,6 +71,8 @@ def from_flax(
     inner = params.get("params")
     layers = dict(_layers(inner if isinstance(inner, Mapping) else params, "", order is None))
     if order is not None:
+        if not is_sequence(order):
+            raise TypeError(f"order is {shown(order)}, expected a sequence of the layers' names")
         if sorted(map(str, order)) != sorted(layers):
             raise ValueError(
                 f"order is {shown(order)}, expected each of {', '.join(map(repr, sorted(layers)))} once"

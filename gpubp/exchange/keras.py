@@ -12,7 +12,7 @@ from ..kernels.messages import shown
 from ..network import Network
 from ..network.arguments import is_sequence
 from ..registry import get_activation
-from .dense_layers import DenseLayer, network_of, numbers, with_activations
+from .dense_layers import DenseLayer, network_of, numbers, with_activations, with_output
 
 __all__ = ["from_keras"]
 
@@ -72,13 +72,7 @@ def from_keras(
             raise ValueError(
                 f"hidden is {shown(hidden)}, expected None, because a model has its activations"
             )
-        layers = _of_model(model)
-        if output is not None and layers:
-            if layers[-1].activation is not None:
-                raise ValueError(
-                    f"output is {shown(output)}, expected None, because the model ends with an activation"
-                )
-            layers[-1].activation = output
+        layers = with_output("the model", _of_model(model), output)
     else:
         layers = list(_of_dict(model) if isinstance(model, Mapping) else _of_list(model))
         given = "relu" if hidden is None else hidden, "identity" if output is None else output
@@ -134,16 +128,18 @@ def _of_model(model: Any) -> list[DenseLayer]:
             _add_dropout(layer, place, layers)
         elif kind in _LAYERS and _is_keras(layer):
             _add_activation(place, _LAYERS[kind](layer, place), layers)
-        elif kind not in ("InputLayer", "Flatten", "Identity"):
+        elif kind not in ("InputLayer", "Flatten", "Identity") or not _is_keras(layer):
             raise ValueError(
                 f"{place} is a {kind}, expected Dense, Dropout, Flatten or an activation that gpubp has"
             )
-    if layers and layers[-1].dropout:
-        raise ValueError("model ends with a Dropout, expected none after the output layer")
     return layers
 
 
+_MODELS = "Sequential", "Functional"
+
+
 def _is_keras(layer: Any) -> bool:
+    """Whether the layer's class is Keras's own, and not one that is called the same."""
     return type(layer).__module__.partition(".")[0] == "keras"
 
 
@@ -152,11 +148,17 @@ def _chain(model: Any) -> Iterator[Any]:
     kind = type(model).__name__
     if kind == "Sequential":
         for layer in model.layers:
-            yield from _chain(layer) if type(layer).__name__ == "Sequential" else (layer,)
+            yield from _chain(layer) if type(layer).__name__ in _MODELS else (layer,)
         return
     if kind != "Functional":
         raise TypeError(f"model is a {kind}, expected a Sequential or a functional Model of Keras")
     layers = list(model.layers)
+    for layer in layers:
+        if type(layer).__name__ in _MODELS:
+            raise ValueError(
+                f"layer {layer.name!r} is a {type(layer).__name__} within a functional model, expected the"
+                " layers themselves, or a Sequential of models"
+            )
     # A layer that is used twice has the output of its first use.
     joints = [(before.output, after.input) for before, after in pairwise(layers)]
     joints += [(layers[0].output, *model.inputs), (layers[-1].output, *model.outputs)]
@@ -204,6 +206,9 @@ _SLOPE = 0.2
 
 def _of_function(function: Any, place: str) -> Activation:
     """Find the activation that is a function of keras.activations."""
+    kind = type(function).__name__
+    if kind in _LAYERS and _is_keras(function):  # a layer as an argument
+        return _LAYERS[kind](function, place)
     name = getattr(function, "__name__", "")
     own = str(getattr(function, "__module__", "")).partition(".")[0] == "keras"
     activation = ACTIVATIONS.get(_FUNCTIONS.get(name, name))

@@ -112,7 +112,7 @@ def _set_classifier_types(operator: Any) -> None:
     classifier, rows = operator.raw_operator, operator.inputs[0].get_first_dimension()
     labels = _labels(operator.scope_inst, classifier)
     kind = data_types.StringTensorType if labels.dtype == object else data_types.Int64TensorType
-    several = classifier._multilabel
+    several = classifier.multilabel_
     if several:
         kind = data_types.Int64TensorType
     operator.outputs[0].set_type(kind([rows, len(labels)] if several else [rows]))
@@ -146,7 +146,7 @@ def _convert_regressor(scope: Any, operator: Any, container: Any, custom: Any) -
 def _labels(scope: Any, classifier: Any) -> Array:
     """Return the labels; with the option nocl, the numbers of the classes."""
     if scope.get_options(classifier, {"nocl": False})["nocl"]:
-        return np.arange(len(classifier._encoder.classes))
+        return np.arange(len(classifier.classes_))
     return label_values(classifier)
 
 

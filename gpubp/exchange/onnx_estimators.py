@@ -30,7 +30,7 @@ def classifier_to_onnx(path: Any, classifier: Any, custom: Any) -> None:
     graph = Graph(network.dtype)
     outputs = add_network(graph, network, "X", custom)
     label = graph.renamed(add_labels(graph, classifier, outputs, labels), "label")
-    several = classifier._multilabel
+    several = classifier.multilabel_
     label_type = INT64 if labels.dtype == np.int64 or several else STRING
     written = [Output(label, label_type, len(labels) if several else None)]
     if hasattr(classifier, "predict_proba"):
@@ -69,12 +69,12 @@ def add_labels(graph: Graph, classifier: Any, outputs: str, labels: Array) -> st
         The name of a tensor of shape (rows,), or (rows, n_labels) for several labels of each row.
     """
     width = classifier.network_.sizes[-1]
-    if classifier._multilabel or width == 1:
+    if classifier.multilabel_ or width == 1:
         chosen = graph.node("Greater", outputs, graph.constant(0.5))
         chosen = graph.node("Cast", chosen, to=INT64)
     else:
         chosen = graph.node("ArgMax", outputs, axis=1, keepdims=0)
-    if classifier._multilabel:
+    if classifier.multilabel_:
         return chosen
     if width == 1:
         chosen = graph.node("Reshape", chosen, graph.constant(np.array([-1], np.int64)))
@@ -101,7 +101,7 @@ def add_probabilities(graph: Graph, classifier: Any, outputs: str) -> str:
         The name of a tensor of shape (rows, n_classes).
     """
     width = classifier.network_.sizes[-1]
-    if classifier._multilabel or classifier.out_activation_ == "softmax":
+    if classifier.multilabel_ or classifier.out_activation_ == "softmax":
         return outputs
     one = graph.constant(1.0)
     if width == 1:

@@ -11,7 +11,7 @@ from torch import nn
 from ..kernels import ACTIVATIONS, Activation
 from ..registry import get_activation
 
-__all__ = ["activation_of", "module_of"]
+__all__ = ["activation_of", "computes_as", "module_of"]
 
 
 class SquarePlus(nn.Module):  # type: ignore[misc]
@@ -153,6 +153,12 @@ _BY_NAME: Mapping[type, str] = {
 }
 
 
+def computes_as(module: nn.Module, kind: type) -> bool:
+    """Whether a module is of this class, and computes with the forward of it and not one of its own."""
+    forward = getattr(module.forward, "__func__", None)
+    return isinstance(module, kind) and forward is getattr(kind, "forward", None)
+
+
 def activation_of(module: nn.Module) -> Activation | str | None:
     """Find the activation that a module computes.
 
@@ -168,8 +174,8 @@ def activation_of(module: nn.Module) -> Activation | str | None:
         if the module is no activation that gpubp has.
     """
     for kind in type(module).__mro__:
-        if getattr(kind, "forward", None) is not type(module).forward:
-            return None  # a class derived from a known one computes something else
+        if not computes_as(module, kind):
+            return None
         if kind in _BY_NAME:
             return ACTIVATIONS[_BY_NAME[kind]]
         if kind in _ACTIVATIONS:

@@ -127,7 +127,7 @@ class NetworkFunction:
         Parameters
         ----------
         x : tensor of shape (..., n_in)
-            The inputs, of the network's dtype.
+            The inputs, of the network's dtype. Within ``torch.autocast`` they may be float16 or bfloat16.
         parameters : tensor of shape (size,), optional
             The tensor that `shared_parameters` returns, or one in the same memory. If it requires
             gradients, it gets them. The function reads the network's memory: if this is another tensor, it
@@ -156,6 +156,7 @@ class NetworkFunction:
         self, x: torch.Tensor, parameters: torch.Tensor | None, drops: bool
     ) -> torch.Tensor:
         network = self.network
+        x = _under_autocast(x, network)
         _check_tensor("x", x, network)
         n_in, n_out = network.sizes[0], network.sizes[-1]
         if not x.ndim or x.shape[-1] != n_in:
@@ -202,6 +203,19 @@ _DTYPES = {4: torch.float32, 8: torch.float64}
 def _check_tensor(name: str, values: Any, network: Network) -> None:
     if not isinstance(values, torch.Tensor):
         raise TypeError(f"{name} is {shown(values)}, expected a tensor")
+    if values.layout != torch.strided or values.is_nested:
+        kind = "nested" if values.is_nested else "sparse"
+        raise ValueError(f"{name} is a {kind} tensor, expected a dense one")
+    _check_memory(name, values)
+    if values.dtype is not _DTYPES[network.dtype.itemsize]:
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{name} has dtype {dtype}, expected {network.dtype}, the network's, as"
+            f" {name}.to(torch.{network.dtype}) gives"
+        )
+
+
+def _check_memory(name: str, values: torch.Tensor) -> None:
     try:
         values.data_ptr()
     except RuntimeError:
@@ -209,12 +223,14 @@ def _check_tensor(name: str, values: Any, network: Network) -> None:
             f"{name} is a tensor without memory, as within torch.func and torch.export, expected one"
             " outside of them"
         ) from None
-    if values.dtype is not _DTYPES[network.dtype.itemsize]:
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{name} has dtype {dtype}, expected {network.dtype}, the network's, as"
-            f" {name}.to(torch.{network.dtype}) gives"
-        )
+
+
+def _under_autocast(x: Any, network: Network) -> Any:
+    """Convert what autocast has made narrow, as PyTorch does for its functions that need float32."""
+    narrow = isinstance(x, torch.Tensor) and x.dtype in (torch.float16, torch.bfloat16)
+    if narrow and x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type):
+        return x.to(_DTYPES[network.dtype.itemsize])
+    return x
 
 
 class _Passes(torch.autograd.Function):  # type: ignore[misc]
@@ -228,15 +244,25 @@ class _Passes(torch.autograd.Function):  # type: ignore[misc]
         ctx.passes, ctx.step = passes, step
         # PyTorch finds out whether one of them has been changed in place before the backward pass.
         ctx.save_for_backward(x, parameters)
+        if not len(x):
+            return x.new_empty(0, passes.network.sizes[-1])
         return as_tensor(passes.forward(as_array(x), step))
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, output_gradient: Any) -> Any:
-        x, _ = ctx.saved_tensors
+        x, parameters = ctx.saved_tensors
+        of_x, of_parameters, *_ = ctx.needs_input_grad
+        _check_memory("the outputs' gradient", output_gradient)
+        if not len(x):
+            given = (x, of_x), (parameters, of_parameters)
+            return (
+                *(torch.zeros_like(tensor) if needed else None for tensor, needed in given),
+                None,
+                None,
+            )
         arrays = as_array(x), as_array(output_gradient)
         gradient, inputs = ctx.passes.backward(*arrays, ctx.step)
-        of_x, of_parameters, *_ = ctx.needs_input_grad
         return (
             as_tensor(inputs) if of_x else None,
             as_tensor(gradient) if of_parameters else None,

@@ -104,8 +104,8 @@ class Module(torch.nn.Module):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in self.__dict__.items() if key != "_function"}
-        others = {key: value for key, value in self._parameters.items() if key != NAME}
-        state["_parameters"] = others
+        # Without its value the name keeps its place: optimizers know parameters by their order.
+        state["_parameters"] = self._parameters | {NAME: None}
         state["_requires_grad"] = self.network_parameters.requires_grad
         return state
 

@@ -9,15 +9,13 @@ import torch
 from torch import nn
 
 from ..backends import Backend
-from ..exchange.dense_layers import DenseLayer, network_of, numbers
+from ..exchange.dense_layers import DenseLayer, network_of, numbers, with_output
 from ..kernels import Activation, Cost
 from ..kernels.messages import shown
 from ..network import Network
-from .activations import activation_of
+from .activations import activation_of, computes_as
 
 __all__ = ["from_module"]
-
-SKIPPED = nn.Identity, nn.Flatten
 
 
 def from_module(
@@ -31,7 +29,8 @@ def from_module(
     """Make a network that computes what an ``nn.Sequential`` computes.
 
     It may have Linear layers, each followed by an activation or by none, and Dropout after a hidden
-    activation. Identity and Flatten are left out. Sequentials may be nested. A network computes without
+    activation. Identity and Flatten are left out. Sequentials may be nested. A module may stand in several
+    places; each place gets a copy of its weights. Hooks are not looked at. A network computes without
     dropout in `predict`, and with it in training, whatever mode the modules are in.
 
     Parameters
@@ -71,33 +70,36 @@ def from_module(
     """
     if not isinstance(sequential, nn.Sequential):
         raise TypeError(f"sequential is {shown(sequential)}, expected a torch.nn.Sequential")
+    if not computes_as(sequential, nn.Sequential):
+        raise ValueError(
+            f"sequential is a {type(sequential).__name__} with a forward of its own, expected"
+            " torch.nn.Sequential's"
+        )
     layers: list[DenseLayer] = []
     for place, module in _modules(sequential, "sequential"):
-        if isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
+        if computes_as(module, nn.Linear):
             layers.append(_dense_layer(place, module, dtype))
-        elif isinstance(module, nn.Dropout):
+        elif computes_as(module, nn.Dropout):
             _add_dropout(place, module, layers)
         else:
             _add_activation(place, module, layers)
-    if layers and layers[-1].dropout:
-        raise ValueError("sequential ends with a Dropout, expected none after the output layer")
-    if output is not None and layers:
-        if layers[-1].activation is not None:
-            raise ValueError(
-                f"output is {shown(output)}, expected None, because sequential ends with an activation"
-            )
-        layers[-1].activation = output
+    layers = with_output("sequential", layers, output)
     return network_of("sequential", layers, cost=cost, dtype=dtype, backend=backend)
 
 
 def _modules(sequential: nn.Sequential, place: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield each module that computes something, with its place."""
-    for name, module in sequential.named_children():
+    for name, module in sequential._modules.items():  # named_children gives each module once
         where = f"{place}[{name}]" if name.isdigit() else f"{place}.{name}"
-        if isinstance(module, nn.Sequential):
+        if computes_as(module, nn.Sequential):
             yield from _modules(module, where)
-        elif not isinstance(module, SKIPPED):
+        elif not computes_as(module, nn.Identity) and not _keeps_rows(module):
             yield where, module
+
+
+def _keeps_rows(module: nn.Module) -> bool:
+    """Whether a module is a Flatten that makes one row of each example."""
+    return computes_as(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
 
 
 def _dense_layer(place: str, module: nn.Linear, dtype: Any) -> DenseLayer:
@@ -126,6 +128,8 @@ def _numbers(name: str, tensor: torch.Tensor, dtype: Any, ndim: int) -> Any:
 def _add_dropout(place: str, module: nn.Dropout, layers: list[DenseLayer]) -> None:
     if not module.p:
         return
+    if module.p >= 1:
+        raise ValueError(f"{place} is a {module}, expected one whose p is below 1")
     if not layers:
         raise ValueError(f"{place} is a Dropout before the first Linear, expected it after one")
     if layers[-1].dropout:
@@ -134,7 +138,7 @@ def _add_dropout(place: str, module: nn.Dropout, layers: list[DenseLayer]) -> No
 
 
 def _add_activation(place: str, module: nn.Module, layers: list[DenseLayer]) -> None:
-    kind = type(module).__name__
+    kind = _name_of(module)
     try:
         found = activation_of(module)
     except ValueError as error:  # a parameter out of range
@@ -153,3 +157,13 @@ def _add_activation(place: str, module: nn.Module, layers: list[DenseLayer]) -> 
         what = "an activation" if before.activation is not None else "a Dropout"
         raise ValueError(f"{place} is a {kind} after {what}, expected it after a Linear")
     before.activation = found
+
+
+def _name_of(module: nn.Module) -> str:
+    """Name a module's class: with its Python module, if it is not the one of torch.nn with this name."""
+    kind = type(module)
+    if isinstance(module, nn.Flatten):
+        return str(module)  # with its dimensions
+    if getattr(nn, kind.__name__, kind) is not kind:
+        return f"{kind.__module__}.{kind.__name__}"
+    return kind.__name__

@@ -29,7 +29,7 @@ from gpubp.exchange.c_text import body_in, c_number
 from gpubp.kernels import PRECISIONS
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
-FLAGS = ("-Wall", "-Wextra", "-pedantic", "-Wdouble-promotion", "-Werror", "-O2")
+FLAGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Werror", "-O2")
 needs_a_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler: set CC")
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 DRAWN = 30
@@ -227,9 +227,13 @@ def classifiers() -> dict[str, Any]:
         "ints": (codes - 1, {"dtype": "float64"}),
         "large": (np.array([-(2**63), 5, 2**63 - 1])[codes], {}),
         "bools": (codes > 0, {}),
+        "double": (codes > 0, {"dtype": "float64"}),
         "two": (codes > 0, {"loss": "cross_entropy"}),
         "one": (np.full(60, 7), {}),
-        "labels": (np.stack([x[:, 0] > 0, x[:, 1] > 0.5], axis=1).astype(int), {}),
+        "labels": (
+            np.stack([x[:, 0] > 0, x[:, 1] > 0.5], axis=1).astype(int),
+            {"dtype": "float64"},
+        ),
     }
     fitted = {}
     for name, (y, options) in of.items():
@@ -268,6 +272,18 @@ def test_classifiers_are_cpp_too(classifiers: Any, tmp_path: Path) -> None:
         classifier.to_c(tmp_path / f"{name}.c")
     command = [COMPILER, "-xc++", "-std=c++11", *FLAGS, "-fsyntax-only", *tmp_path.glob("*.c")]
     subprocess.run(command, check=True, timeout=60)
+
+
+def test_classes_that_c_cannot_have_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    from gpubp import MLPClassifier
+
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    names = np.array(["a\0b", "a\0c"], object)[(x[:, 0] > 0).astype(int)]
+    model = MLPClassifier((3,), solver="lbfgs", backend="numpy").fit(x, names)
+    with pytest.raises(ValueError, match=r"^classes_ has 'a\\x00b', expected strings without NUL"):
+        model.to_c(tmp_path / "model.c")
+    assert not list(tmp_path.iterdir())
 
 
 def test_regressors_are_written_once_they_are_fitted(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def test_names_without_numbers_need_an_order() -> None:
         ValueError, match=r"^order is \['body'\], expected each of 'body', 'head.Den"
     ):
         from_flax(variables, order=["body"])
+    with pytest.raises(TypeError, match=r"^order is 3, expected a sequence of the layers' names"):
+        from_flax(variables, order=3)
 
 
 def test_states_of_nnx() -> None:

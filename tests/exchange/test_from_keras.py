@@ -50,7 +50,9 @@ def test_an_activation_is_kerass(name: str) -> None:
 
 def test_a_sequential_model() -> None:
     inner = keras.Sequential([L.Dense(5, use_bias=False), L.LeakyReLU(), L.Dropout(0.3)])
-    layers = inner, L.Dense(6), L.ReLU(negative_slope=0.1), L.Dense(6), L.ReLU(), L.Dense(6)
+    x = keras.Input((6,))
+    functional = keras.Model(x, L.ReLU()(L.Dense(6)(x)))
+    layers = inner, L.Dense(6), L.ReLU(negative_slope=0.1), functional, L.Dense(6)
     model = keras.Sequential(
         [L.Input((4,)), L.Flatten(), *layers, L.ELU(0.5), L.Dense(3), L.Softmax()]
     )
@@ -60,6 +62,14 @@ def test_a_sequential_model() -> None:
     assert net.layers[0].activation.parameters["slope"] == pytest.approx(0.3)
     assert net.layers[0].biases is None
     assert net.cost_function.name == "cross_entropy"
+
+
+def test_activations_may_be_layers_within_a_dense_layer() -> None:
+    first = L.Dense(5, activation=L.LeakyReLU(negative_slope=0.1))
+    model = biased(sequential(first, L.Dense(3, activation=L.Softmax())))
+    net = from_keras(model, backend="numpy")
+    assert dict(net.layers[0].activation.parameters) == {"slope": 0.1}
+    check(model, net)
 
 
 def test_a_functional_model_and_logits() -> None:
@@ -105,6 +115,16 @@ class Own(L.Dense):  # type: ignore[misc]
     pass
 
 
+class Flatten(L.Layer):  # type: ignore[misc]
+    def call(self, x: Any) -> Any:
+        return 3 * x
+
+
+def model_within_a_functional_one() -> Any:
+    x, inner = keras.Input((4,)), keras.Sequential([L.Dense(4)], name="inner")
+    return keras.Model(x, L.Dense(2)(inner(x)))
+
+
 def sequential(*layers: Any) -> Any:
     return keras.Sequential([L.Input((4,)), *layers])
 
@@ -113,6 +133,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "a layer": (lambda: sequential(L.Dense(3, name="d"), L.BatchNormalization(name="norm")),
                 "layer 'norm' is a BatchNormalization, expected Dense, Dropout"),
     "a derived class": (lambda: sequential(Own(3, name="d")), "layer 'd' is a Own, expected Dense"),
+    "a class of the same name": (lambda: sequential(Flatten(name="f"), L.Dense(3)),
+                                 "layer 'f' is a Flatten, expected Dense, Dropout"),
     "a function": (lambda: sequential(L.Dense(3, activation=lambda z: z * z, name="d")),
                    "the activation of layer 'd' is '<lambda>', expected one that gpubp has"),
     "softsign": (lambda: sequential(L.Dense(3, activation="softsign", name="d")),
@@ -127,6 +149,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "not built": (lambda: keras.Sequential([L.Dense(3, name="d")]),
                   "layer 'd' has 0 arrays of weights, expected a kernel and perhaps a bias, as a built"),
     "branches": (two_branches, "model has branches, expected layers of which each follows"),
+    "a model in a functional one": (model_within_a_functional_one,
+                                    "layer 'inner' is a Sequential within a functional model, expected"),
     "a shared layer": (shared, "model has branches, expected layers of which each follows"),
     "no layers": (list, "model has no dense layer, expected at least one"),
     "a bias first": (lambda: [np.ones(3)], r"model\[0\] is a bias, expected a kernel before it"),

@@ -250,6 +250,17 @@ def test_what_scikit_learn_cannot_be_given_is_told(name: str) -> None:
         model.to_sklearn()
 
 
+def test_weights_that_do_not_fit_each_other_are_told() -> None:
+    theirs = classifier()
+    theirs.coefs_[1] = theirs.coefs_[1][:-1]
+    n_out, n_in = theirs.coefs_[0].shape[1], theirs.coefs_[1].shape[0]
+    told = (
+        rf"^fitted has coefs_\[1\] and intercepts_\[1\] of shapes \({n_in}, .*expected \({n_out}, "
+    )
+    with pytest.raises(ValueError, match=told):
+        ours(theirs)
+
+
 def test_what_is_no_fitted_estimator_of_the_kind_is_told() -> None:
     told = r"^fitted is MLPRegressor.*, expected an sklearn.neural_network.MLPClassifier"
     with pytest.raises(TypeError, match=told):

@@ -167,6 +167,10 @@ def test_tensors_that_cannot_be_read_are_refused() -> None:
             "x is a tensor on the device meta, expected one that holds numbers",
         ),
         (tensor * 1j, "x has dtype complex64, expected real numbers"),
+        (
+            torch.utils.data.TensorDataset(tensor),
+            "x is a Dataset, expected an array, or batches, as a DataLoader of it gives",
+        ),
     ):
         assert refused("x", values) == told
 

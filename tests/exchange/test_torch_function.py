@@ -75,6 +75,31 @@ def test_shapes_are_those_of_a_linear_layer() -> None:
     torch.testing.assert_close(function(transposed), function(transposed.contiguous()))
 
 
+def test_no_rows_give_no_outputs_and_zero_gradients() -> None:
+    module = gpubp.torch.Module(network(dropout=0.5))
+    for shape in ((0, 5), (2, 0, 5)):
+        x = torch.ones(shape, dtype=torch.float64, requires_grad=True)
+        outputs = module(x)
+        assert outputs.shape == (*shape[:-1], 3) and outputs.dtype == torch.float64
+        module.zero_grad()
+        outputs.sum().backward()
+        assert x.grad.shape == shape and not module.network_parameters.grad.any()
+
+
+def test_autocast_leaves_the_network_in_its_dtype() -> None:
+    module, linear = gpubp.torch.Module(network("float32")), nn.Linear(4, 5)
+    x = torch.ones(3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = linear(x)
+        outputs = module(hidden)
+    assert hidden.dtype == torch.bfloat16 and outputs.dtype == torch.float32
+    torch.testing.assert_close(outputs, module(hidden.float()))
+    outputs.sum().backward()
+    assert linear.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"^x has dtype bfloat16, expected float32"):
+        module(hidden)
+
+
 def test_the_parameter_of_the_module_is_the_networks_memory() -> None:
     net = network()
     module = gpubp.torch.Module(net)
@@ -208,6 +233,18 @@ def test_copies_and_pickles_have_a_network_of_their_own() -> None:
         torch.testing.assert_close(other(x), module(x))
 
 
+def test_a_copy_has_its_parameters_in_the_same_order() -> None:
+    class Scaled(gpubp.torch.Module):
+        def __init__(self) -> None:
+            super().__init__(network())
+            self.scale = nn.Parameter(torch.ones(1))
+
+    module = Scaled()  # optimizers know parameters by their order
+    names = ["network_parameters", "scale"]
+    assert [name for name, _ in module.named_parameters()] == names
+    assert [name for name, _ in copy.deepcopy(module).named_parameters()] == names
+
+
 def test_what_is_within_torch_func_is_refused_and_the_function_works_afterwards() -> None:
     module, x = gpubp.torch.Module(network()), batch().detach()
     for transformed in (
@@ -219,6 +256,8 @@ def test_what_is_within_torch_func_is_refused_and_the_function_works_afterwards(
             ValueError, match=r"^x is a tensor without memory, as within torch.func"
         ):
             transformed(x)
+    with pytest.raises(ValueError, match=r"^the outputs' gradient is a tensor without memory"):
+        torch.autograd.functional.jacobian(module, x, vectorize=True)
     jacobian = torch.autograd.functional.jacobian(module, x)
     assert not jacobian[0, :, 1].any()  # the outputs of a row depend on that row alone
     assert jacobian[0, :, 0].all()
@@ -263,7 +302,7 @@ def test_bad_inputs_are_told() -> None:
         (np.ones((2, 5)), TypeError, "x is array.*, expected a tensor"),
         (torch.ones(2, 5), ValueError, r"x has dtype float32, expected float64, the network's, as"),
         (batch()[:, :4], ValueError, r"x has shape \(4, 4\), expected \(..., 5\)"),
-        (batch()[:0], ValueError, "x has no rows, expected at least one"),
+        (batch().detach().to_sparse(), ValueError, "x is a sparse tensor, expected a dense one"),
         (batch() * float("nan"), ValueError, r"x holds nan at \[0, 0\], expected finite numbers"),
     ):
         with pytest.raises(kind, match=f"^{told}"):

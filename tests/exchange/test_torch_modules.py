@@ -79,7 +79,19 @@ MODULES: dict[str, Any] = {
         nn.Linear(6, 8), nn.LeakyReLU(0.3), nn.Dropout(0.25), nn.Dropout(0), nn.Linear(8, 3)
     ),
     "softplus": lambda: nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 1), nn.ELU(0.3)),
+    "modules twice": lambda: twice(nn.ReLU(), nn.Sequential(nn.Linear(6, 6), nn.Tanh())),
+    "a derived Sequential": lambda: Derived(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)),
 }
+
+
+class Derived(nn.Sequential):  # type: ignore[misc]
+    pass
+
+
+def twice(activation: Any, block: Any) -> Any:
+    return nn.Sequential(
+        *(block, block, nn.Linear(6, 8), activation, nn.Linear(8, 7), activation, nn.Linear(7, 3))
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -154,6 +166,32 @@ class Doubled(nn.ReLU):  # type: ignore[misc]
         return 2 * super().forward(z)
 
 
+class Residual(nn.Sequential):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return x + super().forward(x)
+
+
+class AlwaysDropping(nn.Dropout):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return nn.functional.dropout(x, self.p)
+
+
+class Reversed(nn.Identity):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return x.flip(-1)
+
+
+class Linear(nn.Linear):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+def patched() -> Any:
+    module = nn.Tanh()
+    module.forward = lambda z: 2 * z
+    return module
+
+
 LINEAR = nn.Linear(6, 3)
 BAD: dict[str, tuple[Any, str]] = {
     "a convolution": (
@@ -165,6 +203,24 @@ BAD: dict[str, tuple[Any, str]] = {
         r"sequential\[1\]\[1\] is a BatchNorm1d, expected Linear",
     ),
     "a derived class": ([LINEAR, Doubled()], r"sequential\[1\] is a Doubled, expected Linear"),
+    "a derived Sequential": (
+        [Residual(nn.Linear(6, 6)), LINEAR],
+        r"sequential\[0\] is a Residual, expected Linear",
+    ),
+    "a derived Dropout": (
+        [LINEAR, nn.ReLU(), AlwaysDropping(), nn.Linear(3, 2)],
+        r"sequential\[2\] is a AlwaysDropping, expected Linear",
+    ),
+    "a derived Identity": ([Reversed(), LINEAR], r"sequential\[0\] is a Reversed, expected Linear"),
+    "another Linear": (
+        [Linear(6, 3)],
+        rf"sequential\[0\] is a {__name__}.Linear, expected Linear",
+    ),
+    "another forward": ([LINEAR, patched()], r"sequential\[1\] is a Tanh, expected Linear"),
+    "a Flatten of rows": (
+        [LINEAR, nn.Flatten(0)],
+        r"sequential\[1\] is a Flatten\(start_dim=0, end_dim=-1\), expected Linear",
+    ),
     "ReLU6": (
         [LINEAR, nn.ReLU6()],
         r"sequential\[1\] is a ReLU6\(\), expected a Hardtanh from -1 to 1",
@@ -188,6 +244,10 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "activation first": ([nn.Tanh(), LINEAR], r"sequential\[0\] is a Tanh before the first Linear"),
     "dropout first": ([nn.Dropout(), LINEAR], r"sequential\[0\] is a Dropout before the first"),
+    "dropout of all": (
+        [LINEAR, nn.ReLU(), nn.Dropout(1), nn.Linear(3, 2)],
+        r"sequential\[2\] is a Dropout\(p=1, inplace=False\), expected one whose p is below 1",
+    ),
     "dropout last": ([LINEAR, nn.Dropout()], "sequential ends with a Dropout, expected none"),
     "dropout twice": (
         [LINEAR, nn.Dropout(), nn.Dropout(), nn.Linear(3, 2)],
@@ -222,6 +282,8 @@ def test_what_a_network_cannot_be_is_named_with_its_place(name: str) -> None:
 def test_other_bad_arguments() -> None:
     with pytest.raises(TypeError, match=r"^sequential is Linear.*, expected a torch.nn.Sequential"):
         gpubp.torch.from_module(LINEAR)
+    with pytest.raises(ValueError, match=r"^sequential is a Residual with a forward of its own"):
+        gpubp.torch.from_module(Residual(LINEAR))
     with pytest.raises(
         ValueError, match=r"^output is 'softmax', expected None, because sequential"
     ):

@@ -106,3 +106,46 @@ def test_arrays_on_the_device_need_not_be_dense(backend: Backend) -> None:
             history = trainer.fit(*data[:2], epochs=2, sample_weight=data[2])
             costs.append([first, *history.cost])
         np.testing.assert_allclose(*costs, rtol=1e-4)
+
+
+DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
+    "dtype": (
+        {"dtype": "float64"},
+        r"the state of a network has parameters of shape \(26,\) and dtype float32, expected \(26,\)",
+    ),
+    "sizes": (
+        {"sizes": (3, 400, 2)},
+        r"the state of a network has parameters of shape \(26,\) and dtype float32, expected \(2402,\)",
+    ),
+    "more sizes": ({"sizes": (3, 4, 1, 2)}, "biases has 2 entries, expected one, or 3"),
+    "precision": ({"precision": "int8"}, "unknown precision 'int8'"),
+    "layout": ({"layout": [True, 3]}, "biases holds 3, expected True or False"),
+    "an activation": ({"layers": [({"name": "x"}, 0.0)] * 2}, "unknown activation 'x'"),
+    "softmax": ({"layers": [({"name": "softmax"}, 0.0)] * 2}, "hidden is 'softmax', which only"),
+    "a rate": ({"layers": [({"name": "relu"}, 7.0)] * 2}, "dropout is 7.0, expected"),
+    "a cost": ({"cost_function": {"name": "huber", "threshold": -1}}, "threshold is -1, expected"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_state_whose_values_do_not_fit_is_refused(name: str) -> None:
+    changes, told = DAMAGE[name]
+    state = Network((3, 4, 2), backend="numpy", seed=0).__getstate__() | changes
+    with pytest.raises((ValueError, TypeError), match=f"^{told}"):
+        Network.__new__(Network).__setstate__(state)
+
+
+def test_a_state_has_plain_values_and_custom_functions() -> None:
+    cost = gpubp.get_cost("huber", threshold=2.0)
+    net = Network((3, 4, 2), hidden="elu", cost=cost, dropout=0.25, backend="numpy", seed=0)
+    state = net.__getstate__()
+    assert state.pop("parameters").shape == (26,)
+    assert state == {
+        "sizes": (3, 4, 2),
+        "dtype": "float32",
+        "precision": None,
+        "backend": "numpy",
+        "layout": [True, True],
+        "cost_function": {"name": "huber", "threshold": 2.0},
+        "layers": [({"name": "elu", "alpha": 1.0}, 0.25), ({"name": "identity"}, 0.0)],
+    }
