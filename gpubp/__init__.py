@@ -67,7 +67,9 @@ def _public(name: str) -> Any:
     names.update({"__all__": public.__all__, **{k: getattr(public, k) for k in public.__all__}})
     if name not in names:
         hint = f"; did you mean gpubp.schedules.{name}?" * (name in public.schedules.__all__)
-        raise AttributeError(f"module 'gpubp' has no attribute {name!r}{hint}")
+        told = f"module 'gpubp' has no attribute {name!r}{hint}"
+        # Python adds the nearest name.
+        raise AttributeError(told, name=name, obj=sys.modules[__name__])
     return names[name]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .synonyms import our_argument, our_arguments, our_method
+
 __all__ = ["Fixed", "MadeOnce"]
 
 T = TypeVar("T")
@@ -60,9 +62,9 @@ class Fixed(Generic[T]):
 class MadeOnce:
     """A base class that refuses to set what only the constructor takes.
 
-    These are the arguments of the constructor that the class has no settable attribute for. Without this
-    class, Python would add an attribute that nothing reads, or hide a method of the same name. A user's
-    subclass may have attributes of these names.
+    These are the arguments of the constructor that the class has no settable attribute for, and what other
+    libraries call attributes of the class. Without this class, Python would add an attribute that nothing
+    reads, or hide a method of the same name. A user's subclass may have attributes of these names.
     """
 
     _constructor_only: frozenset[str]
@@ -76,9 +78,28 @@ class MadeOnce:
             cls._constructor_only, cls._made_as = frozenset(unsettable), cls
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._constructor_only and type(self) is self._made_as:
-            raise _refusal(self._made_as.__name__, name)
+        made_as = self._made_as
+        if type(self) is made_as and name not in vars(self):
+            if name in self._constructor_only:
+                raise _refusal(made_as.__name__, name)
+            if our_arguments(name) and not hasattr(made_as, name):
+                ours = our_argument(name, dir(made_as))
+                if ours:
+                    told = (
+                        f"{made_as.__name__} has no attribute {name!r}; did you mean {ours[0]!r}?"
+                    )
+                    raise AttributeError(told)
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a checker would take every attribute for known
+
+        def __getattr__(self, name: str) -> Any:
+            """Python calls this where nothing else has found the attribute."""
+            owner = type(self).__name__
+            ours = our_method(owner, name)
+            hint = f"; gpubp has {ours}" if ours else ""
+            told = f"{owner!r} object has no attribute {name!r}{hint}"
+            raise AttributeError(told, name=name, obj=self)
 
 
 def _refusal(owner: str, name: str, instead: str = "") -> AttributeError:

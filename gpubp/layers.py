@@ -130,6 +130,13 @@ class Layer:
         self.weights, self.biases = weights, biases
         self.activation, self.dropout = activation, dropout
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("trainable", "requires_grad", "frozen"):
+            raise AttributeError(
+                f"a layer has no attribute {name!r}; layer_rates of a Trainer freezes layers, with 0"
+            )
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         rate = f", dropout={self.dropout:g}" if self.dropout else ""
         without = ", biases=False" if self.biases is None else ""

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ARGUMENTS", "NAMES", "our_argument", "our_name"]
+__all__ = [
+    "ARGUMENTS",
+    "METHODS",
+    "NAMES",
+    "our_argument",
+    "our_arguments",
+    "our_method",
+    "our_name",
+]
 
 NAMES: Mapping[str, Mapping[str, str]] = {
     "activation": {
@@ -136,6 +144,27 @@ ARGUMENTS: Mapping[str, str] = {
 }
 """gpubp's names of arguments, and what others call each."""
 
+METHODS: Mapping[str, Mapping[str, str]] = {
+    "Network": {
+        "Trainer(network).fit(x, y, epochs=...)": "fit train_on_batch",
+        "Trainer(network, optimizer)": "compile",
+        "network.cost(x, y)": "evaluate score",
+        "network.predict(x)": "predict_proba call",
+        "network.layers[k].weights": "weights coefs_",
+        "network.parameters": "get_weights state_dict",
+        "network.parameters = values": "set_weights load_state_dict",
+        "Network(..., backend=...)": "to cuda cpu",
+        "no call: dropout acts in training alone": "train eval",
+    },
+    "Trainer": {
+        "trainer.fit(x, y, epochs=...)": "train",
+        "trainer.network.cost(x, y)": "evaluate validate",
+        "trainer.network.predict(x)": "predict",
+        "trainer.network.save(path)": "save save_model",
+    },
+}
+"""For each class: what does what a method of other libraries does, and their names of it."""
+
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
@@ -150,8 +179,19 @@ def _turned(table: Mapping[str, str]) -> dict[str, list[str]]:
     return turned
 
 
+def _turned_calls(table: Mapping[str, str]) -> dict[str, str]:
+    return {name: ours for ours, theirs in table.items() for name in theirs.split()}
+
+
 _OUR_NAMES = {what: _turned(table) for what, table in NAMES.items()}
 _OUR_ARGUMENTS = _turned(ARGUMENTS)
+
+_OUR_METHODS = {owner: _turned_calls(table) for owner, table in METHODS.items()}
+
+
+def our_method(owner: str, name: str) -> str:
+    """Return what a class of gpubp has in the place of others' method `name`, or ""."""
+    return _OUR_METHODS.get(owner, {}).get(name, "")
 
 
 def our_name(what: str, name: str, known: Iterable[str]) -> str:
@@ -170,10 +210,15 @@ def our_name(what: str, name: str, known: Iterable[str]) -> str:
     return next((ours for ours in found if ours in {*known}), "")
 
 
+def our_arguments(name: str) -> Sequence[str]:
+    """Return all of gpubp's names of what others call `name`, such as "beta1 and beta2" for "betas"."""
+    return _OUR_ARGUMENTS.get(_plain(name), [])
+
+
 def our_argument(name: str, known: Iterable[str]) -> Sequence[str]:
     """Return gpubp's names of the argument that others call `name`, if all are in `known`; else none."""
     known = {*known}
-    for ours in _OUR_ARGUMENTS.get(_plain(name), []):
+    for ours in our_arguments(name):
         if known.issuperset(names := ours.split(" and ")):
             return names
     return ()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["add_arguments", "files", "folders", "run", "words"]
+__all__ = ["add_arguments", "columns", "files", "folders", "run", "words"]
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -23,7 +23,7 @@ where the script goes:
   fish: write the script once
       gpubp completion fish > ~/.config/fish/completions/gpubp.fish
 
-New shells then complete commands, options, names and files with Tab.
+New shells then complete commands, options, names, files and columns with Tab.
 """
 
 
@@ -76,6 +76,28 @@ def files(*suffixes: str) -> Callable[..., Iterable[str]]:
                 yield os.path.join(typed, entry.name)
 
     return complete_files
+
+
+def columns(
+    prefix: str, parsed_args: argparse.Namespace | None = None, **keywords: Any
+) -> Iterable[str]:
+    """Complete the name of a column of DATA, a text file or Parquet; it is slow for other files."""
+    path = os.path.expanduser(getattr(parsed_args, "data", None) or "")
+    suffix = os.path.splitext(path)[1].lower()
+    if not os.path.isfile(path):
+        return []
+    if suffix in (".parquet", ".pq"):
+        from polars import read_parquet_schema  # noqa: PLC0415 - only Parquet needs it
+
+        return list(read_parquet_schema(path))
+    if suffix not in (".csv", ".tsv", ".tab", ".txt"):
+        return []
+    import csv  # noqa: PLC0415 - few words need it
+
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        line = file.readline(1 << 20)
+    separator = max(",;\t|", key=line.count)
+    return next(csv.reader([line], delimiter=separator), [])
 
 
 folders = files("/")

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output = parser.add_argument(
         "--output",
-        type=Path,
+        type=values.file("--output"),
         default=Path("gpubp-demo.png"),
         metavar="FILE",
         help="picture of the loss curve; default: gpubp-demo.png",

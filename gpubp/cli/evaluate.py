@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .completion import files
+from . import values
+from .completion import columns, files
 from .demo import PICTURES
 from .outputs import check_output
 from .parser import complete
@@ -18,13 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of evaluation."""
     complete(parser.add_argument("model", metavar="MODEL", help=MODEL_HELP), files(".skops"))
     add_data(parser)
-    parser.add_argument(
+    target = parser.add_argument(
         "--target",
         metavar="COLUMN",
         help="the column with the truth, if it has another name than in training",
     )
+    complete(target, columns)
     plot = parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the confusion matrix, or the residuals"
+        "--plot",
+        type=values.file("--plot"),
+        metavar="FILE",
+        help="draw the confusion matrix, or the residuals",
     )
     complete(plot, files(*PICTURES))
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from ..synonyms import our_arguments, our_name
 from .ending import last_line
 from .status import WRONG_ARGUMENTS
 
@@ -52,7 +53,9 @@ class Parser(argparse.ArgumentParser):
             ]
             kind = "option" if left[0].startswith("-") else "argument"
             typed = left[0].partition("=")[0]
-            hint = near(typed, options) or f"{self.prog} --help lists what it has"
+            ours = [name for name in our_options(typed) if name in options]
+            hint = f"did you mean {ours[0]!r}?" if ours else near(typed, options, cutoff=0.7)
+            hint = hint or f"{self.prog} --help lists what it has"
             self.error(f"unknown {kind} {typed}; {hint}")
         return found, left
 
@@ -77,26 +80,40 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"^argument ([^:]+): (?=\1|unknown )", "", message)
         message = re.sub(r"^argument ([^:]+): expected", r"\1 has no value, expected", message)
         message = re.sub(r"^argument ([^:]+): (?=not allowed)", r"\1 is ", message)
-        message = re.sub(
-            r"^the following arguments are required: (.+)",
-            rf"\1 is missing; {self.prog} --help says what it is",
-            message,
-        )
+        before, _, missing = message.partition("the following arguments are required: ")
+        if missing and not before:
+            *others, last = missing.split(", ")
+            told = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+            message = f"{told} missing; see {self.prog} --help"
         raise SystemExit(last_line(f"{self.prog}: {message}", WRONG_ARGUMENTS))
 
 
-def not_among(option: str, typed: str, known: Iterable[str]) -> str:
-    """Say that the value of an option is not one of the known names; suggest the nearest, or list all."""
+def our_options(typed: str) -> list[str]:
+    """Return the options that may be what others call `typed`: --learning-rate for --lr."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for names in our_arguments(typed)
+        for name in names.split(" and ")
+    ]
+
+
+def not_among(option: str, typed: str, known: Iterable[str], kind: str = "") -> str:
+    """Say that the value of an option is not one of the known names.
+
+    Suggest gpubp's name for what others call so, if names of this kind (such as "activation") are known;
+    else the nearest name, or list all.
+    """
     known = list(known)
-    hint = near(typed, known)
+    ours = our_name(kind, typed, known)
+    hint = f"gpubp calls it {ours!r}" if ours else near(typed, known)
     return (
         f"{option} is {typed}; {hint}" if hint else f"{option} is {typed}, expected {either(known)}"
     )
 
 
-def near(typed: str, known: Iterable[str]) -> str:
+def near(typed: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return the question "did you mean 'train'?" with the nearest known word, or "" if none is near."""
-    found = difflib.get_close_matches(typed, sorted(known), n=1)
+    found = difflib.get_close_matches(typed, sorted(known), 1, cutoff)
     return f"did you mean {found[0]!r}?" if found else ""
 
 

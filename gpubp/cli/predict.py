@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from . import values
 from .completion import files
 from .outputs import check_output
 from .parser import complete
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     out = parser.add_argument(
         "--out",
-        type=Path,
+        type=values.file("--out"),
         metavar="FILE",
         help="write predictions to a .csv, .parquet or .npy file; default: CSV to standard output",
     )

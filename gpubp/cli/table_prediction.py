@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from ..files import write_whole
 from ..tables import Model, Table, load, open_table
@@ -19,6 +18,8 @@ from ..tables.scores import Evaluation
 from ..tables.scores import evaluate as scores_of
 from ..tables.values import Findings, check_columns
 from .showing import Notes, show_pairs, show_table
+
+import polars as pl  # isort: skip - after ..tables, whose error names the extra
 
 __all__ = ["evaluate", "predict"]
 

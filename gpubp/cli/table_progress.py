@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
@@ -37,8 +38,10 @@ class _Progress(Watcher):
                 told.append(f"R² {score:.4f}")
         if history.learning_rate[-1] != history.learning_rate[0]:
             told.append(f"rate {history.learning_rate[-1]:.1e}")
-        told.append(f"{self._rows / max(history.seconds[-1], 1e-9):,.0f} rows/s")
         return "  ".join(told)
+
+    def _speed(self, history: History) -> str:
+        return f"{self._rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
 
 
 class _Lines(_Progress):
@@ -46,29 +49,37 @@ class _Lines(_Progress):
         seconds = (self._epochs - len(history)) * fmean(history.seconds)
         left = f"  at most {duration(seconds)} left" if seconds else ""
         number = f"{len(history):{len(str(self._epochs))}}/{self._epochs}"
-        print(f"epoch {number}  {self._figures(history)}{left}", file=sys.stderr, flush=True)
+        figures = f"{self._figures(history)}  {self._speed(history)}"
+        print(f"epoch {number}  {figures}{left}", file=sys.stderr, flush=True)
 
 
 class _Bar(_Progress):
-    """rich's bar, which moves once an epoch."""
+    """rich's bar, which moves once an epoch, and a line of figures below it: both fit 80 columns."""
 
     def __init__(self) -> None:
         from rich import progress  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415
 
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description:>14}"),
+        class Bar(progress.Progress):
+            def get_renderables(self) -> Iterator[Any]:
+                for task in self.tasks:
+                    yield self.make_tasks_table([task])
+                    yield task.fields["figures"]
+
+        self._bar = Bar(
+            progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),
+            progress.TextColumn("at most"),
             progress.TimeRemainingColumn(compact=True),
-            progress.TextColumn("{task.fields[figures]}"),
-            console=Console(stderr=True),
+            progress.TextColumn("left  {task.fields[speed]}"),
+            console=Console(stderr=True, highlight=False),
             transient=True,
         )
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         super().on_fit_begin(trainer, epochs, steps_per_epoch)
         total = epochs * steps_per_epoch
-        self._task = self._bar.add_task(f"epoch 1/{epochs}", total=total, figures="")
+        self._task = self._bar.add_task(f"epoch 1/{epochs}", total=total, figures="", speed="")
         self._bar.start()
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
@@ -79,7 +90,9 @@ class _Bar(_Progress):
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
         done = len(history) * self._steps
-        self._bar.update(self._task, completed=done, figures=self._figures(history))
+        self._bar.update(
+            self._task, completed=done, figures=self._figures(history), speed=self._speed(history)
+        )
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
         self._bar.stop()

@@ -130,11 +130,12 @@ def _show_outcome(outcome: Outcome, options: argparse.Namespace) -> None:
     model, training = outcome.model, outcome.model.training
     network = model.network
     sizes = "-".join(map(str, network.sizes))
+    epochs = training["epochs"]
     ended = {"early stopping": "the validation cost no longer fell", "epochs": "all epochs"}
     stopped = ended.get(training["stopped"], training["stopped"])
     pairs = [
         ("network", f"{sizes}, {options.activation}, {network.dtype}, on {network.backend.name}"),
-        ("trained", f"{training['epochs']} epochs on {training['rows']:,} rows in"
+        ("trained", f"{epochs} epoch{'' if epochs == 1 else 's'} on {training['rows']:,} rows in"
                     f" {duration(training['seconds'])} ({stopped})"),
     ]  # fmt: skip
     score = training["validation_score"]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from . import values
-from .completion import files, words
+from .completion import columns, files, words
 from .demo import PICTURES
 from .outputs import check_output
 from .parser import complete
@@ -33,15 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of training."""
     add_data(parser)
     add = parser.add_argument
-    add(
+    target = add(
         "--target",
         required=True,
         metavar="COLUMN",
         help="the column to predict: its name, or its place (0, 1, ..., or -1 for the last)",
     )
+    complete(target, columns)
     out = add(
         "--out",
-        type=Path,
+        type=values.file("--out"),
         default=Path("model.skops"),
         metavar="FILE",
         help="file of the model; default: model.skops",
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     complete(out, files(".skops"))
     plot = add(
         "--plot",
-        type=Path,
+        type=values.file("--plot"),
         metavar="FILE",
         help="draw costs, predictions, and the size of δ in each layer",
     )
@@ -64,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--categorical", "give each value of this column an input of its own"),
         ("--numeric", "take this column for numbers"),
     ):
-        data.add_argument(option, action="append", default=[], metavar="COLUMN", help=what)
+        wish = data.add_argument(option, action="append", default=[], metavar="COLUMN", help=what)
+        complete(wish, columns)
     data.add_argument(
         "--validation-split",
         type=share("--validation-split"),
@@ -135,7 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weight-decay",
         type=from_zero("--weight-decay"),
         metavar="DECAY",
-        help="decay of the weights by adamw or lion; default: the optimizer's",
+        help="decay of the weights by adamw, which adam then becomes, or lion; default: the optimizer's",
     )
     training.add_argument(
         "--no-shuffle", action="store_true", help="train on the rows in their own order"
@@ -160,7 +162,7 @@ def _named(
     told = default or "none"
     action = parser.add_argument(
         option,
-        type=values.name_of(option, known),
+        type=values.name_of(option, known, kind=option[2:]),
         default=default,
         metavar="NAME",
         help=f"{what}: {', '.join(known)}; default: {told}",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from .parser import not_among
 
-__all__ = ["BACKENDS", "backend", "name_of", "number", "whole_number"]
+__all__ = ["BACKENDS", "backend", "file", "name_of", "number", "whole_number"]
 
 BACKENDS = ("auto", "numpy", "cupy")
 
@@ -43,13 +45,24 @@ def number(option: str, above: float) -> Callable[[str], float]:
     return convert
 
 
-def name_of(option: str, known: Collection[str]) -> Callable[[str], str]:
-    """Make the type of an option that is one of some names."""
+def name_of(option: str, known: Collection[str], kind: str = "") -> Callable[[str], str]:
+    """Make the type of an option that is one of some names of a kind, such as "activation"."""
 
     def convert(text: str) -> str:
         if text not in known:
-            raise ArgumentTypeError(not_among(option, text, known))
+            raise ArgumentTypeError(not_among(option, text, known, kind))
         return text
+
+    return convert
+
+
+def file(option: str) -> Callable[[str], Path]:
+    """Make the type of an option that is a file to write: no folder, as "models/" is."""
+
+    def convert(text: str) -> Path:
+        if text.endswith(("/", os.sep)):  # which Path would forget
+            raise ArgumentTypeError(f"{option} is {text}, a folder, expected a file")
+        return Path(text)
 
     return convert
 
@@ -58,5 +71,5 @@ def backend(text: str) -> str:
     """Check the value of --backend: auto, numpy, cupy, or cupy with the number of a device."""
     name, _, device = text.partition(":")
     if text not in BACKENDS and not (name == "cupy" and device.isdecimal()):
-        raise ArgumentTypeError(not_among("--backend", text, BACKENDS))
+        raise ArgumentTypeError(not_among("--backend", text, BACKENDS, "backend"))
     return text

@@ -23,7 +23,7 @@ MOST_NUMBERED = 12
 def draw_training(
     path: Any, history: History, deltas: list[list[float]], actual: Any, predicted: Any, target: Any
 ) -> None:
-    """Draw the costs, the size of δ in each layer, and the predictions for the held-out rows.
+    """Draw the costs, the size of δ in each layer, and predictions and residuals of the held-out rows.
 
     Parameters
     ----------
@@ -44,12 +44,19 @@ def draw_training(
         If matplotlib is not installed.
     """
     long = target.classifies and max(len(str(label)) for label in target.classes) > 8
-    figure = _figure(13.5 if len(actual) else 9.4, 4.8 if long else 4.3)
-    panels = figure.subplots(1, 3 if len(actual) else 2)
+    if not len(actual):
+        figure, shape = _figure(9.4, 4.3), (1, 2)
+    elif target.classifies:
+        figure, shape = _figure(13.5, 5 if long else 4.3), (1, 3)
+    else:
+        figure, shape = _figure(10, 8.2), (2, 2)
+    panels = figure.subplots(*shape).ravel()
     _draw_costs(panels[0], history, target)
     _draw_deltas(panels[1], deltas)
     if len(actual):
         _draw_predictions(figure, panels[2], actual, predicted, target, "held-out rows")
+    if len(panels) == 4:
+        _draw_residuals(panels[3], actual, predicted, target)
     _write(figure, path)
 
 
@@ -83,7 +90,8 @@ def _figure(width: float, height: float) -> Any:
 def _write(figure: Any, path: Any) -> None:
     """Write a picture whole or not at all, in the format of the file's suffix."""
     content = io.BytesIO()
-    figure.savefig(content, format=os.path.splitext(path)[1][1:].lower(), dpi=150)
+    suffix = os.path.splitext(path)[1][1:].lower()
+    figure.savefig(content, format=suffix, dpi=150, bbox_inches="tight")  # whole slanted labels
     write_whole(path, content.getvalue())
 
 
@@ -127,7 +135,7 @@ def _draw_deltas(axes: Any, deltas: list[list[float]]) -> None:
     if np.any(sizes > 0):
         axes.set_yscale("log")
     _whole_epochs(axes)
-    axes.set_title("Size of δ in each layer (root mean square)")
+    axes.set_title("Size of δ in each layer (RMS)")
     axes.legend(frameon=False, ncols=1 if depth < 7 else 2, fontsize="small" if depth > 5 else None)
     _plain(axes)
 
@@ -192,7 +200,8 @@ def _draw_confusion(
     step = -(-count // 25)
     ticks, names = range(0, count, step), [_short(str(label)) for label in labels[::step]]
     long = max(map(len, names)) > 4 and count > 4
-    axes.set_xticks(ticks, names, rotation=60 if long else 0, ha="right" if long else "center")
+    slanted = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    axes.set_xticks(ticks, names, **slanted)
     axes.set_yticks(ticks, names)
     axes.set_xlabel("prediction")
     axes.set_ylabel(f"true {shortened(target.name)}")
@@ -202,4 +211,5 @@ def _draw_confusion(
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 18 else f"{label[:16]}..."
+    """Shorten a label in its middle: long labels often begin alike."""
+    return label if len(label) <= 18 else f"{label[:8]}...{label[-7:]}"

@@ -46,8 +46,8 @@ class Survey:
         Whether the values are text in the file.
     unsupported : bool
         Whether values of this type cannot be used.
-    numeric, integer : bool
-        Whether all values are numbers, or integers.
+    numeric, integer, whole : bool
+        Whether all values are numbers; integers; or whole numbers, such as 3.0, too.
     """
 
     LIMIT = 10_000
@@ -63,6 +63,7 @@ class Survey:
         text = dtype in (pl.String, pl.Categorical, pl.Enum)
         self.numeric = text or dtype.is_numeric()
         self.integer = text or dtype.is_integer()
+        self.whole = self.numeric
         self._dates = list(DATE_FORMATS) if text else []
         self.is_text, self._row_of_text = text, 0
         self._first_text: str | None = None
@@ -89,6 +90,10 @@ class Survey:
             infinite = 0 if numbers is None else int((~numbers.is_finite()).sum())
             self.gaps += infinite  # as in columns of floats, where `valid` has seen to it
             numbers = numbers.filter(numbers.is_finite()) if infinite else numbers
+        if self.whole and not self.integer:
+            self.whole = self.numeric and bool((numbers == numbers.round()).all())
+            if self.is_text and self.whole:  # one way to write them: 1 and 1.0 would be two classes
+                self.whole = bool(present.str.contains(r"\.0+$").all())
         if self.dtype == pl.Datetime:
             self._has_time |= bool((present.dt.time() != time()).any())
         if self.integer and self.numeric:

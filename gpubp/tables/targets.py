@@ -17,7 +17,7 @@ __all__ = ["TASKS", "Target", "choose_target"]
 
 TASKS = ("auto", "classification", "regression")
 MOST_CLASSES = 20
-"""The most distinct integers of a target that "auto" takes for classes; it needs 5 rows for each, too."""
+"""The most distinct whole numbers of a target that "auto" takes for classes; it needs 5 rows for each."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def choose_target(survey: Survey, task: str = "auto") -> Target:
         What is known of its values.
     task : {"auto", "classification", "regression"}, default "auto"
         The task. "auto" is classification for text, for true and false, and for at most 20 different
-        integers, each for 5 rows on average, or 2 different ones; it is regression for other numbers.
+        whole numbers, each for 5 rows on average, or 2 different ones; it is regression for other numbers.
 
     Raises
     ------
@@ -166,10 +166,10 @@ def choose_target(survey: Survey, task: str = "auto") -> Target:
 def _task(survey: Survey, values: int) -> tuple[str, str]:
     if not survey.numeric:
         return "classification", f"it holds {'text' if survey.is_text else 'true and false'}"
-    if not survey.integer:
-        return "regression", "it holds numbers that are not integers"
+    if not survey.whole:
+        return "regression", "it holds numbers with decimal places"
     count = survey.distinct
     if count is not None and (count <= 2 or (count <= MOST_CLASSES and 5 * count <= values)):
-        return "classification", f"it holds {count} different integers"
+        return "classification", f"it holds {count} different whole numbers"
     many = f"{count:,}" if count else f"more than {Survey.LIMIT:,}"
-    return "regression", f"it holds {many} different integers"
+    return "regression", f"it holds {many} different whole numbers"

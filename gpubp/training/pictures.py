@@ -41,8 +41,10 @@ def draw_history(history: History) -> Any:
         axes.plot(epochs, history.validation_cost, color="#c55a11", label="validation cost")
     if history.monitor == "cost":
         _mark_best(axes, history, "lowest")
-    if min(history.cost + history.validation_cost, default=0.0) > 0:
+    costs = history.cost + history.validation_cost
+    if min(costs, default=0.0) > 0 and max(costs) > 5 * min(costs):
         axes.set_yscale("log")
+    below.xaxis.get_major_locator().set_params(integer=True)
     below.set_xlabel("epoch")
     axes.set_ylabel("mean cost")
     axes.grid(alpha=0.25)
@@ -60,7 +62,7 @@ def draw_history(history: History) -> Any:
         right.spines[["top", "left"]].set_visible(False)
         more, more_names = right.get_legend_handles_labels()
         lines, names = lines + more, names + more_names
-    axes.legend(lines, names, frameon=False, loc="center right")
+    figure.legend(lines, names, frameon=False, loc="outside upper center", ncols=min(len(lines), 4))
     if metrics:
         _draw_metrics(below, history)
     return figure

@@ -85,7 +85,7 @@ def progress_callback(describe: Describe = describe, *, in_files: bool = True) -
         The callback; one that shows nothing if there is nowhere to show it.
     """
     try:
-        from rich import console, progress  # noqa: PLC0415
+        from rich import console, progress, table  # noqa: PLC0415
     except ImportError:
         return _Lines(describe) if in_files or sys.stderr.isatty() else Callback()
     screen = console.Console(stderr=True)
@@ -95,7 +95,9 @@ def progress_callback(describe: Describe = describe, *, in_files: bool = True) -
         progress.Progress(
             progress.TextColumn("{task.description:>14}"),
             progress.BarColumn(bar_width=30),
-            progress.TimeRemainingColumn(compact=True),
+            progress.TimeRemainingColumn(
+                compact=True, table_column=table.Column(min_width=5, no_wrap=True)
+            ),
             progress.TextColumn("{task.fields[figures]}"),
             console=screen,
         ),

@@ -20,7 +20,7 @@ NAMES = [module.__name__.rpartition(".")[2] for module in commands.COMMANDS]
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("", "gpubp: COMMAND is missing; gpubp --help says what it is"),
+        ("", "gpubp: COMMAND is missing; see gpubp --help"),
         ("ifno", "gpubp: unknown command ifno; did you mean 'info'?"),
         ("demo --epochs 0", "gpubp demo: --epochs is 0, expected a whole number at least 1"),
         ("demo --epochs 1.5", "gpubp demo: --epochs is 1.5, expected a whole number at least 1"),
@@ -30,6 +30,15 @@ NAMES = [module.__name__.rpartition(".")[2] for module in commands.COMMANDS]
         ("demo --backend cupy:x", "gpubp demo: --backend is cupy:x; did you mean 'cupy'?"),
         ("demo --see 3 x", "gpubp demo: unknown argument x; gpubp demo --help lists what it has"),
         ("demo --ouptut=x", "gpubp demo: unknown option --ouptut; did you mean '--output'?"),
+        (
+            "demo --verbose",
+            "gpubp demo: unknown option --verbose; gpubp demo --help lists what it has",
+        ),
+        (
+            "demo --random-state 1",
+            "gpubp demo: unknown option --random-state; did you mean '--seed'?",
+        ),
+        ("demo --backend cuda", "gpubp demo: --backend is cuda; gpubp calls it 'cupy'"),
         ("bench --contender torh", "gpubp bench: --contenders is torh; did you mean 'torch'?"),
         ("bench --budget x", "gpubp bench: --budget is x, expected a number above 0"),
         ("bench --budget inf", "gpubp bench: --budget is inf, expected a number above 0"),
@@ -38,10 +47,8 @@ NAMES = [module.__name__.rpartition(".")[2] for module in commands.COMMANDS]
             "gpubp bench: --batch-sizes is 9000, expected at most 8192, or a multiple of that",
         ),
         ("completion csh", "gpubp completion: SHELL is csh; did you mean 'zsh'?"),
-        (
-            "completion",
-            "gpubp completion: SHELL is missing; gpubp completion --help says what it is",
-        ),
+        ("completion", "gpubp completion: SHELL is missing; see gpubp completion --help"),
+        ("train", "gpubp train: DATA and --target are missing; see gpubp train --help"),
         (
             "bench --first-call --contenders openvino",
             "gpubp bench: --contenders is openvino, which has no training steps to measure",

@@ -77,6 +77,20 @@ def test_a_word_is_completed(line: str, expected: list[str], tmp_path: Path) -> 
     assert sorted(word.strip() for word in words) == expected
 
 
+@pytest.mark.parametrize("option", ["--target", "--drop", "--categorical", "--numeric"])
+def test_columns_of_a_text_file_are_completed(option: str, tmp_path: Path) -> None:
+    (tmp_path / "houses.csv").write_text('price;"size; m";place\n1;2;3\n', encoding="utf-8")
+    assert completed(f"gpubp train houses.csv {option} p", tmp_path) == ["price", "place"]
+    assert completed(f"gpubp train none.csv {option} p", tmp_path) == []
+
+
+def test_columns_of_a_parquet_file_are_completed(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars", reason="what reads tables, polars, is not installed")
+    polars.DataFrame({"price": [1], "place": [2]}).write_parquet(tmp_path / "houses.parquet")
+    words = completed("gpubp train houses.parquet --target pr", tmp_path)
+    assert [word.strip() for word in words] == ["price"]
+
+
 def test_the_parser_is_made_without_heavy_modules() -> None:
     program = (
         "import sys\n"

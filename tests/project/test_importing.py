@@ -80,6 +80,14 @@ def test_import_gpubp_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_mistyped_name_is_told_with_the_nearest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import gpubp; gpubp.Netwok"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "has no attribute 'Netwok'. Did you mean: 'Network'?" in done.stderr
+
+
 def test_the_names_of_public_are_those_of_gpubp() -> None:
     assert gpubp.__all__ == public.__all__
     assert set(public.__all__) <= set(dir(gpubp))

@@ -178,6 +178,30 @@ def test_a_value_of_others_is_told_with_gpubps_name(call: Callable[[], Any], mes
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.fit, "'Network' object has no attribute 'fit'; gpubp has Trainer(network).fit"),
+        (lambda net: net.state_dict, "no attribute 'state_dict'; gpubp has network.parameters"),
+        (lambda net: net.nothing, "'Network' object has no attribute 'nothing'"),
+        (lambda net: Trainer(net).evaluate, "gpubp has trainer.network.cost(x, y)"),
+        (lambda net: setattr(Trainer(net), "lr", 1), "Trainer has no attribute 'lr'; did you mean 'learn"),
+        (lambda net: setattr(net.layers[0], "trainable", False), "layer_rates of a Trainer freezes layers"),
+        (lambda net: setattr(net.layers[0], "requires_grad", False), "no attribute 'requires_grad'"),
+    ],
+)  # fmt: skip
+def test_an_attribute_of_others_is_told_with_gpubps_way(
+    call: Callable[[Network], Any], message: str
+) -> None:
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        call(Network((2, 1)))
+
+
+def test_no_method_of_others_is_gpubps_own() -> None:
+    for owner, table in tables.METHODS.items():
+        assert {theirs for _, theirs in pairs(table)} & set(dir(getattr(gpubp, owner))) == set()
+
+
 def test_a_schedule_is_told_to_be_in_its_module() -> None:
     with pytest.raises(AttributeError, match=r"did you mean gpubp\.schedules\.Cosine\?$"):
         _ = gpubp.Cosine

@@ -14,7 +14,7 @@ pytest.importorskip("skops", reason="what writes models of tables, skops, is not
 
 from table_files import MESSY, flowers  # noqa: E402
 
-from gpubp.tables import Plan, Settings  # noqa: E402
+from gpubp.tables import Plan, Settings, train  # noqa: E402
 from gpubp.tables.dates import DateParts  # noqa: E402
 from gpubp.tables.preparation import learn_preparation, prepared  # noqa: E402
 from gpubp.tables.reading import MemoryTable, table_of  # noqa: E402
@@ -145,11 +145,14 @@ def test_columns_are_the_same_in_parts(rows_at_once: int | None) -> None:
 TASKS = [
     (["a", "b"] * 10, "classification", "it holds text"),
     ([True, False] * 10, "classification", "it holds true and false"),
-    ([0, 1] * 10, "classification", "it holds 2 different integers"),
-    ([0, 1, 2, 3] * 5, "classification", "it holds 4 different integers"),
-    (list(range(0, 40, 2)), "regression", "it holds 20 different integers"),
-    ([0.0, 1.0] * 10, "regression", "it holds numbers that are not integers"),
-    ([0.5, 1.5] * 10, "regression", "it holds numbers that are not integers"),
+    ([0, 1] * 10, "classification", "it holds 2 different whole numbers"),
+    ([0, 1, 2, 3] * 5, "classification", "it holds 4 different whole numbers"),
+    (list(range(0, 40, 2)), "regression", "it holds 20 different whole numbers"),
+    ([0.0, 1.0] * 10, "classification", "it holds 2 different whole numbers"),
+    (["0.0", "1.0"] * 10, "classification", "it holds 2 different whole numbers"),
+    (["0", "1.0"] * 10, "regression", "it holds numbers with decimal places"),
+    ([0.5, 1.5] * 10, "regression", "it holds numbers with decimal places"),
+    ([0.0, 1.0] * 9 + [0.5, 1.5], "regression", "it holds numbers with decimal places"),
 ]
 
 
@@ -184,3 +187,11 @@ def test_a_table_that_cannot_be_learned_from_is_told(
     table = table_of(pl.DataFrame({"x": X, **data}))
     with pytest.raises(ValueError, match=re.escape(told)):
         Plan(table, options.pop("target", "y"), **options)
+
+
+def test_labels_in_an_array_of_floats_are_classes() -> None:
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    rows = np.column_stack([x, np.arange(90) % 3])
+    model = train(rows, "x2", epochs=1, hidden=(4,))
+    assert model.target.classes == (0, 1, 2)
+    assert set(model.predict(rows[:, :2])) <= {0, 1, 2}

@@ -124,6 +124,15 @@ def test_plot_takes_an_empty_history_and_costs_that_no_logarithm_has(history: Hi
     assert history.plot().axes[0].get_yscale() == "linear"
 
 
+def test_plot_has_whole_epochs_and_a_logarithm_only_for_costs_that_span_it() -> None:
+    pytest.importorskip("matplotlib", reason="draws pictures")
+    for lowest, scale in ((0.1, "log"), (0.9, "linear")):
+        figure = History(cost=[1.0, 0.95, lowest], best_epoch=2).plot()
+        axes = figure.axes[0]
+        assert axes.get_yscale() == scale
+        assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
 def test_plot_without_matplotlib_says_which_extra_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
