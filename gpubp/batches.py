@@ -72,8 +72,10 @@ def drawn(name: str, batches: Any, when: str = "") -> Iterator[tuple[int, Any, s
             batch = next(iterator)
         except StopIteration:
             return
-        except (MemoryError, _NoIterableError):
+        except MemoryError:
             raise
+        except _NoIterableError as error:
+            raise TypeError(str(error)) from None
         except Exception as error:
             kind = OSError if isinstance(error, OSError) else RuntimeError
             came = f"{type(error).__name__}: {shortened(error)}"

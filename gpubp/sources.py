@@ -31,7 +31,11 @@ def is_source(data: Any) -> bool:
     """Whether the data are to be read by slices: a memmap, or an object with a shape that is no array."""
     if isinstance(data, np.ndarray):
         return isinstance(data, np.memmap)
-    if not hasattr(data, "shape") or not hasattr(data, "__getitem__") or is_sparse(data):
+    try:
+        has_shape = hasattr(data, "shape")
+    except Exception:  # as of a data set of a closed file, which `Source` tells
+        return True
+    if not has_shape or not hasattr(data, "__getitem__") or is_sparse(data):
         return False
     array_like = (
         backend_of(data) is not None or hasattr(data, "__array__") or hasattr(data, "__dlpack__")
@@ -83,13 +87,19 @@ class Source:
     ------
     ValueError
         If the shape is not a tuple of whole numbers.
+    RuntimeError
+        If the data gave no shape but an error, which is the cause: a file may be closed.
     """
 
     def __init__(self, name: str, data: Any, kept_bytes: int | None = None) -> None:
         self._name, self._data = name, data
         if told := refusal(name, data):
             raise ValueError(told)
-        shape = data.shape
+        try:
+            shape = data.shape
+        except Exception as error:
+            came = f"{type(error).__name__}: {shortened(error)}"
+            raise RuntimeError(f"{name} gave no shape but an error, {came}") from error
         whole = isinstance(shape, tuple | list) and all(
             isinstance(length, int | np.integer) and length >= 0 for length in shape
         )

@@ -28,7 +28,7 @@ from ..training.callbacks import as_callbacks
 from ..training.checkpoint import as_checkpoint
 from ..training.layer_rates import as_layer_rates
 from ..training.optimizers import OPTIMIZERS
-from ..training.schedules import SCHEDULES, Schedule
+from ..training.schedules import SCHEDULES, Schedule, get_schedule
 from ..validation import check_number, fits
 from .losses import LOSSES
 
@@ -152,6 +152,7 @@ def check_parameters(estimator: Any) -> None:
                 raise _refusal(estimator, name, entry, allowed)
     _check_layers(estimator, len(hidden_widths(estimator)))
     _check_layer_rates(estimator.layer_rates, len(hidden_widths(estimator)) + 1)
+    _check_learning_rate(estimator.learning_rate)
     _check_dtype(estimator.dtype)
     as_callbacks(estimator.callbacks)
     _check_lbfgs(estimator)
@@ -199,6 +200,16 @@ def _check_layer_rates(layer_rates: Any, depth: int) -> None:
         as_layer_rates(layer_rates, depth)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(str(error)) from None
+
+
+def _check_learning_rate(learning_rate: Any) -> None:
+    """Check that a function takes what a schedule's function takes."""
+    if isinstance(learning_rate, str | Schedule):
+        return
+    try:
+        get_schedule(learning_rate)
+    except TypeError as error:
+        raise InvalidParameterError(f"learning_rate: {error}") from None
 
 
 def _check_layers(estimator: Any, depth: int) -> None:

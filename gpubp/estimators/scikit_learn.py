@@ -98,7 +98,7 @@ class LikeScikitLearns:
 
         It predicts the same, and its warm starts and partial_fit go on with the weights and the state of
         the optimizer. What scikit-learn does not have and what acts on training alone is left out: dropout,
-        class_weight, label_smoothing, clip_norm, callbacks, progress and checkpoint.
+        class_weight, label_smoothing, clip_norm, layer_rates, callbacks, progress and checkpoint.
 
         Returns
         -------

@@ -46,10 +46,8 @@ def predict(network: Predictions, x: Any, out: Any) -> Any:
         return out
     source = Source("x", x, 2 * READ_BYTES)
     if source.shape == network.sizes[:1]:  # one example
-        example = network._outputs(source.read(np.arange(source.shape[0])))
-        if out is None:
-            return example
-        return predict(network, source.read(np.arange(source.shape[0])), out)
+        example = source.read(np.arange(source.shape[0]))
+        return network._outputs(example) if out is None else predict(network, example, out)
     source.check_width(network.sizes[0])
     shape = len(source), network.sizes[-1]
     if out is None:
@@ -69,6 +67,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError(f"out is {shown(out)}, expected an array or data set of shape {shape}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out has shape {tuple(out.shape)}, expected {shape}")
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueError("out is read-only, expected an array that can be written to")
     kind = getattr(out, "dtype", dtype)
     if not np.can_cast(dtype, kind, "same_kind"):
         raise ValueError(

@@ -151,13 +151,18 @@ class BatchStream:
                 f"{self._name} gave {count} batches in epoch {epoch + 1}, expected more than the {first}"
                 " before the checkpoint"
             )
+        self._check_weights()
 
     def chunks(self, rows: Rows, size: int, epoch: int) -> Iterator[tuple[int, float]]:
         """Set `rows` to the batches after this epoch, one after another; see `Dataset.chunks`."""
         weights = self._weights = []
         for count in self._read(rows, f"after epoch {epoch + 1}"):
             yield count, weights[-1]
-        if not sum(weights):
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Check that not all batches of the epoch have the weight 0."""
+        if not sum(self._weights):
             self.failed = True
             raise ValueError(
                 f"the sample weights of {self._name} are all zero, expected a positive one"

@@ -15,7 +15,7 @@ from ..kernels.messages import shown
 from ..network import Network
 from ..workspace import Workspace
 from .batch_stream import BatchStream
-from .data import Dataset
+from .data import BatchForm, Dataset
 from .metrics import Metric, Predictions
 
 __all__ = ["Evaluation", "Score"]
@@ -94,7 +94,7 @@ class Evaluation:
         self._chunk_rows = max(batch_size, CHUNK_ROWS)
         self._rows = Rows(None)
         self._counters = network.backend.zeros(2, np.int64)
-        self._captured: dict[tuple[int, bool, bool], tuple[Callable[[], None], Array, Array]] = {}
+        self._captured: dict[BatchForm, tuple[Callable[[], None], Array, Array]] = {}
 
     def __call__(self, epoch: int) -> Score:
         """Evaluate the network with its current parameters, after this epoch, counted from 0."""
@@ -102,7 +102,8 @@ class Evaluation:
         cost = right = total = 0.0
         predictions = Predictions(self._metrics, self._network.cost_function)
         for count, weight in data.chunks(rows, self._chunk_rows, epoch):
-            replay, costs, outputs = self._captured_for((count, data.labels, data.sparse))
+            form = BatchForm(count, None, data.labels, data.weighted, data.sparse)
+            replay, costs, outputs = self._captured_for(form)
             costs.fill(0)
             replay()
             cost += weight * float(self._network.backend.to_numpy(costs).sum())
@@ -112,21 +113,16 @@ class Evaluation:
         counted = self._network.cost_function.targets in ("class", "unit")
         return Score(cost / total, right / total if counted else None, predictions.scores())
 
-    def _captured_for(
-        self, form: tuple[int, bool, bool]
-    ) -> tuple[Callable[[], None], Array, Array]:
-        """Return the captured evaluation of so many rows, and its arrays of costs and outputs.
-
-        The form is the number of rows, and whether they have labels and are sparse.
-        """
+    def _captured_for(self, form: BatchForm) -> tuple[Callable[[], None], Array, Array]:
+        """Return the captured evaluation of rows of this form, and its arrays of costs and outputs."""
         if form not in self._captured:
             while len(self._captured) >= FORMS_KEPT:
                 del self._captured[next(iter(self._captured))]
-            network, (count, labels, sparse) = self._network, form
+            network = self._network
             problem = network.problem(self._counters)
-            outputs = network.backend.empty((count, network.sizes[-1]), network.dtype)
-            kind = {"labels": labels, "sparse": sparse}
-            workspace = Workspace(problem, count, "cost", outputs=outputs, **kind)
+            outputs = network.backend.empty((form.rows, network.sizes[-1]), network.dtype)
+            kind = {"labels": form.labels, "sparse": form.sparse}
+            workspace = Workspace(problem, form.rows, "cost", outputs=outputs, **kind)
             costs = network.backend.zeros((len(workspace.shards), 1), np.float64)
             replay = network.backend.capture(
                 lambda: evaluate(problem, workspace, self._rows, costs)

@@ -123,7 +123,9 @@ class Predictions:
     def add(self, targets: Array, outputs: Array) -> None:
         """Add the next rows; the arrays may be used again for others."""
         if self._metrics:
-            self._targets.append(to_host(targets).copy())
+            y = to_host(targets)  # of classes, batches may have labels or rows of probabilities
+            of_classes = self._cost.targets == "class" and y.ndim == 2
+            self._targets.append(y.argmax(axis=1) if of_classes else y.copy())
             self._outputs.append(to_host(outputs).copy())
 
     def scores(self) -> dict[str, float]:
@@ -139,7 +141,6 @@ class Predictions:
         y, outputs = np.concatenate(self._targets), np.concatenate(self._outputs)
         predicted, kind = outputs, self._cost.targets
         if kind == "class":
-            y = y if y.ndim == 1 else y.argmax(axis=1)
             predicted = outputs.argmax(axis=1)
         elif kind == "unit":
             y, predicted = (np.asarray(values > 0.5, np.int64) for values in (y, outputs))

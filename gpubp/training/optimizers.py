@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any
 
 from ..kernels import UPDATES, Update, UpdateOptions
@@ -275,6 +275,22 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "lion": Lion,
 }
+
+
+def _refuse_to_set(optimizer: Optimizer, name: str, value: Any) -> None:
+    if type(optimizer) not in _KINDS and name not in {item.name for item in fields(optimizer)}:
+        object.__setattr__(optimizer, name, value)  # of a user's subclass
+        return
+    kind = type(optimizer).__name__
+    instead = f"set trainer.optimizer to a new {kind}"
+    if name == "learning_rate":
+        instead = f"set trainer.learning_rate, or trainer.optimizer to a new {kind}"
+    raise FrozenInstanceError(f"{kind}.{name} is read-only; {instead}")
+
+
+_KINDS = (Optimizer, *OPTIMIZERS.values())
+for _kind in _KINDS:  # dataclass has set its own, which says less
+    _kind.__setattr__ = _refuse_to_set  # type: ignore[assignment, method-assign]
 
 
 def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:

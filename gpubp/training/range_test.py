@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..errors import DivergenceError
 from ..validation import check_number, check_seed
 from .callbacks import Callback
 from .pictures import new_figure
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -108,6 +109,18 @@ class LearningRateCurve:
         return figure
 
 
+@dataclass
+class _Rising(Schedule):
+    """Factors that rise from 1 to `growth` in so many steps, by the same factor from step to step."""
+
+    depends_on: ClassVar[str] = "step"
+    growth: float
+    count: int
+
+    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
+        return self.growth ** (np.minimum(steps, self.count - 1) / (self.count - 1))
+
+
 class _Recorder(Callback):
     """Records the cost of each step, and ends the fit when the test is over."""
 
@@ -157,7 +170,8 @@ def range_test(
         batch_size=trainer.batch_size,
         accumulate=trainer.accumulate,
         shuffle=trainer.shuffle,
-        schedule=lambda step, total, per_epoch: growth ** (min(step, steps - 1) / (steps - 1)),
+        schedule=_Rising(growth, int(steps)),
+        layer_rates=trainer.layer_rates,
         callbacks=[recorder],
         seed=int(seed),
     )

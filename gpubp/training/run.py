@@ -96,7 +96,8 @@ class Run:
         batches = data.steps(self._stride)
         # An iterable of batches may have no length, and may give more batches than its length says.
         self._batches: float = math.inf if batches is None else batches
-        self._room = STEPS_AHEAD if batches is None else max(batches, 1)
+        steps = STEPS_AHEAD if batches is None else max(batches, 1)
+        self._room = steps if snapshot is None else max(steps, len(snapshot.costs))
         self._forms: set[BatchForm] = set()
         if isinstance(data, Dataset):
             counts = min(self._stride, len(data)), len(data) % self._stride or self._stride

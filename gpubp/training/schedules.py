@@ -233,8 +233,9 @@ class Function(Schedule):
     Parameters
     ----------
     function : callable
-        A function (step, total, per_epoch) -> factor, of whole numbers as in `factors`. It is called once
-        for each step. Factors are finite numbers of at least 0.
+        A function (step, total, per_epoch) -> factor, of whole numbers as in `factors`. It may be called
+        again for the same step, as when a callback sets the learning rate. Factors are finite numbers of at
+        least 0.
 
     Raises
     ------

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from ..kernels.messages import shown
 from ..validation import check_number
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
-
-__all__ = ["OfStep", "Setting", "count", "shuffling"]
+__all__ = ["Setting", "count", "shuffling"]
 
 T = TypeVar("T")
 
@@ -41,21 +38,6 @@ class Setting(Generic[T]):
     if TYPE_CHECKING:  # At run time Python finds the value in the instance.
 
         def __get__(self, instance: object, owner: type) -> T: ...
-
-
-class OfStep(Generic[T]):
-    """A setting that the trainer's training step has, and checks whenever it is set."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, trainer: Trainer | None, owner: type) -> T:
-        value: Any = self if trainer is None else getattr(trainer.training_step, self._name)
-        return cast("T", value)
-
-    def __set__(self, trainer: Trainer, value: Any) -> None:
-        with trainer.backend.use():
-            setattr(trainer.training_step, self._name, value)
 
 
 def count(name: str) -> Setting[int]:

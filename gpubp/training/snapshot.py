@@ -118,7 +118,11 @@ class Snapshot:
         for name, value in settings.items():
             if name in ("optimizer", "layer_rates") and value == getattr(self, name):
                 continue  # a callback has set it
-            what, now, before = _difference(name, value, self.settings.get(name))
+            before = self.settings.get(name)
+            if name == "early_stopping" and isinstance(before, dict):
+                # Files of earlier versions do not tell that they monitored the cost.
+                before = {"monitor": "cost", "higher_is_better": None} | before
+            what, now, before = _difference(name, value, before)
             if now != before:
                 raise ValueError(
                     about_file(
@@ -192,14 +196,10 @@ def listed(layer_rates: tuple[float, ...] | None) -> list[float] | None:
 def settings_of(trainer: Trainer) -> dict[str, Any]:
     """Return the settings that a fit can go on with only if they are the same."""
     stopping = trainer.early_stopping
-    early_stopping = None if stopping is None else described(stopping)
-    if early_stopping is not None and early_stopping["monitor"] == "cost":
-        # Files of earlier versions do not tell that they monitored the cost.
-        del early_stopping["monitor"], early_stopping["higher_is_better"]
     return {
         "optimizer": described(trainer.optimizer),
         "schedule": described(trainer.schedule),
-        "early_stopping": early_stopping,
+        "early_stopping": None if stopping is None else described(stopping),
         "batch_size": trainer.batch_size,
         "accumulate": trainer.accumulate,
         "layer_rates": listed(trainer.layer_rates),

@@ -209,10 +209,8 @@ class TrainingStep(HasState):
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
         with self.backend.keep_kernels(self._kernels):
-            shards = max(
-                (problem.shards(f.rows, f.block_limit, f.sparse) for f in forms), default=1
-            )
-        self._allocate(shards, steps)
+            shards = [problem.shards(f.rows, f.block_limit, f.sparse) for f in forms]
+        self._allocate(max(shards, default=1), steps)
 
     @uninterrupted
     def _allocate(self, shards: int, steps: int) -> None:

@@ -62,9 +62,9 @@ class StepNumbers:
         self.shards, self.room = shards, steps  # numbers: a replay looks at no array
 
     def hold_factors(self, factors: int) -> None:
-        """Make new rates for so many factors of the learning rate."""
+        """Make new rates for so many factors of the learning rate; those of factor 1 stay."""
         self._factors, zeros = factors, self._backend.zeros
-        self.rates = [zeros((self.room, 4), np.float64) for _ in range(factors)]
+        self.rates[1:] = [zeros((self.room, 4), np.float64) for _ in range(factors - 1)]
 
     def set_rates(self, factor: int, rates: Any) -> None:
         """Write the rates of another factor."""

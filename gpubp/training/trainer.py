@@ -35,7 +35,7 @@ from .progress import progress_callback
 from .run import Run
 from .schedules import Schedule, get_schedule
 from .seeds import RandomSource, draw_dropout_seed, random_source
-from .settings import OfStep, Setting
+from .settings import Setting
 from .snapshot import Snapshot, settings_of
 from .step import TrainingStep
 from .trainer_properties import TrainerProperties
@@ -123,7 +123,6 @@ class Trainer(TrainerProperties, MadeOnce):
     early_stopping = Setting(as_early_stopping)
     callbacks = Setting(as_callbacks)
     checkpoint = Setting(as_checkpoint)
-    layer_rates = OfStep["tuple[float, ...] | None"]()
     metrics = Setting(as_metrics)
 
     def __init__(
@@ -153,15 +152,19 @@ class Trainer(TrainerProperties, MadeOnce):
         rng = random_source(seed)
         self._order = DataOrder(rng)
         dropout_seed = draw_dropout_seed(rng, network)
-        self._training_step = TrainingStep(network, optimizer, dropout_seed=dropout_seed)
-        self.layer_rates = layer_rates
+        self._training_step = TrainingStep(
+            network, optimizer, dropout_seed=dropout_seed, layer_rates=layer_rates
+        )
         self._check_batch = BatchCheck(network)
         self.checkpoint, self._stop_reason, self._fits_running = checkpoint, "", 0
         self._snapshot: Snapshot | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_fits_running": 0}  # a callback may make a copy
+
     def __copy__(self) -> Trainer:
         other = object.__new__(type(self))
-        vars(other).update(vars(self))
+        vars(other).update(self.__getstate__())
         other._training_step, other._order = copy(self._training_step), copy(self._order)
         other._snapshot = deepcopy(self._snapshot)
         return other

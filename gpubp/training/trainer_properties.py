@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +56,16 @@ class TrainerProperties:
         self.optimizer = replace(self.optimizer, learning_rate=learning_rate)
 
     @property
+    def layer_rates(self) -> tuple[float, ...] | None:
+        """The layers' factors of the learning rate; they may be set as `learning_rate` may."""
+        return self._training_step.layer_rates
+
+    @layer_rates.setter
+    @on_device
+    def layer_rates(self, layer_rates: Sequence[float] | None) -> None:
+        self._training_step.layer_rates = layer_rates
+
+    @property
     def training_step(self) -> TrainingStep:
         """The step that the trainer runs."""
         return self._training_step
@@ -93,7 +103,7 @@ class TrainerProperties:
     def find_learning_rate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         low: float = 1e-7,
         high: float = 10.0,
@@ -103,9 +113,10 @@ class TrainerProperties:
     ) -> LearningRateCurve:
         """Train a copy of the network with rising learning rates, to see which of them suits (Smith 2017).
 
-        The copy has the trainer's batch size and optimizer, whose state begins at zero, but neither its
-        schedule nor its callbacks. Network and trainer stay as they are. The test ends early when the cost
-        has risen to four times its minimum. Small batches need more steps, because their costs differ more.
+        The copy has the trainer's batch size, layer rates and optimizer, whose state begins at zero, but
+        neither its schedule nor its callbacks. Network and trainer stay as they are. The test ends early
+        when the cost has risen to four times its minimum. Small batches need more steps, because their
+        costs differ more.
 
         Parameters
         ----------

@@ -108,7 +108,7 @@ class Group:
         self._slots, self._calls = np.stack([call.slots for call in calls]), calls
         self.place = np.array([address(self._slots), len(calls)], np.int64)
         self._argument = ctypes.c_void_p(address(self.place))
-        self._run, self._repeat = _runners()
+        self._run, self._repeat = _runners(base())
 
     def __call__(self) -> None:
         self._run(self._argument)
@@ -128,9 +128,13 @@ class Group:
 
 
 @cache
-def _runners() -> tuple[Any, Any]:
-    """Return the functions that run calls, once and repeatedly. Without argtypes they convert nothing."""
-    run, repeat = base().run_calls, base().run_repeated
+def _runners(library: Any) -> tuple[Any, Any]:
+    """Return a library's functions that run calls, once and repeatedly.
+
+    Without argtypes they convert nothing. Only in the same library does run_shards find the threads that
+    belong to them.
+    """
+    run, repeat = library.run_calls, library.run_repeated
     run.restype, repeat.restype = None, ctypes.c_int64
     return run, repeat
 

@@ -276,6 +276,7 @@ def test_new_parameters_can_be_searched_over() -> None:
         ({"weight_decay": 0, "solver": "lbfgs"}, "weight_decay is 0, expected None with solver 'lb"),
         ({"learning_rate": "cosin"}, "did you mean 'cosine'"),
         ({"learning_rate": None}, r"Got None instead.$"),
+        ({"learning_rate": len}, "^learning_rate: schedule is <built-in function len>, expected a f"),
         ({"callbacks": print}, "callbacks is "),
         ({"callbacks": [3]}, "callbacks holds 3, expected a Callback or a function"),
         ({"progress": 1}, "'progress' parameter of MLPClassifier must be"),

@@ -19,7 +19,7 @@ from fake_compiler import forget
 from gpubp import Activation, Adam, Network, Trainer
 from gpubp.backends.numpy import NumpyBackend
 from gpubp.kernels import ACTIVATIONS, COSTS, UPDATES, OutputHead
-from gpubp.kernels.cpu import ahead, build, build_ahead, compiler, texts
+from gpubp.kernels.cpu import ahead, build, build_ahead, calls, compiler, texts
 
 pytestmark = pytest.mark.skipif(
     not build.made_by(), reason="no C++ compiler: install g++ or set CXX"
@@ -148,6 +148,18 @@ def test_without_a_name_the_best_variant_runs(
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
         best = "avx512" if "avx512vl" in flags else "avx2" if "avx2" in flags else "baseline"
         assert ahead.opened().variant == best
+
+
+def test_calls_run_on_the_runtime_of_their_own_library(
+    fresh: None, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another library's runtime has other threads: shards would find none, and end the process."""
+    for place in (str(built), "0"):
+        monkeypatch.setenv("GPUBP_BUILT_AHEAD", place)
+        forget()
+        call = calls.bind("add", np.float32, np.zeros(1), np.zeros(1), 1)
+        assert call is not None
+        assert calls.Group([call])._run is build.base().run_calls
 
 
 def test_without_compilation_a_text_of_ones_own_runs_as_its_twin(

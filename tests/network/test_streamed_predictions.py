@@ -159,6 +159,10 @@ def test_outputs_are_written_to_files_of_h5py_and_zarr(tmp_path: Path) -> None:
         (np.empty((ROWS, 3)), "out has shape (53, 3), expected (53, 2)"),
         (np.empty(ROWS), "out has shape (53,), expected (53, 2)"),
         (np.empty((ROWS, 2), int), "out has dtype dtype('int64'), expected a float dtype for outp"),
+        (
+            np.broadcast_to(0.0, (ROWS, 2)),
+            "out is read-only, expected an array that can be written",
+        ),
         ([], "out is [], expected an array or data set of shape (53, 2)"),
     ],
 )

@@ -231,8 +231,13 @@ def test_optimizers_are_still_dataclasses() -> None:
     )
     assert dataclasses.replace(made, learning_rate=0.2) == AdamW(0.2, clip_norm=1.0) != made
     assert len({made, AdamW(0.1, clip_norm=1.0)}) == 1
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    told = r"^AdamW.learning_rate is read-only; set trainer.learning_rate, or trainer.optimizer to a new"
+    with pytest.raises(dataclasses.FrozenInstanceError, match=told):
         made.learning_rate = 1.0  # type: ignore[misc]
+    with pytest.raises(
+        AttributeError, match=r"^AdamW.rate is read-only; set trainer.optimizer to a"
+    ):
+        made.rate = 1.0  # type: ignore[attr-defined]
 
 
 def test_a_users_own_optimizer_and_network_are_made_as_before() -> None:

@@ -1,8 +1,7 @@
-"""Fits on batches that an iterable gives: the same training as on arrays, and errors that name the row."""
+"""Fits on batches that an iterable gives: the same training as on arrays."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -12,42 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from iterables import BATCH, VALIDATION, WEIGHTS, NoLength, X, Y, cut, trainer
 from resuming import assert_same, fit_in_parts
-from small_networks import Log, classes, classifier, parameters
+from small_networks import Log, classes, parameters
 
 from gpubp import Adam, Callback, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.training.schedules import Constant, Cosine, Exponential, InverseScaling, OnPlateau, Step
 from gpubp.training.step import STEPS_KEPT
-
-ROWS, BATCH = 22, 4
-X, Y = classes(ROWS, seed=3)
-WEIGHTS = np.random.default_rng(5).uniform(0.5, 2, ROWS)
-VALIDATION = classes(9, seed=4)
-
-
-def cut(*arrays: Any, size: int = BATCH) -> list[tuple[Any, ...]]:
-    """Cut arrays into batches, which are tuples."""
-    return [
-        tuple(array[k : k + size] for array in arrays) for k in range(0, arrays[0].shape[0], size)
-    ]
-
-
-class NoLength:
-    """An iterable that can be iterated again, but has no length."""
-
-    def __init__(self, batches: list[Any]) -> None:
-        self._batches, self.begun = batches, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        self.begun += 1
-        yield from self._batches
-
-
-def trainer(backend: Backend | str = "numpy", **options: Any) -> Trainer:
-    network = classifier(backend, dropout=0.3)
-    options = {"optimizer": Adam(), "batch_size": BATCH, "shuffle": False, "seed": 7, **options}
-    return Trainer(network, **options)
 
 
 def same_fit(backend: Backend | str, batches: Any, arrays: tuple[Any, ...], **options: Any) -> None:
@@ -168,6 +139,19 @@ def test_validation_data_may_be_batches() -> None:
         )
 
 
+def test_some_validation_batches_of_a_size_may_have_weights(backend: Backend) -> None:
+    x, y = classes(12, seed=4)
+    weights = [np.ones(4), np.array([2.0, 1, 0, 1]), np.ones(4)]
+    parts = cut(x, y)
+    parts[1] = (*parts[1], weights[1])
+    made = trainer(backend)
+    history = made.fit(X, Y, epochs=1, validation_data=parts)
+    every = np.concatenate(weights)
+    assert history.validation_cost[0] == pytest.approx(made.network.cost(x, y, every), rel=1e-12)
+    right = backend.to_numpy(made.network.predict(x)).argmax(axis=1) == y
+    assert history.validation_accuracy[0] == pytest.approx(np.average(right, weights=every))
+
+
 SCHEDULES = [Constant(), Step(1, 0.5), OnPlateau(patience=0), InverseScaling()]
 
 
@@ -239,6 +223,15 @@ def test_a_checkpoint_within_an_epoch_passes_over_the_batches_before_it(
     assert_same(resumed, (whole, expected))
 
 
+def test_a_fit_goes_on_after_more_batches_than_there_is_room_for_at_first(tmp_path: Path) -> None:
+    x, y = classes(300)
+    batches = NoLength(cut(x, y, size=1))
+    whole = trainer(callbacks=[])
+    expected = whole.fit(batches, epochs=2)
+    resumed = fit_in_parts(trainer, tmp_path, [290], batches, None, epochs=2)
+    assert_same(resumed, (whole, expected))
+
+
 def test_fewer_batches_than_before_the_checkpoint_are_an_error(tmp_path: Path) -> None:
     class Stop(Callback):
         def on_step_end(self, trainer: Trainer, step: int) -> None:
@@ -260,160 +253,6 @@ def test_a_checkpoint_of_arrays_does_not_go_on_with_batches(tmp_path: Path) -> N
     made.resume(tmp_path)
     with pytest.raises(ValueError, match="is of a fit whose data's number of batches is None, but"):
         made.fit(cut(X, Y), epochs=2)
-
-
-def spoilt(index: tuple[int, ...], value: float) -> np.ndarray:
-    x = X.copy()
-    x[index] = value
-    return x
-
-
-def label(row: int, value: int) -> np.ndarray:
-    y = Y.copy()
-    y[row] = value
-    return y
-
-
-def weight(row: int, value: float) -> np.ndarray:
-    weights = WEIGHTS.copy()
-    weights[row] = value
-    return weights
-
-
-PLACE = "batch 4, which begins at row 12"
-BAD: dict[str, tuple[tuple[Any, ...], str]] = {
-    "nan": ((spoilt((13, 2), np.nan), Y), "x holds nan at [13, 2], expected finite numbers"),
-    "nan in sparse rows": (
-        (scipy.sparse.csr_array(spoilt((13, 2), np.nan)), Y),
-        "x holds nan at [13, 2], expected finite numbers",
-    ),
-    "a label": ((X, label(14, 3)), "y holds the label 3 at [14], expected labels from 0 to 2"),
-    "a weight": (
-        (X, Y, weight(12, -1)),
-        "sample_weight holds -1 at [12], expected no negative number",
-    ),
-    "probabilities": (
-        (X, np.where(np.arange(ROWS)[:, None] == 15, 0.5, np.eye(3)[Y])),
-        "y's row 15 sums to 1.5, expected rows of probabilities that sum to 1",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize("part", ["training", "validation"])
-def test_an_error_names_the_row_of_the_epoch_and_the_batch(kind: str, part: str) -> None:
-    arrays, text = BAD[kind]
-    made, other = trainer(), trainer()
-    if part == "training":
-        with pytest.raises(ValueError, match=f"^{re.escape(text)} \\(in epoch 1, {PLACE}\\)$"):
-            made.fit(cut(*arrays), epochs=2)
-        for x, y, *weights in cut(*arrays)[:3]:  # the steps before are kept
-            other.step(x, y, *weights)
-        np.testing.assert_allclose(
-            parameters(made.network), parameters(other.network), rtol=1e-9, atol=1e-12
-        )
-        return
-    shown = text.replace("y's", "validation y's") if "y's" in text else f"validation {text}"
-    with pytest.raises(ValueError, match=f"^{re.escape(shown)} \\(after epoch 1, {PLACE}\\)$"):
-        made.fit(X, Y, epochs=2, validation_data=cut(*arrays))
-    other.fit(X, Y, epochs=1)
-    np.testing.assert_array_equal(parameters(made.network), parameters(other.network))
-
-
-WRONG: dict[str, tuple[Any, str]] = {
-    "columns": (
-        (X[:4, :2], Y[:4]),
-        "x has 2 columns, expected 3, the width of the input layer",
-    ),
-    "fewer labels": ((X[:4], Y[:3]), "y has 3 rows, expected 4, as x has"),
-    "weights": (
-        (X[:4], Y[:4], [1.0]),
-        "sample_weight has shape (1,), expected (4,), one for each row of x",
-    ),
-    "no rows": ((X[:0], Y[:0]), "x has no rows, expected at least one"),
-    "a dict": (
-        {"pixels": X[:4], "label": Y[:4]},
-        "x gave a batch that is a dict with the keys pixels, label, expected (x, y) or (x, y,"
-        " sample_weight)",
-    ),
-    "x alone": (
-        (X[:4],),
-        "x gave a batch with 1 entries, expected (x, y) or (x, y, sample_weight)",
-    ),
-    "None": (None, "x gave a batch that is None, expected (x, y) or (x, y, sample_weight)"),
-}
-
-
-@pytest.mark.parametrize("kind", WRONG)
-def test_a_batch_that_does_not_fit_is_refused(kind: str) -> None:
-    batch, text = WRONG[kind]
-    batches = [*cut(X, Y)[:2], batch]
-    place = "in epoch 1, batch 3, which begins at row 8"
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{text} ({place})')}$"):
-        trainer().fit(batches, epochs=1)
-
-
-@pytest.mark.parametrize(
-    ("raised", "kind"), [(OSError(5, "Input/output error"), OSError), (KeyError(3), RuntimeError)]
-)
-def test_an_iterable_that_fails_keeps_the_steps_before(
-    raised: Exception, kind: type[Exception], tmp_path: Path
-) -> None:
-    class Failing:
-        epoch = 0
-
-        def __iter__(self) -> Iterator[Any]:
-            self.epoch += 1
-            yield from cut(X, Y)[: 2 if self.epoch == 2 else None]
-            if self.epoch == 2:
-                raise raised
-
-    made, other = trainer(checkpoint=tmp_path), trainer()
-    came = f"x gave no batch but an error, {type(raised).__name__}: {raised}"
-    with pytest.raises(kind, match=f"^{re.escape(f'{came} (in epoch 2, batch 3)')}$") as caught:
-        made.fit(Failing(), epochs=3)
-    assert caught.value.__cause__ is raised
-    for batch in [*cut(X, Y), *cut(X, Y)[:2]]:
-        other.step(*batch)
-    np.testing.assert_array_equal(parameters(made.network), parameters(other.network))
-    mended, whole = trainer(), trainer()
-    mended.resume(tmp_path)
-    assert_same(
-        (mended, mended.fit(NoLength(cut(X, Y)), epochs=3)), (whole, whole.fit(X, Y, epochs=3))
-    )
-
-
-@pytest.mark.parametrize("empty", [[], (), NoLength([]), lambda: iter(())])
-def test_an_iterable_without_batches_is_refused(empty: Any) -> None:
-    made = trainer()
-    before = parameters(made.network)
-    text = r"^x (holds no batch|gave no batch \(in epoch 1\)), expected at least one$"
-    with pytest.raises(ValueError, match=text):
-        made.fit(empty, epochs=1)
-    np.testing.assert_array_equal(parameters(made.network), before)
-    with pytest.raises(ValueError, match=r"^validation_data gave no batch \(after epoch 1\), exp"):
-        made.fit(X, Y, epochs=1, validation_data=NoLength([]))
-    assert not np.array_equal(parameters(made.network), before)
-
-
-def test_what_is_no_iterable_of_batches_is_refused() -> None:
-    def text() -> str:
-        return "rows"
-
-    with pytest.raises(TypeError, match=r"^x returned 'rows', expected an iterable of batches"):
-        trainer().fit(text, epochs=1)
-    with pytest.raises(
-        ValueError, match=r"^sample_weight is \[1\], expected None, because x is an"
-    ):
-        trainer().fit(cut(X, Y), epochs=1, sample_weight=[1])
-    with pytest.raises(ValueError, match=r"^y is None, expected an array of real numbers$"):
-        trainer().fit(X, epochs=1)
-    with pytest.raises(
-        ValueError, match=r"^x gave batches that are not alike, expected all sparse"
-    ):
-        trainer(accumulate=2).fit([(X, Y), (X, Y, WEIGHTS)], epochs=1)
-    with pytest.raises(ValueError, match="sample weights of validation_data are all zero"):
-        trainer().fit(X, Y, epochs=1, validation_data=[(X, Y, 0 * WEIGHTS)])
 
 
 def test_the_batches_of_a_torch_data_loader_train_like_arrays() -> None:

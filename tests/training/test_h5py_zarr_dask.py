@@ -305,3 +305,20 @@ def test_dask_frames_are_read_as_a_whole() -> None:
     frame = frames.from_pandas(pandas.DataFrame(X), npartitions=3)
     network = Network((3, 4, 3), output="softmax", seed=0, dtype="float64", backend="numpy")
     np.testing.assert_array_equal(network.predict(frame), network.predict(X))
+
+
+def test_a_data_set_of_a_closed_file_is_told_by_its_name(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py")
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        x, y = (file.create_dataset(name, data=rows) for name, rows in (("x", X), ("y", Y)))
+    network = classifier()
+    calls: dict[str, Callable[[], Any]] = {
+        "x": lambda: Trainer(network).fit(x, Y, epochs=1),
+        "y": lambda: Trainer(network).fit(X, y, epochs=1),
+        "validation x": lambda: Trainer(network).fit(X, Y, epochs=1, validation_data=(x, Y)),
+        "x of predict": lambda: network.predict(x),
+    }
+    for name, call in calls.items():
+        told = rf"^{name.removesuffix(' of predict')} gave no shape but an error, "
+        with pytest.raises(RuntimeError, match=told):
+            call()

@@ -11,7 +11,16 @@ import pytest
 from resuming import X, Y, fit_in_parts, trainer, without_seconds
 from small_networks import Log, classes, classifier, parameters, single_weight
 
-from gpubp import SGD, Adam, Callback, DivergenceError, History, LearningRateCurve, Trainer
+from gpubp import (
+    SGD,
+    Adam,
+    Callback,
+    DivergenceError,
+    History,
+    LearningRateCurve,
+    Network,
+    Trainer,
+)
 from gpubp.backends import Backend
 
 
@@ -128,6 +137,24 @@ def test_network_and_trainer_stay_as_they_are(backend: Backend) -> None:
     for each in (made, twin):
         each.fit(X, Y, epochs=2)
     assert np.array_equal(parameters(made.network), parameters(twin.network))
+
+
+def test_frozen_layers_are_frozen_in_the_test_too() -> None:
+    """On ½ (v w)² with w = 1 a step multiplies v by 1 - η, if w stays 1."""
+    network = Network((1, 1, 1), hidden="identity", biases=False, dtype="float64", backend="numpy")
+    network.parameters[...] = 1.0, 3.0
+    made = Trainer(network, SGD(1.0), batch_size=4, layer_rates=[0, 1])
+    curve = made.find_learning_rate(
+        np.ones((40, 1)), np.zeros((40, 1)), low=0.01, high=0.5, steps=10
+    )
+    factors = np.cumprod(1 - curve.learning_rates)[:-1]
+    np.testing.assert_allclose(curve.costs, 4.5 * np.array([1, *factors]) ** 2, rtol=1e-12)
+
+
+def test_batches_without_a_length_give_the_costs_of_arrays() -> None:
+    made = trainer(shuffle=False)
+    curve = made.find_learning_rate(lambda: ((X[k : k + 4], Y[k : k + 4]) for k in range(0, 22, 4)))
+    assert np.array_equal(curve.costs, made.find_learning_rate(X, Y).costs)
 
 
 def test_all_steps_are_made_where_nothing_diverges() -> None:

@@ -94,10 +94,11 @@ def test_streamed_validation_data_give_the_same_metrics(
     x = np.memmap(tmp_path / "x", dtype=np.float64, mode="w+", shape=X_VAL.shape)
     x[:] = X_VAL
     found = []
-    for validation in ((X_VAL, Y_VAL), (x, Y_VAL)):
+    batches = [(X_VAL[:4], Y_VAL[:4]), (X_VAL[4:], np.eye(3)[Y_VAL[4:]])]
+    for validation in ((X_VAL, Y_VAL), (x, Y_VAL), batches):
         made = trainer(metrics={"sum": lambda y, p: float((y * 10 + p) @ np.arange(9))})
         found.append(made.fit(X, Y, epochs=2, validation_data=validation))
-    assert found[0].validation_metrics == found[1].validation_metrics
+    assert found[0].validation_metrics == found[1].validation_metrics == found[2].validation_metrics
 
 
 @pytest.mark.parametrize("value", [np.ones(1), None, "1", 1j, [0.5]])
@@ -186,6 +187,8 @@ def test_a_fit_with_metrics_goes_on_from_checkpoints(tmp_path: Path) -> None:
     assert np.array_equal(parameters(resumed.network), parameters(whole.network))
     with pytest.raises(ValueError, match=r"metrics is \['m', 'other'\], but here it is None"):
         trainer(early_stopping=whole.early_stopping).resume(tmp_path)
+    with pytest.raises(ValueError, match="early_stopping's monitor is 'm', but here it is 'cost'"):
+        trainer(metrics=whole.metrics, early_stopping=3).resume(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,16 @@ from environment import rounds
 from resuming import StopAfter, assert_same
 from small_networks import classes, classifier
 
-from gpubp import SGD, Adam, Callback, Checkpoint, DivergenceError, History, Trainer
+from gpubp import (
+    SGD,
+    Adam,
+    Callback,
+    Checkpoint,
+    DivergenceError,
+    EarlyStopping,
+    History,
+    Trainer,
+)
 from gpubp.training.optimizers import OPTIMIZERS
 from gpubp.training.schedules import SCHEDULES
 
@@ -27,8 +35,23 @@ CHOICES = [
 ]
 
 
+RATES = [(0, 1), (1, 0), (0.5, 1), (0.5, 2)]
+MONITORS = [
+    EarlyStopping(2, monitor="accuracy"),
+    EarlyStopping(1, monitor="mae", higher_is_better=False),
+]
+
+
+def falling(step: int, total: int, per_epoch: int) -> float:
+    return 1 / (1 + step / total)
+
+
+def mae(y: Any, predictions: Any) -> float:
+    return float(np.abs(y - predictions).mean())
+
+
 class Change(Callback):
-    """Changes the optimizer or the parameters at some moments of a fit."""
+    """Changes the optimizer, the layers' rates or the parameters at some moments of a fit."""
 
     def __init__(self, changes: dict[Any, Any]) -> None:
         self._changes, self._epoch = changes, 0
@@ -36,8 +59,9 @@ class Change(Callback):
     def _at(self, trainer: Trainer, *moment: Any) -> None:
         change = self._changes.get(moment)
         if change == "rate":
-            rate = trainer.optimizer.learning_rate
-            trainer.optimizer = replace(trainer.optimizer, learning_rate=rate / 2)
+            trainer.learning_rate /= 2
+        elif isinstance(change, tuple):
+            trainer.layer_rates = change
         elif change == "parameters":
             trainer.network.parameters[...] *= 0.9
         elif change is not None:
@@ -84,16 +108,19 @@ def drawn(draw: random.Random, seed: int) -> tuple[Any, Any, dict[str, Any]]:
         *(("step", k, step) for k in range(epochs) for step in range(30)),
     ]
     changes = {
-        moment: draw.choice([*CHOICES, "rate", "rate", "parameters", "parameters"])
+        moment: draw.choice([*CHOICES, *RATES, "rate", "rate", "parameters", "parameters"])
         for moment in moments
         if draw.random() < 0.1
     }
+    validates = draw.random() < 0.5
     settings = {
         "optimizer": draw.choice(CHOICES),
+        "layer_rates": draw.choice([None, *RATES]),
         "batch_size": draw.randint(1, 12),
         "accumulate": draw.choice([1, 1, 2, 3]),
-        "schedule": draw.choice(list(SCHEDULES)),
-        "early_stopping": draw.choice([None, None, 1, 3]),
+        "schedule": draw.choice([*SCHEDULES, falling, falling]),
+        "early_stopping": draw.choice([None, None, 1, 3, *(MONITORS if validates else [])]),
+        "metrics": {"mae": mae} if validates else None,
         "shuffle": draw.choice([True, True, "blocks", False]),
         "seed": seed,
     }
@@ -103,7 +130,7 @@ def drawn(draw: random.Random, seed: int) -> tuple[Any, Any, dict[str, Any]]:
 
     x, y = classes(rows, seed=seed)
     options: dict[str, Any] = {"epochs": epochs}
-    if draw.random() < 0.4:
+    if validates:
         options["validation_data"] = classes(draw.randint(1, 9), seed=seed + 1)
     if draw.random() < 0.3:
         options["sample_weight"] = np.random.default_rng(seed).uniform(0.1, 2, rows)

@@ -86,6 +86,25 @@ def test_a_copy_goes_on_like_the_original(backend: Backend, optimizer: Any, copi
     assert other.step_cost == trainer.step_cost
 
 
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))]
+)
+def test_a_copy_that_a_callback_makes_is_in_no_fit(copied: Any) -> None:
+    x, y = classes(11)
+    copies: list[Trainer] = []
+
+    def stop(trainer: Trainer, history: History) -> None:
+        trainer.stop("enough")
+        callbacks, trainer.callbacks = trainer.callbacks, ()
+        copies.append(copied(trainer))
+        trainer.callbacks = callbacks
+
+    trainer = Trainer(classifier(), callbacks=[stop])
+    assert trainer.fit(x, y, epochs=2).stopped == "enough"
+    assert copies[0].fit(x, y, epochs=2).stopped == "epochs"
+    assert (trainer.stop_reason, copies[0].stop_reason) == ("enough", "")
+
+
 def test_a_pickle_of_a_trainer_has_neither_data_nor_buffers() -> None:
     trainer = Trainer(classifier(), "adam", batch_size=5000)
     trainer.fit(*classes(20_000), epochs=1)

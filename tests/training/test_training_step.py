@@ -108,6 +108,8 @@ def test_the_penalties_of_steps_outlast_another_prepare(backend: Backend) -> Non
                 squares.append((weights**2).sum())
                 step.run(FORM)
         np.testing.assert_allclose(step.penalties(), squares, rtol=1e-12)
+        step.layer_rates = [0.5, 1]
+        np.testing.assert_allclose(step.penalties(), squares, rtol=1e-12)
 
 
 # What a captured step does not check
