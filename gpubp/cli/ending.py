@@ -34,6 +34,8 @@ def ended(run: Callable[[], int], name: Callable[[], str], *, is_process: bool) 
     int
         The exit status.
     """
+    if is_process:
+        _open_streams()
     with _interrupts(stay_ignored=is_process) as interrupts:
         try:
             status = _status(run)
@@ -66,6 +68,8 @@ def _told(error: BaseException, name: str, was_interrupted: bool) -> int:
         return last_line(
             f"{name}: the output could not be written ({os.strerror(errno.ENOSPC)})", FAILED
         )
+    if isinstance(error, MemoryError):
+        return last_line(f"{name}: {error or 'there is not enough memory'}", FAILED)
     if isinstance(error, ValueError | RuntimeError | ImportError | OSError):
         status = WRONG_ARGUMENTS if isinstance(error, UsageError) else FAILED
         return last_line(f"{name}: {error}", status)
@@ -87,6 +91,13 @@ def last_line(line: str, status: int) -> int:
         except (OSError, ValueError):
             _drop(stream)
     return status
+
+
+def _open_streams() -> None:
+    """Open what a shell has closed (<&-, >&-, 2>&-), so that nothing is read and output goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _flush() -> None:

@@ -9,7 +9,7 @@ from .completion import columns, files
 from .demo import PICTURES
 from .outputs import check_output
 from .parser import complete
-from .table_options import MODEL_HELP, add_backend, add_data, add_quiet
+from .table_options import MODEL_HELP, add_backend, add_data, add_quiet, check_not_input
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Check what will be written, then evaluate; return the exit status."""
     if options.plot is not None:
         check_output("--plot", options.plot, PICTURES)
+        check_not_input("--plot", options.plot, data=options.data, model=options.model)
     from .table_prediction import evaluate  # noqa: PLC0415 - completion has no time for it
 
     return evaluate(options)

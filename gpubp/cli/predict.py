@@ -8,7 +8,7 @@ from . import values
 from .completion import files
 from .outputs import check_output
 from .parser import complete
-from .table_options import MODEL_HELP, add_backend, add_data, add_quiet, check_not_data
+from .table_options import MODEL_HELP, add_backend, add_data, add_quiet, check_not_input
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Check what will be written, then predict; return the exit status."""
     if options.out is not None:
         check_output("--out", options.out, WRITTEN)
-        check_not_data("--out", options.out, options.data)
+        check_not_input("--out", options.out, data=options.data, model=options.model)
     from .table_prediction import predict  # noqa: PLC0415 - completion has no time for it
 
     return predict(options)

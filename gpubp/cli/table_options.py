@@ -21,7 +21,7 @@ __all__ = [
     "add_backend",
     "add_data",
     "add_quiet",
-    "check_not_data",
+    "check_not_input",
     "from_zero",
     "share",
     "widths",
@@ -79,10 +79,24 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_not_data(option: str, path: Path, data: str) -> None:
-    """Check that a file that will be written is not the file of data."""
-    if data != "-" and path.resolve() == Path(data).resolve():
-        raise ValueError(f"{option} is {path}, the file of data, expected another file")
+def check_not_input(option: str, path: Path, **others: str | Path | None) -> None:
+    """Check that a file that will be written is none of the files that are read or written, too.
+
+    Parameters
+    ----------
+    option : str
+        The option as it is typed.
+    path : path-like
+        Its file.
+    **others : path-like or None
+        The other files, by what they are: data, model.
+    """
+    for what, other in others.items():
+        if other is None or str(other) == "-":
+            continue
+        if path.resolve() == Path(other).resolve():
+            the = "" if what == "data" else "the "
+            raise ValueError(f"{option} is {path}, the file of {the}{what}, expected another file")
 
 
 def widths(option: str) -> Callable[[str], tuple[int, ...]]:

@@ -81,6 +81,7 @@ def _opened(options: argparse.Namespace) -> tuple[Model, Table, Notes]:
 def _predictions(
     model: Model, table: Table, findings: Findings, probabilities: bool
 ) -> Iterator[Any]:
+
     for _, _, outputs in model.outputs(table, findings):
         columns = {"prediction": model.decide(outputs)}
         if probabilities:
@@ -103,15 +104,20 @@ def _csv(frames: Iterator[Any]) -> Iterator[bytes]:
         yield frame.write_csv(include_header=number == 0).encode()
 
 
+def _whole(frames: Iterator[Any]) -> Any:
+
+    return pl.concat(frames)
+
+
 def _parquet(frames: Iterator[Any]) -> Iterator[bytes]:
     content = io.BytesIO()
-    pl.concat(frames).write_parquet(content)
+    _whole(frames).write_parquet(content)
     yield content.getvalue()
 
 
 def _npy(frames: Iterator[Any]) -> Iterator[bytes]:
     """Write the predictions, or with probabilities only these, as an array."""
-    frame = pl.concat(frames)
+    frame = _whole(frames)
     chosen = frame.drop("prediction") if frame.width > 1 else frame["prediction"]
     array = chosen.to_numpy()
     content = io.BytesIO()

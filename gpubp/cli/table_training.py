@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Any
 
 from ..errors import DivergenceError
+from ..kernels.messages import shortened
 from ..tables import Plan, Settings, open_table
 from ..tables.deltas import Deltas
 from ..tables.training import Outcome
+from ..tables.values import rows_of
+from ..training import Callback, History, Trainer
 from .showing import Notes, show_pairs, show_table
 from .status import INTERRUPTED
 from .table_progress import duration, progress
@@ -44,14 +50,26 @@ def train(options: argparse.Namespace) -> int:
     steps = table.rows // settings.batch_size_for(table.rows)
     deltas = Deltas() if options.plot is not None else None
     callbacks = [*([] if options.quiet else [progress(steps)]), *([deltas] if deltas else [])]
+    with _Saving() as saving:
+        try:
+            outcome = plan.train(settings, [*callbacks, saving])
+        except DivergenceError as error:
+            raise ValueError(
+                f"training diverged in epoch {error.epoch + 1}, with the learning rate"
+                f" {options.learning_rate:g}: expected a lower --learning-rate; nothing was written"
+            ) from error
+        outcome.model.save(options.out)
     try:
-        outcome = plan.train(settings, callbacks)
-    except DivergenceError as error:
-        raise ValueError(
-            f"training diverged in epoch {error.epoch + 1}, with the learning rate"
-            f" {options.learning_rate:g}: expected a lower --learning-rate; nothing was written"
-        ) from error
-    outcome.model.save(options.out)
+        if saving.interrupted:
+            raise KeyboardInterrupt
+        return _told(plan, outcome, deltas, options)
+    except KeyboardInterrupt:
+        told = f"interrupted after training; {options.out} holds the model"
+        raise KeyboardInterrupt(told) from None
+
+
+def _told(plan: Plan, outcome: Outcome, deltas: Deltas | None, options: argparse.Namespace) -> int:
+    """Draw the picture and print the result; return the exit status."""
     if deltas is not None:
         from ..tables.pictures import draw_training  # noqa: PLC0415 - only a picture needs it
 
@@ -66,7 +84,9 @@ def train(options: argparse.Namespace) -> int:
     if outcome.history.stopped == "interrupted":
         training = outcome.model.training
         kept = "the steps so far"
-        if training["held_out"]:
+        if not training["best_epoch"]:
+            kept = "the first steps"
+        elif training["held_out"]:
             kept = f"epoch {training['best_epoch']}, the best so far"
         print(
             f"gpubp train: interrupted in epoch {training['epochs']}; {options.out} holds the network of"
@@ -75,6 +95,40 @@ def train(options: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     return 0
+
+
+class _Saving(Callback):
+    """A context that holds Ctrl-C back from the end of training on, until the model is written.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether Ctrl-C came then.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = self._holds = self._is_used = False
+
+    def __enter__(self) -> _Saving:
+        self._before: Any = signal.getsignal(signal.SIGINT)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._is_used = in_main_thread and callable(self._before)
+        if self._is_used:
+            signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_used:
+            signal.signal(signal.SIGINT, self._before)
+
+    def on_fit_end(self, trainer: Trainer, history: History) -> None:
+        self._holds = True
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._holds:
+            self.interrupted = True
+        else:
+            self._before(number, frame)
 
 
 def _check_that_pictures_can_be_drawn() -> None:
@@ -89,14 +143,14 @@ def _show_plan(plan: Plan) -> None:
     table, target = plan.table, plan.target
     pairs = [
         ("data", f"{table.name}: {table.rows:,} rows, {len(table.schema)} columns"),
-        ("target", f"{target.name}: {target.task}, because {target.why}"),
+        ("target", f"{shortened(target.name)}: {target.task}, because {target.why}"),
     ]
     if target.classifies:
         counts = plan.survey.counts()
         shown = [f"{label} ({counts.get(label, 0):,})" for label in target.texts[:8]]
         pairs.append(("classes", ", ".join(shown) + (", ..." if len(target.classes) > 8 else "")))
     if target.gaps:
-        pairs.append(("", f"{target.gaps:,} rows without a target are left out"))
+        pairs.append(("", f"{rows_of(target.gaps)} without a target left out"))
     if plan.streams:
         pairs.append(
             ("memory", f"{plan.rows_at_once:,} rows are read at a time, anew in each epoch")
@@ -106,11 +160,11 @@ def _show_plan(plan: Plan) -> None:
     for kind, words in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
         chosen = [column for column in plan.columns if column.kind == kind]
         if chosen:
-            names = [f"{c.name}{f' ({c.gaps:,} gaps)' if c.gaps else ''}" for c in chosen]
+            names = [f"{shortened(c.name)}{_gaps(c.gaps)}" for c in chosen]
             rows.append([words, str(len(chosen)), _shortened(names)])
     show_table(("kind", "columns", "names"), rows, (0, 2), sys.stderr)
     notes = [
-        f"note: {'dropped ' if c.kind == 'dropped' else ''}{c.name}: {c.why}"
+        f"note: {'dropped ' if c.kind == 'dropped' else ''}{shortened(c.name)}: {c.why}"
         for c in plan.columns
         if c.kind == "dropped" or c.others or c.date_format
     ]
@@ -119,6 +173,10 @@ def _show_plan(plan: Plan) -> None:
         print(
             f"note: and {len(notes) - MOST_NOTES} more columns; --json lists all", file=sys.stderr
         )
+
+
+def _gaps(count: int) -> str:
+    return f" ({count:,} gap{'' if count == 1 else 's'})" if count else ""
 
 
 def _shortened(names: list[str]) -> str:

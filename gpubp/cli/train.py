@@ -20,7 +20,7 @@ from .table_options import (
     add_backend,
     add_data,
     add_quiet,
-    check_not_data,
+    check_not_input,
     from_zero,
     share,
     widths,
@@ -173,10 +173,10 @@ def _named(
 def run(options: argparse.Namespace) -> int:
     """Check what will be written, then train; return the exit status."""
     check_output("--out", options.out)
-    check_not_data("--out", options.out, options.data)
+    check_not_input("--out", options.out, data=options.data, picture=options.plot)
     if options.plot is not None:
         check_output("--plot", options.plot, PICTURES)
-        check_not_data("--plot", options.plot, options.data)
+        check_not_input("--plot", options.plot, data=options.data)
     from .table_training import train  # noqa: PLC0415 - completion has no time for it
 
     return train(options)

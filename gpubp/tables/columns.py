@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ..kernels.messages import shown
+from ..kernels.messages import shortened, shown
 from .reading import Table, no_column
 from .survey import Survey, surveys_of
 
@@ -118,7 +118,7 @@ def describe_columns(
             for c in columns
         ]
     if all(column.kind == "dropped" for column in columns):
-        reasons = "; ".join(f"{column.name}: {column.why}" for column in columns[:3])
+        reasons = "; ".join(f"{shortened(column.name)}: {column.why}" for column in columns[:3])
         raise ValueError(
             f"{table.name} has no column to predict {target!r} from, expected at least one"
             f"{reasons and f' ({reasons})'}"
@@ -155,8 +155,12 @@ def _reason_to_drop(survey: Survey, wish: str) -> str:
     """Return why a column is of no use, or "" if it may be."""
     if wish == "drop":
         return "--drop names it"
-    if survey.unsupported:
-        return f"values of type {survey.type_name} are not supported"
+    if not survey.name or survey.unsupported:
+        return (
+            f"values of type {survey.type_name} are not supported"
+            if survey.name
+            else "it has no name"
+        )
     if survey.gaps == survey.rows:
         return "it has no values"
     if survey.constant and not survey.gaps:

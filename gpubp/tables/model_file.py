@@ -23,6 +23,7 @@ from ..kernels.messages import shortened
 from ..network import Network
 from .columns import Column
 from .model import Model
+from .preparation import prepared, two_rows
 from .reading import check_is_file
 from .targets import Target
 
@@ -148,7 +149,18 @@ def _model(content: dict[str, Any], backend: str) -> Model:
         initializer="zeros",
     )
     network.parameters = parameters
+    _try(columns, preparation, sizes[0])
     return Model(columns, target, preparation, network, dict(content["training"]))
+
+
+def _try(columns: list[Column], preparation: Any, inputs: int) -> None:
+    """Prepare two rows: transformers of a changed file, or of another scikit-learn, may fail."""
+    try:
+        x = prepared(preparation, two_rows(columns), np.float64)
+    except Exception as error:
+        raise ValueError(f"its transformers fail: {shortened(error)}") from None
+    if x.shape != (2, inputs):
+        raise ValueError(f"its transformers make inputs of shape {x.shape}, expected (2, {inputs})")
 
 
 def _made(kind: Any, described: dict[str, Any], **changed: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,9 @@ def _write(figure: Any, path: Any) -> None:
     """Write a picture whole or not at all, in the format of the file's suffix."""
     content = io.BytesIO()
     suffix = os.path.splitext(path)[1][1:].lower()
-    figure.savefig(content, format=suffix, dpi=150, bbox_inches="tight")  # whole slanted labels
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a name in another script
+        figure.savefig(content, format=suffix, dpi=150, bbox_inches="tight")  # whole slanted labels
     write_whole(path, content.getvalue())
 
 
@@ -159,7 +162,7 @@ def _draw_predictions(
     cost = float(np.mean(np.square(actual - predicted))) / 2
     r2 = r_squared(cost, float(np.var(actual)))
     axes.set_title(f"{len(actual):,} {what}" + ("" if r2 is None else f": R² {r2:.3f}"))
-    axes.set_xlabel(f"true {shortened(target.name)}")
+    axes.set_xlabel(f"true {_plain_text(target.name)}")
     axes.set_ylabel("prediction")
     axes.legend(frameon=False)
     _plain(axes)
@@ -171,7 +174,7 @@ def _draw_residuals(axes: Any, actual: Any, predicted: Any, target: Any) -> None
     axes.scatter(predicted, residuals, s=14, alpha=_alpha(len(actual)), color=ORANGE, linewidths=0)
     axes.set_title(f"Residuals: root mean square {np.sqrt(np.mean(residuals**2)):.4g}")
     axes.set_xlabel("prediction")
-    axes.set_ylabel(f"true {shortened(target.name)} - prediction")
+    axes.set_ylabel(f"true {_plain_text(target.name)} - prediction")
     _plain(axes)
 
 
@@ -204,7 +207,7 @@ def _draw_confusion(
     axes.set_xticks(ticks, names, **slanted)
     axes.set_yticks(ticks, names)
     axes.set_xlabel("prediction")
-    axes.set_ylabel(f"true {shortened(target.name)}")
+    axes.set_ylabel(f"true {_plain_text(target.name)}")
     accuracy = matrix.trace() / max(matrix.sum(), 1)
     axes.set_title(f"{matrix.sum():,} {what}: {100 * accuracy:.1f} % right")
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
@@ -212,4 +215,9 @@ def _draw_confusion(
 
 def _short(label: str) -> str:
     """Shorten a label in its middle: long labels often begin alike."""
-    return label if len(label) <= 18 else f"{label[:8]}...{label[-7:]}"
+    return _plain_text(label if len(label) <= 18 else f"{label[:8]}...{label[-7:]}")
+
+
+def _plain_text(text: str) -> str:
+    """Write text on one line, and dollars so that matplotlib does not read formulas between them."""
+    return shortened(text).replace("$", r"\$")

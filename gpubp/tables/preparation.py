@@ -19,9 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .columns import Column, used
 from .dates import DateParts
+from .reading import chosen
 from .values import TIME
 
-__all__ = ["learn_preparation", "prepared"]
+__all__ = ["learn_preparation", "prepared", "two_rows"]
 
 FARTHEST = 1e9
 """The largest input, in standard deviations. Beyond it float32 may overflow within the network."""
@@ -53,15 +54,16 @@ def learn_preparation(columns: Sequence[Column], parts: Iterable[Any]) -> Any:
         sparse_threshold=0,
         verbose_feature_names_out=False,
     )
-    transformer.fit(_two_rows(columns))  # fits all but the scalers, which learn from all rows
+    transformer.fit(two_rows(columns))  # fits all but the scalers, which learn from all rows
     scalers = {name: StandardScaler() for name in ("numbers", "dates")}
-    for part in parts:
-        if not part.height:
-            continue
-        if numbers:
-            scalers["numbers"].partial_fit(part.select(numbers))
-        if dates:
-            scalers["dates"].partial_fit(date_parts.transform(part.select(dates)))
+    with np.errstate(invalid="ignore"):  # a column may have values only in rows that are held out
+        for part in parts:
+            if not part.height:
+                continue
+            if numbers:
+                scalers["numbers"].partial_fit(chosen(part, numbers))
+            if dates:
+                scalers["dates"].partial_fit(date_parts.transform(chosen(part, dates)))
     for name, pipeline in transformer.named_transformers_.items():
         if name in scalers:
             place = [step for step, _ in pipeline.steps].index("scale")
@@ -87,7 +89,7 @@ def _categories(columns: Sequence[Column]) -> list[tuple[str, Any, list[str]]]:
     ]
 
 
-def _two_rows(columns: Sequence[Column]) -> Any:
+def two_rows(columns: Sequence[Column]) -> Any:
     """Make two rows, the first with gaps in all columns that have gaps."""
     examples = {"number": (0.0, pl.Float64), "category": ("", pl.String), "date": (0, TIME)}
     made = []

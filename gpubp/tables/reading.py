@@ -14,15 +14,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from ..errors import CorruptFileError, suggestion, unknown_name
 from ..kernels.messages import shortened, shown
 from .text import read_text
 
-__all__ = ["FORMATS", "Table", "check_is_file", "no_column", "open_table", "table_of"]
+__all__ = ["FORMATS", "Table", "check_is_file", "chosen", "no_column", "open_table", "table_of"]
 
 FORMATS = ("csv", "tsv", "parquet", "npy", "npz")
 """The names of the formats."""
+
+GZIP = b"\x1f\x8b"
+"""What files begin with that gzip has compressed."""
 
 MOST_NAMES = 8
 """The most columns that an error lists."""
@@ -72,7 +76,7 @@ class Table(ABC):
         names = list(self.schema)
         if name in self.schema:
             return name
-        if name.lstrip("-").isdecimal() and -len(names) <= int(name) < len(names):
+        if name.removeprefix("-").isdecimal() and -len(names) <= int(name) < len(names):
             return names[int(name)]
         raise no_column(name, names, self.name)
 
@@ -80,7 +84,9 @@ class Table(ABC):
 def no_column(name: str, known: Sequence[str], of: str) -> ValueError:
     """Make the error of an unknown column: it suggests the nearest name, or lists the first."""
     hint = suggestion(name, known)
-    if not hint:
+    if not known:
+        hint = "it has none"
+    elif not hint:
         more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
         hint = f"it has {', '.join(map(shown, known[:MOST_NAMES]))}{more}"
     return ValueError(f"{of} has no column {shown(name)}; {hint}")
@@ -95,7 +101,12 @@ class MemoryTable(Table):
 
     def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
         part = self._frame.slice(start, stop - start)
-        return part if columns is None else part.select(columns)
+        return part if columns is None else chosen(part, columns)
+
+
+def chosen(frame: Any, columns: Sequence[str]) -> Any:
+    """Take columns of a polars.DataFrame; its `select` takes names such as "^a$" and "*" for patterns."""
+    return pl.DataFrame([frame.get_column(name) for name in columns])
 
 
 class ParquetTable(Table):
@@ -106,15 +117,20 @@ class ParquetTable(Table):
     def __init__(self, name: str, source: Any) -> None:
         self._source = source
         with _damage(name, "Parquet"):
-            scan = pl.scan_parquet(source)
+            scan = self._scan()
             schema = dict(scan.collect_schema())
             rows = int(scan.select(pl.len()).collect().item())
         super().__init__(name, schema, rows)
 
     def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
-        scan = pl.scan_parquet(self._source).slice(start, stop - start)
         with _damage(self.name, "Parquet"):
-            return (scan if columns is None else scan.select(columns)).collect()
+            scan = self._scan().slice(start, stop - start)
+            if columns is None:
+                return scan.collect()
+            return chosen(scan.select(selectors.by_name(*columns)).collect(), columns)
+
+    def _scan(self) -> Any:
+        return pl.scan_parquet(self._source, glob=False, hive_partitioning=False)
 
 
 class ArrayTable(Table):
@@ -149,7 +165,7 @@ def open_table(path: Any, format: str | None = None) -> Table:
     Parameters
     ----------
     path : path-like
-        A CSV, TSV, Parquet, .npy or .npz file, which gzip may have compressed (not Parquet), or "-" for
+        A CSV, TSV, Parquet, .npy or .npz file, which gzip may have compressed, or "-" for
         standard input.
     format : str, optional
         "csv", "tsv", "parquet", "npy" or "npz"; by default it follows the suffix, and standard input is
@@ -176,13 +192,14 @@ def open_table(path: Any, format: str | None = None) -> Table:
     format = _format_of(path, format)
     if path == "-":
         return _opened(name, format, _decompressed(name, sys.stdin.buffer.read()))
-    if format == "parquet":
-        return ParquetTable(name, path)
     with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-        if format == "npy" and not compressed:
-            return ArrayTable(name, _array(name, path, mmap_mode="r"))
-        file.seek(0)
+        if format in ("parquet", "npy") and file.seekable():  # a pipe is not
+            begin = file.read(6)
+            if format == "parquet" and not begin.startswith(GZIP):
+                return ParquetTable(name, path)
+            if format == "npy" and begin == b"\x93NUMPY":
+                return ArrayTable(name, _array(name, path, mmap_mode="r"))
+            file.seek(0)
         return _opened(name, format, _decompressed(name, file.read()))
 
 
@@ -208,13 +225,14 @@ def _series(name: Any, values: Any) -> Any:
 
 
 def _known(array: Any) -> Any:
-    """Convert NumPy's dtypes that polars does not know: byte orders, float16, bytes, units of time."""
-    if array.dtype.kind == "M":
-        return array.astype("datetime64[us]")
+    """Convert dtypes that polars does not know: byte orders, float16, longdouble, bytes, units of time."""
+    if array.dtype.kind in "mM":
+        return array.astype(f"{array.dtype.kind}8[us]")
     if array.dtype.kind == "S":
         return np.char.decode(array, "utf-8", "replace")
     dtype = array.dtype.newbyteorder("=")
-    return array.astype(np.float32 if dtype == np.float16 else dtype, copy=False)
+    known = {"e": np.dtype(np.float32), "g": np.dtype(np.float64)}
+    return array.astype(known.get(dtype.char, dtype), copy=False)
 
 
 def _format_of(path: str, format: str | None) -> str:
@@ -247,7 +265,7 @@ def check_is_file(path: str, expected: str) -> None:
 
 
 def _decompressed(name: str, content: bytes) -> bytes:
-    if not content.startswith(b"\x1f\x8b"):
+    if not content.startswith(GZIP):
         return content
     try:
         return gzip.decompress(content)
@@ -264,14 +282,20 @@ def _opened(name: str, format: str, content: bytes) -> Table:
     if format == "parquet":
         return ParquetTable(name, io.BytesIO(content))
     array = _array(name, io.BytesIO(content))
-    return ArrayTable(name, array) if format == "npy" else _of_arrays(name, array)
+    if format == "npz":
+        return _of_arrays(name, array)
+    if not isinstance(array, np.ndarray):
+        raise CorruptFileError(
+            f"{name} is an .npz file, expected one array (--format npz reads it)"
+        )
+    return ArrayTable(name, array)
 
 
 def _array(name: str, file: Any, **options: Any) -> Any:
     """Read NumPy's file, without objects, which would be pickles."""
     try:
         return np.load(file, allow_pickle=False, **options)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise CorruptFileError(
             f"{name} is not a NumPy file of numbers: {shortened(error)}"
         ) from None
@@ -289,15 +313,24 @@ def _of_arrays(name: str, arrays: Any) -> Table:
             raise CorruptFileError(
                 f"{name} has a damaged array {key!r}: {shortened(error)}"
             ) from None
-        if array.ndim == 1:
-            columns[key] = array
-        elif array.ndim == 2:
-            stem = "x" if key in ("x", "X") else f"{key}_"
-            columns |= {f"{stem}{k}": array[:, k] for k in range(array.shape[1])}
-        else:
+        if not isinstance(array, np.ndarray):
+            raise CorruptFileError(f"{name} has the member {key!r}, which is no array")
+        if array.ndim not in (1, 2):
             raise ValueError(
                 f"{name} has the array {key!r} of shape {array.shape}, expected 1 or 2 axes"
             )
+        is_x = key in ("x", "X")
+        if array.ndim == 1 or (array.shape[1] == 1 and not is_x):
+            made = {key: array.reshape(-1)}
+        else:
+            stem = "x" if is_x else f"{key}_"
+            made = {f"{stem}{k}": array[:, k] for k in range(array.shape[1])}
+        twice = columns.keys() & made.keys()
+        if twice:
+            raise ValueError(
+                f"{name} has two columns named {min(twice)!r}, expected a name of its own for each"
+            )
+        columns |= made
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) > 1:
         low, high = min(lengths, key=lambda k: lengths[k]), max(lengths, key=lambda k: lengths[k])

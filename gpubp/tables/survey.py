@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import time
 from typing import Any
 
@@ -10,7 +12,7 @@ import polars as pl
 from .reading import Table
 from .text import cleaned
 
-__all__ = ["Survey", "as_text", "surveys_of"]
+__all__ = ["Survey", "as_known", "as_text", "surveys_of"]
 
 DATE_FORMATS = {
     "%Y-%m-%d": "year-month-day",
@@ -47,7 +49,7 @@ class Survey:
     unsupported : bool
         Whether values of this type cannot be used.
     numeric, integer, whole : bool
-        Whether all values are numbers; integers; or whole numbers, such as 3.0, too.
+        Whether all values are numbers; are integers; are whole numbers, such as 1 and 1.0.
     """
 
     LIMIT = 10_000
@@ -63,7 +65,7 @@ class Survey:
         text = dtype in (pl.String, pl.Categorical, pl.Enum)
         self.numeric = text or dtype.is_numeric()
         self.integer = text or dtype.is_integer()
-        self.whole = self.numeric
+        self.whole = True
         self._dates = list(DATE_FORMATS) if text else []
         self.is_text, self._row_of_text = text, 0
         self._first_text: str | None = None
@@ -90,15 +92,12 @@ class Survey:
             infinite = 0 if numbers is None else int((~numbers.is_finite()).sum())
             self.gaps += infinite  # as in columns of floats, where `valid` has seen to it
             numbers = numbers.filter(numbers.is_finite()) if infinite else numbers
-        if self.whole and not self.integer:
-            self.whole = self.numeric and bool((numbers == numbers.round()).all())
-            if self.is_text and self.whole:  # one way to write them: 1 and 1.0 would be two classes
-                self.whole = bool(present.str.contains(r"\.0+$").all())
         if self.dtype == pl.Datetime:
             self._has_time |= bool((present.dt.time() != time()).any())
         if self.integer and self.numeric:
             self._watch_counting(numbers, first)
         if self.numeric and numbers is not None and len(numbers):
+            self.whole &= self.integer or bool((numbers == numbers.round()).all())
             low, high = numbers.min(), numbers.max()
             self._low = low if self._low is None else min(low, self._low)
             self._high = high if self._high is None else max(high, self._high)
@@ -121,7 +120,7 @@ class Survey:
                 self._row_of_text = self.rows - len(values) + int((values == text).arg_max() or 0)
                 numbers = None
         self._dates = [f for f in self._dates if not as_dates(present, f).has_nulls()]
-        return numbers.cast(pl.Int64) if self.integer and numbers is not None else numbers
+        return present.str.strip_prefix("+").cast(pl.Int64) if self.integer else numbers
 
     def _watch_counting(self, numbers: Any, first: bool) -> None:
         """Find out whether the column counts the rows."""
@@ -129,9 +128,10 @@ class Survey:
             self._counts_up = True
         if not self._counts_up:
             return
-        steps = numbers.cast(pl.Int64, strict=False).diff().drop_nulls()
+        whole = numbers.cast(pl.Int64, strict=False)  # null where it has no room
         begins = self._last is None or int(numbers[0]) == self._last + 1
-        self._counts_up = bool(begins and (steps == 1).all()) and not self.gaps
+        counts = begins and not whole.has_nulls() and (whole.diff().drop_nulls() == 1).all()
+        self._counts_up = bool(counts) and not self.gaps
         self._last = int(numbers[-1])
 
     def _count(self, present: Any) -> None:
@@ -215,7 +215,7 @@ def surveys_of(table: Table, rows_at_once: int) -> dict[str, Survey]:
     for start in range(0, table.rows, rows_at_once):
         frame = table.read(start, min(start + rows_at_once, table.rows))
         for name, survey in surveys.items():
-            survey.add(frame[name])
+            survey.add(frame[name].alias("value"))  # polars takes a name such as ^a$ for a pattern
     return surveys
 
 
@@ -240,6 +240,25 @@ def as_text(series: Any) -> Any:
     return pl.select(
         pl.when(is_whole).then(whole.cast(pl.String)).otherwise(text).alias(series.name)
     ).to_series()
+
+
+def as_known(text: Any, known: Sequence[str]) -> Any:
+    """Write values as the known ones are written that mean the same: 3.0 as 3, True as true.
+
+    Integers are written as 3.0 by what knows no gaps in integers, and true in many ways.
+    """
+    strange = text.filter(text.is_not_null() & ~text.is_in(list(known))).unique().to_list()
+    meanings = {_meaning(value): value for value in known} if strange else {}
+    if len(meanings) < len(known):
+        return text
+    same = {value: meanings[_meaning(value)] for value in strange if _meaning(value) in meanings}
+    return text.replace(list(same), list(same.values())) if same else text
+
+
+def _meaning(value: str) -> str | float:
+    if re.fullmatch(r"[+-]?(0|[1-9]\d{0,14})(\.\d*)?", value):
+        return float(value)
+    return value.lower() if value.lower() in ("true", "false") else value
 
 
 def as_dates(series: Any, date_format: str) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import unknown_name
 from ..kernels.messages import shown
 from .columns import Column
-from .survey import Survey, as_text, valid
-from .values import Findings, conform
+from .survey import Survey, as_known, as_text, valid
+from .values import Findings, check_has_texts, conform
 
 __all__ = ["TASKS", "Target", "choose_target"]
 
@@ -90,18 +90,20 @@ class Target:
             If a value is not a number or not a known class.
         """
         if not self.classifies:
-            column = Column(self.name, "number", "", gaps=1)
-            numbers = conform(name, series.to_frame(), [column], Findings(), first)[self.name]
+            column = Column(series.name, "number", "", gaps=1)
+            numbers = conform(name, series.to_frame(), [column], Findings(), first)
+            numbers = numbers.to_series().alias("value")
             present = numbers.is_not_null().to_numpy()
             return present, numbers.drop_nulls().to_numpy()
-        text = as_text(valid(series))
+        check_has_texts(name, series.name, series)
+        text = as_known(as_text(valid(series.alias("value"))), self.texts)
         present = text.is_not_null().to_numpy()
         codes = text.replace_strict(self.texts, list(range(len(self.classes))), default=None)
         unknown = text.is_not_null() & codes.is_null()
         if unknown.any():
             row = int(unknown.arg_max())
             raise ValueError(
-                f"target column {self.name!r} of {name} holds {shown(text[row])} in row"
+                f"target column {series.name!r} of {name} holds {shown(text[row])} in row"
                 f" {first + row + 1}, expected one of the classes {_listed(self.texts)}"
             )
         return present, codes.drop_nulls().to_numpy().astype(np.int64)
@@ -121,6 +123,7 @@ def choose_target(survey: Survey, task: str = "auto") -> Target:
     task : {"auto", "classification", "regression"}, default "auto"
         The task. "auto" is classification for text, for true and false, and for at most 20 different
         whole numbers, each for 5 rows on average, or 2 different ones; it is regression for other numbers.
+        1.0 is a whole number, too.
 
     Raises
     ------
@@ -166,9 +169,11 @@ def choose_target(survey: Survey, task: str = "auto") -> Target:
 def _task(survey: Survey, values: int) -> tuple[str, str]:
     if not survey.numeric:
         return "classification", f"it holds {'text' if survey.is_text else 'true and false'}"
+    count = survey.distinct
     if not survey.whole:
         return "regression", "it holds numbers with decimal places"
-    count = survey.distinct
+    if count and len(set(map(float, survey.counts()))) < count:
+        return "regression", "it holds whole numbers that are not written alike, such as 1 and 1.0"
     if count is not None and (count <= 2 or (count <= MOST_CLASSES and 5 * count <= values)):
         return "classification", f"it holds {count} different whole numbers"
     many = f"{count:,}" if count else f"more than {Survey.LIMIT:,}"

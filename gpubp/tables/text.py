@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import re
 from collections import Counter
 from typing import Any
 
 import polars as pl
+from polars import selectors
 
 from ..errors import CorruptFileError
 from ..kernels.messages import shown
@@ -22,7 +25,12 @@ GAPS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#
 """The texts that stand for a value that is not there."""
 
 SEPARATORS = ",;\t|"
-_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BOMS = {  # UTF-32's first: the little-endian one begins as UTF-16's does
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def read_text(name: str, content: bytes, separator: str | None = None) -> tuple[Any, list[str]]:
@@ -33,10 +41,11 @@ def read_text(name: str, content: bytes, separator: str | None = None) -> tuple[
     name : str
         The name of the file in messages.
     content : bytes
-        The text. UTF-8 is expected; UTF-16 with a byte order mark and Windows' code page 1252 are found.
+        The text. UTF-8 is expected; UTF-16 and UTF-32 with a byte order mark and Windows' code page 1252
+        are found.
     separator : str, optional
-        What stands between columns; by default the comma, semicolon, tab or bar that is most frequent in
-        the first line.
+        What stands between columns; by default what Excel's line "sep=;" says, or the comma, semicolon, tab
+        or bar that is most frequent in the first line.
 
     Returns
     -------
@@ -51,22 +60,29 @@ def read_text(name: str, content: bytes, separator: str | None = None) -> tuple[
         If the content is not text, or is not a table.
     """
     content, notes = _as_utf8(name, content)
-    first = _first_line(content)
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")  # as old Macs end lines
+    told = re.match(rb"\"?sep=([!-~\t])\"?\r?\n", content)
+    content = content[told.end() :] if told else content
+    first = _first_line(name, content)
     if not first.strip():
         raise CorruptFileError(f"{name} is empty, expected a header and rows")
     if separator is None:
-        separator = _separator_of(first)
+        separator = told[1].decode() if told else _separator_of(first)
         if separator != ",":
             notes.append(f"columns are separated by {_WORDS.get(separator, shown(separator))}")
-    names = next(csv.reader([first], delimiter=separator))
-    headless = all(_is_number(field) for field in names)
+    names = _split(name, first, separator)
+    headless = _are_numbers(names)
     if headless:
         names = [f"x{k}" for k in range(len(names))]
         notes.append(f"the first line holds numbers: columns are called x0 to x{len(names) - 1}")
     frame = _frame(name, content, separator, headless)
+    if frame.width != len(names):
+        raise CorruptFileError(
+            f"{name} has {frame.width} columns, expected {len(names)} as in its first line"
+        )
     frame.columns = _distinct(name, [column.strip() for column in names])
-    frame = frame.select(cleaned(pl.col(column)).alias(column) for column in frame.columns)
-    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+    frame = frame.with_columns(cleaned(pl.all()))
     if not frame.height:
         raise CorruptFileError(f"{name} has a header but no rows, expected at least one")
     if separator != ",":
@@ -101,15 +117,28 @@ def _as_utf8(name: str, content: bytes) -> tuple[bytes, list[str]]:
     return content, []
 
 
-def _first_line(content: bytes) -> str:
+def _first_line(name: str, content: bytes) -> str:
     """Return the header, which may hold line breaks within quotes."""
-    lines = content.lstrip(b"\r\n")[: 2**20].splitlines()
-    taken: list[bytes] = []
-    for line in lines:
-        taken.append(line)
-        if b"\n".join(taken).count(b'"') % 2 == 0:
-            break
-    return b"\n".join(taken).decode()
+    blank = re.match(rb"[\r\n]*", content)
+    begin = end = blank.end() if blank else 0
+    quotes = 0
+    while (stop := content.find(b"\n", end)) >= 0:
+        quotes += content.count(b'"', end, stop)
+        if quotes % 2 == 0:
+            return content[begin:stop].decode()
+        end = stop + 1
+    if content.count(b'"', begin) % 2:
+        raise CorruptFileError(
+            f"{name} has a quote in its first line that is not closed, expected another quote after it"
+        )
+    return content[begin:].decode()
+
+
+def _split(name: str, line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(line, newline=""), delimiter=separator), [])
+    except csv.Error as error:
+        raise CorruptFileError(f"{name} has no header of names: {error}") from None
 
 
 def _separator_of(line: str) -> str:
@@ -122,7 +151,15 @@ def _separator_of(line: str) -> str:
     return max(SEPARATORS, key=lambda s: (counts[s], -SEPARATORS.index(s)))
 
 
+def _are_numbers(fields: list[str]) -> bool:
+    """Whether these are values and no names; 0, 1, 2, ... are names that pandas gives to columns."""
+    counted = len(fields) > 2 and fields == [str(k) for k in range(len(fields))]
+    return not counted and all(map(_is_number, fields))
+
+
 def _is_number(field: str) -> bool:
+    if "_" in field:  # Python takes 2019_20 for a number
+        return False
     try:
         float(field.replace(",", "."))
     except ValueError:
@@ -141,41 +178,67 @@ def _distinct(name: str, columns: list[str]) -> list[str]:
 
 
 def _frame(name: str, content: bytes, separator: str, headless: bool) -> Any:
+    """Read the rows; a line of gaps, such as ",,", is one of them."""
+    content = _without_blank_lines(content)
     try:
         return pl.read_csv(
-            content,
-            separator=separator,
-            has_header=not headless,
-            infer_schema=False,
+            content, separator=separator, has_header=not headless, infer_schema=False
         )
-    except pl.exceptions.PolarsError as error:
-        raise CorruptFileError(f"{name} {_what_is_wrong(content, separator, error)}") from None
+    except pl.exceptions.PolarsError:
+        return _line_by_line(name, content, separator, headless)
 
 
-def _what_is_wrong(content: bytes, separator: str, error: Exception) -> str:
-    """Say which line does not fit the header."""
-    reader = csv.reader(content.decode("utf-8", "replace").splitlines(True), delimiter=separator)
+def _without_blank_lines(content: bytes) -> bytes:
+    """Leave out lines that are empty or hold spaces, unless they are within quotes."""
+    content = content.rstrip(b" \r\n")
+    kept, begin, counted, quotes = [], 0, 0, 0
+    for blank in re.finditer(rb"\n *\r?(?=\n)", content):
+        quotes += content.count(b'"', counted, blank.start())
+        counted = blank.start()
+        if quotes % 2 == 0:
+            kept.append(content[begin : blank.start()])
+            begin = blank.end()
+    return b"".join([*kept, content[begin:]]) if kept else content
+
+
+def _line_by_line(name: str, content: bytes, separator: str, headless: bool) -> Any:
+    """Read text that polars does not read, such as 5" pipe, or say which line is wrong."""
+    text = io.StringIO(content.decode(), newline="")
+    reader = csv.reader(text, delimiter=separator, strict=True)
+    rows: list[list[str]] = []
     try:
-        width = len(next(reader))
         for row in reader:
-            if len(row) > width:
-                return f"has {len(row)} values in line {reader.line_num}, expected {width} as in the header"
+            if not row:  # a blank line
+                continue
+            rows.append(row)
+            if len(row) > len(rows[0]):
+                raise CorruptFileError(
+                    f"{name} has {len(row)} values in line {reader.line_num}, expected {len(rows[0])} as"
+                    f" in the {'first line' if headless else 'header'}"
+                )
     except csv.Error as problem:
-        return f"is not a table: {problem} in line {reader.line_num}"
-    if "escaped" in str(error):
-        return "has a quote that is not closed, expected another quote after it"
-    return f"is not a table: {str(error).strip().splitlines()[0]}"
+        if "end of data" in str(problem):
+            raise CorruptFileError(
+                f"{name} has a quote that is not closed, expected another quote after it"
+            ) from None
+        raise CorruptFileError(
+            f"{name} is not a table: {problem} in line {reader.line_num}"
+        ) from None
+    width = len(rows[0])
+    names = [f"column_{k}" for k in range(width)]
+    filled = [row + [""] * (width - len(row)) for row in (rows if headless else rows[1:])]
+    return pl.DataFrame(filled, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
 def _with_decimal_points(frame: Any) -> tuple[Any, list[str]]:
     """Write the numbers of columns with decimal commas with points."""
     found: list[str] = []
     for column in frame.columns:
-        values = frame[column].drop_nulls()
+        values = frame[column].alias("value").drop_nulls()
         numbers = values.str.contains(r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$")
         if len(values) and numbers.all() and values.str.contains(",", literal=True).any():
             found.append(column)
-    return frame.with_columns(pl.col(found).str.replace(",", ".", literal=True)), found
+    return frame.with_columns(selectors.by_name(found).str.replace(",", ".", literal=True)), found
 
 
 def _listed(names: list[str]) -> str:

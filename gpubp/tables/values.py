@@ -11,13 +11,15 @@ import polars as pl
 from ..errors import suggestion
 from ..kernels.messages import shown
 from .columns import Column, used
-from .survey import as_dates, as_text, valid
+from .survey import DATE_FORMATS, as_dates, as_known, as_text, valid
 
-__all__ = ["Findings", "check_columns", "conform"]
+__all__ = ["Findings", "check_columns", "check_has_texts", "conform", "rows_of"]
 
 LARGEST = 1e100
 """The largest number that is taken: the squares of larger ones have no room in float64."""
 TIME = pl.Datetime("us")
+ISO_FORMATS = tuple(text for text in DATE_FORMATS if text.startswith("%Y-"))
+"""The formats of dates that are read whatever the format was in training."""
 _DTYPES = {"number": pl.Float64, "category": pl.String, "date": TIME}
 
 
@@ -42,12 +44,12 @@ class Findings:
         for name, counts in self.unknown.items():
             first = ", ".join(map(shown, list(counts)[:3])) + (", ..." if len(counts) > 3 else "")
             told.append(
-                f"column {name!r} has unknown categories in {_rows(sum(counts.values()))} ({first}):"
+                f"column {name!r} has unknown categories in {rows_of(sum(counts.values()))} ({first}):"
                 " all inputs of the column are 0 there"
             )
         for name, count in self.gaps.items():
             told.append(
-                f"column {name!r} has gaps in {_rows(count)}, and had none in training: they are taken as"
+                f"column {name!r} has gaps in {rows_of(count)}, and had none in training: they are taken as"
                 " its mean, or as no category"
             )
         return told
@@ -100,7 +102,9 @@ def conform(
     for column in columns:
         if column.kind == "dropped":
             continue
-        series = valid(frame[column.name])
+        series = valid(
+            frame[column.name].alias("value")
+        )  # polars takes a name such as ^a$ for a pattern
         values = _CONVERSIONS[column.kind](name, series, column, first)
         gaps = int(values.null_count())
         if gaps and not column.gaps:
@@ -114,21 +118,33 @@ def conform(
 def _numbers(name: str, series: Any, column: Column, first: int) -> Any:
     if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean, pl.Null)):
         raise _wrong_type(name, series, column, "numbers")
-    values = valid(_checked(name, series, series.cast(pl.Float64, strict=False), first, "numbers"))
+    values = valid(
+        _checked(name, series, series.cast(pl.Float64, strict=False), column, first, "numbers")
+    )
     large = values.abs() > LARGEST
     if large.any():
         row = int(large.arg_max())
         raise ValueError(
-            f"column {series.name!r} of {name} holds {values[row]:g} in row {first + row + 1}, expected"
+            f"column {column.name!r} of {name} holds {values[row]:g} in row {first + row + 1}, expected"
             f" numbers up to {LARGEST:g}"
         )
     return values
 
 
 def _categories(name: str, series: Any, column: Column, first: int) -> Any:
-    if series.dtype.is_nested() or series.dtype.is_temporal():
-        raise _wrong_type(name, series, column, "text or integers")
-    return as_text(series)
+    check_has_texts(name, column.name, series)
+    return as_known(as_text(series), column.categories)
+
+
+def check_has_texts(name: str, column: str, series: Any) -> None:
+    """Check that values can be written as the texts of categories and classes."""
+    dtype = series.dtype
+    if not dtype.is_numeric() and dtype not in (
+        pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null
+    ):  # fmt: skip
+        raise ValueError(
+            f"column {column!r} of {name} holds values of type {dtype}, expected text or integers"
+        )
 
 
 def _dates(name: str, series: Any, column: Column, first: int) -> Any:
@@ -138,8 +154,13 @@ def _dates(name: str, series: Any, column: Column, first: int) -> Any:
         return series.cast(TIME)
     if series.dtype != pl.String:
         raise _wrong_type(name, series, column, "dates")
-    dates = as_dates(series, column.date_format or "%Y-%m-%d")
-    return _checked(name, series, dates, first, "dates")
+    first_format = column.date_format or "%Y-%m-%d"
+    for date_format in (first_format, *ISO_FORMATS):  # of another format than in training
+        dates = as_dates(series, date_format)
+        if dates.null_count() == series.null_count():
+            return dates
+    dates = as_dates(series, first_format)
+    return _checked(name, series, dates, column, first, "dates")
 
 
 _CONVERSIONS = {"number": _numbers, "category": _categories, "date": _dates}
@@ -151,13 +172,13 @@ def _without_zone(series: Any) -> Any:
     return series.cast(TIME)
 
 
-def _checked(name: str, series: Any, values: Any, first: int, expected: str) -> Any:
+def _checked(name: str, series: Any, values: Any, column: Column, first: int, expected: str) -> Any:
     """Return the converted values; if one has been lost, say which."""
     lost = values.is_null() & series.is_not_null()
     if lost.any():
         row = int(lost.arg_max())
         raise ValueError(
-            f"column {series.name!r} of {name} holds {shown(series[row])} in row {first + row + 1},"
+            f"column {column.name!r} of {name} holds {shown(series[row])} in row {first + row + 1},"
             f" expected {expected}"
         )
     return values
@@ -177,5 +198,6 @@ def _note_unknown(values: Any, column: Column, findings: Findings) -> None:
             counts[value] = counts.get(value, 0) + count
 
 
-def _rows(count: int) -> str:
+def rows_of(count: int) -> str:
+    """Return a number of rows in words."""
     return f"{count:,} row{'' if count == 1 else 's'}"

@@ -22,7 +22,7 @@ pytest.importorskip("skops", reason="what writes models of tables, skops, is not
 import gpubp  # noqa: E402
 from gpubp.cli import main, table_options  # noqa: E402
 from gpubp.kernels import ACTIVATIONS, PRECISIONS  # noqa: E402
-from gpubp.tables import FORMATS, load, training  # noqa: E402
+from gpubp.tables import FORMATS, Model, load, pictures, training  # noqa: E402
 from gpubp.tables.targets import TASKS  # noqa: E402
 from gpubp.training.optimizers import OPTIMIZERS  # noqa: E402
 from gpubp.training.schedules import SCHEDULES  # noqa: E402
@@ -222,6 +222,13 @@ BAD = [
     ([*T, "--rows-at-once", "1"], 2, "--rows-at-once is 1, expected a whole number at least 2"),
     ([*T, "--learning-rate", "1e30", *FAST], 1, "training diverged in epoch 1, with the learning"),
     ([*T, "--out", "flowers.csv"], 1, "--out is flowers.csv, the file of data, expected another file"),
+    ([*T, "--out", "a.png", "--plot", "a.png"], 1, "--out is a.png, the file of the picture, expected an"),
+    (["train", "flowers.csv", "--target=--1"], 1, "flowers.csv has no column '--1'; it has"),
+    (["predict", "model.npy", "flowers.csv", "--out", "model.npy"], 1,
+     "--out is model.npy, the file of the model, expected another file"),
+    (["evaluate", "model.skops", "flowers.png", "--format", "csv", "--plot", "flowers.png"], 1,
+     "--plot is flowers.png, the file of data, expected another file"),
+    ([*T, "--hidden", "3000000,3000000"], 1, "3000000, 2) has no room in memory, on numpy: it needs"),
     (["predict", "no.skops", "flowers.csv"], 1, "there is no file no.skops"),
     (["predict", "flowers.csv", "flowers.csv"], 1, "flowers.csv is not a model, expected a file that `gp"),
     ([*P, "--out", "p.txt"], 1, "--out is p.txt, which has the suffix .txt, expected .csv, .parquet or"),
@@ -253,6 +260,8 @@ def test_bad_input_is_told_in_a_sentence_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("model.skops").write_bytes(prices)
+    Path("model.npy").write_bytes(prices)
+    Path("flowers.png").write_bytes(Path("flowers.csv").read_bytes())
     Path("few.csv").write_text("a,price\n1,2\n")
     Path("text.csv").write_text("b\n1\nmany\n")
     Path("nothing.csv").write_text("b\n1\n2\n")
@@ -317,9 +326,44 @@ def test_the_names_of_options_are_those_of_gpubp() -> None:
     assert table_options.FORMATS == FORMATS and table_options.TASKS == TASKS
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
+@pytest.mark.parametrize("moment", ["save", "picture"])
+def test_ctrl_c_after_training_keeps_the_model(
+    moment: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(function: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return function(*arguments)
+
+        return run
+
+    place, name = (Model, "save") if moment == "save" else (pictures, "draw_training")
+    monkeypatch.setattr(place, name, interrupted(getattr(place, name)))
+    assert main([*T, "--plot", "a.png", "--quiet", *FAST]) == 130
+    told = "gpubp train: interrupted after training; model.skops holds the model\n"
+    assert capsys.readouterr() == ("", told)
+    assert load("model.skops").training["epochs"] == 3 and not Path("a.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' shells close no streams")
+def test_a_closed_stream_is_as_an_empty_one(here: Path, prices: bytes) -> None:
+    Path("model.skops").write_bytes(prices)
+    gpubp = f"{shlex.quote(sys.executable)} -m gpubp"
+    for words, told in (
+        ("predict model.skops - <&-", "gpubp predict: standard input is empty, expected a table\n"),
+        ("evaluate model.skops flowers.csv >&-", ""),
+        ("predict model.skops flowers.csv 2>&- | head -1", ""),
+    ):
+        command = f"{gpubp} {words.replace('flowers.csv', 'flowers.csv --quiet')}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert done.stderr == told and done.returncode == bool(told)
+
+
 def test_without_polars_the_extra_is_named(
-    command: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [
         name for name in sys.modules if name.startswith(("gpubp.tables", "gpubp.cli.table_"))
@@ -327,10 +371,11 @@ def test_without_polars_the_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(gpubp, "tables", raising=False)
     monkeypatch.setitem(sys.modules, "polars", None)
-    assert main(T if command == "train" else [command, "model.skops", "flowers.csv"]) == 1
-    assert capsys.readouterr().err == (
-        f"gpubp {command}: tables need polars, which is not installed; pip install 'gpubp[cli]'\n"
-    )
+    for words in (T, P, ["evaluate", *P[1:]]):
+        assert main(words) == 1
+        assert capsys.readouterr().err == (
+            f"gpubp {words[0]}: tables need polars, which is not installed; pip install 'gpubp[cli]'\n"
+        )
 
 
 def test_a_stream_is_used_where_memory_is_too_small(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import sys
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +52,38 @@ def test_text_is_the_same_in_every_form(suffix: str, tmp_path: Path) -> None:
     assert all_of(open_table(path)).equals(frame)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "cp1252"])
 def test_encodings_are_found(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes("größe,b\n1,é\n".encode(encoding))
     table = open_table(path)
     assert all_of(table).rows() == [("1", "é")] and list(table.schema) == ["größe", "b"]
     assert bool(table.notes) == (encoding != "utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"a,b\r1,2\r", [("1", "2")]),  # old Macs
+        (b"sep=;\r\na;b\r\n1,5;2\r\n", [("1.5", "2")]),  # Excel
+        (b"\n\r\na,b\n\n1,2\n  \r\n,\nNA,NA\n3\n\n\n",
+         [("1", "2"), (None, None), (None, None), ("3", None)]),
+        (b'a,b\n"x\n\ny",2\n\n3,4\n', [("x\n\ny", "2"), ("3", "4")]),
+        (b'a,b\n5" pipe,2\n\n3,"u, v"\n', [('5" pipe', "2"), ("3", "u, v")]),
+        (b'a,b\n5" pipe,2\n3\n', [('5" pipe', "2"), ("3", None)]),
+    ],
+)  # fmt: skip
+def test_lines_are_rows(content: bytes, rows: list[Any], tmp_path: Path) -> None:
+    """Blank lines are none, and lines of gaps are: predictions have the order of the file."""
+    (tmp_path / "data.csv").write_bytes(content)
+    assert all_of(open_table(tmp_path / "data.csv")).rows() == rows
+
+
+def test_a_header_may_be_long(tmp_path: Path) -> None:
+    names = [f"a column with a long name, {'x' * 99} {k}" for k in range(12_000)]
+    content = ",".join(f'"{name}"' for name in names) + "\n" + ",".join("1" * 12_000) + "\n"
+    (tmp_path / "data.csv").write_text(content)
+    assert list(open_table(tmp_path / "data.csv").schema) == names
 
 
 def test_standard_input_is_csv_unless_a_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +111,70 @@ def test_arrays_have_columns_by_their_places(tmp_path: Path) -> None:
 
 
 def test_arrays_of_every_dtype_are_tables() -> None:
-    fields = [("a", ">f4"), ("b", "f2"), ("c", "S2"), ("d", "M8[D]"), ("e", "U3")]
-    array = np.array([(1.5, 2.5, b"x", "2024-01-31", "é"), (2, 3, b"y", "NaT", "z")], dtype=fields)
+    fields = [("a", ">f4"), ("b", "f2"), ("c", "S2"), ("d", "M8[D]"), ("e", "U3"),
+              ("f", "g"), ("g", "m8[s]")]  # fmt: skip
+    rows = [(1.5, 2.5, b"x", "2024-01-31", "é", 1, 1), (2, 3, b"y", "NaT", "z", 2.5, 2)]
+    array = np.array(rows, dtype=fields)
     frame = all_of(ArrayTable("it", array))
     assert frame.select("a", "b", "c", "e").rows() == [(1.5, 2.5, "x", "é"), (2.0, 3.0, "y", "z")]
     assert [str(day)[:10] for day in frame["d"]] == ["2024-01-31", "None"]
+    assert frame["f"].to_list() == [1, 2.5] and frame["g"].dtype == pl.Duration
+
+
+@pytest.mark.parametrize("header", ["0,1,2", "2019_20,2020_21,2021_22", ",0,1"])
+def test_names_may_look_like_numbers(header: str, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(f"{header}\n5,6,7\n")
+    table = open_table(tmp_path / "data.csv")
+    assert all_of(table).rows() == [("5", "6", "7")] and table.notes == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["*", "^.*$", "^b$"])
+def test_names_are_no_patterns(name: str, suffix: str, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"b": ["1", "2"], name: ["3", "4"]})
+    table = open_table(written(frame, tmp_path / f"a[1]*.{suffix}"))
+    assert all_of(table).rows() == [("1", "3"), ("2", "4")]
+    assert table.read(0, 2, [name, "b"]).rows() == [("3", "1"), ("4", "2")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes with names")
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npy"])
+def test_a_pipe_is_read_once(suffix: str, tmp_path: Path) -> None:
+    """As in `gpubp train <(zcat data.csv.gz) --format csv`."""
+    if suffix == "npy":
+        np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
+    else:
+        written(pl.DataFrame({"x0": ["0", "2", "4"]}), tmp_path / f"a.{suffix}")
+    os.mkfifo(tmp_path / f"b.{suffix}")
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    writer = threading.Thread(target=(tmp_path / f"b.{suffix}").write_bytes, args=(content,))
+    writer.start()
+    table = open_table(tmp_path / f"b.{suffix}")
+    writer.join()
+    assert [float(value) for value in all_of(table)["x0"]] == [0, 2, 4]
+
+
+def test_an_archive_is_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(
+        ValueError, match=r"a\.npy is an \.npz file, expected one array \(--format npz"
+    ):
+        open_table(tmp_path / "a.npy")
+    assert open_table(tmp_path / "a.npy", "npz").rows == 3
+
+
+def test_an_archive_has_no_two_columns_of_a_name(tmp_path: Path) -> None:
+    x, y = np.arange(6.0).reshape(3, 2), np.arange(3)
+    np.savez(tmp_path / "a.npz", x=x, y=y[:, None])
+    assert list(open_table(tmp_path / "a.npz").schema) == ["x0", "x1", "y"]
+    np.savez(tmp_path / "b.npz", x=x, x0=y)
+    with pytest.raises(ValueError, match=r"b\.npz has two columns named 'x0', expected a name of"):
+        open_table(tmp_path / "b.npz")
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("read.me", "hello")
+    with pytest.raises(ValueError, match=r"c\.npz has the member 'read\.me', which is no array"):
+        open_table(tmp_path / "c.npz")
 
 
 def test_a_header_of_numbers_is_a_row(tmp_path: Path) -> None:
@@ -128,6 +215,12 @@ BAD_FILES = {
     "header.csv": (b"a,b\n", "has a header but no rows"),
     "ragged.csv": (b"a,b\n1,2\n3,4,5\n", "has 3 values in line 3, expected 2 as in the header"),
     "twice.csv": (b"a,b,a\n1,2,3\n", "has 2 columns named 'a'"),
+    "ragged rows.csv": (b"1,2\n3,4,5\n", "has 3 values in line 2, expected 2 as in the first line"),
+    "name.csv": (b"a," + b"b" * 200_000 + b"\n1,2\n", "has no header of names: field larger than"),
+    "first.csv": (b'a,"b\n1,2\n', "has a quote in its first line that is not closed"),
+    "after.csv": (b'a,b\n1,"x"y\n', "is not a table: ',' expected after '\"' in line 2"),
+    "cut.npz": (b"PK\3\4nonsense", "cut.npz is not a NumPy file of numbers: File is not a zip"),
+    "cut.npy": (b"PK\3\4nonsense", "cut.npy is not a NumPy file of numbers: File is not a zip"),
     "quote.csv": (b'a,b\n1,"x\n2,y\n', "has a quote that is not closed"),
     "binary.csv": (b"PK\3\4\0\0\0", "is not text, expected CSV"),
     "cut.csv.gz": (gzip.compress(b"a,b\n" * 99)[:-9], "is damaged: Compressed file ended"),

@@ -148,9 +148,14 @@ TASKS = [
     ([0, 1] * 10, "classification", "it holds 2 different whole numbers"),
     ([0, 1, 2, 3] * 5, "classification", "it holds 4 different whole numbers"),
     (list(range(0, 40, 2)), "regression", "it holds 20 different whole numbers"),
-    ([0.0, 1.0] * 10, "classification", "it holds 2 different whole numbers"),
-    (["0.0", "1.0"] * 10, "classification", "it holds 2 different whole numbers"),
-    (["0", "1.0"] * 10, "regression", "it holds numbers with decimal places"),
+    ([0.0, 1.0, None] * 10, "classification", "it holds 2 different whole numbers"),
+    (["0.0", "1.0", ""] * 10, "classification", "it holds 2 different whole numbers"),
+    (
+        ["0", "1", "1.0"] * 10,
+        "regression",
+        "it holds whole numbers that are not written alike, such as 1 and 1.0",
+    ),
+    ([float(k) for k in range(40)], "regression", "it holds 40 different whole numbers"),
     ([0.5, 1.5] * 10, "regression", "it holds numbers with decimal places"),
     ([0.0, 1.0] * 9 + [0.5, 1.5], "regression", "it holds numbers with decimal places"),
 ]
@@ -158,7 +163,7 @@ TASKS = [
 
 @pytest.mark.parametrize(("y", "task", "why"), TASKS)
 def test_the_task_follows_the_target(y: list[Any], task: str, why: str) -> None:
-    plan = Plan(table_of(pl.DataFrame({"x": np.linspace(0, 1, 20), "y": y})), "y")
+    plan = Plan(table_of(pl.DataFrame({"x": np.linspace(0, 1, len(y)), "y": y})), "y")
     assert (plan.target.task, plan.target.why) == (task, why)
 
 

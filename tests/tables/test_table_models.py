@@ -96,6 +96,16 @@ def test_training_in_parts_computes_what_training_in_memory_does(
     assert parts.training["cost"] == pytest.approx(whole.training["cost"], rel=1e-9)
 
 
+def test_transformers_that_fail_are_told_when_the_model_is_opened(tmp_path: Path) -> None:
+    """As may those of another version of scikit-learn."""
+    frame = flowers(60).drop("y")
+    model = tables.train(frame, "z", epochs=1, hidden=(4,), backend="numpy")
+    del model.preparation.named_transformers_["numbers"]["scale"].copy
+    model.save(tmp_path / "a.skops")
+    with pytest.raises(gpubp.CorruptFileError, match=r"a\.skops is not a whole model: .*'copy'"):
+        tables.load(tmp_path / "a.skops")
+
+
 def test_a_map_of_a_file_is_trained_in_parts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 4)).astype(np.float32)
