@@ -97,7 +97,7 @@ class Guests:
             patch.setattr(ahead, "find", partial(self._find, Path(folder)))
         patch.setattr(source, "address", self._address)
         patch.setattr(calls, "address", self._address)
-        patch.setattr(calls, "_runners", lambda: (None, None))
+        patch.setattr(calls, "_runners", lambda library: (None, None))
 
         def once(group: Group) -> None:
             self._run(group, 1, 0.0)
