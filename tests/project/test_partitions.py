@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -46,6 +47,7 @@ def with_ray() -> Iterator[Each]:
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_AUTH_MODE", "disabled")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -53,6 +55,8 @@ def with_ray() -> Iterator[Each]:
     except Exception as error:
         patch.undo()
         pytest.skip(f"ray cannot start here: {type(error).__name__}: {error}")
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # ray's own would end this process in another test
 
     @ray.remote
     def run(function: Callable[[Any], Any], part: Any) -> Any:
