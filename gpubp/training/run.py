@@ -99,6 +99,7 @@ class Run:
         steps = STEPS_AHEAD if batches is None else max(batches, 1)
         self._room = steps if snapshot is None else max(steps, len(snapshot.costs))
         self._forms: set[BatchForm] = set()
+        self._factors: tuple[Any, Any] = 1.0, 1.0  # of the schedule, in this epoch
         if isinstance(data, Dataset):
             counts = min(self._stride, len(data)), len(data) % self._stride or self._stride
             self._forms = {self._form(n) for n in counts}
@@ -270,7 +271,8 @@ class Run:
                 rates = self._make_room(form, end, weights)
             while step.steps_done < end and not stops:
                 if not step.steps_prepared:  # a callback has set another optimizer
-                    rates = self._prepare(step.costs(), weights)
+                    factors, penalties = self._factors
+                    rates = step.prepare(self._room, factors, step.costs(), penalties)
                 step.run_some(form, 1 if alone else end - step.steps_done)
                 for callback in watching:
                     callback.on_step_end(trainer, step.steps_done - 1)
@@ -301,6 +303,7 @@ class Run:
             in_fit = np.arange(epoch * batches, epoch * batches + room)
             factors = schedule.factors(in_fit, self._epochs * batches, batches)
         penalties = 1.0 if isinstance(weights, list) else schedule.penalty_factors(weights)
+        self._factors = factors, penalties
         return self._step.prepare(room, factors, costs, penalties)
 
     def _stops_within_epoch(self) -> bool:

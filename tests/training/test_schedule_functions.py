@@ -10,7 +10,7 @@ import pytest
 from resuming import X, Y, fit_in_parts, trainer, without_seconds
 from small_networks import TINY_RATE, classes, classifier, parameters
 
-from gpubp import SGD, MLPRegressor, Trainer
+from gpubp import SGD, Callback, MLPRegressor, Network, Trainer
 from gpubp.training import schedules
 
 
@@ -112,3 +112,21 @@ def test_an_estimator_takes_a_function_too() -> None:
     assert np.array_equal(fitted[0].coefs_[0], fitted[1].coefs_[0])
     with pytest.raises(TypeError, match="expected a function"):
         MLPRegressor(learning_rate=lambda epoch: 1.0).fit(X, X[:, 0])
+
+
+def test_a_rate_that_is_set_after_each_step_asks_the_function_no_more_often() -> None:
+    asked: list[int] = []
+
+    def schedule(step: int, total: int, per_epoch: int) -> float:
+        asked.append(step)
+        return 1.0
+
+    class Falling(Callback):
+        def on_step_end(self, trainer: Trainer, step: int) -> None:
+            trainer.learning_rate *= 0.5
+
+    network = Network((2, 1), backend="numpy", seed=0)
+    trainer = Trainer(network, SGD(0.1), batch_size=2, schedule=schedule, callbacks=[Falling()])
+    history = trainer.fit(np.ones((8, 2)), np.ones((8, 1)), epochs=2)
+    assert asked == [*range(8)]
+    np.testing.assert_allclose(history.learning_rate, [0.1 / 2**3, 0.1 / 2**7])
