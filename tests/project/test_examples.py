@@ -32,6 +32,6 @@ def test_there_are_examples_to_run() -> None:
 def test_the_examples_of_a_module_run(name: str) -> None:
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        pytest.skip(f"{error.name}, which the module needs, is not installed")
+    except ImportError as error:
+        pytest.skip(f"the module needs what is not installed: {error}")
     assert doctest.testmod(module).failed == 0

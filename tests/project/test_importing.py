@@ -59,6 +59,8 @@ def test_every_part_can_be_imported_first(ways: tuple[str, ...]) -> None:
         pytest.importorskip("sklearn", minversion="1.7")
     if find_spec("polars") is None or find_spec("skops") is None:
         ways = tuple(way for way in ways if "tables" not in way)
+    if find_spec("torch") is None:
+        ways = tuple(way for way in ways if "torch" not in way)
     if find_spec("sklearn") is None:
         ways = tuple(way for way in ways if "estimators" not in way)
     done = subprocess.run(
