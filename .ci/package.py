@@ -46,7 +46,7 @@ IN_SDIST = (
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
-    "docs/guide.md",
+    "docs/how-to/networks.md",
     "tests/conftest.py",
     "tests/support/machine.h",
     "benchmarks/tools/breakdown.py",

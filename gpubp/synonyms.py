@@ -1,7 +1,7 @@
 """What other libraries call things, and what gpubp calls them.
 
 One idea has one name in gpubp: the names here do not work, but error messages know them. The page
-docs/coming-from.md shows these tables. This module imports nothing of gpubp.
+docs/how-to/coming-from.md shows these tables. This module imports nothing of gpubp.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ FOLDER has a library that was built ahead, and its record; an unpacked wheel has
 Each kind of kernels has several processes of its own, since chance makes a process fast or slow. The
 processes measure in turns, and each one's threads sleep while others measure. With --processor
 all of them, and OpenBLAS, compute as on a processor without more instructions. With --first new processes
-are measured: from the start to the end of a fit of one epoch, and to the end of `gpubp demo`. docs/cpu.md
-has the figures.
+are measured: from the start to the end of a fit of one epoch, and to the end of `gpubp demo`.
+docs/explanation/cpu.md has the figures.
 """
 
 from __future__ import annotations

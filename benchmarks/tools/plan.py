@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from support import cupy_on_host
 
 NODE = 0.8e-6
-"""Seconds of a graph's node that does nothing; docs/gpu-performance.md, as all figures here."""
+"""Seconds of a graph's node that does nothing; docs/benchmarks/gpu.md, as all figures here."""
 
 LATENCIES = {
     "gather": 1.3e-6, "one_hot": 1.1e-6, "layer_forward": 2.4e-6, "layer_backward": 2.2e-6,

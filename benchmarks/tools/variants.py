@@ -4,7 +4,7 @@
 
 This compares the present constants with each variant. A variant sets constants of the modules of
 `gpubp.backends.numpy` to other numbers. The variant `twins` runs the NumPy twins instead of compiled
-kernels. docs/benchmarks.md has the figures.
+kernels. docs/benchmarks/cpu.md has the figures.
 """
 
 from __future__ import annotations

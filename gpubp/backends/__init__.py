@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 LEAST_PARAMETERS = 100_000
-"""The fewest parameters of a network for which "auto" chooses a GPU; docs/gpu-performance.md explains why.
+"""The fewest parameters of a network for which "auto" chooses a GPU; docs/benchmarks/gpu.md explains why.
 
 The first use of a GPU takes a second or more, and ten seconds if the kernels must be compiled. A network of
 this size needs thousands of steps with 128 rows to save that time.

@@ -27,7 +27,7 @@ from gpubp.tables.targets import TASKS  # noqa: E402
 from gpubp.training.optimizers import OPTIMIZERS  # noqa: E402
 from gpubp.training.schedules import SCHEDULES  # noqa: E402
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs/command-line.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/how-to/command-line.md"
 FAST = ["--epochs", "3", "--hidden", "8", "--backend", "numpy"]
 
 

@@ -71,7 +71,7 @@ POINTS = (
 )
 PLAN = ("{python}", str(ROOT / "benchmarks/tools/plan.py"), "--measure", "--json", "{results}")
 PLANNED = "narrow-6x64:512 narrow:512 classifier:512 classifier:2048 wide:8192:bfloat16"
-"""The steps that docs/gpu-performance.md predicts."""
+"""The steps that docs/benchmarks/gpu.md predicts."""
 FUSED_TESTS = ("backends", "training", "network", "kernels/test_cublaslt.py")
 SWEEP = ("{python}", str(ROOT / "benchmarks/tools/gpu_sweep.py"))
 

@@ -14,7 +14,7 @@ import pytest
 from gpubp import synonyms
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/coming-from.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/coming-from.md").read_text(encoding="utf-8")
 OTHERS = [
     pytest.param(library, block, id=library)
     for library, block in re.findall(r"```python (\w+)\n(.*?)```", PAGE, re.DOTALL)

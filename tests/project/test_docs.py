@@ -23,7 +23,11 @@ from gpubp.benchmarks.table import markdown
 from gpubp.benchmarks.tasks import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/guide.md", "docs/exchange.md", "docs/coming-from.md"]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    if "generated" not in path.parts
+)
 BLOCKS = [
     pytest.param(block, id=f"{name}-{number}")
     for name in DOCUMENTS
@@ -47,20 +51,20 @@ def test_the_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+    for document in (ROOT / name for name in DOCUMENTS):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_the_guide_names_every_activation_and_cost() -> None:
-    guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+def test_the_page_of_networks_names_every_activation_and_cost() -> None:
+    guide = (ROOT / "docs/how-to/networks.md").read_text(encoding="utf-8")
     names = [*gpubp.kernels.ACTIVATIONS, *gpubp.kernels.COSTS]
     assert [name for name in names if name not in guide] == []
 
 
 @pytest.fixture
 def document() -> str:
-    return (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    return (ROOT / "docs/benchmarks/cpu.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -241,7 +245,7 @@ LATEST_GPU_RESULTS = ROOT / "benchmarks/results/2026-11-27-nvidia-h200"
 
 @pytest.fixture
 def gpu_document() -> str:
-    return (ROOT / "docs/gpu-performance.md").read_text(encoding="utf-8")
+    return (ROOT / "docs/benchmarks/gpu.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["results.json", "compilers.json"])
@@ -347,7 +351,7 @@ def test_what_was_aimed_at_on_a_gpu_is_told_as_it_came_out(gpu_document: str) ->
 @pytest.mark.parametrize("folder", [GPU_RESULTS, LATEST_GPU_RESULTS])
 def test_the_report_of_a_gpu_is_told_as_it_is(folder: Path) -> None:
     report = json.loads((folder / "gpu-check.json").read_text(encoding="utf-8"))
-    text = " ".join((ROOT / "docs/gpu.md").read_text(encoding="utf-8").split())
+    text = " ".join((ROOT / "docs/explanation/gpu.md").read_text(encoding="utf-8").split())
     outcomes = report["outcomes"]
     assert report["failed"] == report["graphs"]["failed"] == [] and report["not_run"] == 0
     assert f"the suite's {report['collected']} tests" in text

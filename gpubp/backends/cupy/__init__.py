@@ -1,7 +1,7 @@
 """The CUDA backend, through CuPy.
 
-The whole suite has passed on GPUs; docs/gpu.md names them. On a machine without a GPU, the tests run this
-folder and the kernels' text on CuPy with emulated devices.
+The whole suite has passed on GPUs; docs/explanation/gpu.md names them. On a machine without a GPU, the
+tests run this folder and the kernels' text on CuPy with emulated devices.
 """
 
 from .backend import CupyBackend

@@ -6,7 +6,7 @@ layers before. One computes the gradients of all layers, and the batch's mean co
 
 The engine asks for nothing of this. What it calls within `beside` may run at the same time as later verbs:
 here it waits for the gradients of the first layer, and joins their launch. A layer's gradients could join
-the launch of its δ instead, in as many launches. But they take twice as long (docs/gpu-performance.md), and
+the launch of its δ instead, in as many launches. But they take twice as long (docs/benchmarks/gpu.md), and
 every later layer would wait for them.
 
 This has not run on a GPU. `GPUBP_CUDA_FUSED=1` uses it.

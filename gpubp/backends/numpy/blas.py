@@ -139,7 +139,7 @@ def _leading(array: Array) -> int:
 
 # OpenBLAS has kernels for small matrices, which read the matrices in place. Its kernels for large matrices
 # first copy a matrix into another layout. With few rows this copy takes as long as the product. Cut into
-# small steps, a product runs up to five times as fast. docs/benchmarks.md has the measurements.
+# small steps, a product runs up to five times as fast. docs/benchmarks/cpu.md has the measurements.
 
 SMALL_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """OpenBLAS's names of the processors with kernels for small matrices: those with AVX-512."""

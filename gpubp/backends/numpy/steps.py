@@ -32,7 +32,7 @@ __all__ = ["NumpySteps"]
 _Arguments = ParamSpec("_Arguments")
 
 # These constants decide how threads share a step. They come from measurements with the networks of `gpubp
-# bench` on two cores, each with 256 KiB to 2 MiB of second-level cache; see docs/benchmarks.md.
+# bench` on two cores, each with 256 KiB to 2 MiB of second-level cache; see docs/benchmarks/cpu.md.
 
 SHARD_ROWS, SHARD_WORK = 64, 500_000
 """The fewest rows and multiply-adds (of the forward pass) of a shard: with fewer, a second gradient costs

@@ -1,0 +1,85 @@
+"""Sphinx's settings for the documentation; `make docs` builds it, offline, into build/docs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import gpubp
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+# Examples draw to files. Kernels that are compiled in the background would change from page to page.
+os.environ |= {"MPLBACKEND": "agg", "GPUBP_COMPILE": "wait"}
+
+project = "gpubp"
+author = "the gpubp contributors"
+copyright = "the gpubp contributors"
+release = gpubp.__version__
+version = ".".join(release.split(".")[:2])
+
+repository_url = "https://github.com/gpubp/gpubp"
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_nb",
+    "sphinx_gallery.gen_gallery",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "mathml",
+    "repository",
+]
+exclude_patterns = ["_extensions", "_templates", "gallery/**/*.ipynb", "gallery/**/*.py"]
+templates_path = ["_templates"]
+nitpicky = True
+show_warning_types = True
+
+# Tutorials are notebooks in MyST's Markdown. They are always run: what they show is of this version.
+nb_execution_mode = "force"
+nb_execution_timeout = 120
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+html_math_renderer = "mathml"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_class_members_toctree = False
+numpydoc_show_inherited_class_members = False
+numpydoc_xref_param_type = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "plot_gallery": "True",
+    "reference_url": {"gpubp": None},
+    "doc_module": ("gpubp",),
+    "backreferences_dir": "gallery/backreferences",
+    "image_scrapers": ("matplotlib",),
+    "reset_modules": ("matplotlib",),
+    "within_subsection_order": "FileNameSortKey",
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "gpubp"
+html_static_path = ["_static"]
+html_css_files = ["gpubp.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navigation_with_keys": True,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
