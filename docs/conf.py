@@ -31,8 +31,9 @@ extensions = [
     "mathml",
     "repository",
 ]
-exclude_patterns = ["_extensions", "_templates", "gallery/**/*.ipynb", "gallery/**/*.py"]
+exclude_patterns = ["_extensions", "_templates", "gallery/**.ipynb"]
 templates_path = ["_templates"]
+default_role = "code"  # docstrings have `code` in single backticks
 nitpicky = True
 show_warning_types = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import schedules
 from .backends import available_backends, get_backend
 from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
 from .kernels import Activation, Cost
@@ -22,7 +23,6 @@ from .training import (
     RMSProp,
     Trainer,
     get_optimizer,
-    schedules,
 )
 
 __all__ = [

@@ -19,12 +19,17 @@ INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
 
+def joined(folder: Path, name: str) -> Path:
+    """Return the path without "..", and without following links."""
+    return Path(os.path.normpath(folder / name))
+
+
 def included() -> dict[Path, Path]:
     """Return the page of each file that a page includes whole."""
     pages = {}
     for page in DOCS.rglob("*.md"):
         if found := INCLUDE.search(page.read_text(encoding="utf-8")):
-            pages[(page.parent / found[1]).resolve()] = page
+            pages[joined(page.parent, found[1])] = page
     return pages
 
 
@@ -32,7 +37,7 @@ def relinked(text: str, folder: Path, page: Path, pages: dict[Path, Path], url: 
     """Return the text with links that were relative to `folder` made right for the page."""
 
     def link(found: re.Match[str]) -> str:
-        target = (folder / found[1]).resolve()
+        target = joined(folder, found[1])
         anchor = found[2] or ""
         if not target.exists():
             return found[0]  # Sphinx warns of it
@@ -55,7 +60,7 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
     pages, url, folder = included(), app.config.repository_url, page.parent
     text = source[0]
     if found := INCLUDE.search(text):
-        file = (folder / found[1]).resolve()
+        file = joined(folder, found[1])
         text = text.replace(found[0], file.read_text(encoding="utf-8"))
         folder = file.parent
     source[0] = relinked(text, folder, page, pages, url)
