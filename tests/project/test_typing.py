@@ -139,20 +139,35 @@ gpubp.Trainer(net, batch_size="8")
 gpubp.Adam(0.1, 0.9)
 """
 
+# What the package installs under other folders of the checkout.
+LINKED = """import gpubp.kernels
+from gpubp.benchmarks.results import Point
+
+
+def rows(point: Point) -> int:
+    reveal_type(gpubp.kernels.ACTIVATIONS)
+    return point.rows
+"""
+
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Run mypy on both scripts as a user would, in a separate folder; return its lines for each."""
+    """Run mypy on the scripts as a user would, in a separate folder; return its lines for each.
+
+    It finds gpubp as it is installed, or in the checkout if the tests run from there.
+    """
     if find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
-    folder, scripts = tmp_path_factory.mktemp("user"), {"right.py": SCRIPT, "wrong.py": WRONG}
+    folder = tmp_path_factory.mktemp("user")
+    scripts = {"right.py": SCRIPT, "wrong.py": WRONG, "linked.py": LINKED}
     for name, script in scripts.items():
         (folder / name).write_text(script)
-    parent = str(Path(gpubp.__file__).parents[1])
+    installed = (Path(sys.executable).parent / "gpubp").exists() and "PYTHONPATH" not in os.environ
+    path = "" if installed else str(Path(gpubp.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-color-output", *scripts],
         cwd=folder,
-        env=os.environ | {"MYPYPATH": "", "PYTHONPATH": parent, "MYPY_CACHE_DIR": str(folder)},
+        env=os.environ | {"MYPYPATH": "", "PYTHONPATH": path, "MYPY_CACHE_DIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -179,3 +194,8 @@ def test_a_users_script_passes_mypy_strict_and_its_types_are_known(
 def test_a_users_mistakes_are_seen_by_mypy(said: dict[str, list[str]]) -> None:
     found = re.findall(r"wrong\.py:(\d+): error", "\n".join(said["wrong.py"]))
     assert found == ["4", "5", "6", "7"]
+
+
+def test_the_types_of_kernels_and_benchmarks_are_seen(said: dict[str, list[str]]) -> None:
+    assert [line for line in said["linked.py"] if ": error:" in line] == []
+    assert "Mapping[str, gpubp.kernels.activations.Activation]" in "\n".join(said["linked.py"])
