@@ -73,9 +73,12 @@ html_theme = "pydata_sphinx_theme"
 html_title = "gpubp"
 html_static_path = ["_static"]
 html_css_files = ["gpubp.css"]
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
+    "logo": {"text": "gpubp", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "github_url": repository_url,
     "navigation_with_keys": True,
     "show_toc_level": 2,
     "header_links_before_dropdown": 6,
