@@ -22,11 +22,37 @@ __all__ = [
 
 
 class BackendUnavailableError(RuntimeError):
-    """A backend that was named cannot run here; the message says what is missing."""
+    """A backend that was named cannot run here; the message says what is missing.
+
+    Examples
+    --------
+    A GPU if there are ten, else the CPU:
+
+    >>> import gpubp
+    >>> try:
+    ...     backend = gpubp.get_backend("cupy:9")
+    ... except gpubp.BackendUnavailableError:
+    ...     backend = gpubp.get_backend("numpy")
+    >>> backend.name in ("cupy:9", "numpy")
+    True
+    """
 
 
 class CorruptFileError(ValueError):
-    """A file is damaged, or is not what it should be; the message names it and says what is wrong."""
+    """A file is damaged, or is not what it should be; the message names it and says what is wrong.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import gpubp
+    >>> gpubp.Network((2, 1)).save("network.safetensors")
+    >>> whole = Path("network.safetensors").read_bytes()
+    >>> _ = Path("half.safetensors").write_bytes(whole[: len(whole) // 2])
+    >>> gpubp.Network.load("half.safetensors")
+    Traceback (most recent call last):
+        ...
+    gpubp.errors.CorruptFileError: half.safetensors is not a whole safetensors file: ...
+    """
 
 
 class DivergenceError(ArithmeticError, ValueError):
@@ -40,6 +66,21 @@ class DivergenceError(ArithmeticError, ValueError):
         The epoch of the divergence, counted from 0.
     history : History
         The record of the epochs before it.
+
+    Examples
+    --------
+    A step that is far too long makes the next cost overflow:
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), initializer="zeros")
+    >>> trainer = gpubp.Trainer(network, gpubp.SGD(1e30))
+    >>> try:
+    ...     trainer.fit([[1.0]], [[1.0]], epochs=5)
+    ... except gpubp.DivergenceError as error:
+    ...     print(error.epoch, error.history)
+    1 <History of 1 epoch: cost 0.5, best epoch 0, stopped 'diverged'>
+    >>> network.parameters.tolist()
+    [0.0, 0.0]
     """
 
     def __init__(self, message: str, epoch: int, history: object) -> None:

@@ -72,8 +72,13 @@ def get_activation(activation: str | Activation, **parameters: float) -> Activat
 
     Examples
     --------
-    >>> get_activation("leaky_relu", slope=0.2)
+    >>> import gpubp
+    >>> gpubp.get_activation("leaky_relu", slope=0.2)
     <activation leaky_relu, slope=0.2: z if z > 0 else slope z, 0 <= slope < 1>
+    >>> gpubp.get_activation("swish")
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown activation 'swish'; gpubp calls it 'silu'
     """
     if isinstance(activation, str):
         activation = look_up("activation", activation, ACTIVATIONS)
@@ -107,8 +112,13 @@ def get_cost(cost: str | Cost, **parameters: float) -> Cost:
 
     Examples
     --------
-    >>> get_cost("huber", threshold=2.0).parameters
+    >>> import gpubp
+    >>> gpubp.get_cost("quadratic")
+    <cost quadratic: ½ Σ (y - a)²>
+    >>> gpubp.get_cost("huber", threshold=2.0).parameters
     {'threshold': 2.0}
+    >>> gpubp.get_cost("cross_entropy", label_smoothing=0.1).label_smoothing
+    0.1
     """
     if isinstance(cost, str):
         cost = look_up("cost", cost, COSTS)

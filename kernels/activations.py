@@ -64,6 +64,21 @@ class Activation:
         Whether each output depends on every z of its row, as with softmax.
     function, function_derivative : callable or None
         The functions of a custom activation, (xp, array) -> array; None for a built-in one.
+
+    See Also
+    --------
+    get_activation : Finds an activation by its name.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> relu = gpubp.get_activation("relu")
+    >>> relu
+    <activation relu: max(z, 0)>
+    >>> relu.cuda, relu.cuda_derivative
+    ('return z < T(0) ? T(0) : z;', 'return a > T(0) ? T(1) : T(0);')
+    >>> relu.output_range
+    (0.0, inf)
     """
 
     name: str
@@ -113,7 +128,28 @@ class Activation:
         return f"<activation {self.name}{arguments}: {self.formula}>"
 
     def with_parameters(self, **parameters: float) -> Activation:
-        """The same activation with other parameters; the caller has checked their names."""
+        """Return the same activation with other parameters; the caller has checked their names.
+
+        Parameters
+        ----------
+        **parameters : float
+            New values of the activation's parameters.
+
+        Returns
+        -------
+        Activation
+            A new activation.
+
+        See Also
+        --------
+        get_activation : The same with checks.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> gpubp.get_activation("leaky_relu").with_parameters(slope=0.2).parameters
+        {'slope': 0.2}
+        """
         return replace(self, parameters={**self.parameters, **parameters})
 
     @classmethod
@@ -159,6 +195,21 @@ class Activation:
             like its argument is an error when the network calls it.
         TypeError
             If `function` or `derivative` does not take two arguments, or a CUDA text is not a str.
+
+        Examples
+        --------
+        z², whose derivative is 2 z:
+
+        >>> import gpubp
+        >>> square = gpubp.Activation.from_functions(
+        ...     "square", lambda xp, z: z * z, lambda xp, z: 2 * z, output_range=(0, float("inf"))
+        ... )
+        >>> network = gpubp.Network((1, 1), output=square, biases=False)
+        >>> network.parameters = [3.0]
+        >>> network.predict([2.0]).tolist()
+        [36.0]
+        >>> network.vjp([2.0], [1.0]).input_gradient.tolist()  # 2 z times the weight
+        [36.0]
         """
         check_custom_name("activation", name, ACTIVATIONS)
         check_choice("reads", reads, ("a", "z"))

@@ -64,6 +64,30 @@ class Cost:
         (Szegedy et al. 2016).
     function, function_derivative : callable or None
         The functions of a custom cost; None for a built-in one.
+
+    See Also
+    --------
+    get_cost : Finds a cost by its name.
+
+    Notes
+    -----
+    Label smoothing is that of Szegedy et al. [1]_.
+
+    References
+    ----------
+    .. [1] C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, "Rethinking the Inception
+       Architecture for Computer Vision", CVPR 2016.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> cost = gpubp.get_cost("cross_entropy")
+    >>> cost
+    <cost cross_entropy: -Σ y log(a)>
+    >>> cost.canonical, cost.targets  # its usual output, and what y means
+    ('softmax', 'class')
+    >>> gpubp.Network((4, 3), output="softmax").cost_function.name
+    'cross_entropy'
     """
 
     name: str
@@ -92,7 +116,28 @@ class Cost:
         return f"<cost {self.name}{arguments}: {self.formula}>"
 
     def with_parameters(self, **parameters: float) -> Cost:
-        """The same cost with other parameters; the caller has checked their names."""
+        """Return the same cost with other parameters; the caller has checked their names.
+
+        Parameters
+        ----------
+        **parameters : float
+            New values of the cost's parameters, and of `label_smoothing`.
+
+        Returns
+        -------
+        Cost
+            A new cost.
+
+        See Also
+        --------
+        get_cost : The same with checks.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> gpubp.get_cost("huber").with_parameters(threshold=2.0).parameters
+        {'threshold': 2.0}
+        """
         smoothing = parameters.pop("label_smoothing", self.label_smoothing)
         merged = {**self.parameters, **parameters}
         return replace(self, parameters=merged, label_smoothing=smoothing)
@@ -141,6 +186,20 @@ class Cost:
             error when the network calls it.
         TypeError
             If `function` or `derivative` does not take three arguments, or a CUDA text is not a str.
+
+        Examples
+        --------
+        (a - y)⁴, whose derivative is 4 (a - y)³:
+
+        >>> import gpubp
+        >>> quartic = gpubp.Cost.from_functions(
+        ...     "quartic", lambda xp, a, y: (a - y) ** 4, lambda xp, a, y: 4 * (a - y) ** 3
+        ... )
+        >>> network = gpubp.Network((1, 1), cost=quartic, biases=False)
+        >>> network.parameters = [3.0]
+        >>> back = network.backprop([[1.0]], [[1.0]])
+        >>> back.cost, back.gradient.tolist()
+        (16.0, [32.0])
         """
         check_custom_name("cost", name, COSTS)
         check_choice("targets", targets, ("real", "class", "unit", "nonnegative"))

@@ -80,6 +80,17 @@ def get_backend(name: str | Backend = "auto", parameters: int | None = None) -> 
     BackendUnavailableError
         If the backend cannot run here; the message says what is missing. Both messages name GPUBP_BACKEND
         if the name came from there.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> backend = gpubp.get_backend("numpy")
+    >>> backend.name
+    'numpy'
+    >>> gpubp.Network((2, 1), backend=backend).backend is backend
+    True
+    >>> gpubp.get_backend("auto", parameters=1000).name  # too small to gain by a GPU
+    'numpy'
     """
     if isinstance(name, Backend):
         return name
@@ -99,6 +110,12 @@ def available_backends() -> list[str]:
     -------
     list of str
         For example ["cupy", "numpy"].
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> gpubp.available_backends()[-1]
+    'numpy'
     """
     return [name for family in reversed(_FAMILIES.values()) for name in family.names()]
 

@@ -28,6 +28,18 @@ class GradientCheck:
         Index into `Network.parameters` of the largest absolute difference.
     checked : int
         The number of compared parameters.
+
+    See Also
+    --------
+    check_gradients : The function that returns it.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> network = gpubp.Network((2, 3, 1), hidden="tanh", seed=0)
+    >>> check = gpubp.check_gradients(network, [[0.5, -1.0]], [[0.2]], max_parameters=5)
+    >>> check.checked, check.relative_error < 1e-7
+    (5, True)
     """
 
     relative_error: float
@@ -55,10 +67,12 @@ def check_gradients(
     ----------
     network : Network
         The network to check; it is not changed.
-    x, y, sample_weight : array_like
+    x, y : array_like of shape (rows, n_in) and (rows, n_out) or (rows,)
         The batch, as in `Network.backprop`.
+    sample_weight : array_like of shape (rows,), optional
+        Sample weights, as in `Network.backprop`.
     step : float, default 1e-3
-        Change of a parameter, relative to max(1, |parameter|); above 0 and below 1.
+        Change of a parameter, relative to ``max(1, |parameter|)``; above 0 and below 1.
     max_parameters : int, default 1000
         The most parameters to compare, 1 or more. If the network has more, they are drawn at random.
     seed : int, default 0
@@ -80,8 +94,16 @@ def check_gradients(
 
     Examples
     --------
-    >>> network = Network((2, 3, 1), hidden="tanh", backend="numpy", seed=0)
-    >>> check_gradients(network, [[0.5, -1.0]], [[0.2]]).relative_error < 1e-7
+    >>> import gpubp
+    >>> network = gpubp.Network((2, 3, 1), hidden="tanh", seed=0)
+    >>> gpubp.check_gradients(network, [[0.5, -1.0]], [[0.2]]).relative_error < 1e-7
+    True
+
+    A custom activation whose derivative is wrong is found:
+
+    >>> wrong = gpubp.Activation.from_functions("wrong", lambda xp, z: z * z, lambda xp, z: z)
+    >>> network = gpubp.Network((2, 3, 1), hidden=wrong, seed=0)
+    >>> gpubp.check_gradients(network, [[0.5, -1.0]], [[0.2]]).relative_error > 0.1
     True
     """
     if not isinstance(network, Network):

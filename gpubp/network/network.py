@@ -17,18 +17,18 @@ from ..backends import (
     on_device,
     with_same_kernels,
 )
-from ..files import write_tensors
 from ..fixed import Fixed, MadeOnce
 from ..kernels import PRECISIONS, Activation, Cost, OutputHead
 from ..keywords import tells_keywords
 from ..layers import Layer, Layout, assign
 from ..memory import allocated
 from ..problem import Problem, Rounding
-from . import arguments, copying, passes, storage
+from . import arguments, copying, passes
 from .exports import Exports
 from .initializers import Initializer, initial_parameters
 from .predictions import Predictions, ndim_of
 from .results import Backprop, Forward, Vjp
+from .saving import Saving
 from .summary import HasSummary
 from .vjp import BackwardPasses, as_result, check_output_gradient
 
@@ -36,7 +36,7 @@ __all__ = ["Network"]
 
 
 @tells_keywords
-class Network(Predictions, Exports, HasSummary, MadeOnce):
+class Network(Predictions, Saving, Exports, HasSummary, MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except
@@ -109,15 +109,31 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
     UserWarning
         If the output's range exceeds the cost's domain.
 
+    See Also
+    --------
+    Trainer : Trains a network.
+    check_gradients : Compares backpropagation with finite differences.
+
     Examples
     --------
-    >>> network = Network((2, 3, 1), hidden="tanh", backend="numpy", seed=0)
+    >>> import gpubp
+    >>> network = gpubp.Network((2, 3, 1), hidden="tanh", backend="numpy", seed=0)
     >>> network
     Network((2, 3, 1), hidden='tanh', output='identity', cost='quadratic', dtype='float32', backend='numpy')
+    >>> [layer.weights.shape for layer in network.layers]
+    [(3, 2), (1, 3)]
+    >>> network.parameters.shape  # 3 x 2 + 1 x 3 weights and 3 + 1 biases
+    (13,)
     >>> network.predict([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 1)
-    >>> [gradient.shape for gradient in network.backprop([[0.0, 1.0]], [[1.0]]).weight_gradients]
-    [(3, 2), (1, 3)]
+
+    A neuron that computes 2 x₁ - x₂ + 0.5:
+
+    >>> neuron = gpubp.Network((2, 1))
+    >>> neuron.layers[0].weights = [[2.0, -1.0]]
+    >>> neuron.layers[0].biases = [0.5]
+    >>> neuron.predict([3.0, 4.0]).tolist()
+    [2.5]
     """
 
     sizes = Fixed[tuple[int, ...]]("make a new Network with them")
@@ -176,7 +192,16 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
 
     @property
     def parameters(self) -> Array:
-        """All weights, then all biases: an array of shape (size,)."""
+        """All weights, then all biases: an array of shape (size,).
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> network = gpubp.Network((2, 1))
+        >>> network.parameters = [1, 2, 3]
+        >>> network.layers[0].weights.tolist(), network.layers[0].biases.tolist()
+        ([[1.0, 2.0]], [3.0])
+        """
         return self._parameters.view()  # its shape may be set, the network's may not
 
     @parameters.setter
@@ -195,7 +220,14 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
-        """The dtype that inputs must fit: float16 with precision "float16", else `dtype`."""
+        """The dtype that inputs must fit: float16 with precision "float16", else `dtype`.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> str(gpubp.Network((2, 1), precision="float16").input_dtype)
+        'float16'
+        """
         return np.dtype(np.float16) if self.precision == "float16" else self.dtype
 
     @on_device
@@ -208,6 +240,20 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
             The step counters; by default zeros.
         dropout_seed : int, optional
             Seed of the dropout masks; by default nothing is dropped.
+
+        Returns
+        -------
+        Problem
+            Layers, output head, precision and backend.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> problem = gpubp.Network((2, 3, 1), hidden="tanh").problem()
+        >>> problem.layers
+        (Layer(2 to 3, tanh), Layer(3 to 1, identity))
+        >>> problem.counters.tolist()
+        [0, 0]
         """
         backend, rounding = self.backend, None
         counters = backend.zeros(2, np.int64) if counters is None else counters
@@ -236,6 +282,17 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
         ValueError
             If x has a wrong shape or type, or contains NaN, infinity or numbers too large for the network's
             dtype.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> network = gpubp.Network((2, 2, 1), hidden="relu")
+        >>> network.parameters = [1, -1, -1, 1, 2, 3, 0, 0, 0.5]
+        >>> forward = network.forward([[3.0, 1.0]])
+        >>> [z.tolist() for z in forward.z]  # 3 - 1 and -3 + 1, then 2 · 2 + 3 · 0 + 0.5
+        [[[2.0, -2.0]], [[4.5]]]
+        >>> [a.tolist() for a in forward.a]
+        [[[3.0, 1.0]], [[2.0, 0.0]], [[4.5]]]
         """
         home, placed = self._inputs(x)
         return passes.forward(self.problem(), Rows(placed), home)
@@ -264,6 +321,23 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
         ------
         ValueError
             If x, y or sample_weight does not fit the network; the message names it.
+
+        Examples
+        --------
+        The cost is ½ (4.5 - 4)², and δ^L is 4.5 - 4. relu lets nothing through where z was negative.
+
+        >>> import gpubp
+        >>> network = gpubp.Network((2, 2, 1), hidden="relu")
+        >>> network.parameters = [1, -1, -1, 1, 2, 3, 0, 0, 0.5]
+        >>> back = network.backprop([[3.0, 1.0]], [[4.0]])
+        >>> back.cost
+        0.125
+        >>> [delta.tolist() for delta in back.deltas]
+        [[[1.0, 0.0]], [[0.5]]]
+        >>> [gradient.tolist() for gradient in back.weight_gradients]
+        [[[3.0, 1.0], [0.0, 0.0]], [[1.0, 0.0]]]
+        >>> back.input_gradient.tolist()
+        [[1.0, -1.0]]
         """
         home, rows = self._rows(x, y, sample_weight)
         return passes.backpropagate(self.problem(), self.layout, rows, home)
@@ -293,6 +367,17 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
         ------
         ValueError
             If x or output_gradient does not fit the network; the message names it.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> network = gpubp.Network((2, 2, 1), hidden="relu")
+        >>> network.parameters = [1, -1, -1, 1, 2, 3, 0, 0, 0.5]
+        >>> found = network.vjp([3.0, 1.0], [1.0])  # of C = a^L
+        >>> found.input_gradient.tolist()
+        [2.0, -2.0]
+        >>> found.bias_gradients[0].tolist()
+        [2.0, 0.0]
         """
         home, placed = self._inputs(x)
         given = check_output_gradient(output_gradient, len(placed), self.sizes[-1], self.dtype)
@@ -302,76 +387,6 @@ class Network(Predictions, Exports, HasSummary, MadeOnce):
     @cached_property
     def _back(self) -> BackwardPasses:
         return BackwardPasses(self.problem(), self.layout)
-
-    def save(self, path: Any) -> None:
-        """Write the network to a .safetensors file. After an error the old file, if any, is unchanged.
-
-        Parameters
-        ----------
-        path : path-like
-            The file to write. The same network gives the same bytes. A file that exists keeps its mode.
-
-        Raises
-        ------
-        TypeError
-            If `path` is no path.
-        ValueError
-            If a parameter is NaN or infinite: `load` would refuse the file.
-        OSError
-            If the file cannot be written; `filename` is the path.
-        """
-        write_tensors(path, *storage.content(self))
-
-    @classmethod
-    def load(
-        cls,
-        path: Any,
-        *,
-        backend: str | Backend = "auto",
-        precision: str | None = None,
-        custom: Sequence[Activation | Cost] = (),
-    ) -> Network:
-        """Read a network that `save` has written. Nothing in it is executed, and all of it is checked.
-
-        Parameters
-        ----------
-        path : path-like
-            The file to read.
-        backend : str or Backend, default "auto"
-            The backend, as in `Network`; files do not store it.
-        precision : {"tf32", "bfloat16", "float16"}, optional
-            The precision, as in `Network`; files do not store it.
-        custom : sequence of Activation and Cost, default ()
-            The custom activations and costs of the network.
-
-        Returns
-        -------
-        Network
-            The network.
-
-        Raises
-        ------
-        TypeError
-            If `path` is no path, or `custom` does not contain activations and costs alone.
-        CorruptFileError
-            If the file is damaged, or is not a gpubp network.
-        ValueError
-            If the file needs an activation or a cost that is not in `custom`.
-        OSError
-            If the file cannot be read; FileNotFoundError, for example.
-        BackendUnavailableError
-            If the backend cannot run here.
-        """
-        if backend != "auto":
-            get_backend(backend)  # raises before anything is read if it cannot run
-        made_with, layers = storage.load(path, custom)
-        arguments.check_precision(precision, made_with["dtype"])
-        network = cls(**made_with, backend=backend, precision=precision, initializer="zeros")
-        for layer, (weights, biases) in zip(network.layers, layers, strict=True):
-            layer.weights = weights
-            if biases is not None:
-                layer.biases = biases
-        return network
 
     def __getstate__(self) -> dict[str, Any]:
         return copying.state_of(vars(self))

@@ -45,8 +45,10 @@ class Predictions:
 
         Parameters
         ----------
-        x, y, sample_weight : array_like
-            The batch, as in `backprop`. x and y may be data that can be sliced, as in `predict`.
+        x, y : array_like of shape (rows, n_in) and (rows, n_out) or (rows,)
+            The batch, as in `backprop`; also data that can be sliced, as in `predict`.
+        sample_weight : array_like of shape (rows,), optional
+            Sample weights, as in `backprop`.
 
         Returns
         -------
@@ -57,6 +59,18 @@ class Predictions:
         ------
         ValueError
             If x, y or sample_weight does not fit the network; the message names it.
+
+        Examples
+        --------
+        The outputs are 1 and 3, so that the costs ½ (y - a)² are 0 and 2.
+
+        >>> import gpubp
+        >>> network = gpubp.Network((1, 1), biases=False)
+        >>> network.parameters = [1.0]
+        >>> network.cost([[1.0], [3.0]], [[1.0], [1.0]])
+        1.0
+        >>> network.cost([[1.0], [3.0]], [[1.0], [1.0]], sample_weight=[3.0, 1.0])
+        0.5
         """
         if streaming.is_streamed(x) or streaming.is_streamed(y):
             return streaming.mean_cost(self, x, y, sample_weight)
@@ -86,6 +100,18 @@ class Predictions:
             If x does not fit the network, as in `forward`, or `out` does not fit the outputs.
         OSError, RuntimeError
             If x cannot be read; the error of the data is the cause.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> import numpy as np
+        >>> network = gpubp.Network((2, 3), output="softmax", initializer="zeros")
+        >>> network.layers[0].biases = np.log([1.0, 1.0, 2.0])
+        >>> network.predict([[0.0, 0.0]]).round(2).tolist()  # probabilities of three classes
+        [[0.25, 0.25, 0.5]]
+        >>> outputs = np.zeros((4, 3), np.float32)
+        >>> network.predict(np.ones((4, 2)), out=outputs) is outputs
+        True
         """
         if out is not None or (type(x) is not np.ndarray and streaming.is_streamed(x)):
             return streaming.predict(self, x, out)
@@ -114,6 +140,16 @@ class Predictions:
             among those of all batches, counted from 0.
         OSError, RuntimeError
             If the iterable raised an error, which is the cause.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> doubling = gpubp.Network((1, 1), biases=False)
+        >>> doubling.parameters = [2.0]
+        >>> for outputs in doubling.predict_batches([[[1.0], [2.0]], [[3.0]]]):
+        ...     print(outputs.tolist())
+        [[2.0], [4.0]]
+        [[6.0]]
         """
         return streaming.predict_batches(self, batches)
 

@@ -98,8 +98,8 @@ class HasSummary:
 
         Examples
         --------
-        >>> from gpubp import Network
-        >>> Network((4, 8, 3), output="softmax", backend="numpy").summary()
+        >>> import gpubp
+        >>> gpubp.Network((4, 8, 3), output="softmax", backend="numpy").summary()
         layer     width  activation  weights  biases  dropout  parameters
         -----------------------------------------------------------------
         input         4

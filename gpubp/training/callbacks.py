@@ -20,26 +20,88 @@ class Callback:
 
     Arguments: `trainer` is the trainer that runs the fit, and `history` is the record of the fit so far.
     `trainer.stop(reason)` ends training after the current step.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> class Halving(gpubp.Callback):
+    ...     def on_fit_begin(self, trainer, epochs, steps_per_epoch):
+    ...         print(f"{epochs} epochs of {steps_per_epoch} steps")
+    ...     def on_epoch_end(self, trainer, history):
+    ...         trainer.learning_rate /= 2
+    >>> network = gpubp.Network((1, 1))
+    >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.4), batch_size=1, callbacks=[Halving()])
+    >>> trainer.fit([[0.0], [1.0]], [[0.0], [1.0]], epochs=3).learning_rate
+    3 epochs of 2 steps
+    [0.4, 0.2, 0.1]
+
+    A function is a callback that runs after each epoch:
+
+    >>> trainer.callbacks = [lambda trainer, history: print("epoch", len(history))]
+    >>> history = trainer.fit([[0.0], [1.0]], [[0.0], [1.0]], epochs=2)
+    epoch 1
+    epoch 2
     """
 
     def on_fit_begin(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
-        """Called before the first epoch; `steps_per_epoch` is 0 if it is not known."""
+        """Called before the first epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer that runs the fit.
+        epochs : int
+            The number of epochs of the fit.
+        steps_per_epoch : int
+            The number of steps of an epoch; 0 if it is not known.
+        """
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """Called before each epoch; the first epoch is 0."""
+        """Called before each epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer that runs the fit.
+        epoch : int
+            The epoch; the first one is 0.
+        """
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """Called after each step; the first step of each epoch is 0.
+        """Called after each step.
 
         The device may still be computing the step. To read a result, such as `trainer.step_cost`, waits for
         it.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer that runs the fit.
+        step : int
+            The step; the first one of each epoch is 0.
         """
 
     def on_epoch_end(self, trainer: Trainer, history: History) -> None:
-        """Called after each epoch; the last entry of each of the history's lists is this epoch's."""
+        """Called after each epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer that runs the fit.
+        history : History
+            The record of the fit so far; the last entry of each of its lists is this epoch's.
+        """
 
     def on_fit_end(self, trainer: Trainer, history: History) -> None:
-        """Called at the end of training, for whatever reason it ended."""
+        """Called at the end of training, for whatever reason it ended.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer that has run the fit.
+        history : History
+            The record of the fit.
+        """
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -52,6 +114,26 @@ class Callback:
         dict
             NumPy arrays of numbers, numbers, text, and lists and dicts of numbers and text, by name. What
             is not an array becomes part of the file's header, which has room for 1 MiB.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> class Counter(gpubp.Callback):
+        ...     count = 0
+        ...     def on_epoch_end(self, trainer, history):
+        ...         self.count += 1
+        ...     def state(self):
+        ...         return {"count": self.count}
+        ...     def restore(self, state):
+        ...         self.count = state["count"]
+        >>> first, second = Counter(), Counter()
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), callbacks=[first], checkpoint="runs")
+        >>> history = trainer.fit([[0.0]], [[0.0]], epochs=2)
+        >>> resumed = gpubp.Trainer(gpubp.Network((1, 1)), callbacks=[second])
+        >>> history = resumed.resume("runs")
+        >>> history = resumed.fit([[0.0]], [[0.0]], epochs=5)
+        >>> second.count  # two epochs before the checkpoint, three after it
+        5
         """
         return {}
 
@@ -65,6 +147,16 @@ class Callback:
         ----------
         state : dict
             What `state` has returned.
+
+        Examples
+        --------
+        By default there is nothing to restore; `state` has an example with both methods.
+
+        >>> import gpubp
+        >>> callback = gpubp.Callback()
+        >>> callback.state()
+        {}
+        >>> callback.restore({})
         """
 
 

@@ -79,8 +79,16 @@ class Checkpoint:
 
     Examples
     --------
-    >>> Checkpoint("runs/first", every="1 epoch").newest is None
+    >>> import gpubp
+    >>> checkpoint = gpubp.Checkpoint("runs/first", every="1 epoch", keep=2)
+    >>> checkpoint.newest is None
     True
+    >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), checkpoint=checkpoint)
+    >>> history = trainer.fit([[0.0]], [[1.0]], epochs=4)
+    >>> [file.name for file in sorted(checkpoint.folder.iterdir())]
+    ['checkpoint-000003.safetensors', 'checkpoint-000004.safetensors']
+    >>> gpubp.Network.load(checkpoint.newest).sizes
+    (1, 1)
     """
 
     folder: Path
@@ -117,7 +125,16 @@ class Checkpoint:
 
     @property
     def newest(self) -> Path | None:
-        """The newest checkpoint in the folder; None if there is none."""
+        """The newest checkpoint in the folder; None if there is none.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), checkpoint="runs")
+        >>> history = trainer.fit([[0.0]], [[1.0]], epochs=1)
+        >>> trainer.checkpoint.newest.name
+        'checkpoint-000001.safetensors'
+        """
         files = checkpoint_files(self.folder)
         return files[-1] if files else None
 

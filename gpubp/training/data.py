@@ -329,6 +329,16 @@ class BatchForm(NamedTuple):
         Whether rows have sample weights.
     sparse : bool, default False
         Whether x is sparse.
+
+    See Also
+    --------
+    Trainer.form_of : Makes the form of a trainer's batch.
+
+    Examples
+    --------
+    >>> from gpubp.training import BatchForm
+    >>> BatchForm(rows=32, block_limit=None, labels=True, weighted=False)
+    BatchForm(rows=32, block_limit=None, labels=True, weighted=False, sparse=False)
     """
 
     rows: int

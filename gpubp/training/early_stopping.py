@@ -49,8 +49,16 @@ class EarlyStopping:
 
     Examples
     --------
-    >>> EarlyStopping(5, monitor="accuracy")
+    >>> import gpubp
+    >>> gpubp.EarlyStopping(5, monitor="accuracy")
     EarlyStopping(patience=5, monitor='accuracy')
+
+    With zero weights the first epoch's cost is 0 already. Two epochs later training ends.
+
+    >>> network = gpubp.Network((1, 1), initializer="zeros")
+    >>> trainer = gpubp.Trainer(network, early_stopping=gpubp.EarlyStopping(patience=2))
+    >>> trainer.fit([[1.0]], [[0.0]], epochs=100)
+    <History of 3 epochs: cost 0, best epoch 0, stopped 'early stopping'>
     """
 
     patience: int = 10
@@ -84,11 +92,39 @@ class EarlyStopping:
 
     @property
     def rises(self) -> bool:
-        """Whether what is monitored should rise."""
+        """Whether what is monitored should rise.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> gpubp.EarlyStopping().rises, gpubp.EarlyStopping(monitor="accuracy").rises
+        (False, True)
+        """
         return bool(_RISES.get(self.monitor, self.higher_is_better))
 
     def improves(self, value: float, best: float) -> bool:
-        """Whether a value is an improvement over the best one; over NaN, every number is."""
+        """Whether a value is an improvement over the best one; over NaN, every number is.
+
+        Parameters
+        ----------
+        value : float
+            The value after an epoch.
+        best : float
+            The best value before it; NaN if there is none.
+
+        Returns
+        -------
+        bool
+            Whether the value is better by more than `min_improvement`.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> gpubp.EarlyStopping(min_improvement=0.1).improves(0.45, best=0.5)
+        False
+        >>> gpubp.EarlyStopping(monitor="accuracy").improves(0.9, best=0.8)
+        True
+        """
         if math.isnan(best):
             return not math.isnan(value)
         gain = value - best if self.rises else best - value

@@ -37,6 +37,24 @@ class History:
         the argument of `Trainer.stop`.
     monitor : str
         What the best epoch is best at: "cost", "accuracy" or the name of a metric.
+
+    See Also
+    --------
+    Trainer.fit : The method that returns it.
+
+    Examples
+    --------
+    The bias goes halfway to 1 in each epoch, so that the cost becomes a quarter:
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), initializer="zeros")
+    >>> history = gpubp.Trainer(network, gpubp.SGD(0.5)).fit([[0.0]], [[1.0]], epochs=3)
+    >>> history
+    <History of 3 epochs: cost 0.03125, best epoch 2, stopped 'epochs'>
+    >>> history.cost
+    [0.5, 0.125, 0.03125]
+    >>> len(history), history.learning_rate
+    (3, [0.5, 0.5, 0.5])
     """
 
     cost: list[float] = field(default_factory=list)
@@ -54,7 +72,14 @@ class History:
 
     @property
     def monitored(self) -> list[float]:
-        """What is monitored: the validation costs or, without validation data, the costs, by default."""
+        """What is monitored: the validation costs or, without validation data, the costs, by default.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> gpubp.History(cost=[0.5, 0.4], validation_cost=[0.6, 0.7]).monitored
+        [0.6, 0.7]
+        """
         if self.monitor == "cost":
             return self.validation_cost or self.cost
         if self.monitor == "accuracy":
@@ -81,6 +106,16 @@ class History:
         -------
         dict
             The attributes by name.
+
+        Examples
+        --------
+        >>> import json
+        >>> import gpubp
+        >>> record = gpubp.History(cost=[0.5, 0.25], seconds=[0.1, 0.1], best_epoch=1).to_dict()
+        >>> record["cost"], record["best_epoch"], record["stopped"]
+        ([0.5, 0.25], 1, 'epochs')
+        >>> json.loads(json.dumps(record)) == record
+        True
         """
         return asdict(self)
 
@@ -101,6 +136,14 @@ class History:
         ------
         ImportError
             If matplotlib is not installed; the extra gpubp[plot] installs it.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> history = gpubp.History(cost=[0.5, 0.25, 0.2], seconds=[0.1, 0.1, 0.1], best_epoch=2)
+        >>> figure = history.plot("costs.png")
+        >>> [line.get_ydata().tolist() for line in figure.axes[0].lines[:1]]
+        [[0.5, 0.25, 0.2]]
         """
         figure = draw_history(self)
         if path is not None:

@@ -44,8 +44,17 @@ class Metric:
 
     Examples
     --------
+    Predictions of labels are 0 or 1; outputs are the probabilities behind them.
+
+    >>> import gpubp
     >>> from sklearn.metrics import f1_score, roc_auc_score
-    >>> metrics = {"f1": f1_score, "auc": Metric(roc_auc_score, of="outputs")}
+    >>> network = gpubp.Network((1, 1), output="sigmoid")
+    >>> network.parameters = [2.0, 0.0]
+    >>> metrics = {"f1": f1_score, "auc": gpubp.Metric(roc_auc_score, of="outputs")}
+    >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.01), metrics=metrics)
+    >>> x, y = [[-2.0], [-1.0], [1.0], [2.0]], [[0], [0], [1], [1]]
+    >>> trainer.fit(x, y, epochs=1, validation_data=(x, y)).validation_metrics
+    {'f1': [1.0], 'auc': [1.0]}
     """
 
     function: Callable[[Any, Any], float]

@@ -2,104 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any
 
-from ..kernels import UPDATES, Update, UpdateOptions
+from ..kernels import UPDATES, Update
 from ..keywords import tells_keywords
 from ..registry import look_up
-from ..shown import repr_of_changed
-from ..validation import check_flag, check_number
+from .optimizer import Optimizer
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSProp", "get_optimizer"]
-
-
-@tells_keywords
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Optimizer:
-    """Base class of optimizers, with the parameters that all of them have.
-
-    Parameters
-    ----------
-    learning_rate : float
-        η, above 0; a schedule multiplies it. It is the only parameter that may be given without its name,
-        as in ``Adam(1e-3)``.
-    l1, l2 : float, default 0
-        Factors of the penalty l1 Σ|w| + ½ l2 Σ w². Its derivative is added to the gradient of the weights;
-        biases have no penalty.
-    clip_norm : float or None, default None
-        A gradient with a larger norm is scaled to this norm. None means no limit.
-    clip_value : float or None, default None
-        Each element of the gradient is then clipped to ±clip_value. None means no limit.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range; the message names it.
-    """
-
-    learning_rate: float = field(kw_only=False)
-    l1: float = 0.0
-    l2: float = 0.0
-    clip_norm: float | None = None
-    clip_value: float | None = None
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value, name = getattr(self, item.name), item.name
-            if isinstance(item.default, bool):
-                check_flag(name, value)
-                continue
-            if value is None and name in ("clip_norm", "clip_value"):
-                continue
-            fraction = name in ("momentum", "beta1", "beta2", "decay")
-            positive = name in ("learning_rate", "epsilon", "clip_norm", "clip_value")
-            high, open_high = 1 if fraction else math.inf, name != "momentum"
-            check_number(name, value, 0, high, open_low=positive, open_high=open_high)
-
-    def __repr__(self) -> str:
-        return repr_of_changed(self, ("learning_rate",))
-
-    def differs_in_rate_alone(self, other: Optimizer) -> bool:
-        """Whether the other optimizer is the same but for the learning rate."""
-        same = type(self) is type(other)
-        return same and replace(self, learning_rate=other.learning_rate) == other
-
-    @property
-    def update(self) -> Update:
-        """The entry of `kernels.UPDATES` that this optimizer runs, unless `accumulates` is used."""
-        raise NotImplementedError
-
-    @property
-    def hyperparameters(self) -> Mapping[str, float]:
-        """The hyperparameters of the entry."""
-        return {name: float(getattr(self, name)) for name in self.update.hyperparameters}
-
-    @property
-    def weight_decay_rate(self) -> float:
-        """λ of the decoupled decay; 0 for an optimizer without one."""
-        return float(getattr(self, "weight_decay", 0.0))
-
-    @property
-    def update_options(self) -> UpdateOptions:
-        """Penalties, decay and clipping, in the kernels' form."""
-        return UpdateOptions(
-            l1=self.l1,
-            l2=self.l2,
-            weight_decay=self.weight_decay_rate,
-            clip_norm=math.inf if self.clip_norm is None else self.clip_norm,
-            clip_value=math.inf if self.clip_value is None else self.clip_value,
-        )
-
-    @property
-    def accumulates(self) -> float:
-        """The momentum, if the gradient's buffer can also be the velocity; otherwise 0.
-
-        The gradient's matmul then computes v ← μ v + δᵀ a in this buffer, and the update is plain SGD.
-        """
-        return 0.0
 
 
 @tells_keywords
@@ -109,12 +21,14 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`; `learning_rate` is 0.01 by default.
+    learning_rate : float, default 0.01
+        η, above 0; a schedule multiplies it.
+    l1, l2, clip_norm, clip_value : float, optional
+        Penalties and clipping, as in `Optimizer`.
     momentum : float, default 0
         μ, from 0 to 1.
     nesterov : bool, default False
-        Whether to use θ ← θ - η (g + μ v) instead (Sutskever et al. 2013).
+        Whether to use θ ← θ - η (g + μ v) instead.
     rate_in_velocity : bool, default False
         Whether to use v ← μ v + η g, θ ← θ - v instead, or θ ← θ - (η g + μ v) with `nesterov`. The steps
         are the same until η changes: then earlier gradients keep the η that they came with.
@@ -123,6 +37,36 @@ class SGD(Optimizer):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    See Also
+    --------
+    gpubp.schedules : Learning rates that change.
+
+    Notes
+    -----
+    Momentum is that of Polyak [1]_. Nesterov's form is written as by Sutskever et al. [2]_.
+
+    References
+    ----------
+    .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
+       Computational Mathematics and Mathematical Physics 4(5), 1964.
+    .. [2] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and
+       momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    The cost ½ w² of a single weight w has the gradient w: v is 1, then 0.5 · 1 + 0.9 = 1.4.
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), biases=False, initializer="zeros")
+    >>> network.parameters = [1.0]
+    >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.1, momentum=0.5))
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.9]
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.76]
     """
 
     learning_rate: float = field(default=0.01, kw_only=False)
@@ -155,8 +99,10 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`; `learning_rate` is 1e-3 by default.
+    learning_rate : float, default 1e-3
+        η, above 0; a schedule multiplies it.
+    l1, l2, clip_norm, clip_value : float, optional
+        Penalties and clipping, as in `Optimizer`.
     beta1 : float, default 0.9
         β1, from 0 to below 1.
     beta2 : float, default 0.999
@@ -171,6 +117,30 @@ class Adam(Optimizer):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    See Also
+    --------
+    AdamW : Adam with decoupled weight decay.
+
+    Notes
+    -----
+    This is algorithm 1 of Kingma and Ba [1]_, or with `epsilon_hat` its form at the end of their section 2.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+
+    Examples
+    --------
+    At the first step m / c1 is g and v / c2 is g²: the step is η, however large g is.
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), biases=False, initializer="zeros")
+    >>> network.parameters = [1.0]
+    >>> trainer = gpubp.Trainer(network, gpubp.Adam(0.1))
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.9]
     """
 
     learning_rate: float = field(default=1e-3, kw_only=False)
@@ -191,7 +161,13 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta1, beta2, epsilon, epsilon_hat, l1, l2, clip_norm, clip_value
+    learning_rate : float, default 1e-3
+        η, above 0; a schedule multiplies it.
+    l1, l2, clip_norm, clip_value : float, optional
+        Penalties and clipping, as in `Optimizer`.
+    beta1, beta2, epsilon : float, optional
+        As in `Adam`.
+    epsilon_hat : bool, default False
         As in `Adam`.
     weight_decay : float, default 0.01
         λ, 0 or more; weights only, not biases.
@@ -200,6 +176,31 @@ class AdamW(Adam):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    See Also
+    --------
+    Adam : The same without decay.
+
+    Notes
+    -----
+    This is algorithm 2 of Loshchilov and Hutter [1]_, whose η_t is the schedule's factor and whose λ is
+    `weight_decay` times the learning rate.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+
+    Examples
+    --------
+    The decay takes η λ w = 0.1 · 0.2 · 1 first, then Adam takes η = 0.1.
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), biases=False, initializer="zeros")
+    >>> network.parameters = [1.0]
+    >>> trainer = gpubp.Trainer(network, gpubp.AdamW(0.1, weight_decay=0.2))
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.88]
     """
 
     weight_decay: float = 0.01
@@ -212,8 +213,10 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`; `learning_rate` is 1e-3 by default.
+    learning_rate : float, default 1e-3
+        η, above 0; a schedule multiplies it.
+    l1, l2, clip_norm, clip_value : float, optional
+        Penalties and clipping, as in `Optimizer`.
     decay : float, default 0.9
         ρ, from 0 to below 1.
     epsilon : float, default 1e-8
@@ -223,6 +226,27 @@ class RMSProp(Optimizer):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Notes
+    -----
+    The rule is from a lecture of Tieleman and Hinton [1]_.
+
+    References
+    ----------
+    .. [1] T. Tieleman and G. Hinton, "Lecture 6.5 - RMSProp", COURSERA: Neural Networks for Machine
+       Learning, 2012.
+
+    Examples
+    --------
+    With g = 1 and ρ = 0.75, v is 0.25, and the step is 0.1 · 1 / √0.25 = 0.2.
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), biases=False, initializer="zeros")
+    >>> network.parameters = [1.0]
+    >>> trainer = gpubp.Trainer(network, gpubp.RMSProp(0.1, decay=0.75))
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.8]
     """
 
     learning_rate: float = field(default=1e-3, kw_only=False)
@@ -243,8 +267,10 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate, l1, l2, clip_norm, clip_value
-        As in `Optimizer`; `learning_rate` is 1e-4 by default.
+    learning_rate : float, default 1e-4
+        η, above 0; a schedule multiplies it.
+    l1, l2, clip_norm, clip_value : float, optional
+        Penalties and clipping, as in `Optimizer`.
     beta1 : float, default 0.9
         β1, from 0 to below 1.
     beta2 : float, default 0.99
@@ -256,6 +282,29 @@ class Lion(Optimizer):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Notes
+    -----
+    This is algorithm 2 of Chen et al. [1]_.
+
+    References
+    ----------
+    .. [1] X. Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023.
+
+    Examples
+    --------
+    The sign of the gradient alone counts: each step is η long.
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), biases=False, initializer="zeros")
+    >>> network.parameters = [1.0]
+    >>> trainer = gpubp.Trainer(network, gpubp.Lion(0.1))
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.9]
+    >>> trainer.step([[1.0]], [[0.0]])
+    >>> print(network.parameters.round(4))
+    [0.8]
     """
 
     learning_rate: float = field(default=1e-4, kw_only=False)
@@ -300,7 +349,7 @@ def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
     ----------
     optimizer : str or Optimizer
         "sgd", "adam", "adamw", "rmsprop", "lion", or an optimizer.
-    **parameters
+    **parameters : float, bool or None
         New values of the optimizer's parameters.
 
     Returns
@@ -317,8 +366,11 @@ def get_optimizer(optimizer: str | Optimizer, **parameters: Any) -> Optimizer:
 
     Examples
     --------
-    >>> get_optimizer("adam", clip_norm=1.0)
+    >>> import gpubp
+    >>> gpubp.get_optimizer("adam", clip_norm=1.0)
     Adam(learning_rate=0.001, clip_norm=1.0)
+    >>> gpubp.get_optimizer(gpubp.SGD(0.1), momentum=0.9)
+    SGD(learning_rate=0.1, momentum=0.9)
     """
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         name = optimizer.__name__

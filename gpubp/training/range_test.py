@@ -52,6 +52,28 @@ class LearningRateCurve:
         never falls.
     diverged : bool
         Whether the cost rose to four times its minimum or stopped being finite, which ended the test.
+
+    See Also
+    --------
+    Trainer.find_learning_rate : The method that returns it.
+
+    Notes
+    -----
+    The test is that of Smith [1]_, section 3.3.
+
+    References
+    ----------
+    .. [1] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"), gpubp.SGD())
+    >>> curve = trainer.find_learning_rate([[0.0]], [[1.0]], low=1e-3, high=1.0, steps=20)
+    >>> curve.costs.shape, curve.diverged
+    ((20,), False)
+    >>> bool(curve.costs[-1] < curve.costs[0])
+    True
     """
 
     learning_rates: Any
@@ -84,6 +106,15 @@ class LearningRateCurve:
         ------
         ImportError
             If matplotlib is not installed; the extra gpubp[plot] installs it.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"), gpubp.SGD())
+        >>> curve = trainer.find_learning_rate([[0.0]], [[1.0]], low=1e-3, high=1.0, steps=20)
+        >>> figure = curve.plot("rates.png")
+        >>> figure.axes[0].get_xscale(), figure.axes[0].get_xlabel()
+        ('log', 'learning rate')
         """
         figure = new_figure("LearningRateCurve.plot")
         axes = figure.add_subplot()

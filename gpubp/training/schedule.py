@@ -18,6 +18,8 @@ __all__ = ["Schedule"]
 class Schedule:
     """Base class of schedules: factors of the optimizer's learning rate and, if wanted, of its penalties.
 
+    A subclass overrides `factors` and, if its factors depend on costs, `begin` and `observe`.
+
     Attributes
     ----------
     depends_on : {"fit", "epoch", "step"}
@@ -29,6 +31,22 @@ class Schedule:
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    See Also
+    --------
+    gpubp.schedules.Function : A function as a schedule, without a class.
+
+    Examples
+    --------
+    A rate that falls along a line:
+
+    >>> import gpubp
+    >>> class Linear(gpubp.schedules.Schedule):
+    ...     def factors(self, steps, total, per_epoch):
+    ...         return 1 - steps / total
+    >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), gpubp.SGD(1.0), schedule=Linear())
+    >>> trainer.fit([[0.0]], [[1.0]], epochs=4).learning_rate
+    [1.0, 0.75, 0.5, 0.25]
     """
 
     depends_on: ClassVar[str] = "fit"
@@ -57,6 +75,13 @@ class Schedule:
         -------
         float array of shape (n,)
             The factors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gpubp import schedules
+        >>> schedules.Cosine().factors(np.arange(3), total=3, per_epoch=1).round(2).tolist()
+        [1.0, 0.5, 0.0]
         """
         raise NotImplementedError
 
@@ -72,14 +97,48 @@ class Schedule:
         -------
         float or float array of shape (per_epoch,)
             The factors.
+
+        Examples
+        --------
+        >>> from gpubp import schedules
+        >>> schedules.Cosine().penalty_factors([32.0, 32.0])
+        1.0
         """
         return 1.0
 
     def begin(self) -> None:
-        """Reset the schedule at the start of a fit."""
+        """Reset the schedule at the start of a fit.
+
+        Examples
+        --------
+        >>> from gpubp import schedules
+        >>> schedule = schedules.OnPlateau(factor=0.5, patience=0)
+        >>> schedule.observe(1.0)
+        >>> schedule.observe(1.0)
+        >>> schedule.factors([0], total=1, per_epoch=1).tolist()
+        [0.5]
+        >>> schedule.begin()
+        >>> schedule.factors([0], total=1, per_epoch=1).tolist()
+        [1.0]
+        """
 
     def observe(self, cost: float) -> None:
-        """Record an epoch's monitored cost: the validation cost or, without validation data, the cost."""
+        """Record an epoch's monitored cost: the validation cost or, without validation data, the cost.
+
+        Parameters
+        ----------
+        cost : float
+            The cost of the epoch that has ended.
+
+        Examples
+        --------
+        >>> from gpubp import schedules
+        >>> schedule = schedules.OnPlateau(factor=0.1, patience=1)
+        >>> for cost in (2.0, 1.0, 1.0, 1.0):  # the last two are no improvement
+        ...     schedule.observe(cost)
+        >>> schedule.factors([0], total=1, per_epoch=1).tolist()
+        [0.1]
+        """
 
     def state(self) -> dict[str, Any]:
         """Return what a fit changes, for a checkpoint: NumPy arrays, numbers, text, and lists of these.
@@ -88,6 +147,14 @@ class Schedule:
         -------
         dict
             By default all attributes that are not arguments of the class.
+
+        Examples
+        --------
+        >>> from gpubp import schedules
+        >>> schedule = schedules.OnPlateau()
+        >>> schedule.observe(0.5)
+        >>> schedule.state()
+        {'_current': 1.0, '_best': 0.5, '_waited': 0}
         """
         arguments = {item.name for item in fields(self) if item.init}
         defaults = {item.name: getattr(self, item.name) for item in fields(self) if not item.init}
@@ -105,6 +172,15 @@ class Schedule:
         ------
         ValueError
             If this is not the state of such a schedule: it has other names, or a number is none.
+
+        Examples
+        --------
+        >>> from gpubp import schedules
+        >>> observed, other = schedules.OnPlateau(), schedules.OnPlateau()
+        >>> observed.observe(0.5)
+        >>> other.restore(observed.state())
+        >>> other.state() == observed.state()
+        True
         """
         now = self.state()
         numbers = [name for name, value in now.items() if isinstance(value, Real)]

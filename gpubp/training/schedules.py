@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..kernels.messages import shown
 from ..keywords import tells_keywords
 from ..registry import look_up
-from ..shown import name_of
-from ..validation import check_number
 from .schedule import Schedule
+from .schedule_function import Function
 
 __all__ = [
     "SCHEDULES",
@@ -35,7 +32,14 @@ __all__ = [
 @tells_keywords
 @dataclass
 class Constant(Schedule):
-    """A constant factor of 1."""
+    """A constant factor of 1.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> gpubp.schedules.Constant().factors(range(3), total=3, per_epoch=1).tolist()
+    [1.0, 1.0, 1.0]
+    """
 
     depends_on: ClassVar[str] = "epoch"
 
@@ -59,6 +63,15 @@ class Step(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Examples
+    --------
+    Factors of six steps, two in an epoch:
+
+    >>> import numpy as np
+    >>> from gpubp import schedules
+    >>> schedules.Step(every=1, factor=0.5).factors(np.arange(6), total=6, per_epoch=2).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
     depends_on: ClassVar[str] = "epoch"
@@ -83,6 +96,15 @@ class Exponential(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Examples
+    --------
+    With two steps in an epoch, a step multiplies by √decay.
+
+    >>> import numpy as np
+    >>> from gpubp import schedules
+    >>> schedules.Exponential(decay=0.25).factors(np.arange(4), total=4, per_epoch=2).tolist()
+    [1.0, 0.5, 0.25, 0.125]
     """
 
     decay: float = 0.95
@@ -105,6 +127,13 @@ class InverseScaling(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import schedules
+    >>> schedules.InverseScaling(power=1.0).factors(np.arange(4), total=4, per_epoch=1).round(2).tolist()
+    [1.0, 0.5, 0.33, 0.25]
     """
 
     depends_on: ClassVar[str] = "step"
@@ -130,6 +159,23 @@ class Cosine(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Notes
+    -----
+    Half a cosine is the learning rate between restarts of Loshchilov and Hutter [1]_.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
+
+    Examples
+    --------
+    Two steps of warm-up, then half a cosine:
+
+    >>> import numpy as np
+    >>> from gpubp import schedules
+    >>> schedules.Cosine(warmup=0.4).factors(np.arange(5), total=5, per_epoch=1).round(2).tolist()
+    [0.5, 1.0, 1.0, 0.5, 0.0]
     """
 
     warmup: float = 0.0
@@ -160,6 +206,23 @@ class OneCycle(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Notes
+    -----
+    The policy is that of Smith and Topin [1]_, with cosines instead of straight lines.
+
+    References
+    ----------
+    .. [1] L. N. Smith and N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
+       Learning Rates", 2018, arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import schedules
+    >>> schedule = schedules.OneCycle(warmup=0.5, start=0.1, final=0.0)
+    >>> schedule.factors(np.arange(5), total=5, per_epoch=1).round(2).tolist()
+    [0.1, 0.55, 1.0, 0.5, 0.0]
     """
 
     warmup: float = 0.3
@@ -197,6 +260,18 @@ class OnPlateau(Schedule):
     ------
     ValueError
         If a parameter is out of its range; the message names it.
+
+    Examples
+    --------
+    A fit calls `observe` after each epoch. Here the second cost is no improvement over the first:
+
+    >>> from gpubp import schedules
+    >>> schedule = schedules.OnPlateau(factor=0.5, patience=0)
+    >>> for cost in (1.0, 1.0):
+    ...     schedule.observe(cost)
+    ...     print(schedule.factors(range(2), total=4, per_epoch=2).tolist())
+    [1.0, 1.0]
+    [0.5, 0.5]
     """
 
     depends_on: ClassVar[str] = "epoch"
@@ -221,54 +296,6 @@ class OnPlateau(Schedule):
         self._waited += 1
         if self._waited > self.patience:
             self._current, self._waited = max(self._current * self.factor, self.minimum), 0
-
-
-@tells_keywords
-@dataclass(repr=False)
-class Function(Schedule):
-    """The factors that a function gives; `Trainer(schedule=function)` makes one.
-
-    A checkpoint contains the name of the function, and a fit goes on only with a function of this name.
-
-    Parameters
-    ----------
-    function : callable
-        A function (step, total, per_epoch) -> factor, of whole numbers as in `factors`. It may be called
-        again for the same step, as when a callback sets the learning rate. Factors are finite numbers of at
-        least 0.
-
-    Raises
-    ------
-    TypeError
-        If it is no function of three arguments.
-    """
-
-    function: Callable[[int, int, int], float]
-
-    def __post_init__(self) -> None:
-        expected = "a function (step, total, per_epoch) of the learning rate's factor"
-        try:
-            inspect.signature(self.function).bind(0, 1, 1)
-        except ValueError:  # a function of a library, without a signature
-            pass
-        except TypeError:
-            raise TypeError(f"schedule is {shown(self.function)}, expected {expected}") from None
-
-    def factors(self, steps: Any, total: int, per_epoch: int) -> Any:
-        factors = np.empty(len(steps))
-        for k, step in enumerate(np.asarray(steps).tolist()):
-            factor = self.function(step, total, per_epoch)
-            try:
-                check_number("factor", factor, 0, math.inf)
-            except ValueError:
-                raise ValueError(
-                    f"schedule gave {shown(factor)} for step {step}, expected a finite number at least 0"
-                ) from None
-            factors[k] = factor
-        return factors
-
-    def __repr__(self) -> str:
-        return f"Function({name_of(self.function)})"
 
 
 SCHEDULES: Mapping[str, type[Schedule]] = {
@@ -301,6 +328,14 @@ def get_schedule(schedule: str | Schedule | Callable[[int, int, int], float]) ->
         If the name is unknown.
     TypeError
         If a function does not take three arguments.
+
+    Examples
+    --------
+    >>> from gpubp import schedules
+    >>> schedules.get_schedule("step")
+    Step(every=10, factor=0.1)
+    >>> sorted(schedules.SCHEDULES)
+    ['constant', 'cosine', 'exponential', 'inverse_scaling', 'on_plateau', 'one_cycle', 'step']
     """
     if isinstance(schedule, type) and issubclass(schedule, Schedule):
         name = schedule.__name__

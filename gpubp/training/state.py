@@ -97,6 +97,15 @@ class HasState:
         -------
         State
             The copies.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"), "adam")
+        >>> trainer.step([[1.0]], [[1.0]])
+        >>> state = trainer.training_step.take()
+        >>> state.steps_taken, sorted(state.arrays)
+        (1, ['counters', 'first', 'parameters', 'second'])
         """
         state = State() if state is None else state
         state.copy_from(self.state_arrays)
@@ -105,7 +114,24 @@ class HasState:
 
     @uninterrupted
     def restore(self, state: State) -> None:
-        """Restore the state of this step or a similar one; another optimizer's state begins anew."""
+        """Restore the state of this step or a similar one; another optimizer's state begins anew.
+
+        Parameters
+        ----------
+        state : State
+            What `take` has returned.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> network = gpubp.Network((1, 1), initializer="zeros")
+        >>> trainer = gpubp.Trainer(network, "adam")
+        >>> state = trainer.training_step.take()
+        >>> trainer.step([[1.0]], [[1.0]])
+        >>> trainer.training_step.restore(state)
+        >>> network.parameters.tolist(), trainer.training_step.steps_taken
+        ([0.0, 0.0], 0)
+        """
         goes_on = state.state_of == self.state_of
         begins_anew = {} if goes_on else self._optimizer_state.by_name
         for name, array in self.state_arrays.items():

@@ -9,28 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, Rows
+from ..backends import Array, Rows
 from ..kernels import PRECISIONS
 from ..kernels.scaling import fresh_loss_scale
 from ..layers import Parameters
 from ..network import Network
 from ..signals import uninterrupted
-from .captures import Replay, StepsInARow, call_each
+from .captures import Replay, StepsInARow
 from .data import BatchForm
-from .halves import StepArrays, StepHalves
 from .layer_rates import LayerRates
 from .optimizer_state import OptimizerState, zeros_for
 from .optimizers import Optimizer
-from .state import HasState
 from .step_numbers import STEPS_AHEAD, StepNumbers
+from .step_runs import StepRuns
 
 __all__ = ["TrainingStep"]
 
-STEPS_KEPT = 8
-"""The most forms of batches with a captured step and its buffers."""
 
-
-class TrainingStep(HasState):
+class TrainingStep(StepRuns):
     """The training step of one network: it updates the network by one batch at each run.
 
     A step has two halves. The first half computes the gradient of the batch in `rows`. The second half
@@ -66,11 +62,6 @@ class TrainingStep(HasState):
         A factor of the learning rate for each layer except the input, 0 for a frozen layer; as in
         `Trainer`. By default all are 1.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `layer_rates` does not fit the network.
-
     Attributes
     ----------
     network : Network
@@ -85,6 +76,34 @@ class TrainingStep(HasState):
         The number of steps that `prepare` has written rates for; 0 when these are out of date.
     in_use : threading.RLock
         A lock for the one thread that uses the step. The step itself does not take it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `layer_rates` does not fit the network.
+
+    See Also
+    --------
+    Trainer : Makes the step's batches, epochs and rates.
+
+    Examples
+    --------
+    Two steps on one batch, on which the weight w = 1 has the cost ½ w²:
+
+    >>> import gpubp
+    >>> import numpy as np
+    >>> from gpubp.training import BatchForm, TrainingStep
+    >>> network = gpubp.Network((1, 1), biases=False)
+    >>> network.parameters = [1.0]
+    >>> step = TrainingStep(network, gpubp.SGD(0.25), dropout_seed=0)
+    >>> step.rows.set(np.float32([[1.0]]), np.float32([[0.0]]), None)
+    >>> form = BatchForm(rows=1, block_limit=None, labels=False, weighted=False)
+    >>> with network.backend.use():
+    ...     step.make_room([form], steps=2)
+    ...     rates = step.prepare(steps=2)
+    ...     step.run(form, steps=2)
+    >>> step.costs().tolist(), network.parameters.tolist()
+    ([0.5, 0.28125], [0.5625])
     """
 
     def __init__(
@@ -130,82 +149,26 @@ class TrainingStep(HasState):
             for name, array in self._lasting.items():
                 array[...] = self.backend.asarray(lasting[name])
 
-    @property
-    def backend(self) -> Backend:
-        """The network's backend."""
-        return self.network.backend
-
-    @property
-    def dropout_seed(self) -> int:
-        """The seed of the dropout masks; captured steps are dropped if another is set."""
-        return self._dropout_seed
-
-    @dropout_seed.setter
-    def dropout_seed(self, dropout_seed: int) -> None:
-        if dropout_seed != self._dropout_seed:
-            self._dropout_seed = dropout_seed
-            self._forget_captures()
-
-    @property
-    def sums_squares(self) -> bool:
-        """Whether steps compute Σ w² for `penalties`; captured steps are dropped if it changes."""
-        return self._sums_squares
-
-    @sums_squares.setter
-    def sums_squares(self, sums_squares: bool) -> None:
-        if sums_squares != self._sums_squares:
-            self._sums_squares = sums_squares
-            self._forget_captures()
-
-    @property
-    def loss_scale(self) -> float:
-        """The factor of the cost in the backward pass; 1 unless the precision is float16."""
-        return 1.0 if self._loss_scale is None else float(self._loss_scale[0])
-
-    @property
-    def gradient(self) -> Array:
-        """The flat gradient; valid between the halves, if the step was made with `reduce`."""
-        return self._gradients[0]
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer.
-
-        If another optimizer is set, the state is kept if both run the same update with the same state.
-        Otherwise the state begins at zero.
-        """
-        return self._optimizer_state.optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        if optimizer != self.optimizer:
-            self.steps_prepared = 0
-            if not optimizer.differs_in_rate_alone(self.optimizer):  # no captured step holds a rate
-                self._forget_captures()
-            if not self._optimizer_state.change(optimizer):
-                self.steps_taken = 0
-
-    @property
-    def layer_rates(self) -> tuple[float, ...] | None:
-        """The layers' factors of the learning rate; captured steps are dropped if they change."""
-        return self._layer_rates.given
-
-    @layer_rates.setter
-    @uninterrupted
-    def layer_rates(self, layer_rates: Sequence[float] | None) -> None:
-        rates = LayerRates.of(layer_rates, len(self.network.layers))
-        if rates != self._layer_rates:
-            self._layer_rates, self.steps_prepared = rates, 0
-            self._forget_captures()
-            self._numbers.hold_factors(len(rates.distinct))
-            if not self._optimizer_state.plan.beta:  # else it is the velocity
-                self._gradients[0].fill(0)
-
     def make_room(self, forms: Iterable[BatchForm], steps: int) -> None:
         """Allocate gradients for batches of these forms, and rates and costs for `steps` steps.
 
-        `steps` is the number of steps from one `prepare` to the next. Captured steps are dropped if an
-        array must grow.
+        Captured steps are dropped if an array must grow.
+
+        Parameters
+        ----------
+        forms : iterable of BatchForm
+            The forms of the batches.
+        steps : int
+            The number of steps from one `prepare` to the next.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> from gpubp.training import BatchForm, TrainingStep
+        >>> step = TrainingStep(gpubp.Network((1, 1)), gpubp.SGD(0.25), dropout_seed=0)
+        >>> step.make_room([BatchForm(32, None, labels=False, weighted=False)], steps=3)
+        >>> step.prepare(steps=3).tolist()
+        [0.25, 0.25, 0.25]
         """
         problem = self.network.problem(self._counters, self._dropout_seed)
         with self.backend.keep_kernels(self._kernels):
@@ -247,6 +210,15 @@ class TrainingStep(HasState):
         -------
         float64 array of shape (steps,), on the host
             The learning rates.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> import numpy as np
+        >>> from gpubp.training import TrainingStep
+        >>> step = TrainingStep(gpubp.Network((1, 1)), gpubp.SGD(0.5), dropout_seed=0)
+        >>> step.prepare(steps=2, factors=np.array([1.0, 0.5])).tolist()
+        [0.5, 0.25]
         """
         steps, done = STEPS_AHEAD if steps is None else steps, len(costs)
         taken, state = self.steps_taken - done, self._optimizer_state
@@ -260,11 +232,46 @@ class TrainingStep(HasState):
         return rates[:, 0]
 
     def costs(self) -> Any:
-        """Read the mean cost of each batch since `prepare`, before its update; waits for the device."""
+        """Read the mean cost of each batch since `prepare`, before its update; waits for the device.
+
+        Returns
+        -------
+        float64 array of shape (steps_done,)
+            The costs.
+
+        Examples
+        --------
+        The output is 0, then ½, where 1 is wanted.
+
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"), gpubp.SGD(0.5))
+        >>> trainer.step([[0.0]], [[1.0]])
+        >>> step = trainer.training_step
+        >>> trainer.step([[0.0]], [[1.0]])
+        >>> step.costs().tolist()
+        [0.5, 0.125]
+        """
         return self._numbers.mean_costs(self.steps_done)
 
     def penalties(self) -> Any:
-        """Read ½ l2 Σ w² of each batch, as `costs` does; 0 without `sums_squares`."""
+        """Read ½ l2 Σ w² of each batch, as `costs` does; 0 without `sums_squares`.
+
+        Returns
+        -------
+        float64 array of shape (steps_done,)
+            The penalties.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> network = gpubp.Network((1, 1), biases=False)
+        >>> network.parameters = [2.0]
+        >>> trainer = gpubp.Trainer(network, gpubp.SGD(l2=0.5))
+        >>> trainer.training_step.sums_squares = True
+        >>> trainer.step([[1.0]], [[2.0]])
+        >>> trainer.training_step.penalties().tolist()  # ½ · 0.5 · 2²
+        [1.0]
+        """
         return self._numbers.penalties(self.optimizer.l2, self.steps_done)
 
     @property
@@ -272,129 +279,20 @@ class TrainingStep(HasState):
         """Read the mean cost of the last step's batch, NaN before the first step; waits for the device."""
         return self._numbers.last_cost(self.steps_done)
 
-    @property
-    def steps_at_once(self) -> int:
-        """The number of steps on batches of one form to run together, if nothing comes between them."""
-        return self.backend.steps_at_once if self._reduce is None else 1
-
-    def run(self, form: BatchForm, steps: int = 1) -> None:
-        """Run one step on the batch in `rows`, or several steps in a row, each on its batch in `rows`.
-
-        Ctrl-C waits for the end of the steps, which are then counted.
-
-        Raises
-        ------
-        ValueError
-            `steps` is below 1.
-        RuntimeError
-            There are no rows, or there is no room for so many more steps before `prepare`.
-        """
-        replay = self._captured(form, steps)
-        self._replay(replay if steps == 1 else self._in_a_row[form][steps], steps)
-
-    def run_some(self, form: BatchForm, most: int) -> int:
-        """Run at least one step and at most `most`, as `run` does; return how many.
-
-        They are as many as the backend runs together, in some milliseconds: a caller can look at what may
-        stop training in between. The errors are those of `run`.
-        """
-        at_once = self.steps_at_once
-        if self._reduce is None and at_once == 1:
-            return self._replay(self._captured(form, most), 1, most)
-        self.run(form, steps := at_once if most >= at_once else 1)
-        return steps
-
-    def _captured(self, form: BatchForm, steps: int) -> Replay:
-        """Return the captured step, after a check that so many can run."""
-        if steps < 1:
-            raise ValueError(f"steps is {steps}, expected at least 1")
-        # A captured step does not check these, and would read or write outside its arrays.
-        if self.rows.x is None:
-            raise RuntimeError("a training step has no rows to run on")
-        if self.steps_done + steps > self._numbers.room:
-            raise RuntimeError(f"{self.steps_done} steps were run; prepare comes before another")
-        return self.captured.get(form) or self._capture(form)
-
-    @uninterrupted
-    def _replay(self, replay: Replay, steps: int, most: int = 1) -> int:
-        """Run what makes `steps` captured steps at most `most` times; count and return the steps."""
-        # If a step fails, no step is prepared.
-        prepared, self.steps_prepared = self.steps_prepared, 0
-        steps *= self.backend.replay_some(replay, most)
-        self.steps_prepared = prepared
-        self.count(steps)
-        return steps
-
-    def count(self, steps: int = 1) -> None:
-        """Count steps, for example of a capture of `halves`."""
-        self.steps_taken += steps
-        self.steps_done += steps
-
     def release(self) -> None:
-        """Drop the data, and the rates that no step has used."""
+        """Drop the data, and the rates that no step has used.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"), gpubp.SGD(0.5))
+        >>> trainer.step([[0.0]], [[1.0]])
+        >>> step = trainer.training_step
+        >>> step.steps_prepared > 0
+        True
+        >>> step.release()
+        >>> step.steps_prepared, step.rows.x
+        (0, None)
+        """
         self.rows.clear()
         self.steps_prepared = 0
-
-    def _capture(self, form: BatchForm) -> Replay:
-        """Capture the step for batches of this form, and store it in `captured`."""
-        while len(self.captured) >= STEPS_KEPT:
-            oldest = next(iter(self.captured))
-            del self.captured[oldest]
-            self._in_a_row.pop(oldest, None)
-        halves, capture = self._halves(form), self.backend.capture
-        with self.backend.keep_kernels(self._kernels):
-            if self._reduce is None:
-                replay = capture(halves.run)
-                self._in_a_row[form] = StepsInARow(self.backend, replay, halves)
-            else:
-                # `reduce` may write to the gradient of frozen layers, which no half overwrites.
-                reduce = partial(self._reduce, self.gradient)
-                calls: list[Callable[[], object]] = [capture(halves.gradient), *halves.clear_frozen]
-                replay = partial(call_each, [*calls, reduce, capture(halves.update)])
-                self._in_a_row[form] = StepsInARow(self.backend, replay, None)
-        self.captured[form] = replay
-        return replay
-
-    def renew_kernels(self) -> None:
-        """Use the kernels that are ready now; captured steps are dropped if there are new ones."""
-        if self._kernels != self.backend.kernels:
-            self._kernels = self.backend.kernels
-            self._forget_captures()
-
-    def _forget_captures(self) -> None:
-        self.captured, self._in_a_row = {}, {}
-
-    def halves(self, form: BatchForm) -> tuple[Callable[[], None], Callable[[], None]]:
-        """Return a step's two halves for batches of this form, neither run nor captured.
-
-        Both halves call only verbs of the backend, and share new buffers. ``backend.capture`` can capture
-        them several times, or together with halves of other steps. Call `make_room` and `prepare` before,
-        and `count` after every replay. The halves do not call `reduce`: the caller does so between them. A
-        capture is out of date after `make_room` has allocated memory or `optimizer` has been set.
-
-        Parameters
-        ----------
-        form : BatchForm
-            The form of the batches.
-
-        Returns
-        -------
-        gradient, update : callable
-            Functions that compute the gradient of the batch, and update parameters and state.
-        """
-        halves = self._halves(form)
-        return halves.gradient, halves.update
-
-    def _halves(self, form: BatchForm) -> StepHalves:
-        arrays = StepArrays(
-            *(self.rows, self._gradients, self._views, self._counters, self._numbers),
-            *(self._squared_norm, self._loss_scale),
-        )
-        with self.backend.keep_kernels(self._kernels):
-            return StepHalves(
-                *(self.network, form, arrays, self._optimizer_state),
-                layer_rates=self._layer_rates,
-                dropout_seed=self._dropout_seed,
-                gradient_is_read=self._reduce is not None,
-                sums_squares=self.sums_squares,
-            )

@@ -8,27 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
-from ..backends import SparseRows, on_device, with_same_kernels
+from ..backends import on_device, with_same_kernels
 from ..errors import DivergenceError
 from ..fixed import Fixed, MadeOnce
 from ..kernels.messages import shown
 from ..keywords import tells_keywords, tells_keywords_of_call
 from ..network import Network
-from ..signals import uninterrupted
 from ..validation import check_flag, check_number
 from . import settings
 from .batch_check import BatchCheck
 from .batch_stream import training_data
 from .callbacks import Callback, as_callbacks
 from .checkpoint import Checkpoint, as_checkpoint, newest_snapshot
-from .data import BatchForm
 from .early_stopping import EarlyStopping, as_early_stopping
 from .evaluation import Evaluation
 from .history import History
 from .interrupt import interruptible
 from .layer_rates import as_layer_rates
 from .metrics import Metric, as_metrics, check_monitor
-from .one_thread import in_one_thread, take
+from .one_thread import in_one_thread
 from .optimizers import Optimizer, get_optimizer
 from .order import DataOrder
 from .progress import progress_callback
@@ -36,6 +34,7 @@ from .run import Run
 from .schedules import Schedule, get_schedule
 from .seeds import RandomSource, draw_dropout_seed, random_source
 from .settings import Setting
+from .single_steps import SingleSteps
 from .snapshot import Snapshot, settings_of
 from .step import TrainingStep
 from .trainer_properties import TrainerProperties
@@ -45,7 +44,7 @@ __all__ = ["Trainer"]
 
 
 @tells_keywords
-class Trainer(TrainerProperties, MadeOnce):
+class Trainer(TrainerProperties, SingleSteps, MadeOnce):
     """Trains a network. The optimizer's state is kept from one fit to the next.
 
     A pickle or a copy contains the network, the optimizer's state and the random generator, but neither
@@ -107,12 +106,23 @@ class Trainer(TrainerProperties, MadeOnce):
 
     Examples
     --------
-    >>> from gpubp import Network
-    >>> network = Network((2, 8, 1), hidden="tanh", backend="numpy", seed=0)
-    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
-    >>> history = Trainer(network, "adam", batch_size=4, seed=0).fit(x, y, epochs=2)
-    >>> len(history)
-    2
+    A single neuron learns y = 2 x + 1 from three points:
+
+    >>> import gpubp
+    >>> x, y = [[-1.0], [0.0], [1.0]], [[-1.0], [1.0], [3.0]]
+    >>> network = gpubp.Network((1, 1), backend="numpy", seed=0)
+    >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.5), batch_size=3)
+    >>> trainer
+    Trainer(
+        Network((1, 1), output='identity', cost='quadratic', dtype='float32', backend='numpy'),
+        SGD(learning_rate=0.5),
+        batch_size=3,
+    )
+    >>> history = trainer.fit(x, y, epochs=40)
+    >>> print(network.parameters.round(3))
+    [2. 1.]
+    >>> network.predict([10.0]).round(2).tolist()
+    [21.0]
     """
 
     network = Fixed[Network]()
@@ -183,53 +193,22 @@ class Trainer(TrainerProperties, MadeOnce):
         ------
         ValueError
             If `reason` is not a text, or is empty.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> def stop_below(trainer, history):
+        ...     if history.cost[-1] < 0.1:
+        ...         trainer.stop("low enough")
+        >>> network = gpubp.Network((1, 1), initializer="zeros")
+        >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.5), callbacks=[stop_below])
+        >>> history = trainer.fit([[0.0]], [[1.0]], epochs=100)  # the costs are 1/2, 1/8, 1/32
+        >>> history.stopped, len(history)
+        ('low enough', 3)
         """
         if not isinstance(reason, str) or not reason:
             raise ValueError(f"reason is {shown(reason)}, expected a text that says why")
         self._stop_reason = reason
-
-    @uninterrupted
-    @on_device
-    def step(self, x: Any, y: Any, sample_weight: Any = None) -> None:
-        """Update the network once, on one batch. Ctrl-C waits for the end of the step.
-
-        The method does not wait for the device; `step_cost` reads the result. Shapes and types are checked,
-        values are not. The learning rate is the optimizer's, without the schedule, which needs the number
-        of steps of a fit.
-
-        Parameters
-        ----------
-        x : array or sparse matrix of shape (rows, n_in)
-            Inputs.
-        y : array of shape (rows,) or (rows, n_out)
-            Targets; for cross_entropy integer labels or rows of probabilities.
-        sample_weight : array of shape (rows,), optional
-            Sample weights; the batch's cost is then the weighted mean.
-
-        Raises
-        ------
-        ValueError
-            If the shape or type of x, y or sample_weight does not fit the network.
-        RuntimeError
-            If an epoch of a fit is running, or another thread uses the trainer.
-        """
-        step = self._training_step
-        take(step.in_use)
-        try:
-            self._check_that_no_epoch_runs()
-            x, y, weights = self._check_batch(x, y, sample_weight)
-            form = self.form_of(len(x), y.ndim == 1, weights is not None, isinstance(x, SparseRows))
-            try:
-                step.rows.set(x, y, weights)
-                if form not in step.captured:
-                    step.make_room([form], 1)
-                if step.steps_done >= step.steps_prepared:
-                    step.prepare()
-                step.run(form)
-            finally:
-                step.rows.clear()
-        finally:
-            step.in_use.release()
 
     @tells_keywords_of_call
     @in_one_thread
@@ -293,6 +272,23 @@ class Trainer(TrainerProperties, MadeOnce):
         OSError, MemoryError, TypeError
             If streamed rows cannot be read, or if a checkpoint cannot be written and its `on_error` is
             "raise". The network keeps the parameters of its last step.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> x, y = [[-1.0], [0.0], [1.0]], [[-1.0], [1.0], [3.0]]
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), seed=0), gpubp.SGD(0.5), batch_size=3)
+        >>> history = trainer.fit(x, y, epochs=40, validation_data=([[2.0]], [[5.0]]))
+        >>> len(history.cost), round(history.validation_cost[-1], 6)
+        (40, 0.0)
+
+        Batches from a function, which makes a new iterator for each epoch:
+
+        >>> def batches():
+        ...     yield x[:2], y[:2]
+        ...     yield x[2:], y[2:]
+        >>> len(trainer.fit(batches, epochs=2))
+        2
         """
         self._check_that_no_epoch_runs()
         check_number("epochs", epochs, 1, math.inf, whole=True)
@@ -369,6 +365,22 @@ class Trainer(TrainerProperties, MadeOnce):
         -----
         RuntimeWarning
             If the newest checkpoint in the folder is not whole, so that an earlier one is taken.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> x, y = [[-1.0], [0.0], [1.0]], [[-1.0], [1.0], [3.0]]
+        >>> first = gpubp.Trainer(gpubp.Network((1, 1), seed=0), seed=0, checkpoint="runs")
+        >>> len(first.fit(x, y, epochs=2))
+        2
+
+        In another process, perhaps:
+
+        >>> second = gpubp.Trainer(gpubp.Network((1, 1)))
+        >>> len(second.resume("runs"))  # the epochs that have ended
+        2
+        >>> len(second.fit(x, y, epochs=5))  # three more
+        5
         """
         self._check_that_no_epoch_runs()
         snapshot = newest_snapshot(path, self._training_step)
@@ -377,16 +389,3 @@ class Trainer(TrainerProperties, MadeOnce):
         snapshot.restore(self._training_step, self._order)
         self._snapshot = snapshot
         return deepcopy(snapshot.history)
-
-    def _check_that_no_epoch_runs(self) -> None:
-        """Check that no rows are in use: another step would leave a fit without them."""
-        if self._training_step.rows.x is not None:
-            raise RuntimeError(
-                "the trainer is in the middle of an epoch, where neither step nor fit can be called;"
-                " on_epoch_end can call them"
-            )
-
-    def form_of(self, rows: int, labels: bool, weighted: bool, sparse: bool) -> BatchForm:
-        """Describe a batch of `rows` that has labels or not, has weights or not, and is sparse or not."""
-        limit = self.batch_size if self.accumulate > 1 else None
-        return BatchForm(rows, limit, labels, weighted, sparse)

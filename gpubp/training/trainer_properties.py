@@ -34,6 +34,14 @@ class TrainerProperties:
 
         The state is kept if both run the same update with the same state, for example Adam with other
         hyperparameters. Otherwise the state begins at zero.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), "adam")
+        >>> trainer.optimizer = "sgd"
+        >>> trainer.optimizer
+        SGD(learning_rate=0.01)
         """
         return self._training_step.optimizer
 
@@ -48,6 +56,14 @@ class TrainerProperties:
 
         It may be set between fits, and by callbacks: it then counts from the next step on. The optimizer's
         state is kept. A checkpoint contains the rate that a callback has set.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1)), gpubp.Adam(1e-3))
+        >>> trainer.learning_rate /= 2
+        >>> trainer.optimizer
+        Adam(learning_rate=0.0005)
         """
         return self.optimizer.learning_rate
 
@@ -57,7 +73,20 @@ class TrainerProperties:
 
     @property
     def layer_rates(self) -> tuple[float, ...] | None:
-        """The layers' factors of the learning rate; they may be set as `learning_rate` may."""
+        """The layers' factors of the learning rate; they may be set as `learning_rate` may.
+
+        Examples
+        --------
+        The first layer is frozen: the weights are 1 and 1 before the step, and η is 0.5.
+
+        >>> import gpubp
+        >>> network = gpubp.Network((1, 1, 1), biases=False)
+        >>> network.parameters = [1.0, 1.0]
+        >>> trainer = gpubp.Trainer(network, gpubp.SGD(0.5), layer_rates=[0.0, 1.0])
+        >>> trainer.step([[1.0]], [[0.0]])
+        >>> network.parameters.tolist()
+        [1.0, 0.5]
+        """
         return self._training_step.layer_rates
 
     @layer_rates.setter
@@ -92,12 +121,30 @@ class TrainerProperties:
 
         The last step was made by `step` or by `fit`; callbacks see the latest. The cost is NaN before the
         first step, also of a copy. To read it waits for the device.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), initializer="zeros"))
+        >>> trainer.step([[1.0]], [[2.0]])
+        >>> trainer.step_cost  # ½ (2 - 0)²
+        2.0
         """
         return self._training_step.last_cost
 
     @property
     def stop_reason(self) -> str:
-        """The argument of `stop` in the latest fit; "" if it was not called."""
+        """The argument of `stop` in the latest fit; "" if it was not called.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> trainer = gpubp.Trainer(
+        ...     gpubp.Network((1, 1)), callbacks=[lambda trainer, history: trainer.stop("one is enough")]
+        ... )
+        >>> len(trainer.fit([[0.0]], [[0.0]], epochs=10)), trainer.stop_reason
+        (1, 'one is enough')
+        """
         return self._stop_reason
 
     def find_learning_rate(
@@ -120,12 +167,14 @@ class TrainerProperties:
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y : arrays of shape (rows, n_in) and (rows, n_out) or (rows,)
             The data, as in `fit`. A step is made on each batch, for several epochs if they are few.
         low, high : float, default 1e-7 and 10
             The first and the last learning rate, above 0; they rise by the same factor from step to step.
         steps : int, default 100
             The number of steps, at least 10.
+        sample_weight : array of shape (rows,), optional
+            Sample weights, as in `fit`.
         seed : int, default 0
             Seed of the order of the rows and of dropout.
 
@@ -140,6 +189,18 @@ class TrainerProperties:
             If an argument is not valid; the message names it.
         DivergenceError
             If the cost of the first batch is not finite.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> x, y = [[-1.0], [0.0], [1.0]], [[-1.0], [1.0], [3.0]]
+        >>> trainer = gpubp.Trainer(gpubp.Network((1, 1), seed=0), gpubp.SGD(0.5), batch_size=3)
+        >>> curve = trainer.find_learning_rate(x, y)
+        >>> print(f"{curve.learning_rates[0]:.0e} to {curve.learning_rates[-1]:.0e}")
+        1e-07 to 1e+01
+        >>> 0.01 < curve.suggestion < 1
+        True
+        >>> trainer.learning_rate = curve.suggestion
         """
         return range_test(self, x, y, sample_weight, low=low, high=high, steps=steps, seed=seed)
 

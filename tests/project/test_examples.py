@@ -6,8 +6,10 @@ import doctest
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from running_examples import run_examples
 
 import gpubp
 
@@ -29,9 +31,13 @@ def test_there_are_examples_to_run() -> None:
 
 
 @pytest.mark.parametrize("name", [*modules()])
-def test_the_examples_of_a_module_run(name: str) -> None:
+def test_the_examples_of_a_module_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPUBP_BACKEND", "numpy")
     try:
         module = importlib.import_module(name)
     except ImportError as error:
         pytest.skip(f"the module needs what is not installed: {error}")
-    assert doctest.testmod(module).failed == 0
+    run_examples(doctest.DocTestFinder(exclude_empty=True).find(module))

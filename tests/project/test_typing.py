@@ -71,7 +71,7 @@ reveal_type(gpubp.check_gradients(net, x, y).relative_error)  # float
 
 optimizer = gpubp.Adam(learning_rate=1e-3)
 reveal_type(optimizer)  # gpubp.training.optimizers.Adam
-reveal_type(gpubp.get_optimizer("sgd", momentum=0.9))  # gpubp.training.optimizers.Optimizer
+reveal_type(gpubp.get_optimizer("sgd", momentum=0.9))  # gpubp.training.optimizer.Optimizer
 trainer = gpubp.Trainer(
     net, optimizer, batch_size=8, schedule=gpubp.schedules.Cosine(), callbacks=[Watch(), show]
 )

@@ -18,7 +18,7 @@ from small_networks import Log, classes, parameters
 from gpubp import Adam, Callback, Network, Trainer
 from gpubp.backends import Backend
 from gpubp.training.schedules import Constant, Cosine, Exponential, InverseScaling, OnPlateau, Step
-from gpubp.training.step import STEPS_KEPT
+from gpubp.training.step_runs import STEPS_KEPT
 
 
 def same_fit(backend: Backend | str, batches: Any, arrays: tuple[Any, ...], **options: Any) -> None:
