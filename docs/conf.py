@@ -69,6 +69,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 
+# What `make docs ARGS="-b linkcheck"` does not visit: tests/project/test_links.py looks these files up.
+linkcheck_ignore = [rf"{repository_url}/(?:blob|tree)/main/.*"]
+
 html_theme = "pydata_sphinx_theme"
 html_title = "gpubp"
 html_static_path = ["_static"]

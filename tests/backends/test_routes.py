@@ -18,7 +18,7 @@ from gpubp.kernels import PRECISIONS
 def rounded_bound(training: Training, unit: float, way: float, size: float) -> float:
     """Bound the distance of two trainings that round with this unit roundoff.
 
-    docs/how-to/networks.md bounds a gradient's relative error for L layers: 2 L u if everything is smooth,
+    docs/explanation/numbers.md bounds a gradient's relative error for L layers: 2 L u if all is smooth,
     else L √u, because some rows fall on the other side of a kink. Each of the two trainings so leaves the
     exact way, and the errors of the first steps have twice their size at the end. The last summand is the
     rounding of the parameters to float32 in each step.

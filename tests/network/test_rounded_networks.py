@@ -24,7 +24,7 @@ from gpubp.kernels.typing import Array
 def test_gradients_are_within_the_rounding_of_the_reference(
     backend: Backend, name: str, hidden: str, sizes: tuple[int, ...]
 ) -> None:
-    """Check the bounds of docs/how-to/networks.md for L layers: 2 L u if all is smooth, L √u for relu."""
+    """Check the bounds of docs/explanation/numbers.md for L layers: 2 L u if smooth, L √u for relu."""
     x, y = problem(sizes, 48)
     reference = gpubp.Network(
         sizes, hidden=hidden, output="softmax", dtype="float64", backend="numpy", seed=1
