@@ -8,6 +8,7 @@ from .errors import BackendUnavailableError, CorruptFileError, DivergenceError
 from .kernels import Activation, Cost
 from .network import Backprop, Forward, GradientCheck, Network, Vjp, check_gradients
 from .registry import get_activation, get_cost
+from .tracing import Trace, worked_example
 from .training import (
     SGD,
     Adam,
@@ -47,6 +48,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "RMSProp",
+    "Trace",
     "Trainer",
     "Vjp",
     "available_backends",
@@ -56,4 +58,5 @@ __all__ = [
     "get_cost",
     "get_optimizer",
     "schedules",
+    "worked_example",
 ]

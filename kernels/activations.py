@@ -48,8 +48,9 @@ class Activation:
 
     Attributes
     ----------
-    name, formula : str
-        The activation's name, and its formula as text.
+    name, formula, derivative_formula : str
+        The activation's name, and the formulas of σ and σ′ as text; that of σ′ is "" for softmax and for
+        custom functions.
     reads : {"a", "z"}
         The array that the derivative is computed from.
     cuda, cuda_derivative : str
@@ -93,6 +94,7 @@ class Activation:
     rowwise: bool = False
     function: Callable[..., Array] | None = None
     function_derivative: Callable[..., Array] | None = None
+    derivative_formula: str = ""
 
     @property
     def is_identity(self) -> bool:
@@ -262,6 +264,7 @@ def _identity(z: Array, a: Array, s: tuple[Array, ...]) -> None:
 IDENTITY = Activation(
     name="identity",
     formula="z",
+    derivative_formula="1",
     reads="a",
     cuda="return z;",
     cuda_derivative="return T(1);",
@@ -282,6 +285,7 @@ def _sigmoid_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 SIGMOID = Activation(
     name="sigmoid",
     formula="1 / (1 + exp(-z))",
+    derivative_formula="a (1 - a)",
     reads="a",
     cuda="return T(1) / (T(1) + exp(-z));",
     cuda_derivative="return a * (T(1) - a);",
@@ -303,6 +307,7 @@ def _tanh_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 TANH = Activation(
     name="tanh",
     formula="tanh(z)",
+    derivative_formula="1 - a²",
     reads="a",
     cuda="return tanh(z);",
     cuda_derivative="return T(1) - a * a;",
@@ -323,6 +328,7 @@ def _relu_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 RELU = Activation(
     name="relu",
     formula="max(z, 0)",
+    derivative_formula="1 if a > 0 else 0",
     reads="a",
     cuda="return z < T(0) ? T(0) : z;",
     cuda_derivative="return a > T(0) ? T(1) : T(0);",
@@ -346,6 +352,7 @@ def _leaky_relu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, slope: f
 LEAKY_RELU = Activation(
     name="leaky_relu",
     formula="z if z > 0 else slope z, 0 <= slope < 1",
+    derivative_formula="1 if a > 0 else slope",
     reads="a",
     cuda="return z > T(0) ? z : slope * z;",
     cuda_derivative="return a > T(0) ? T(1) : slope;",
@@ -375,6 +382,7 @@ def _elu_derivative(a: Array, d: Array, s: tuple[Array, ...], *, alpha: float) -
 ELU = Activation(
     name="elu",
     formula="z if z > 0 else alpha (exp(z) - 1)",
+    derivative_formula="1 if a > 0 else a + alpha",
     reads="a",
     cuda="return z > T(0) ? z : alpha * expm1(z);",
     cuda_derivative="return a > T(0) ? T(1) : a + alpha;",
@@ -405,6 +413,7 @@ def _selu_derivative(
 SELU = Activation(
     name="selu",
     formula="scale (z if z > 0 else alpha (exp(z) - 1))",
+    derivative_formula="scale if a > 0 else a + scale alpha",
     reads="a",
     cuda="return scale * (z > T(0) ? z : alpha * expm1(z));",
     cuda_derivative="return a > T(0) ? scale : a + scale * alpha;",
@@ -433,6 +442,7 @@ def _gelu_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 GELU = Activation(
     name="gelu",
     formula="z Φ(z) = z (1 + erf(z / √2)) / 2",
+    derivative_formula="Φ(z) + z exp(-z²/2) / √(2π)",
     reads="z",
     cuda="return T(0.5) * z * erfc(z * T(-0.70710678118654752));",
     cuda_derivative=(
@@ -479,6 +489,9 @@ def _gelu_tanh_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 GELU_TANH = Activation(
     name="gelu_tanh",
     formula="z (1 + tanh(√(2/π) (z + 0.044715 z³))) / 2",
+    derivative_formula=(
+        "(1 + t + z (1 - t²) √(2/π) (1 + 0.134145 z²)) / 2, t = tanh(√(2/π) (z + 0.044715 z³))"
+    ),
     reads="z",
     cuda="""
         const T c = T(0.79788456080286536);
@@ -510,6 +523,7 @@ def _silu_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 SILU = Activation(
     name="silu",
     formula="z / (1 + exp(-z))",
+    derivative_formula="p + z p (1 - p), p = 1 / (1 + exp(-z))",
     reads="z",
     cuda="return z / (T(1) + exp(-z));",
     cuda_derivative="""
@@ -556,6 +570,7 @@ def _mish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 MISH = Activation(
     name="mish",
     formula="z tanh(log(1 + exp(z)))",
+    derivative_formula="t + z p (1 - t²), t = tanh(log(1 + exp(z))), p = 1 / (1 + exp(-z))",
     reads="z",
     cuda="""
         const T e = exp(z < T(30) ? z : T(30));
@@ -595,6 +610,7 @@ def _softplus_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 SOFTPLUS = Activation(
     name="softplus",
     formula="log(1 + exp(z))",
+    derivative_formula="1 - exp(-a)",
     reads="a",
     cuda="return (z > T(0) ? z : T(0)) + log1p(exp(z > T(0) ? -z : z));",
     cuda_derivative="return -expm1(-a);",
@@ -627,6 +643,7 @@ def _squareplus_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 SQUAREPLUS = Activation(
     name="squareplus",
     formula="(z + √(z² + 4)) / 2",
+    derivative_formula="a² / (1 + a²)",
     reads="a",
     cuda="""
         const T magnitude = z > T(0) ? z : -z;
@@ -650,6 +667,7 @@ def _sine_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 SINE = Activation(
     name="sine",
     formula="sin(z)",
+    derivative_formula="cos(z)",
     reads="z",
     cuda="return sin(z);",
     cuda_derivative="return cos(z);",
@@ -671,6 +689,7 @@ def _copy(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 EXPONENTIAL = Activation(
     name="exponential",
     formula="exp(z), z capped where it stops being finite (87 in float32, 708 in float64)",
+    derivative_formula="a",
     reads="a",
     cuda="""
         const T limit = sizeof(T) == 4 ? T(87) : T(708);
@@ -699,6 +718,7 @@ def _hard_sigmoid_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 HARD_SIGMOID = Activation(
     name="hard_sigmoid",
     formula="min(max(z / 6 + 1/2, 0), 1)",
+    derivative_formula="1/6 if 0 < a < 1 else 0",
     reads="a",
     cuda="""
         const T a = z * T(1.0 / 6) + T(0.5);
@@ -724,6 +744,7 @@ def _hard_tanh_derivative(a: Array, d: Array, s: tuple[Array, ...]) -> None:
 HARD_TANH = Activation(
     name="hard_tanh",
     formula="min(max(z, -1), 1)",
+    derivative_formula="1 if -1 < a < 1 else 0",
     reads="a",
     cuda="return z < T(-1) ? T(-1) : z > T(1) ? T(1) : z;",
     cuda_derivative="return a > T(-1) && a < T(1) ? T(1) : T(0);",
@@ -757,6 +778,7 @@ def _hard_swish_derivative(z: Array, d: Array, s: tuple[Array, ...]) -> None:
 HARD_SWISH = Activation(
     name="hard_swish",
     formula="z min(max(z / 6 + 1/2, 0), 1)",
+    derivative_formula="0 if z <= -3, 1 if z >= 3, else z / 3 + 1/2",
     reads="z",
     cuda="""
         const T p = z * T(1.0 / 6) + T(0.5);

@@ -42,8 +42,8 @@ class Cost:
 
     Attributes
     ----------
-    name, formula : str
-        The cost's name, and its formula as text.
+    name, formula, derivative_formula : str
+        The cost's name, and the formulas of C and ∂C/∂a as text; the latter is "" for custom functions.
     cuda, cuda_derivative : str
         Bodies of CUDA functions; "" for custom functions without text.
     numpy, numpy_derivative : callable
@@ -105,6 +105,7 @@ class Cost:
     label_smoothing: float = 0.0
     function: Callable[..., Array] | None = None
     function_derivative: Callable[..., Array] | None = None
+    derivative_formula: str = ""
 
     @property
     def has_cuda_derivative(self) -> bool:
@@ -249,6 +250,7 @@ def _difference(a: Array, y: Array, g: Array, s: Scratch) -> None:
 QUADRATIC = Cost(
     name="quadratic",
     formula="½ Σ (y - a)²",
+    derivative_formula="a - y",
     cuda="return T(0.5) * (a - y) * (a - y);",
     cuda_derivative="return a - y;",
     numpy=_quadratic,
@@ -281,6 +283,7 @@ def _one_where_not_clamped(a: Array, out: Array) -> None:
 CROSS_ENTROPY = Cost(
     name="cross_entropy",
     formula="-Σ y log(a)",
+    derivative_formula="-y / a",
     cuda=_CLAMP + "return -y * log(a < tiny ? tiny : a);",
     cuda_derivative=_CLAMP + "return a <= tiny ? T(0) : -y / a;",
     numpy=_cross_entropy,
@@ -327,6 +330,7 @@ def _sigmoid_cross_entropy(z: Array, a: Array, y: Array, c: Array, s: Scratch) -
 BINARY_CROSS_ENTROPY = Cost(
     name="binary_cross_entropy",
     formula="-Σ y log(a) + (1 - y) log(1 - a)",
+    derivative_formula="(a - y) / (a (1 - a))",
     cuda=_CLAMP
     + """
     const T p = a < tiny ? tiny : a > almost_one ? almost_one : a;
@@ -361,6 +365,7 @@ def _huber_derivative(a: Array, y: Array, g: Array, s: Scratch, *, threshold: fl
 HUBER = Cost(
     name="huber",
     formula="Σ ½ (a - y)² where |a - y| <= threshold, else threshold (|a - y| - threshold / 2)",
+    derivative_formula="min(max(a - y, -threshold), threshold)",
     cuda="""
         const T r = a - y;
         const T d = r < -threshold ? -threshold : r > threshold ? threshold : r;
@@ -389,6 +394,7 @@ def _absolute_error_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None
 ABSOLUTE_ERROR = Cost(
     name="absolute_error",
     formula="Σ |a - y|",
+    derivative_formula="sign(a - y)",
     cuda="return a > y ? a - y : y - a;",
     cuda_derivative="return a > y ? T(1) : a < y ? T(-1) : a - y;",
     numpy=_absolute_error,
@@ -414,6 +420,7 @@ def _log_cosh_derivative(a: Array, y: Array, g: Array, s: Scratch) -> None:
 LOG_COSH = Cost(
     name="log_cosh",
     formula="Σ log(cosh(a - y))",
+    derivative_formula="tanh(a - y)",
     cuda="""
         const T r = a > y ? a - y : y - a;
         return r + log1p(exp(T(-2) * r)) - T(0.69314718055994531);
@@ -454,6 +461,7 @@ def _exponential_poisson(z: Array, a: Array, y: Array, c: Array, s: Scratch) -> 
 POISSON = Cost(
     name="poisson",
     formula="Σ y log(y / a) + a - y, half the Poisson deviance",
+    derivative_formula="1 - y / a",
     cuda=_CLAMP
     + """
     const T p = a < tiny ? tiny : a;
@@ -490,6 +498,7 @@ def _quantile_derivative(a: Array, y: Array, g: Array, s: Scratch, *, quantile: 
 QUANTILE = Cost(
     name="quantile",
     formula="Σ max(quantile (y - a), (quantile - 1) (y - a)), the pinball loss",
+    derivative_formula="1 - quantile if a > y, -quantile if a < y, 0 if a = y",
     cuda="return y > a ? quantile * (y - a) : (T(1) - quantile) * (a - y);",
     cuda_derivative="return a > y ? T(1) - quantile : a < y ? -quantile : a - y;",
     numpy=_quantile,

@@ -1,4 +1,4 @@
-"""The command line: `gpubp train`, `predict`, `evaluate`, `demo`, `info`, `bench`, `completion`.
+"""The command line: `gpubp train`, `predict`, `evaluate`, `trace`, `demo`, `info`, `bench`, `completion`.
 
 A shell runs this module to complete a word. So the modules of commands import only light modules; when
 they run, they import what they need.

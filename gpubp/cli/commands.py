@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from .. import __version__
-from . import STATUSES, bench, completion, demo, evaluate, info, predict, train
+from . import STATUSES, bench, completion, demo, evaluate, info, predict, trace, train
 from .parser import Parser
 
 __all__ = ["COMMANDS", "command_line"]
 
-COMMANDS = (train, predict, evaluate, demo, info, bench, completion)
+COMMANDS = (train, predict, evaluate, trace, demo, info, bench, completion)
 """The modules of the commands, in the order of the help. Each has `add_arguments` and `run`.
 
 The first line of its docstring is its summary."""

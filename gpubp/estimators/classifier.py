@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
-from ..arrays import home_of, move, namespace, to_host
+from ..arrays import dense, home_of, move, namespace, to_host
 from ..backends import Array, Backend
 from ..kernels import Activation, Cost
 from ..kernels.messages import shown
@@ -337,6 +337,23 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         if classes.dtype.kind in "biuf":
             return move(classes, home_of(outputs))[chosen]
         return classes[to_host(chosen)]
+
+    def _names_of_outputs(self) -> Any:
+        names = [str(name) for name in self._encoder.classes]
+        if self.multilabel_:
+            return [f"label {name}" for name in names]
+        return names[-1:] if self.n_outputs_ == 1 else names
+
+    def _prediction_of(self, X: Any, y: Any) -> str:
+        predicted, actual = self._most_likely(self.network_.predict(X)), to_host(dense(y))
+        if self.multilabel_:
+            predicted, actual = (
+                ["".join(f"{k} " for k in np.flatnonzero(row)).strip() or "none"
+                 for row in np.atleast_2d(dense(to_host(rows)))]
+                for rows in (predicted, actual)
+            )  # fmt: skip
+            return f"The predicted labels are {predicted[0]}; those of the target are {actual[0]}."
+        return f"The classifier predicts {to_host(predicted)[0]}; the target is {actual[0]}."
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy: the (weighted) share of rows for which the prediction is y.

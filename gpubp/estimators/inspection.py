@@ -11,11 +11,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
-from ..arrays import dense, home_of, move, namespace, to_host
+from ..arrays import dense, home_of, is_sparse, move, namespace, to_host
 from ..backends import Array, get_backend
 from ..network import Backprop, Forward, Network
 from ..network.predictor import ROWS_AT_ONCE
 from ..network.streaming import is_streamed
+from ..tracing import Trace, trace_network
 from ..training.evaluation import CHUNK_ROWS
 from .data import (
     check_data,
@@ -33,6 +34,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
     """Methods of both estimators that look into the network."""
 
     network_: Network
+    alpha: float
 
     def predict_z(self, X: Any) -> Array:
         """Compute z of the output layer, from which its activation computes the outputs.
@@ -89,6 +91,74 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         result: Backprop = self.network_.backprop(X, targets, weights)
         return result
 
+    def trace(self, X: Any, y: Any, *, learning_rate: float | None = None) -> Trace:
+        """Trace a forward and backward pass of one row: each equation with its numbers, layer by layer.
+
+        The cost is the loss that `backprop` computes: without the L2 penalty of alpha, whose gradient
+        training adds, and without dropout.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (1, n_features), or array of shape (n_features,)
+            The inputs of one row; a pandas Series is a row, too.
+        y : class, number, or array of shape (1,), (n_outputs,) or (1, n_outputs)
+            Its target, as in `fit`: a class as it was given there, labels 0 and 1, or numbers.
+        learning_rate : float, optional
+            With it the trace also has one step of plain gradient descent.
+
+        Returns
+        -------
+        gpubp.Trace
+            The trace. feature_names_in_ are the names of the inputs, and classes those of the outputs.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X is not one row, X or y is not like those of `fit`, or the learning rate is not above 0.
+
+        Examples
+        --------
+        >>> from gpubp import MLPClassifier
+        >>> model = MLPClassifier(hidden_layer_sizes=3, solver="lbfgs", tol=1, random_state=0)
+        >>> trace = model.fit([[0.0], [1.0], [2.0]], ["low", "middle", "high"]).trace([1.0], "middle")
+        >>> trace.output_names
+        ('high', 'low', 'middle')
+        """
+        check_is_fitted(self)
+        X = _as_rows(X, hasattr(self, "feature_names_in_"))
+        rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        if rows != 1:
+            raise ValueError(f"X has {rows} rows, expected one")
+        X, y = check_data(
+            self, X, _as_target(y), reset=False, dtype=self.network_.dtype, **self._y_checks
+        )
+        targets, _ = self._targets_and_weights("y", y, None)
+        notes = []
+        if self.alpha:
+            notes.append(
+                f"The L2 penalty of alpha, {self.alpha:g}, is no part of this cost; training adds it."
+            )
+        return trace_network(
+            self.network_,
+            X,
+            targets,
+            learning_rate=learning_rate,
+            input_names=getattr(self, "feature_names_in_", None),
+            output_names=self._names_of_outputs(),
+            prediction=self._prediction_of(X, y),
+            notes=notes,
+        )
+
+    def _names_of_outputs(self) -> Any:
+        """Return the names of the network's outputs; None if they have none."""
+        return None
+
+    def _prediction_of(self, X: Any, y: Any) -> str | None:
+        """Say what is predicted for a row, and what its target is, in a sentence."""
+        return None
+
     def _network_outputs(self, X: Any) -> Array:
         """Compute the outputs of the network for all rows; an X that can be sliced is read in blocks."""
         check_is_fitted(self)
@@ -128,3 +198,21 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         with suppress(TypeError):  # `fit` refuses a dtype that is not one
             tags.transformer_tags.preserves_dtype = [np.dtype(d).name for d in dtypes_of(self)]
         return tags
+
+
+def _as_rows(X: Any, named: bool) -> Any:
+    """Make rows of the inputs of one row that have one axis; a Series of pandas keeps its names."""
+    if is_sparse(X) or getattr(X, "ndim", None) == 2:
+        return X
+    if named and hasattr(X, "to_frame"):
+        return X.to_frame().T.infer_objects()
+    X = X if hasattr(X, "ndim") and not hasattr(X, "to_frame") else np.asarray(X)
+    return X[None] if X.ndim == 1 else X
+
+
+def _as_target(y: Any) -> Any:
+    """Make the y of one row of a class, a number, or the numbers of several outputs."""
+    y = y if hasattr(y, "ndim") else np.asarray(y)
+    if y.ndim == 0:
+        return y.reshape(1)
+    return y[None] if y.ndim == 1 and y.shape[0] > 1 else y

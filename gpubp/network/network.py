@@ -30,13 +30,14 @@ from .predictions import Predictions, ndim_of
 from .results import Backprop, Forward, Vjp
 from .saving import Saving
 from .summary import HasSummary
+from .traces import Traces
 from .vjp import BackwardPasses, as_result, check_output_gradient
 
 __all__ = ["Network"]
 
 
 @tells_keywords
-class Network(Predictions, Saving, Exports, HasSummary, MadeOnce):
+class Network(Predictions, Saving, Exports, Traces, HasSummary, MadeOnce):
     """A fully connected network.
 
     Several threads may predict with one network at the same time; they take turns. All attributes except

@@ -56,6 +56,8 @@ def completed(line: str, folder: Path) -> list[str]:
         ("gpubp bench --batch-sizes 20", ["2048"]),
         ("gpubp bench --estimators --data c", ["cover"]),
         ("gpubp demo --backend n", ["numpy"]),
+        ("gpubp trace --di", ["--digits"]),
+        ("gpubp trace --json run.j", ["run.json"]),
         ("gpubp bench --show ", ["folder/", "run.JSON", "run.json"]),
         ("gpubp bench --pictures ", ["folder/"]),
         ("gpubp bench --show folder/", ["folder/old.json"]),

@@ -15,6 +15,7 @@ COMMANDS = (
     ["bench", "--help"],
     ["info"],
     ["info", "--json"],
+    ["trace"],
     ["bench", "--show", "RUN.json"],
     ["bench", "--show", "RUN.json", "--markdown"],
 )

@@ -148,6 +148,7 @@ def arrays() -> list[Row]:
             "predict": lambda net, trainer, x=x: net.predict(x),
             "backprop": lambda net, trainer, x=x: net.backprop(x, Y),
             "vjp": lambda net, trainer, x=x: net.vjp(x, Y),
+            "trace": lambda net, trainer, x=x: net.trace(x, Y[0]),
             "fit": fitting(x=x),
             "validation": fitting(validation_data=(x, Y)),
         }.items():
@@ -197,6 +198,14 @@ def returning(value: Any) -> Any:
 
 def exporting(**options: Any) -> Any:
     return lambda net, trainer: net.to_c("never_written.c", **options)
+
+
+def tracing(**options: Any) -> Any:
+    return lambda net, trainer: net.trace(**{"x": X[0], "y": Y[0], **options})
+
+
+def showing(**options: Any) -> Any:
+    return lambda net, trainer: net.trace(X[0], Y[0]).to_text(**options)
 
 
 def fit(kind: Any, *arguments: Any) -> Any:
@@ -265,6 +274,25 @@ OTHER_ARRAYS: list[Row] = [
         TypeError,
         "custom",
     ),
+    Row("trace rows", tracing(x=X[:2]), ValueError, "x has 2 rows, expected one, of shape (3,) or"),
+    Row("trace y", tracing(y=1.0), ValueError, "y has shape (1,), as labels have, expected shape"),
+    Row("trace ys", tracing(y=Y[:2]), ValueError, "y has 2 rows, expected 1, as x has"),
+    Row("trace y nan", tracing(y=[np.nan, 1]), ValueError, "y holds nan at [0, 0], expected fini"),
+    Row("trace rate", tracing(learning_rate=-1), ValueError, "learning_rate is -1, expected a num"),
+    Row("trace rate 0", tracing(learning_rate=0), ValueError, "learning_rate is 0, expected a num"),
+    Row("trace rate inf", tracing(learning_rate=np.inf), ValueError, "learning_rate is inf, exp"),
+    Row("trace rate text", tracing(learning_rate="1"), ValueError, "learning_rate is '1', expect"),
+    Row("trace rate True", tracing(learning_rate=True), ValueError, "learning_rate is True, expe"),
+    Row(
+        "names", tracing(input_names=["a"]), ValueError, "input_names has 1 name, expected 3 names"
+    ),
+    Row("name", tracing(input_names="abc"), ValueError, "input_names is 'abc', expected 3 names"),
+    Row("names 3", tracing(input_names=3), ValueError, "input_names is 3, expected 3 names, one f"),
+    Row("no names", tracing(output_names=[]), ValueError, "output_names has 0 names, expected 2 n"),
+    Row("digits", showing(digits=18), ValueError, "digits is 18, expected a whole number at least"),
+    Row("digits 1.5", showing(digits=1.5), ValueError, "digits is 1.5, expected a whole number"),
+    Row("width", showing(width=59), ValueError, "width is 59, expected a whole number at least 60"),
+    Row("width None", showing(width=None), ValueError, "width is None, expected a whole number"),
     Row("sklearn weights", fit(MLPClassifier, X, LABELS, -np.ones(8)), ValueError, "sample_weight"),
     Row("sklearn zero", fit(MLPClassifier, X, LABELS, np.zeros(8)), ValueError, "zero"),
     Row(
