@@ -3,7 +3,8 @@
     make package
     make package PYTHONS="python3.10 python3.13"
 
-The build uses a copy of the checkout, because files of an earlier build could hide a fault. A pure wheel
+The build uses a clone of the checkout, with its changes, because files of an earlier build could hide a
+fault. A pure wheel
 is built from the checkout, as without a compiler, and the wheel of this platform, with the kernels built
 ahead, from the sdist; all other files of both must be the same. Each wheel is installed into new
 environments with only its declared dependencies, and used there: the platform's one with every Python that
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -32,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 IN_WHEEL = (
     "gpubp/py.typed",
+    "gpubp/_version.py",
     "gpubp/__main__.py",
     "gpubp/benchmarks/suite.py",
     "gpubp/benchmarks/contenders/pytorch.py",
@@ -46,12 +49,28 @@ IN_SDIST = (
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
+    "CITATION.cff",
     "docs/how-to/networks.md",
     "tests/conftest.py",
     "tests/support/machine.h",
     "benchmarks/tools/breakdown.py",
     "benchmarks/tests/test_step.py",
 )
+
+TOPS = {
+    *("gpubp", "kernels", "benchmarks", "tests", "docs", "examples", ".ci"),
+    *(
+        "gpubp.egg-info",
+        "pyproject.toml",
+        "setup.py",
+        "setup.cfg",
+        "MANIFEST.in",
+        "Makefile",
+        "PKG-INFO",
+    ),
+    *("LICENSE", "CITATION.cff", *(path.name for path in ROOT.glob("*.md"))),
+}
+"""What may lie at the top of the sdist. setuptools-scm adds what MANIFEST.in does not exclude."""
 
 KERNEL_TESTS = (
     *(f"tests/kernels/test_{name}.py" for name in (
@@ -67,20 +86,6 @@ OF_LAUNCHES = "compiled.py", "rows.py", "matmul.py", "replays.py"
 GUEST_TESTS = tuple(name for name in KERNEL_TESTS if not name.endswith(OF_LAUNCHES))
 IN_GUESTS = "not half_precision and not fused and not end_of_a_step and not aligned and not stop"
 """The tests that run in a guest: those that examine launches on a GPU do not."""
-
-SMOKE = """
-import gpubp, numpy as np
-rng = np.random.default_rng(0)
-y = rng.integers(0, 3, 300)
-x = (np.eye(3)[y] + 0.1 * rng.standard_normal((300, 3))).astype(np.float32)
-network = gpubp.Network((3, 16, 3), output="softmax", backend="numpy", seed=0)
-history = gpubp.Trainer(network, gpubp.Adam(learning_rate=1e-2), batch_size=32, seed=0).fit(
-    x, y, epochs=20
-)
-assert history.cost[-1] < 0.2 * history.cost[0], history.cost
-print(f"trained: the cost fell from {history.cost[0]:.3f} to {history.cost[-1]:.3f}")
-print(network.backend.device)
-"""
 
 TWINS = """
 import sys, numpy as np, gpubp
@@ -115,6 +120,7 @@ def main() -> None:
         outside = Path(folder)
         sdist, pure = build(outside)
         check_wheel(pure)
+        check_description(sdist, pure)
         source = check_sdist(sdist, outside)
         python = install(pure, outside, sys.executable)
         use(python, outside)
@@ -122,6 +128,7 @@ def main() -> None:
         run_tests(source)
         wheel = build_ahead(sdist, pure, outside)
         if wheel is not None:
+            check_description(wheel)
             for interpreter in interpreters():
                 use_without_compiler(install(wheel, outside, interpreter), outside)
             variants = runnable(outside / "venv/bin/python", outside)
@@ -134,7 +141,7 @@ def build(outside: Path) -> tuple[Path, Path]:
     """Build the sdist and a pure wheel from a copy of the checkout."""
     copy, built = outside / "checkout", outside / "dist"
     if (ROOT / ".git").exists():
-        copy_listed(copy)
+        clone(copy)
     else:
         ignored = shutil.ignore_patterns(".venv", "build", "*.egg-info", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
@@ -147,13 +154,35 @@ def build(outside: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def copy_listed(copy: Path) -> None:
-    """Copy what git has of the checkout, or would add."""
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():
+def clone(copy: Path) -> None:
+    """Clone the checkout, with its tags, and bring over what has changed since its commit."""
+    run("git", "clone", "--quiet", ROOT, copy, cwd=ROOT)
+    changed = run("git", "diff", "--name-only", "-z", "--no-renames", "HEAD", cwd=ROOT)
+    new = run("git", "ls-files", "-z", "--others", "--exclude-standard", cwd=ROOT)
+    for name in filter(None, (changed + new).split("\0")):
+        (copy / name).unlink(missing_ok=True)
+        if (ROOT / name).is_symlink() or (ROOT / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+
+
+def check_description(*built: Path) -> None:
+    """Check the metadata as PyPI does, and that the description's links are absolute."""
+    run(sys.executable, "-m", "twine", "check", "--strict", *built, cwd=ROOT, quiet=False)
+    for path in built:
+        relative = re.findall(r"\]\((?!https?:|#)[^)]*\)", metadata(path))
+        expect(not relative, f"{path.name} has on PyPI the broken links {relative}")
+
+
+def metadata(path: Path) -> str:
+    """Read the metadata of an sdist or a wheel."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as archive:
+            (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+            return archive.read(name).decode()
+    with tarfile.open(path) as archive:
+        file = archive.extractfile(f"{path.name.removesuffix('.tar.gz')}/PKG-INFO")
+        return file.read().decode() if file else ""
 
 
 def check_wheel(wheel: Path) -> None:
@@ -191,6 +220,8 @@ def check_sdist(sdist: Path, outside: Path) -> Path:
         n for n in names if n.startswith(("kernels/", "benchmarks/")) and f"gpubp/{n}" in names
     ]
     expect(not twice, f"the sdist has twice {twice}")
+    tops = {name.partition("/")[0] for name in names}
+    expect(tops <= TOPS, f"the sdist has at the top {sorted(tops - TOPS)}")
     print(f"the sdist has {len(names)} files")
     return source
 
@@ -240,7 +271,7 @@ def use(python: Path, outside: Path) -> None:
     run(command, "info", cwd=outside, quiet=False)
     run(python, "-m", "gpubp", "--help", cwd=outside)
     run(command, "bench", "--help", cwd=outside)
-    run(python, "-c", SMOKE, cwd=outside, quiet=False, XDG_CACHE_HOME=str(cache))
+    run(python, ROOT / ".ci/smoke.py", cwd=outside, quiet=False, XDG_CACHE_HOME=str(cache))
     compiled = [path.name for path in (cache / "gpubp").rglob("*.so")]
     compiler = which("g++") or which("clang++")
     expect(bool(compiled) == bool(compiler), f"{compiler} compiled {compiled}")

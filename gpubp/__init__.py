@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from .estimators import MLPRegressor as MLPRegressor
     from .public import *  # noqa: F403
 
-__version__ = "0.1.0"
+try:
+    # A build or an installation writes this file: the version of git's tags at that time.
+    from ._version import __version__ as __version__
+except ImportError:
+    __version__ = "0.1.0.dev0"  # a checkout from which nothing was built or installed
 
 _ESTIMATORS = ("LossCurveDisplay", "MLPClassifier", "MLPRegressor")
 _NEEDED = {
