@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 import gpubp
@@ -18,7 +19,8 @@ copyright = "the gpubp contributors"
 release = gpubp.__version__
 version = ".".join(release.split(".")[:2])
 
-repository_url = "https://github.com/gpubp/gpubp"
+with open(Path(__file__).parents[1] / "pyproject.toml", "rb") as file:
+    repository_url = tomllib.load(file)["project"]["urls"]["Source"]
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -67,6 +69,10 @@ sphinx_gallery_conf = {
     "image_scrapers": ("matplotlib",),
     "reset_modules": ("matplotlib",),
     "within_subsection_order": "FileNameSortKey",
+    "remove_config_comments": True,
+    "subsection_order": [
+        f"../examples/{name}" for name in ("backpropagation", "training", "estimators")
+    ],
 }
 
 # What `make docs ARGS="-b linkcheck"` does not visit: tests/project/test_links.py looks these files up.

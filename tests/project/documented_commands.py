@@ -25,6 +25,8 @@ INSTALLS = "installs packages"
 TABLE: tuple[tuple[str, str], ...] = (
     ("gpubp (train houses|predict model.skops new|evaluate model.skops more)", HERE),
     ("gpubp (train tumours|evaluate model|predict model)", "tests/cli/test_tables_commands.py"),
+    ("gpubp trace network|gpubp trace model", "tests/cli/test_trace_command.py runs it on files"),
+    ("gpubp trace", HERE),
     ("gpubp train points.parquet", "a cell of the same tutorial runs it"),
     ("cat tumours.csv|head", "tests/cli/test_tables_commands.py"),
     (r"gpubp bench (--estimators )?--show run\.json", HERE),
