@@ -8,10 +8,15 @@ arrays of NumPy twins into cache-sized blocks. Nothing here imports the rest of 
 
 from .activations import ACTIVATIONS, SOFTMAX, Activation
 from .costs import COSTS, Cost
-from .output_head import OutputHead
+from .output_head import OutputHead as OutputHead
 from .precision import PRECISIONS, Precision
-from .update_rules import ParameterArrays, StepVariables, Update, UpdateOptions, UpdateRule
+from .update_rules import ParameterArrays as ParameterArrays
+from .update_rules import StepVariables as StepVariables
+from .update_rules import Update, UpdateOptions
+from .update_rules import UpdateRule as UpdateRule
 from .updates import UPDATES
+
+# What is not in the list is for gpubp's own backends.
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,11 +26,7 @@ __all__ = [
     "UPDATES",
     "Activation",
     "Cost",
-    "OutputHead",
-    "ParameterArrays",
     "Precision",
-    "StepVariables",
     "Update",
     "UpdateOptions",
-    "UpdateRule",
 ]

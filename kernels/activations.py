@@ -789,8 +789,6 @@ HARD_SWISH = Activation(
     numpy_derivative=_hard_swish_derivative,
 )
 
-# Softmax is not elementwise: its kernels are softmax.cu and softmax.py, and only an output layer may use
-# it.
 SOFTMAX = Activation(
     name="softmax",
     formula="exp(z_j) / Σ_k exp(z_k)",
@@ -798,6 +796,15 @@ SOFTMAX = Activation(
     output_range=(0.0, 1.0),
     rowwise=True,
 )
+"""Softmax. It is not elementwise: its kernels are softmax.cu and softmax.py, and only an output layer may
+use it.
+
+Examples
+--------
+>>> from gpubp.kernels import SOFTMAX
+>>> SOFTMAX.formula, SOFTMAX.rowwise, SOFTMAX.output_range
+('exp(z_j) / Σ_k exp(z_k)', True, (0.0, 1.0))
+"""
 
 ACTIVATIONS: Mapping[str, Activation] = {
     activation.name: activation
@@ -806,3 +813,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
         SQUAREPLUS, SINE, EXPONENTIAL, HARD_SIGMOID, HARD_TANH, HARD_SWISH, SOFTMAX,
     )
 }  # fmt: skip
+"""The built-in activations by name; `gpubp.get_activation` makes one with other parameters.
+
+Examples
+--------
+>>> from gpubp.kernels import ACTIVATIONS
+>>> list(ACTIVATIONS)[:5]
+['identity', 'sigmoid', 'tanh', 'relu', 'leaky_relu']
+>>> ACTIVATIONS["tanh"].formula, ACTIVATIONS["tanh"].output_range
+('tanh(z)', (-1.0, 1.0))
+"""

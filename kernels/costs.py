@@ -513,3 +513,14 @@ COSTS: Mapping[str, Cost] = {
         QUANTILE,
     )
 }  # fmt: skip
+"""The built-in costs by name; `gpubp.get_cost` makes one with other parameters.
+
+Examples
+--------
+>>> from gpubp.kernels import COSTS
+>>> list(COSTS)
+['quadratic', 'cross_entropy', 'binary_cross_entropy', 'huber', 'absolute_error', 'log_cosh', 'poisson',
+ 'quantile']
+>>> COSTS["quadratic"].formula, COSTS["cross_entropy"].canonical
+('½ Σ (y - a)²', 'softmax')
+"""

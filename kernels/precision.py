@@ -39,6 +39,24 @@ class Precision:
         The NumPy dtype that a GPU stores operands in; uint16 holds the bits of a bfloat16.
     scaled : bool
         Whether training scales the loss (scaling.py), because numbers below 6e-5 lose digits.
+
+    References
+    ----------
+    .. [1] NVIDIA (2020). "NVIDIA A100 Tensor Core GPU Architecture", for tf32 and bfloat16.
+    .. [2] IEEE (2019). "IEEE Standard for Floating-Point Arithmetic", IEEE 754-2019, for float16.
+
+    Examples
+    --------
+    A network with float16 operands rounds its weight 1/3 to 11 binary digits, 1365/4096:
+
+    >>> import gpubp
+    >>> network = gpubp.Network((1, 1), precision="float16", backend="numpy", seed=0)
+    >>> network.parameters = [1 / 3, 0.0]
+    >>> float(network.predict([[1.0]])[0, 0]) == 1365 / 4096
+    True
+    >>> error = 1 - 3 * 1365 / 4096
+    >>> error < gpubp.kernels.PRECISIONS["float16"].unit_roundoff
+    True
     """
 
     name: str
@@ -57,6 +75,17 @@ BFLOAT16 = Precision("bfloat16", 8, "uint16", scaled=False)
 FLOAT16 = Precision("float16", 11, "float16", scaled=True)
 
 PRECISIONS: Mapping[str, Precision] = {p.name: p for p in (TF32, BFLOAT16, FLOAT16)}
+"""The number formats of matmul operands by name: the values of `precision` of `gpubp.Network`.
+
+Examples
+--------
+>>> from gpubp.kernels import PRECISIONS
+>>> for name, precision in PRECISIONS.items():
+...     print(name, precision.digits, precision.unit_roundoff)
+tf32 11 0.00048828125
+bfloat16 8 0.00390625
+float16 11 0.00048828125
+"""
 
 
 # Conversion and rounding.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,11 +12,18 @@ from .typing import Array
 __all__ = ["ParameterArrays", "StepVariables", "Update", "UpdateOptions", "UpdateRule"]
 
 
+def _no_factors(rate: Any, step: Any, **hyperparameters: float) -> tuple[Any, Any]:
+    return 0.0, 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
     """One optimizer's update of the flat parameter array.
 
-    Attributes
+    An optimizer of your own is a subclass of `gpubp.Optimizer` whose `update` is an entry like those of
+    `UPDATES`.
+
+    Parameters
     ----------
     name, formula : str
         The update's name, and its formula as text.
@@ -25,11 +32,34 @@ class Update:
     hyperparameters : tuple of str
         Names of the hyperparameters; three at most.
     cuda : str
-        CUDA statements that update one element.
+        CUDA statements that update one element. They use ``T theta``, ``T g`` (the gradient), the state by
+        its names, ``learning_rate``, ``factor1``, ``factor2`` and the hyperparameters by their names. They
+        are compiled for the CPU, too.
     numpy : callable
-        The NumPy twin of `cuda`.
+        The NumPy twin of `cuda`: ``(theta, g, state, scratch, learning_rate, factor1, factor2,
+        **hyperparameters) -> None``. It updates arrays of one shape in place, may use the two arrays of
+        `scratch`, and must not write to g.
     factors : callable
-        (learning_rate, step, **hyperparameters) -> factor1, factor2; steps count from 1.
+        ``(learning_rate, step, **hyperparameters) -> factor1, factor2``; steps count from 1. By default
+        both are 0.
+
+    Examples
+    --------
+    The update θ ← θ - η sign g, and an optimizer that uses it:
+
+    >>> import gpubp, numpy as np
+    >>> from gpubp.kernels import Update
+    >>> def sign_numpy(theta, g, state, scratch, learning_rate, factor1, factor2):
+    ...     theta -= learning_rate * np.sign(g)
+    >>> sign_cuda = "theta -= learning_rate * (T(g > T(0)) - T(g < T(0)));"
+    >>> class SignSGD(gpubp.Optimizer):
+    ...     update = Update("sign", "θ ← θ - η sign g", (), (), sign_cuda, sign_numpy)
+    >>> network = gpubp.Network((1, 1), backend="numpy", seed=0)
+    >>> network.parameters = [0.5, 0.0]
+    >>> trainer = gpubp.Trainer(network, SignSGD(0.25), seed=0)
+    >>> cost = trainer.step([[1.0]], [[3.0]])  # both derivatives are below 0
+    >>> network.parameters.tolist()
+    [0.75, 0.25]
     """
 
     name: str
@@ -38,7 +68,7 @@ class Update:
     hyperparameters: tuple[str, ...]
     cuda: str
     numpy: Callable[..., None]
-    factors: Callable[..., tuple[Any, Any]] = lambda rate, step, **hyperparameters: (0.0, 0.0)
+    factors: Callable[..., tuple[Any, Any]] = field(default_factory=lambda: _no_factors)
 
     @cached_property
     def apply_text(self) -> str:
@@ -77,6 +107,15 @@ class UpdateOptions:
         The largest norm of the gradient, and the largest absolute value of its elements.
     skips : bool
         Whether a step is skipped if the gradient's squared norm is not finite.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> options = gpubp.AdamW(weight_decay=0.1, clip_norm=1.0).update_options
+    >>> options.weight_decay, options.clip_norm, options.clip_value, options.l2
+    (0.1, 1.0, inf, 0.0)
+    >>> options.changes_gradient
+    True
     """
 
     l1: float = 0.0

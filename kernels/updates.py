@@ -326,3 +326,14 @@ UPDATES: Mapping[str, Update] = {
         SGD, MOMENTUM, NESTEROV, MOMENTUM_WITH_RATE, NESTEROV_WITH_RATE, ADAM, ADAM_HAT, RMSPROP, LION,
     )
 }  # fmt: skip
+"""The updates of the built-in optimizers by name.
+
+Examples
+--------
+>>> from gpubp.kernels import UPDATES
+>>> UPDATES["momentum"].formula, UPDATES["momentum"].state
+('v ← μ v + g, θ ← θ - η v', ('velocity',))
+>>> import gpubp
+>>> gpubp.SGD(0.1, momentum=0.9, nesterov=True).update is UPDATES["nesterov"]
+True
+"""

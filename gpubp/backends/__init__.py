@@ -16,24 +16,25 @@ from typing import Any, Protocol
 
 from ..errors import BackendUnavailableError, unknown_name
 from . import cupy, numpy
-from .base import Array, Backend, RowBlock, RowLayout, Rows, SparseBlock, SparseRows, Targets
-from .current_device import on_device, with_same_kernels
+from .base import Array as Array
+from .base import Backend
+from .base import RowBlock as RowBlock
+from .base import RowLayout as RowLayout
+from .base import Rows as Rows
+from .base import SparseBlock as SparseBlock
+from .base import SparseRows as SparseRows
+from .base import Targets as Targets
+from .current_device import on_device as on_device
+from .current_device import with_same_kernels as with_same_kernels
+
+# What is not in the list is for gpubp's engine.
 
 __all__ = [
-    "Array",
     "Backend",
-    "RowBlock",
-    "RowLayout",
-    "Rows",
-    "SparseBlock",
-    "SparseRows",
-    "Targets",
     "available_backends",
     "backend_of",
     "explain_auto",
     "get_backend",
-    "on_device",
-    "with_same_kernels",
 ]
 
 LEAST_PARAMETERS = 100_000
@@ -139,6 +140,20 @@ def explain_auto(parameters: int | None = None) -> tuple[Backend, str]:
     ------
     ValueError, BackendUnavailableError
         If GPUBP_BACKEND names a backend that is unknown or cannot run here.
+
+    Examples
+    --------
+    >>> import gpubp.backends, os
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, GPUBP_BACKEND="auto"):
+    ...     backend, reason = gpubp.backends.explain_auto(parameters=1000)
+    >>> backend.name
+    'numpy'
+    >>> print(reason)
+    a network of 1000 parameters, fewer than 100000, is done sooner on the CPU than on a GPU; ...
+    >>> with mock.patch.dict(os.environ, GPUBP_BACKEND="numpy"):
+    ...     print(gpubp.backends.explain_auto()[1])
+    GPUBP_BACKEND=numpy asks for it
     """
     wanted = os.environ.get("GPUBP_BACKEND", "")
     if wanted and wanted != "auto":
@@ -181,6 +196,18 @@ def backend_of(array: Any) -> Backend | None:
     Backend or None
         The NumPy backend for a NumPy array, the device's backend for an array on a device, and None for all
         other objects, such as a list. CuPy is imported only for an array on a device.
+
+    See Also
+    --------
+    gpubp.get_backend : Finds a backend by its name.
+
+    Examples
+    --------
+    >>> import gpubp.backends, numpy as np
+    >>> gpubp.backends.backend_of(np.zeros(3)) is gpubp.get_backend("numpy")
+    True
+    >>> gpubp.backends.backend_of([0.0, 0.0, 0.0]) is None
+    True
     """
     for family in _FAMILIES.values():
         backend = family.owner(array)

@@ -29,7 +29,7 @@ __all__ = ["Verbs"]
 
 
 class Verbs(ABC):
-    """The kernels."""
+    """The kernels, which the engine calls. They are no part of the public interface."""
 
     @abstractmethod
     def gather(

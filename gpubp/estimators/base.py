@@ -153,6 +153,24 @@ class BaseMLP(Inspection, ListsOfWeights, LikeScikitLearns, HasPlainState):
             If parameters exclude each other, or the data are not valid; the message names them.
         DivergenceError
             If the loss is no longer finite. A lower learning_rate_init may help.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> model.network_.sizes, model.classes_.tolist()
+        ((4, 10, 3), [0, 1, 2])
+
+        Early stopping by the score on rows of your own, here every second one:
+
+        >>> model = gpubp.MLPClassifier(early_stopping=True, learning_rate_init=0.01, random_state=0)
+        >>> model = model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+        >>> len(model.validation_scores_) == model.n_iter_
+        True
+        >>> model.best_validation_score_ == model.score(X[1::2], y[1::2]) > 0.9
+        True
         """
         with unchanged_by_errors(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))

@@ -12,8 +12,9 @@ from ..arrays import home_of, move, to_host
 from ..backends import Array
 from ..kernels.messages import shown
 from ..validation import check_number
+from .labels import LabelEncoder
 
-__all__ = ["class_factors", "times_factors"]
+__all__ = ["ClassWeights"]
 
 
 def class_factors(
@@ -108,3 +109,32 @@ def times_factors(sample_weight: Array | None, codes: Any, factors: list[Any]) -
     home = home_of(sample_weight)
     with home.use():
         return sample_weight * move(product, home)
+
+
+class ClassWeights:
+    """The part of `MLPClassifier` that multiplies sample weights by class weights."""
+
+    class_weight: Any
+    _encoder: LabelEncoder
+
+    def _targets_and_weights(
+        self, name: str, y: Any, sample_weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        codes, factors = self._encoder.checked_codes(name, y), self._class_factors
+        targets = self._encoder.targets(codes)
+        return targets, times_factors(sample_weight, codes, factors) if factors else sample_weight
+
+    def _weighted_by_class(self, y: Any, sample_weight: Array | None) -> Array | None:
+        self._class_factors: list[Any] = []
+        if self.class_weight is None:
+            return sample_weight
+        codes = self._encoder.codes(y)
+        self._class_factors = class_factors(
+            self.class_weight, codes, self._encoder.classes, sample_weight
+        )
+        weights = times_factors(sample_weight, codes, self._class_factors)
+        if not bool((weights > 0).any()):
+            raise ValueError(
+                f"class_weight is {shown(self.class_weight)}, expected a row whose weight is not 0"
+            )
+        return weights

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
-from ..arrays import dense, home_of, move, namespace, to_host
-from ..backends import Array, Backend
+from ..arrays import dense, to_host
+from ..backends import Backend
 from ..kernels import Activation, Cost
-from ..kernels.messages import shown
 from ..keywords import tells_keywords, tells_keywords_of_call
 from ..training.schedules import Schedule
 from .availability import available_if
 from .base import BaseMLP, Task
-from .class_weights import class_factors, times_factors
-from .data import in_library_of, on_host
+from .class_weights import ClassWeights
+from .data import on_host
 from .exports import ClassifierExports
 from .labels import LabelEncoder, classification_task, is_multilabel
 from .parameters import CLASSIFIER_CONSTRAINTS, set_parameters
@@ -33,7 +31,7 @@ _Classifier = TypeVar("_Classifier", bound="MLPClassifier")
 
 
 @tells_keywords
-class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, Probabilities, ClassWeights, ClassifierExports, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for two classes, several classes, or several labels for each row.
 
     For two classes the network has one output, a sigmoid. For more classes it has a softmax output. For
@@ -55,7 +53,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     batch_size : int or "auto", default "auto"
         The number of rows of a batch; "auto" is min(200, n_samples). Unused with lbfgs.
     learning_rate : str, Schedule or callable, default "constant"
-        Schedule of sgd: "constant"; "invscaling", which is learning_rate_init / (t_ + 1)^power_t in each
+        Schedule of sgd: "constant"; "invscaling", ``learning_rate_init / (t_ + 1)**power_t`` in each
         epoch; or "adaptive". "adaptive" divides the learning rate by 5 when training would stop, until it
         is 1e-6. The schedules of gpubp, by name, as objects of `gpubp.schedules`, or as a function (step,
         total, per_epoch) -> factor, are for all solvers except lbfgs, and not for partial_fit; "on_plateau"
@@ -123,7 +121,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         weights too.
     label_smoothing : float, default 0
         ε: training brings the outputs near (1 - ε) y + ε / n_classes instead of y (for labels, n_classes is
-        2).
+        2); Szegedy et al. 2016.
     output_activation : str, Activation or None, default None
         Activation of the output layer. None is the softmax for more than two classes, else the sigmoid; see
         loss. `predict_proba` needs outputs from 0 to 1.
@@ -158,7 +156,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         can be assigned. A list that is assigned before the first fit is the initial one of partial_fit, and
         of fit with warm_start.
     intercepts_ : list of arrays of shape (n_out,)
-        The biases of each layer, like coefs_.
+        The biases of each layer, like `coefs_`.
     loss_ : float
         The last loss, with penalties.
     loss_curve_ : list of float
@@ -168,7 +166,7 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     validation_scores_ : list of float or None
         The accuracy on the held-out rows after each epoch; None without early_stopping.
     best_validation_score_ : float or None
-        The highest of validation_scores_; None without early_stopping.
+        The highest of `validation_scores_`; None without early_stopping.
     n_iter_ : int
         The number of epochs or iterations of the last call.
     t_ : int
@@ -176,13 +174,18 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
 
+    See Also
+    --------
+    MLPRegressor : Predicts numbers.
+
     Examples
     --------
+    >>> import gpubp
     >>> from sklearn.datasets import load_breast_cancer
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> model = MLPClassifier(solver="lbfgs", random_state=0).fit(X / X.max(axis=0), y)
-    >>> round(model.score(X / X.max(axis=0), y), 2)
-    1.0
+    >>> model = gpubp.MLPClassifier(solver="lbfgs", tol=0.01, random_state=0).fit(X / X.max(axis=0), y)
+    >>> model.score(X / X.max(axis=0), y) > 0.95
+    True
     """
 
     def __init__(
@@ -233,28 +236,6 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
     def _task(self, y: Any, dtype: Any, goes_on: bool, classes: Any) -> Task:
         return classification_task(self, y, dtype, goes_on, classes)
 
-    def _targets_and_weights(
-        self, name: str, y: Any, sample_weight: Array | None
-    ) -> tuple[Array, Array | None]:
-        codes, factors = self._encoder.checked_codes(name, y), self._class_factors
-        targets = self._encoder.targets(codes)
-        return targets, times_factors(sample_weight, codes, factors) if factors else sample_weight
-
-    def _weighted_by_class(self, y: Any, sample_weight: Array | None) -> Array | None:
-        self._class_factors: list[Any] = []
-        if self.class_weight is None:
-            return sample_weight
-        codes = self._encoder.codes(y)
-        self._class_factors = class_factors(
-            self.class_weight, codes, self._encoder.classes, sample_weight
-        )
-        weights = times_factors(sample_weight, codes, self._class_factors)
-        if not bool((weights > 0).any()):
-            raise ValueError(
-                f"class_weight is {shown(self.class_weight)}, expected a row whose weight is not 0"
-            )
-        return weights
-
     def _score(self, outputs: Any, targets: Any, sample_weight: Any) -> float:
         if len(self._encoder.classes) == 1 and not self.multilabel_:  # then `predict` has no choice
             right = np.ones(len(targets), bool)
@@ -296,6 +277,31 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         -------
         self
             The estimator.
+
+        Raises
+        ------
+        AttributeError
+            If the solver is lbfgs, which has no partial_fit.
+        InvalidParameterError
+            If a parameter is not valid. It is a ValueError and a TypeError.
+        ValueError
+            If the first call has no classes, parameters exclude each other, or the data are not valid.
+        DivergenceError
+            If the loss is no longer finite.
+
+        Examples
+        --------
+        Three parts of the rows, again and again, as of data that do not fit in memory:
+
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((16,), learning_rate_init=0.01, random_state=0)
+        >>> for k in range(60):
+        ...     part = slice(k % 3, None, 3)
+        ...     model = model.partial_fit(X[part], y[part], classes=[0, 1, 2])
+        >>> model.t_, len(model.loss_curve_), model.score(X, y) > 0.9
+        (3000, 60, True)
         """
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
@@ -309,34 +315,6 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         validation = X_val, y_val, sample_weight_val
         with unchanged_by_errors(self):
             return self._fit(X, y, sample_weight, validation, incremental=True, classes=classes)
-
-    def predict(self, X: Any) -> Any:
-        """Predict the most likely class of each row, or its labels.
-
-        Parameters
-        ----------
-        X : array, DataFrame or sparse matrix of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        array of shape (n_samples,) or (n_samples, n_labels)
-            Classes, or labels 0 and 1, on the device of X. Classes that are not numbers are on the host. If
-            the y of `fit` was a sparse matrix of labels, the labels are a CSR matrix.
-        """
-        return in_library_of(X, self._most_likely(self._network_outputs(X)))
-
-    def _most_likely(self, outputs: Array) -> Any:
-        xp = namespace(outputs)
-        if self.multilabel_:
-            labels = (outputs > 0.5).astype(np.int64)
-            return csr_matrix(to_host(labels)) if self._has_sparse_labels else labels
-        chosen = xp.argmax(outputs, axis=1) if self.n_outputs_ > 1 else outputs[:, 0] > 0.5
-        classes = self._encoder.classes
-        chosen = xp.minimum(chosen, len(classes) - 1).astype(np.int64)
-        if classes.dtype.kind in "biuf":
-            return move(classes, home_of(outputs))[chosen]
-        return classes[to_host(chosen)]
 
     def _names_of_outputs(self) -> Any:
         names = [str(name) for name in self._encoder.classes]
@@ -369,6 +347,22 @@ class MLPClassifier(ClassifierMixin, Probabilities, ClassifierExports, BaseMLP):
         -------
         float
             The accuracy, from 0 to 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other features than that of `fit`, or holds NaN or infinity, or y does not fit it.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> model.score(X, y) == float((model.predict(X) == y).mean())
+        True
         """
         predicted = to_host(self._most_likely(self._network_outputs(X)))
         y, weights = on_host("y", y), on_host("sample_weight", sample_weight)

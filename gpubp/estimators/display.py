@@ -37,7 +37,7 @@ class LossCurveDisplay:
     score_line_ : matplotlib.lines.Line2D or None
         The validation scores; None without any.
     ax_, score_ax_ : matplotlib.axes.Axes
-        The axes of the losses and of the scores; score_ax_ is None without scores.
+        The axes of the losses and of the scores; `score_ax_` is None without scores.
     figure_ : matplotlib.figure.Figure
         The figure of both.
 
@@ -46,7 +46,7 @@ class LossCurveDisplay:
     >>> from gpubp import LossCurveDisplay, MLPClassifier
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = MLPClassifier((10,), solver="lbfgs", random_state=0).fit(X / 10, y)
+    >>> model = MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X / 10, y)
     >>> display = LossCurveDisplay.from_estimator(model)
     >>> display.ax_.get_ylabel()
     'loss'
@@ -92,6 +92,22 @@ class LossCurveDisplay:
             If it is not fitted.
         ImportError
             If matplotlib is not installed; the extra gpubp[plot] installs it.
+
+        Examples
+        --------
+        Two fits in one picture:
+
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> display, small = None, {"solver": "lbfgs", "tol": 0.01, "random_state": 0}
+        >>> for width in (2, 10):
+        ...     model = gpubp.MLPClassifier((width,), **small).fit(X / 10, y)
+        ...     display = gpubp.LossCurveDisplay.from_estimator(
+        ...         model, ax=display and display.ax_, name=f"width {width}"
+        ...     )
+        >>> [line.get_label() for line in display.ax_.get_lines()]
+        ['width 2: loss', 'width 10: loss']
         """
         if not hasattr(estimator, "fit") or not hasattr(estimator, "hidden_layer_sizes"):
             raise TypeError(
@@ -137,6 +153,18 @@ class LossCurveDisplay:
         ------
         ImportError
             If matplotlib is not installed; the extra gpubp[plot] installs it.
+
+        Examples
+        --------
+        A record that was kept, drawn again:
+
+        >>> import gpubp
+        >>> display = gpubp.LossCurveDisplay(loss_curve=[0.9, 0.5, 0.4], validation_scores=[0.6, 0.8, 0.7])
+        >>> display = display.plot(name="second run", color="black")
+        >>> display.line_.get_label(), display.line_.get_color()
+        ('second run: loss', 'black')
+        >>> display.score_line_.get_ydata().tolist()
+        [0.6, 0.8, 0.7]
         """
         if ax is None:
             ax = _new_axes()

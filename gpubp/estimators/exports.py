@@ -33,6 +33,18 @@ class ClassifierExports:
             If the classifier is not fitted.
         ImportError, ValueError, TypeError, OSError
             As in `Network.to_onnx`; also if a class is a number that is not an int64.
+
+        Examples
+        --------
+        >>> import gpubp, onnxruntime
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> model.to_onnx("iris.onnx")
+        >>> session = onnxruntime.InferenceSession("iris.onnx", providers=["CPUExecutionProvider"])
+        >>> label, probabilities = session.run(None, {"X": X})
+        >>> label.shape, probabilities.shape, bool((label == model.predict(X)).all())
+        ((150,), (150, 3), True)
         """
         from ..exchange import onnx_estimators  # noqa: PLC0415
 
@@ -60,6 +72,17 @@ class ClassifierExports:
             If the classifier is not fitted.
         ValueError, TypeError, OSError
             As in `Network.to_c`; also if a class is a number that is not an int64.
+
+        Examples
+        --------
+        >>> import gpubp, pathlib
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0)
+        >>> model.fit(X, load_iris().target_names[y]).to_c("iris.c")
+        >>> text = pathlib.Path("iris.c").read_text()
+        >>> "int iris_classify(const double x[4]);" in text, '"versicolor"' in text
+        (True, True)
         """
         from ..exchange import c_estimators  # noqa: PLC0415
 
@@ -89,6 +112,18 @@ class RegressorExports:
             If the regressor is not fitted.
         ImportError, ValueError, TypeError, OSError
             As in `Network.to_onnx`.
+
+        Examples
+        --------
+        >>> import gpubp, onnxruntime
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = gpubp.MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", alpha=10, tol=1)
+        >>> model.set_params(random_state=0).fit(X, y).to_onnx("diabetes.onnx")
+        >>> session = onnxruntime.InferenceSession("diabetes.onnx", providers=["CPUExecutionProvider"])
+        >>> (variable,) = session.run(None, {"X": X})
+        >>> variable.shape, bool(abs(variable[:, 0] - model.predict(X)).max() < 0.01)
+        ((442, 1), True)
         """
         from ..exchange import onnx_estimators  # noqa: PLC0415
 
@@ -111,6 +146,17 @@ class RegressorExports:
             If the regressor is not fitted.
         ValueError, TypeError, OSError
             As in `Network.to_c`.
+
+        Examples
+        --------
+        >>> import gpubp, pathlib
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = gpubp.MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", alpha=10, tol=1)
+        >>> model.set_params(random_state=0).fit(X, y).to_c("diabetes.c")
+        >>> text = pathlib.Path("diabetes.c").read_text()
+        >>> "void diabetes_predict(const double x[10], double out[1]);" in text
+        True
         """
         check_is_fitted(self)
         self.network_.to_c(path, name=name, custom=custom)

@@ -48,6 +48,28 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         -------
         array of shape (n_samples, n_outputs)
             z, on the device of X.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other features than that of `fit`, or holds NaN or infinity.
+
+        Examples
+        --------
+        The probabilities of three classes are the softmax of z:
+
+        >>> import gpubp
+        >>> from scipy.special import softmax
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> z = model.predict_z(X)
+        >>> z.shape
+        (150, 3)
+        >>> bool(abs(softmax(z, axis=1) - model.predict_proba(X)).max() < 1e-5)
+        True
         """
         return self._from_passes(X, lambda computed: computed.z[-1])
 
@@ -64,6 +86,29 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         array of shape (n_samples, width)
             The activations, on the device of X; X itself, as the network reads it, if there is no hidden
             layer. `get_feature_names_out` names the columns.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other features than that of `fit`, or holds NaN or infinity.
+
+        Examples
+        --------
+        Five features of iris, learned for the classes, and another classifier on them:
+
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((5,), "tanh", solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> features = model.transform(X)
+        >>> features.shape, model.get_feature_names_out().tolist()[:2]
+        ((150, 5), ['mlpclassifier0', 'mlpclassifier1'])
+        >>> tree = DecisionTreeClassifier(max_leaf_nodes=3, random_state=0)
+        >>> tree.fit(features, y).score(features, y) > 0.9
+        True
         """
         return self._from_passes(X, lambda computed: computed.a[-2])
 
@@ -71,7 +116,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         """Compute the loss, every z, a and δ, and the gradients of parameters and inputs.
 
         The loss is the one that `fit` minimises, without the penalty of alpha and without dropout. The
-        squared error of several outputs is their sum; loss_ is the mean over them, as in scikit-learn.
+        squared error of several outputs is their sum; `loss_` is the mean over them, as in scikit-learn.
 
         Parameters
         ----------
@@ -81,8 +126,27 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         Returns
         -------
         gpubp.Backprop
-            The result. The gradients have the shapes of network_, whose weights are (n_out, n_in):
-            transposed, they are those of coefs_.
+            The result. The gradients have the shapes of `network_`, whose weights are (n_out, n_in):
+            transposed, they are those of `coefs_`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other features than that of `fit`, or holds NaN or infinity, or y does not fit it.
+
+        Examples
+        --------
+        A model whose outputs a are all 0. The cost is the mean of ½ (y - a)², and ∂C/∂b the mean of a - y:
+
+        >>> import gpubp
+        >>> model = gpubp.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs", random_state=0)
+        >>> model = model.fit([[1.0], [2.0]], [2.0, 4.0])
+        >>> model.coefs_, model.intercepts_ = [[[0.0]]], [[0.0]]
+        >>> result = model.backprop([[1.0], [2.0]], [2.0, 4.0])
+        >>> result.cost, result.bias_gradients[0].tolist(), result.weight_gradients[0].tolist()
+        (5.0, [-3.0], [[-5.0]])
         """
         check_is_fitted(self)
         X, y = check_data(self, X, y, reset=False, dtype=self.network_.dtype, **self._y_checks)

@@ -79,6 +79,17 @@ class LikeScikitLearns:
             If it is not fitted.
         ValueError
             If the dtype is unknown, or the weights are not finite or do not fit each other.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> from sklearn import neural_network
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> fitted = neural_network.MLPClassifier((10,), solver="lbfgs", random_state=0, max_iter=1000)
+        >>> model = gpubp.MLPClassifier.from_sklearn(fitted.fit(X, y))
+        >>> bool(abs(model.predict_proba(X) - fitted.predict_proba(X)).max() < 1e-9)
+        True
         """
         theirs = _counterpart(cls)
         if not isinstance(fitted, theirs):
@@ -112,6 +123,18 @@ class LikeScikitLearns:
         ValueError
             If an activation, a loss, the solver or the learning rate's schedule is none that scikit-learn
             has.
+
+        Examples
+        --------
+        >>> import gpubp
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+        >>> theirs = model.to_sklearn()
+        >>> f"{type(theirs).__module__.partition('.')[0]}.{type(theirs).__name__}"
+        'sklearn.MLPClassifier'
+        >>> bool((theirs.predict(X) == model.predict(X)).all())
+        True
         """
         check_is_fitted(self)
         return _given_to(_counterpart(type(self)), self)

@@ -36,14 +36,20 @@ def from_flax(
         What ``module.init`` of flax.linen returns, its "params", or ``nnx.state(module, nnx.Param)``: for
         each Dense or Linear layer a "kernel" (n_in, n_out) and perhaps a "bias" (n_out,). Layers may be
         within other modules.
-    hidden, output, cost, backend
-        As in `Network`.
+    hidden : str, Activation or sequence of them, default "relu"
+        The activations of the hidden layers, as in `Network`.
+    output : str or Activation, default "identity"
+        The output activation, as in `Network`.
+    cost : str or Cost, optional
+        The cost, as in `Network`.
     order : sequence of str, optional
         The names of the layers in their order, if numbers in their names do not give it: "Dense_10" comes
         after "Dense_2", but nothing says whether "decoder" comes after "head". The names of layers in other
         modules have dots: "MLP_0.Dense_0".
     dtype : {"float32", "float64"}, optional
         The network's dtype; by default that of the weights.
+    backend : str or Backend, default "auto"
+        The backend, as in `Network`.
 
     Returns
     -------
@@ -58,13 +64,19 @@ def from_flax(
         If the parameters are not those of dense layers, their order is not known, or they do not fit each
         other.
 
+    See Also
+    --------
+    from_keras : Makes a network of a Keras model, or of its weights.
+    gpubp.torch.from_module : Makes a network of PyTorch's modules.
+
     Examples
     --------
-    >>> import numpy as np
+    >>> import gpubp.exchange, numpy as np
     >>> layers = {"Dense_0": {"kernel": np.ones((2, 3)), "bias": np.zeros(3)}}
     >>> layers["Dense_1"] = {"kernel": np.ones((3, 1))}
-    >>> from_flax({"params": layers}, hidden="tanh", backend="numpy").predict([[1.0, 0.5]])
-    array([[2.71544476]])
+    >>> network = gpubp.exchange.from_flax({"params": layers}, hidden="tanh", backend="numpy")
+    >>> network.predict([[1.0, 0.5]]).round(3).tolist()  # 3 tanh(1.5)
+    [[2.715]]
     """
     if not isinstance(params, Mapping):
         raise TypeError(f"params is {shown(params)}, expected a mapping of flax's parameters")

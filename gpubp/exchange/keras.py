@@ -60,12 +60,18 @@ def from_keras(
     ValueError
         If a layer is none that gpubp has, or weights do not fit each other; the message names it.
 
+    See Also
+    --------
+    from_flax : Makes a network of flax's parameters.
+    gpubp.torch.from_module : Makes a network of PyTorch's modules.
+
     Examples
     --------
-    >>> import numpy as np
+    >>> import gpubp.exchange, numpy as np
     >>> weights = [np.ones((2, 3)), np.zeros(3), np.ones((3, 1)), np.zeros(1)]
-    >>> from_keras(weights, hidden="tanh", backend="numpy").predict([[1.0, 0.5]])
-    array([[2.71544476]])
+    >>> network = gpubp.exchange.from_keras(weights, hidden="tanh", backend="numpy")
+    >>> network.predict([[1.0, 0.5]]).round(3).tolist()  # 3 tanh(1.5)
+    [[2.715]]
     """
     if hasattr(model, "layers") and hasattr(model, "get_weights"):
         if hidden is not None:

@@ -39,6 +39,23 @@ def register_with_skl2onnx(*, custom: Mapping[str, Builder] | None = None) -> No
     ------
     ImportError
         If skl2onnx or scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import gpubp.exchange, onnxruntime, skl2onnx
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X = X.astype("float32")
+    >>> classifier = gpubp.MLPClassifier((10,), solver="lbfgs", tol=0.01, random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), classifier).fit(X, y)
+    >>> gpubp.exchange.register_with_skl2onnx()
+    >>> content = skl2onnx.to_onnx(pipeline, X[:1]).SerializeToString()
+    >>> session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    >>> label = session.run(None, {"X": X})[0]
+    >>> bool((label == pipeline.predict(X)).all())
+    True
     """
     try:
         from skl2onnx import update_registered_converter  # noqa: PLC0415

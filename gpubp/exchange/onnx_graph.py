@@ -28,7 +28,10 @@ def import_onnx() -> Any:
 
 
 class Graph:
-    """A graph of ONNX nodes. A tensor is known by its name, a str.
+    """A graph of ONNX nodes, to which a custom activation adds its own.
+
+    A tensor is known by its name, a str. `Network.to_onnx`, and the methods and functions like it, make the
+    graph and hand it to the functions of `custom`. These call `node` and `constant`.
 
     Parameters
     ----------
@@ -45,6 +48,28 @@ class Graph:
         The nodes, in the order of the computation.
     constants : dict of str to array
         The constant tensors by name.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is none of NumPy's.
+
+    Examples
+    --------
+    A custom activation ``z / (1 + |z|)``, for NumPy and for ONNX:
+
+    >>> import gpubp, numpy as np, onnxruntime
+    >>> softsign = gpubp.Activation.from_functions(
+    ...     "softsign", lambda xp, z: z / (1 + abs(z)), lambda xp, z: (1 + abs(z)) ** -2
+    ... )
+    >>> def add_softsign(graph, z):
+    ...     return graph.node("Div", z, graph.node("Add", graph.constant(1.0), graph.node("Abs", z)))
+    >>> network = gpubp.Network((2, 3, 1), hidden=softsign, backend="numpy", seed=0)
+    >>> network.to_onnx("network.onnx", custom={"softsign": add_softsign})
+    >>> session = onnxruntime.InferenceSession("network.onnx", providers=["CPUExecutionProvider"])
+    >>> x = np.array([[0.5, -1.0]], np.float32)
+    >>> bool(np.allclose(session.run(None, {"x": x})[0], network.predict(x), atol=1e-6))
+    True
     """
 
     def __init__(self, dtype: Any) -> None:
@@ -81,6 +106,20 @@ class Graph:
         -------
         str
             The name of its output tensor.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+
+        Examples
+        --------
+        >>> import gpubp.exchange
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> graph.node("Tanh", "x"), graph.node("LeakyRelu", "x", alpha=0.5)
+        ('network.tanh', 'network.leakyrelu')
+        >>> [node.op_type for node in graph.nodes]
+        ['Tanh', 'LeakyRelu']
         """
         name = self.unused(f"{self.place}.{operator.lower()}")
         self.add_node(operator, inputs, name, attributes)
@@ -100,6 +139,15 @@ class Graph:
         -------
         str
             The name of the tensor. The same number has the same name.
+
+        Examples
+        --------
+        >>> import gpubp.exchange
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> graph.constant(0.5), graph.constant(0.5), graph.constant(2.0)
+        ('constants.0.5', 'constants.0.5', 'constants.2.0')
+        >>> str(graph.constants["constants.0.5"].dtype)
+        'float32'
         """
         array = np.asarray(value, None if isinstance(value, np.ndarray) else self.dtype)
         if name is None and array.ndim == 0:
@@ -112,7 +160,25 @@ class Graph:
         return name
 
     def unused(self, name: str) -> str:
-        """Return this name, or the name with a number if it is taken."""
+        """Find a name that no tensor has, and take it.
+
+        Parameters
+        ----------
+        name : str
+            The name to begin with.
+
+        Returns
+        -------
+        str
+            The name, or the name with a number if it is taken.
+
+        Examples
+        --------
+        >>> import gpubp.exchange
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> graph.unused("half"), graph.unused("half")
+        ('half', 'half_2')
+        """
         number, chosen = 1, name
         while chosen in self._names:
             number += 1
@@ -121,7 +187,29 @@ class Graph:
         return chosen
 
     def renamed(self, tensor: str, name: str) -> str:
-        """Give the output of a node another name, and return it."""
+        """Give the output of a node another name, where it is written and where it is read.
+
+        Parameters
+        ----------
+        tensor : str
+            The name of the tensor.
+        name : str
+            The new name.
+
+        Returns
+        -------
+        str
+            The new name.
+
+        Examples
+        --------
+        >>> import gpubp.exchange
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> tanh = graph.node("Tanh", "x")
+        >>> output = graph.renamed(tanh, "output")
+        >>> tanh, output, list(graph.nodes[0].output)
+        ('network.tanh', 'output', ['output'])
+        """
         for node in reversed(self.nodes):
             for names in (node.input, node.output):
                 names[:] = [name if one == tensor else one for one in names]
@@ -132,10 +220,51 @@ class Graph:
     def add_node(
         self, operator: str, inputs: tuple[str, ...], output: str, attributes: dict[str, Any]
     ) -> None:
-        """Add a node whose output has this name; the node has it too."""
+        """Add a node whose output has a given name; the node has it too.
+
+        Parameters
+        ----------
+        operator : str
+            One of ONNX's operators.
+        inputs : tuple of str
+            The names of its input tensors.
+        output : str
+            The name of its output tensor, as `unused` gives it.
+        attributes : dict of str to object
+            The operator's attributes.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+
+        Examples
+        --------
+        >>> import gpubp.exchange
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> graph.add_node("LeakyRelu", ("x",), "y", {"alpha": 0.5})
+        >>> graph.nodes[0].op_type, list(graph.nodes[0].input), graph.nodes[0].name
+        ('LeakyRelu', ['x'], 'y')
+        """
         make_node = import_onnx().helper.make_node
         self.nodes.append(make_node(operator, inputs, [output], output, **attributes))
 
     def add_constant(self, name: str, array: Array) -> None:
-        """Add a constant of this name."""
+        """Add a constant tensor of a given name.
+
+        Parameters
+        ----------
+        name : str
+            The name, as `unused` gives it.
+        array : array
+            The values.
+
+        Examples
+        --------
+        >>> import gpubp.exchange, numpy as np
+        >>> graph = gpubp.exchange.Graph("float32")
+        >>> graph.add_constant("slopes", np.array([0.1, 0.2], np.float32))
+        >>> graph.constants["slopes"].shape
+        (2,)
+        """
         self.constants[name] = array

@@ -17,15 +17,17 @@ except ImportError as error:
 from .columns import Column
 from .model import Model
 from .model_file import load
-from .reading import FORMATS, Table, open_table
+from .reading import FORMATS, open_table
 from .settings import Settings
+from .table import Table
 from .targets import Target
-from .training import Plan, train
+from .training import Outcome, Plan, train
 
 __all__ = [
     "FORMATS",
     "Column",
     "Model",
+    "Outcome",
     "Plan",
     "Settings",
     "Table",

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..kernels.messages import shortened, shown
-from .reading import Table, no_column
 from .survey import Survey, surveys_of
+from .table import Table, no_column
 
 __all__ = ["Column", "Wishes", "describe_columns", "used"]
 
@@ -40,6 +40,18 @@ class Column:
         The format of dates that are text.
     has_time : bool, default False
         Whether dates have times of day.
+
+    Examples
+    --------
+    >>> import gpubp.tables, polars
+    >>> rows = {"id": range(6), "size": [1.5, 2.5, 4.5, 5.5, 7.5, 9.0], "kind": ["a", "b"] * 3}
+    >>> polars.DataFrame(rows).write_csv("rows.csv")
+    >>> table = gpubp.tables.open_table("rows.csv")
+    >>> column = gpubp.tables.Plan(table, "size").columns[-1]
+    >>> column.name, column.kind, column.categories, column.gaps
+    ('kind', 'category', ('a', 'b'), 0)
+    >>> column.why
+    '2 different texts'
     """
 
     name: str

@@ -11,7 +11,8 @@ import numpy as np
 from ..network import Network
 from .columns import Column, used
 from .preparation import prepared
-from .reading import Table, table_of
+from .reading import table_of
+from .table import Table
 from .targets import Target
 from .values import Findings, check_columns, conform
 
@@ -37,6 +38,19 @@ class Model:
         The network. Of a regression it predicts (y - target.mean) / target.scale.
     training : dict
         How it was trained: numbers of rows and epochs, costs, the validation score.
+
+    Examples
+    --------
+    >>> import gpubp.tables
+    >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+    >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+    >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+    >>> model.predict({"petal": [1.0, 5.0]}).tolist()
+    ['setosa', 'virginica']
+    >>> model.target.name, model.input_names, model.network.sizes
+    ('kind', ['petal'], (1, 2))
+    >>> model.training["rows"], model.training["held_out"]
+    (36, 4)
     """
 
     columns: list[Column]
@@ -62,6 +76,16 @@ class Model:
         ------
         OSError
             If the file cannot be written.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+        >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+        >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+        >>> model.save("iris.skops")
+        >>> gpubp.tables.load("iris.skops").predict({"petal": [1.0]}).tolist()
+        ['setosa']
         """
         from .model_file import save  # noqa: PLC0415 (it imports this module)
 
@@ -84,6 +108,15 @@ class Model:
         ------
         ValueError
             If columns are missing or hold what they did not in training.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+        >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+        >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+        >>> model.predict({"petal": [1.0, 5.0], "garden": ["north", "south"]}).tolist()
+        ['setosa', 'virginica']
         """
         return np.concatenate([self.decide(outputs) for _, _, outputs in self.outputs(data)])
 
@@ -99,13 +132,51 @@ class Model:
         -------
         array of shape (rows, classes)
             Probabilities, in the order of `target.classes`.
+
+        Raises
+        ------
+        ValueError
+            If the model predicts numbers, or columns are missing or hold what they did not in training.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+        >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+        >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+        >>> p = model.predict_proba({"petal": [1.0, 5.0]})
+        >>> p.shape, model.target.classes
+        ((2, 2), ('setosa', 'virginica'))
+        >>> bool(p[0, 0] > 0.9 and p[1, 1] > 0.9)
+        True
         """
         if not self.target.classifies:
             raise ValueError("the model predicts numbers, expected one that predicts classes")
         return np.concatenate([outputs for _, _, outputs in self.outputs(data)])
 
     def decide(self, outputs: Any) -> Any:
-        """Convert the network's outputs to classes, or to numbers in the target's unit."""
+        """Convert the network's outputs to classes, or to numbers in the target's unit.
+
+        Parameters
+        ----------
+        outputs : array of shape (rows, n_out)
+            What the network predicts.
+
+        Returns
+        -------
+        array of shape (rows,)
+            The classes, or float64 numbers.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+        >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+        >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+        >>> import numpy as np
+        >>> model.decide(np.array([[0.9, 0.1], [0.2, 0.8]])).tolist()
+        ['setosa', 'virginica']
+        """
         if self.target.classifies:
             return self.target.labels[outputs.argmax(axis=1)]
         return self.target.mean + self.target.scale * outputs[:, 0].astype(np.float64)
@@ -132,6 +203,21 @@ class Model:
             The rows as they were read.
         outputs : array of shape (rows, n_out)
             The outputs for them.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or hold what they did not in training.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+        >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+        >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+        >>> for start, frame, outputs in model.outputs({"petal": [1.0, 5.0]}):
+        ...     print(start, frame.height, outputs.shape, model.decide(outputs).tolist())
+        0 2 (2, 2) ['setosa', 'virginica']
         """
         table = data if isinstance(data, Table) else table_of(data)
         findings = Findings() if findings is None else findings

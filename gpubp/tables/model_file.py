@@ -79,6 +79,23 @@ def load(path: Any, *, backend: str = "auto") -> Model:
         If the file is damaged, is not such a model, or holds types that are not known to be harmless.
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    Model.save : Writes the file.
+
+    Examples
+    --------
+    >>> import gpubp.tables
+    >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+    >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+    >>> model = gpubp.tables.train(rows, "kind", hidden=(), learning_rate=0.1, epochs=30)
+    >>> model.save("iris.skops")
+    >>> again = gpubp.tables.load("iris.skops")
+    >>> again.columns == model.columns, again.training == model.training
+    (True, True)
+    >>> again.predict({"petal": [5.0]}).tolist()
+    ['virginica']
     """
     path = file_name(path)
     if backend != "auto":

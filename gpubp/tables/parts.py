@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from .columns import Column, used
 from .preparation import prepared
-from .reading import Table
+from .table import Table
 from .targets import Target
 from .values import Findings, conform
 

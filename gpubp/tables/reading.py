@@ -8,7 +8,6 @@ import os
 import sys
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,79 +16,29 @@ import polars as pl
 from polars import selectors
 
 from ..errors import CorruptFileError, suggestion, unknown_name
-from ..kernels.messages import shortened, shown
+from ..kernels.messages import shortened
+from .table import Table
 from .text import read_text
 
-__all__ = ["FORMATS", "Table", "check_is_file", "chosen", "no_column", "open_table", "table_of"]
+__all__ = ["FORMATS", "check_is_file", "chosen", "open_table", "table_of"]
 
 FORMATS = ("csv", "tsv", "parquet", "npy", "npz")
-"""The names of the formats."""
+"""The names of the formats of `open_table`.
+
+Examples
+--------
+>>> import gpubp.tables
+>>> gpubp.tables.FORMATS
+('csv', 'tsv', 'parquet', 'npy', 'npz')
+"""
 
 GZIP = b"\x1f\x8b"
 """What files begin with that gzip has compressed."""
-
-MOST_NAMES = 8
-"""The most columns that an error lists."""
 
 _SUFFIXES = {
     ".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet",
     ".npy": "npy", ".npz": "npz",
 }  # fmt: skip
-
-
-class Table(ABC):
-    """Rows of named columns.
-
-    Attributes
-    ----------
-    name : str
-        The name of the file in messages.
-    schema : dict of str to polars.DataType
-        The columns and their types.
-    rows : int
-        The number of rows.
-    streams : bool
-        Whether a part of the rows can be read without the others.
-    notes : list of str
-        What was found when the file was opened, in sentences for a user.
-    """
-
-    streams = False
-
-    def __init__(self, name: str, schema: dict[str, Any], rows: int, notes: Sequence[str] = ()):
-        self.name, self.schema, self.rows, self.notes = name, schema, rows, list(notes)
-        if not rows:
-            raise ValueError(f"{name} has no rows, expected at least one")
-
-    @abstractmethod
-    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> Any:
-        """Read rows `start` to `stop` of these columns, or of all, as a polars.DataFrame."""
-
-    def column(self, name: str) -> str:
-        """Find a column by its name or, if none has this name, by its place: 0, 1, ... or -1, -2, ...
-
-        Raises
-        ------
-        ValueError
-            If there is none; the message suggests the nearest.
-        """
-        names = list(self.schema)
-        if name in self.schema:
-            return name
-        if name.removeprefix("-").isdecimal() and -len(names) <= int(name) < len(names):
-            return names[int(name)]
-        raise no_column(name, names, self.name)
-
-
-def no_column(name: str, known: Sequence[str], of: str) -> ValueError:
-    """Make the error of an unknown column: it suggests the nearest name, or lists the first."""
-    hint = suggestion(name, known)
-    if not known:
-        hint = "it has none"
-    elif not hint:
-        more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-        hint = f"it has {', '.join(map(shown, known[:MOST_NAMES]))}{more}"
-    return ValueError(f"{of} has no column {shown(name)}; {hint}")
 
 
 class MemoryTable(Table):
@@ -184,6 +133,20 @@ def open_table(path: Any, format: str | None = None) -> Table:
         If the format is unknown or the table has no rows or two columns with one name.
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    train : Trains a model of the table.
+    Plan : Shows what its columns are.
+
+    Examples
+    --------
+    >>> import gpubp.tables, polars
+    >>> rows = {"id": range(6), "size": [1.5, 2.5, 4.5, 5.5, 7.5, 9.0], "kind": ["a", "b"] * 3}
+    >>> polars.DataFrame(rows).write_parquet("rows.parquet")
+    >>> table = gpubp.tables.open_table("rows.parquet")
+    >>> table.rows, list(table.schema), table.streams
+    (6, ['id', 'size', 'kind'], True)
     """
     path = os.fspath(path)
     name = "standard input" if path == "-" else path

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from .model import Model
-from .reading import Table
+from .table import Table
 from .values import Findings
 
 __all__ = ["Evaluation", "evaluate"]

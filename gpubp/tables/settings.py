@@ -61,6 +61,16 @@ class Settings:
     ------
     ValueError
         If a setting is not valid; the message names it.
+
+    Examples
+    --------
+    >>> import gpubp.tables
+    >>> settings = gpubp.tables.Settings(hidden=(32,), weight_decay=0.01)
+    >>> settings.epochs, settings.make_optimizer()
+    (100, AdamW(learning_rate=0.001))
+    >>> gpubp.tables.Settings(dropout=2)
+    Traceback (most recent call last):
+    ValueError: dropout is 2, expected ...
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -103,11 +113,35 @@ class Settings:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Return the names of the settings."""
+        """Return the names of the settings.
+
+        Returns
+        -------
+        list of str
+            The names, in the order of the parameters.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> gpubp.tables.Settings.names()[:4]
+        ['hidden', 'activation', 'dropout', 'epochs']
+        """
         return [item.name for item in fields(cls)]
 
     def make_optimizer(self) -> Optimizer:
-        """Make the optimizer."""
+        """Make the optimizer.
+
+        Returns
+        -------
+        Optimizer
+            The optimizer that the settings name, with their learning rate and weight decay.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> gpubp.tables.Settings(optimizer="rmsprop", learning_rate=0.01).make_optimizer()
+        RMSProp(learning_rate=0.01)
+        """
         name, options = self.optimizer, {"learning_rate": self.learning_rate}
         if self.weight_decay is not None:
             check_number("weight_decay", self.weight_decay, 0, math.inf)
@@ -121,6 +155,23 @@ class Settings:
         return get_optimizer(name, **options)
 
     def batch_size_for(self, rows: int) -> int:
-        """Return the rows of a batch, for training on this many rows."""
+        """Return the rows of a batch, for training on this many rows.
+
+        Parameters
+        ----------
+        rows : int
+            The rows to train on.
+
+        Returns
+        -------
+        int
+            `batch_size`, or the number that follows from the rows; at most the rows.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> [gpubp.tables.Settings().batch_size_for(rows) for rows in (20, 5_000, 50_000, 5_000_000)]
+        [20, 32, 128, 512]
+        """
         chosen = self.batch_size or (32 if rows <= 10_000 else 128 if rows <= 1_000_000 else 512)
         return min(chosen, rows)

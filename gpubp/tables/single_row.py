@@ -10,7 +10,7 @@ from ..network import Network
 from .columns import Column, used
 from .model import Model
 from .preparation import prepared
-from .reading import Table
+from .table import Table
 from .values import Findings, check_columns, conform
 
 __all__ = ["of_model", "of_network"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from .reading import Table
+from .table import Table
 from .text import cleaned
 
 __all__ = ["Survey", "as_known", "as_text", "surveys_of"]

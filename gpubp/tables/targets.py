@@ -36,6 +36,18 @@ class Target:
         The classes.
     mean, scale : float
         Of a number y, the network predicts (y - mean) / scale.
+    gaps : int
+        The number of rows without a target.
+
+    Examples
+    --------
+    Of numbers the network predicts (y - mean) / scale; `Model.predict` gives numbers in their own unit.
+
+    >>> import gpubp.tables
+    >>> rows = {"size": [k / 4 for k in range(40)], "price": [k / 2 + 1 for k in range(40)]}
+    >>> target = gpubp.tables.train(rows, "price", hidden=(), validation_split=0, epochs=1).target
+    >>> target.task, round(target.mean, 2), round(target.scale, 2)
+    ('regression', 10.75, 5.77)
     """
 
     name: str
@@ -62,7 +74,25 @@ class Target:
         return [str(c).lower() if isinstance(c, bool) else str(c) for c in self.classes]
 
     def scaled(self, mean: float, scale: float) -> Target:
-        """Return the target with this mean and this scale."""
+        """Return the target with this mean and this scale.
+
+        Parameters
+        ----------
+        mean, scale : float
+            The mean and the standard deviation of the numbers to train on.
+
+        Returns
+        -------
+        Target
+            The new target; this one is not changed.
+
+        Examples
+        --------
+        >>> import gpubp.tables
+        >>> target = gpubp.tables.Target("price", "regression", "it holds numbers with decimal places")
+        >>> target.scaled(10.0, 2.5).mean, target.mean
+        (10.0, 0.0)
+        """
         return replace(self, mean=mean, scale=scale)
 
     def read(self, name: str, series: Any, first: int = 0) -> tuple[Any, Any]:
@@ -88,6 +118,16 @@ class Target:
         ------
         ValueError
             If a value is not a number or not a known class.
+
+        Examples
+        --------
+        The second row has no target:
+
+        >>> import gpubp.tables, polars
+        >>> target = gpubp.tables.Target("kind", "classification", "it holds text", ("a", "b"))
+        >>> present, y = target.read("the frame", polars.Series("kind", ["b", None, "a"]))
+        >>> present.tolist(), y.tolist()
+        ([True, False, True], [1, 0])
         """
         if not self.classifies:
             column = Column(series.name, "number", "", gaps=1)

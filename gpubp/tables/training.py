@@ -20,8 +20,9 @@ from .columns import Wishes, describe_columns
 from .model import Model
 from .parts import Parts, Stream, inputs_of
 from .preparation import learn_preparation
-from .reading import Table, table_of
+from .reading import table_of
 from .settings import Settings
+from .table import Table
 from .targets import choose_target
 
 __all__ = ["Outcome", "Plan", "Watcher", "train"]
@@ -63,6 +64,19 @@ class Outcome:
         The classes or values of the rows that were held out.
     predicted : array of shape (held-out rows,)
         What the model predicts for them.
+
+    Examples
+    --------
+    >>> import gpubp.tables, polars
+    >>> rows = {"petal": [1.4, 1.3, 1.5, 1.7, 4.7, 4.5, 4.9, 4.0] * 5}
+    >>> rows["kind"] = (["setosa"] * 4 + ["virginica"] * 4) * 5
+    >>> polars.DataFrame(rows).write_csv("iris.csv")
+    >>> plan = gpubp.tables.Plan(gpubp.tables.open_table("iris.csv"), "kind")
+    >>> outcome = plan.train(gpubp.tables.Settings(hidden=(), learning_rate=0.1, epochs=30))
+    >>> len(outcome.history), len(outcome.predicted)
+    (30, 4)
+    >>> bool((outcome.predicted == outcome.actual).all())
+    True
     """
 
     model: Model
@@ -81,7 +95,8 @@ class Plan:
     target : str
         The target column: its name, or its place (0, 1, ..., or -1 for the last).
     task : {"auto", "classification", "regression"}, default "auto"
-        The task; see `choose_target`.
+        The task. "auto" is classification for text, for true and false, and for few different whole
+        numbers, which each occur several times; it is regression for other numbers.
     drop, categorical, numeric : collection of str, default ()
         Columns that are left out, or are categories or numbers, whatever their values look like.
     rows_at_once : int, optional
@@ -101,6 +116,20 @@ class Plan:
     ------
     ValueError
         If the table has no such column, or cannot be learned from; the message names the column.
+
+    Examples
+    --------
+    >>> import gpubp.tables, polars
+    >>> rows = {"id": range(6), "size": [1.5, 2.5, 4.5, 5.5, 7.5, 9.0], "kind": ["a", "b"] * 3}
+    >>> polars.DataFrame(rows).write_csv("rows.csv")
+    >>> table = gpubp.tables.open_table("rows.csv")
+    >>> plan = gpubp.tables.Plan(table, "kind")
+    >>> plan.target.task, plan.target.classes
+    ('classification', ('a', 'b'))
+    >>> for column in plan.columns:
+    ...     print(column.name, column.kind, column.why, sep=": ")
+    id: dropped: it counts the rows
+    size: number: numbers
     """
 
     def __init__(
@@ -143,7 +172,7 @@ class Plan:
         settings : Settings, optional
             How to train.
         callbacks : sequence of Callback, default ()
-            Callbacks of the trainer; a `Watcher` is told of the data, too.
+            Callbacks of the trainer. A `gpubp.tables.training.Watcher` is told of the data, too.
 
         Returns
         -------
@@ -154,6 +183,19 @@ class Plan:
         ------
         DivergenceError
             If the cost is no longer finite; a lower learning rate may help.
+
+        Examples
+        --------
+        >>> import gpubp.tables, polars
+        >>> rows = {"size": [k / 4 for k in range(40)], "price": [k / 2 + 1 for k in range(40)]}
+        >>> polars.DataFrame(rows).write_csv("prices.csv")
+        >>> plan = gpubp.tables.Plan(gpubp.tables.open_table("prices.csv"), "price")
+        >>> settings = gpubp.tables.Settings(hidden=(), learning_rate=0.1, epochs=100)
+        >>> outcome = plan.train(settings)
+        >>> outcome.model.training["rows"], len(outcome.actual)
+        (36, 4)
+        >>> bool(abs(outcome.predicted - outcome.actual).max() < 0.5)
+        True
         """
         settings = settings or Settings()
         began = time.perf_counter()
@@ -306,7 +348,7 @@ def train(
     data : Table, DataFrame, dict of columns, or array of shape (rows, columns)
         A table that `open_table` has opened, or data of polars, pandas or NumPy.
     target : str
-        The target column.
+        The target column: its name, or its place (0, 1, ..., or -1 for the last).
     task, drop, categorical, numeric, rows_at_once
         As in `Plan`.
     callbacks : sequence of Callback, default ()
@@ -318,6 +360,29 @@ def train(
     -------
     Model
         The trained model.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such column or cannot be learned from, or a setting is not valid.
+    TypeError
+        If a setting is none of `Settings`.
+    DivergenceError
+        If the cost is no longer finite; a lower learning rate may help.
+
+    See Also
+    --------
+    Plan : Shows what the columns are before training, and tests the model on held-out rows after it.
+
+    Examples
+    --------
+    A linear model of price = 2 size + 1:
+
+    >>> import gpubp.tables
+    >>> rows = {"size": [k / 4 for k in range(40)], "price": [k / 2 + 1 for k in range(40)]}
+    >>> model = gpubp.tables.train(rows, "price", hidden=(), learning_rate=0.1, epochs=100)
+    >>> model.predict({"size": [10.0, 20.0]}).round().tolist()
+    [21.0, 41.0]
     """
     chosen = Settings(**settings)
     table = data if isinstance(data, Table) else table_of(data)

@@ -34,6 +34,11 @@ def as_function(network: Network) -> NetworkFunction:
     TypeError
         If it is no network.
 
+    See Also
+    --------
+    Module : Has the network's parameters, too, for PyTorch's optimizers.
+    shared_parameters : The second argument of the function.
+
     Examples
     --------
     >>> import gpubp.torch, torch
@@ -67,6 +72,15 @@ def shared_parameters(network: Network) -> torch.Tensor:
         If it is no network.
     ValueError
         If this PyTorch cannot read the memory of the network's device.
+
+    Examples
+    --------
+    >>> import gpubp.torch, torch
+    >>> network = gpubp.Network((2, 1), backend="numpy", seed=0)
+    >>> tensor = gpubp.torch.shared_parameters(network)
+    >>> tensor[:] = torch.tensor([0.5, -2.0, 1.0])
+    >>> network.parameters.tolist()
+    [0.5, -2.0, 1.0]
     """
     try:
         return as_tensor(check_network(network).parameters)
@@ -104,10 +118,28 @@ class NetworkFunction:
     The derivative of the backward pass is not there: a second derivative is PyTorch's error. Several
     threads may call the function; they take turns, as in `Network.predict`.
 
+    Parameters
+    ----------
+    network : Network
+        The network.
+
     Attributes
     ----------
     network : Network
         The network.
+
+    Examples
+    --------
+    The derivative of sin 2x is 2 cos 2x, which is 2 at x = 0:
+
+    >>> import gpubp.torch, torch
+    >>> network = gpubp.Network((1, 1, 1), hidden="sine", backend="numpy", seed=0)
+    >>> network.parameters = [2.0, 1.0, 0.0, 0.0]
+    >>> function = gpubp.torch.as_function(network)
+    >>> x = torch.zeros(1, 1, requires_grad=True)
+    >>> function(x).sum().backward()
+    >>> x.grad.tolist()
+    [[2.0]]
     """
 
     def __init__(self, network: Network) -> None:
@@ -147,6 +179,18 @@ class NetworkFunction:
         ValueError
             If x does not fit the network, holds NaN or infinity, or `parameters` is not the network's
             memory.
+
+        Examples
+        --------
+        With `parameters`, they get gradients: here those of y = w x + b at x = 3.
+
+        >>> import gpubp.torch, torch
+        >>> network = gpubp.Network((1, 1), backend="numpy", seed=0)
+        >>> parameters = gpubp.torch.shared_parameters(network).requires_grad_()
+        >>> y = gpubp.torch.as_function(network)(torch.tensor([[3.0]]), parameters)
+        >>> y.sum().backward()
+        >>> parameters.grad.tolist()
+        [3.0, 1.0]
         """
         if torch.compiler.is_compiling():  # the compiler leaves gpubp's own code as it is
             return torch.compiler.disable(self._compute)(x, parameters, drops)

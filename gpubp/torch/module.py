@@ -83,11 +83,33 @@ class Module(torch.nn.Module):  # type: ignore[misc]
         ValueError
             If x does not fit the network, holds NaN or infinity, or `network_parameters` is not the
             network's memory any more.
+
+        Examples
+        --------
+        A module is called as a function, which calls `forward`:
+
+        >>> import gpubp.torch, torch
+        >>> network = gpubp.Network((2, 1), backend="numpy", seed=0)
+        >>> network.parameters = [1.0, 10.0, 0.5]
+        >>> gpubp.torch.Module(network)(torch.tensor([[2.0, 3.0]])).tolist()
+        [[32.5]]
         """
         return self._function(x, self.network_parameters, drops=self.training)
 
     def extra_repr(self) -> str:
-        """Describe the network."""
+        """Describe the network.
+
+        Returns
+        -------
+        str
+            The network's repr, which PyTorch shows between the brackets of the module's.
+
+        Examples
+        --------
+        >>> import gpubp.torch
+        >>> gpubp.torch.Module(gpubp.Network((2, 3, 1), backend="numpy", seed=0)).extra_repr()
+        "Network((2, 3, 1), hidden='relu', ...)"
+        """
         return repr(self.network)
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:

@@ -60,6 +60,11 @@ def from_module(
     ValueError
         If a module is none that gpubp has; the message says which, and where it is.
 
+    See Also
+    --------
+    to_module : Does the reverse.
+    gpubp.exchange.from_keras : Makes a network of a Keras model, or of its weights.
+
     Examples
     --------
     >>> import gpubp.torch

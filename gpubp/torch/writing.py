@@ -39,6 +39,11 @@ def to_module(network: Network, *, copy: bool = True) -> nn.Sequential:
     ValueError
         If an activation is a custom one.
 
+    See Also
+    --------
+    from_module : Does the reverse.
+    Module : A module that computes with the network itself.
+
     Examples
     --------
     >>> import gpubp.torch
