@@ -38,6 +38,9 @@ IN_WHEEL = (
     "gpubp/__main__.py",
     "gpubp/benchmarks/suite.py",
     "gpubp/benchmarks/contenders/pytorch.py",
+    "gpubp/tracing/page.html",
+    "gpubp/tracing/page.css",
+    "gpubp/tracing/page.js",
 )
 """Files that the wheel must have, in addition to all sources of kernels/."""
 

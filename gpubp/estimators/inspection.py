@@ -173,7 +173,7 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         Returns
         -------
         gpubp.Trace
-            The trace. feature_names_in_ are the names of the inputs, and classes those of the outputs.
+            The trace. `feature_names_in_` are the names of the inputs, and classes those of the outputs.
 
         Raises
         ------

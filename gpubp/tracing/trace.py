@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..files import write_whole
 from ..kernels.typing import Array
+from .page import notebook, page
 
 __all__ = ["FORMAT", "MOST_PARAMETERS", "Step", "Trace", "check_fits_page"]
 
@@ -215,9 +215,13 @@ class Trace:
 
         Examples
         --------
+        >>> import io
         >>> import gpubp
         >>> network, x, y = gpubp.worked_example()
-        >>> network.trace(x, y).show()  # doctest: +SKIP
+        >>> file = io.StringIO()
+        >>> network.trace(x, y).show(file)
+        >>> print(file.getvalue().splitlines()[0])
+        Backpropagation in a 3-4-2 network
         """
         from .showing import show  # noqa: PLC0415 (it imports this module)
 
@@ -290,10 +294,13 @@ class Trace:
         --------
         >>> import gpubp
         >>> network, x, y = gpubp.worked_example()
-        >>> network.trace(x, y, learning_rate=0.5).to_html("trace.html")  # doctest: +SKIP
+        >>> network.trace(x, y, learning_rate=0.5).to_html("trace.html")
+        >>> with open("trace.html", encoding="utf-8") as file:
+        ...     print(file.readline(), end="")
+        <!DOCTYPE html>
         """
         check_fits_page(self._parameters)
-        text = str(_pages().page(self.to_dict()))
+        text = page(self.to_dict())
         if path is None:
             return text
         write_whole(path, text.encode())
@@ -307,12 +314,7 @@ class Trace:
     def _repr_html_(self) -> str | None:
         if self._parameters > MOST_PARAMETERS:
             return None  # a notebook then shows the repr
-        return str(_pages().notebook(self.to_dict()))
-
-
-def _pages() -> Any:
-    """Import what makes pages of HTML; only they need it."""
-    return import_module(".page", __package__)
+        return notebook(self.to_dict())
 
 
 def check_fits_page(parameters: int) -> None:

@@ -332,7 +332,7 @@ class BatchForm(NamedTuple):
 
     See Also
     --------
-    Trainer.form_of : Makes the form of a trainer's batch.
+    gpubp.Trainer.form_of : Makes the form of a trainer's batch.
 
     Examples
     --------

@@ -40,7 +40,7 @@ class SGD(Optimizer):
 
     See Also
     --------
-    gpubp.schedules : Learning rates that change.
+    gpubp.schedules.Schedule : Learning rates that change.
 
     Notes
     -----

@@ -84,7 +84,7 @@ class TrainingStep(StepRuns):
 
     See Also
     --------
-    Trainer : Makes the step's batches, epochs and rates.
+    gpubp.Trainer : Makes the step's batches, epochs and rates.
 
     Examples
     --------

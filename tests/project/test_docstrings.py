@@ -177,8 +177,9 @@ def expected(thing: Callable[..., Any], told: Any) -> list[str]:
         return []
     # What only gpubp makes, such as a result, tells of its attributes alone.
     attributes = parameters(told["Attributes"])
+    fields = {name.lstrip("_") for name in signature}
     made_by_gpubp = inspect.isclass(thing) and not told["Parameters"]
-    if made_by_gpubp and (set(signature) <= {*attributes, "message", "args", "kwargs"}):
+    if made_by_gpubp and (fields <= {*attributes, "message", "args", "kwargs"}):
         return []
     return signature
 
