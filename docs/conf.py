@@ -11,8 +11,8 @@ import tomllib
 import gpubp
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
-# Examples draw to files. Kernels that are compiled in the background would change from page to page.
-os.environ |= {"MPLBACKEND": "agg", "GPUBP_COMPILE": "wait"}
+# Kernels that are compiled in the background would change from page to page.
+os.environ |= {"GPUBP_COMPILE": "wait"}
 
 project = "gpubp"
 author = "the gpubp contributors"

@@ -9,9 +9,6 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-STYLE = "margin: 1rem 0; overflow-x: auto; overflow-y: hidden"
-"""Room for a block. The theme has rules for the class math, which move it to the right."""
-
 
 def inline(self: HTML5Translator, node: nodes.math) -> None:
     """Write an inline formula."""
@@ -20,9 +17,9 @@ def inline(self: HTML5Translator, node: nodes.math) -> None:
 
 
 def block(self: HTML5Translator, node: nodes.math_block) -> None:
-    """Write a formula that stands alone."""
+    """Write a formula that stands alone. The theme moves what has the class math to the right."""
     formula = convert(node.astext(), display="block")
-    self.body.append(f'<div class="formula" style="{STYLE}">{formula}</div>\n')
+    self.body.append(f'<div class="formula">{formula}</div>\n')
     raise nodes.SkipNode
 
 
