@@ -1,7 +1,8 @@
 """Pages that stand in files outside docs/, and links to such files.
 
 A page may consist of one `include` of a Markdown file of the repository. Its links are made relative to the
-page. A link to a file that is no page leads to the repository's web page.
+page. A link to an example leads to its page in the gallery. A link to another file that is no page leads to
+the repository's web page.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+EXAMPLES = ROOT / "examples"
 INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
@@ -46,6 +48,9 @@ def relinked(text: str, folder: Path, page: Path, pages: dict[Path, Path], url: 
             return f"]({os.path.relpath(target, page.parent)}{anchor})"
         if target.is_relative_to(DOCS):
             return found[0]  # a picture
+        if target == EXAMPLES or target.match("examples/*/plot_*.py"):
+            place = "index" if target == EXAMPLES else target.relative_to(EXAMPLES).with_suffix("")
+            return f"]({os.path.relpath(DOCS / 'gallery' / place, page.parent)}.rst)"
         kind = "tree" if target.is_dir() else "blob"
         return f"]({url}/{kind}/main/{target.relative_to(ROOT).as_posix()}{anchor})"
 

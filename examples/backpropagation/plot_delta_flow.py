@@ -10,7 +10,7 @@ as the network learns.
 """
 
 # %%
-# The network has 64 inputs, one for each pixel, hidden layers of 64 and 36 units, and 10 outputs. The
+# The network has 64 inputs, one for each pixel, hidden layers of 64 and 36 neurons, and 10 outputs. The
 # sizes are squares so that the hidden layers can be drawn as images. A callback keeps the parameters
 # after each epoch.
 
@@ -43,7 +43,8 @@ history = trainer.fit(
 print(f"accuracy on new digits: {history.validation_accuracy[-1]:.1%}")
 
 # %%
-# We look at a test image that the network misreads after two epochs, and reads after the last one.
+# We look at a test image that the network misreads after two epochs, and reads correctly after the last
+# one.
 
 
 def classes_after(epoch):
@@ -64,7 +65,7 @@ print(
 #
 # Forward, from left to right, each layer computes z from the activations before it, and a from z.
 # Backward, from right to left, δ of the output is known first, and each layer passes it on to the layer
-# before. At the end stands ∂C/∂x: which pixels would have to be darker or brighter.
+# before. The last result is ∂C/∂x: it says which pixels would have to be darker or brighter.
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 

@@ -12,8 +12,8 @@ network.
 """
 
 # %%
-# A small network with smooth units reads handwritten digits. The function below compares its gradient
-# with central differences (C(w + h) − C(w − h)) / 2h, in the dtype of the network.
+# A small network with a smooth activation reads handwritten digits. The function below compares its
+# gradient with central differences (C(w + h) − C(w − h)) / 2h, in the dtype of the network.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,7 +51,7 @@ def error_of_central_differences(network, h):
 
 # %%
 # :func:`gpubp.check_gradients` uses differences of fourth order: two more costs a parameter, and an error
-# that falls with h⁴ instead of h². The last curve is a network with relu units. Their kinks spoil the
+# that falls with h⁴ instead of h². The last curve is of a network with relu. Their kinks spoil the
 # quotient: a step that crosses a kink sees a slope on each side.
 
 steps = np.logspace(-10, -0.5, 20)

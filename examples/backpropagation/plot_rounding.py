@@ -6,7 +6,7 @@ GPUs multiply many times as fast in tf32, bfloat16 and float16 as in float32. Ho
 lost, and does the network still learn?
 
 ``precision=`` makes every matmul round its operands (x, weights, a and δ). Sums and parameters stay
-float32. The CPU computes the same numbers as a GPU, so the effect can be studied without one.
+float32. The CPU rounds operands in the same way as a GPU, so the effect can be studied without one.
 """
 
 # %%

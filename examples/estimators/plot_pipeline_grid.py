@@ -35,7 +35,7 @@ print(f"{len(x)} people, {y.mean():.0%} did not pay")
 
 # %%
 # Words become columns of 0 and 1, numbers are scaled. The grid has two of the settings against
-# overfitting: the share of the units that dropout leaves out, and the weight decay.
+# overfitting: the share of the neurons that dropout leaves out, and the weight decay.
 
 columns = make_column_transformer(
     (
@@ -119,8 +119,7 @@ print(
 )
 
 # %%
-# Without any of the two settings, the network learns its rows by heart. With them it reaches about what
-# the linear model does: a thousand rows of this kind hold no more. That is worth knowing before a larger
-# network is tried.
+# Without these two settings, the network learns its rows by heart. With them it reaches about what
+# the linear model does. That is worth knowing before a larger network is tried.
 
 assert means["the grid's choice"] > means["no dropout, no decay"]

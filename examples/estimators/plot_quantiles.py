@@ -2,7 +2,7 @@
 Prediction intervals by quantile regression
 ===========================================
 
-How far may a prediction be off? For most patients, not for the average one.
+How far may a prediction be off, for nine of ten patients?
 
 ``MLPRegressor(loss="quantile", quantile=[0.05, 0.5, 0.95])`` learns three outputs at once: nine of ten
 values should lie between the first and the last. We see whether they do.
@@ -134,7 +134,7 @@ print(
 
 # %%
 # The intervals are narrower than the span of all targets, and they grow with the body mass index: a mean
-# square error would not tell that. On new patients the share that lies inside is somewhat below the nine
+# squared error would not show that. On new patients the share that lies inside is somewhat below the nine
 # of ten that were asked for, as usual with few rows: the quantiles are fitted to the patients that were
 # learned from.
 

@@ -115,7 +115,7 @@ axes.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %%
-# What do the old layers bring, in percentage points?
+# How much do the old layers gain, in percentage points?
 
 base = accuracies["from scratch"].mean(axis=1)
 print(" " * 35, "  ".join(f"{count:5}" for count in counts), "pictures of each")
@@ -126,7 +126,7 @@ for name, values in accuracies.items():
     )
 
 # %%
-# With one or two pictures of each letter they bring much, and it hardly matters whether they are trained
+# With one or two pictures of each letter they gain much, and it hardly matters whether they are trained
 # further. With more pictures the gain shrinks. The frozen random layers show that it is the old letters
 # that help, not the freezing.
 

@@ -97,9 +97,9 @@ left.legend(frameon=False, fontsize=9)
 plt.show()
 
 # %%
-# Each optimizer has its own valley of rates, and the valleys lie two powers of ten apart. Their depths
-# are nearly the same. The left picture is about speed on the training rows; what remains of it on new
-# rows?
+# Each optimizer has its own range of good rates, and these lie up to two powers of ten apart. The lowest
+# costs are nearly the same. The left picture shows the training rows. How much of the difference is left on
+# new rows?
 
 for name, values in sorted(lowest.items(), key=lambda item: np.nanmin(item[1])):
     history = histories[name][int(np.nanargmin(values))]

@@ -42,7 +42,7 @@ t_train = ((typed - middle) / scale)[:, None]
 
 # %%
 # Tukey's biweight cost grows like a square near 0, but becomes flat at the threshold: what is further
-# away has no gradient, so it has no say. The hidden units are "snakes" (Ziyin, Hartwig and Ueda, 2020).
+# away has no gradient, and no influence. The hidden activation is "snake" (Ziyin, Hartwig and Ueda, 2020).
 
 THRESHOLD = 4.0
 

@@ -5,9 +5,9 @@ Against overfitting: dropout, weight decay, early stopping
 A network with 10,000 parameters learns from 104 sonar echoes: rock or metal? It can learn them by heart.
 What helps?
 
-Each echo has 60 numbers. Half of them are for learning and a quarter for stopping. The last quarter,
-which nothing is fitted to, judges. As so few rows judge by chance, too, everything is repeated with eight
-different splits.
+Each echo has 60 numbers. Half of the echoes are for training, a quarter is for validation (early stopping),
+and the last quarter is for testing. The result on so few test rows depends on chance, so everything is
+repeated with eight different splits.
 """
 
 # %%
@@ -134,7 +134,7 @@ axes[0].legend(frameon=False, fontsize=9, loc="upper right")
 plt.show()
 
 # %%
-# The quarter that judges: one dot for each split, a bar for the mean.
+# The test rows: one dot for each split, a bar for the mean.
 
 figure, axes = plt.subplots(
     1, 2, figsize=(9.6, 3.4), layout="constrained", sharey=True
@@ -163,7 +163,7 @@ plt.show()
 # %%
 # Without any of these, the network learns its rows by heart: their cost goes to 0, and that of new rows
 # rises. Weight decay and early stopping lower the cost of new rows, since the network is less sure of
-# itself where it is wrong. The accuracy hardly gains from any of them, if at all: to be right more often
+# itself where it is wrong. They do not make it right more often, as far as so few rows can show: that
 # takes more echoes. Dropout delays overfitting, but does not prevent it in so many epochs.
 
 test_costs = {

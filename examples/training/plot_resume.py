@@ -5,9 +5,9 @@ A training that was stopped loses nothing
 A training is stopped in the middle of an epoch, by Ctrl-C or by the end of a job's time. Does it matter?
 
 With a :class:`gpubp.Checkpoint`, it goes on where it was, with the same batches, the same dropout and the
-same momentum, and ends with the same bits as a training that nobody stopped. (After a power cut it goes
-on from the newest checkpoint, which is written every five minutes, or as often as you say.) The data may
-lie in a file that is larger than memory: here they are a ``numpy.memmap``.
+same momentum, and ends with the same bits as a training that nobody stopped. After a power cut it goes on
+from the newest checkpoint; one is written every five minutes, or as often as you say. The data may be in a
+file that is larger than memory: here they are a ``numpy.memmap``.
 """
 
 # %%

@@ -3,7 +3,7 @@ A stream of digits that never repeat
 ====================================
 
 The digits of scikit-learn are centred. What if they are shifted by a pixel or two, does a network still
-read them? And does it help to learn from shifted images, made on the way and never stored?
+read them? And does it help to learn from shifted images, made during training and never stored?
 
 :meth:`gpubp.Trainer.fit` takes an iterable of batches, or a function that returns one for each epoch.
 They may come from a file, a queue, or, as here, a generator.
@@ -115,8 +115,8 @@ figure.colorbar(image, ax=axes[2], label="accuracy on new digits, %")
 plt.show()
 
 # %%
-# Shifted digits are another world for a fully connected network, because each pixel has weights of its
-# own. The stream shows it that world. The same number of weights must then read more kinds of images,
+# To a fully connected network a shifted digit is a different image, because each pixel has weights of its
+# own. The stream contains such images. The same number of weights must then read more kinds of images,
 # which may cost some of the centred digits.
 
 for name, table in tables.items():

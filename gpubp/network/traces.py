@@ -26,7 +26,7 @@ class Traces:
     ) -> Trace:
         """Trace a forward and backward pass of one row: each equation with its numbers, layer by layer.
 
-        The numbers are those of `backprop`, in the network's dtype and by its backend. Nothing is dropped,
+        The numbers are those of `backprop`, in the network's dtype and by its backend. Dropout is off,
         and the network is not changed.
 
         Parameters

@@ -134,12 +134,27 @@ def test_the_commands_of_the_readme_run(
     houses[:30].write_csv(tmp_path / "more.csv")
     houses.drop("price")[:30].write_parquet(tmp_path / "new.parquet")
     monkeypatch.chdir(tmp_path)
-    run = [c for c in COMMANDS if row_of(c) == HERE and "bench" not in c.words]
+    run = [c for c in COMMANDS if row_of(c) == HERE and c.words[1] not in ("bench", "trace")]
     assert len(run) == 3
     for command in run:
         assert main(command.words[1:]) == 0, command
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
     assert len([line for line in capfd.readouterr().out.splitlines() if "prediction" in line]) == 1
+
+
+def test_the_worked_example_is_traced_as_documents_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = [c for c in COMMANDS if row_of(c) == HERE and c.words[1] == "trace"]
+    printed = {}
+    for command in run:
+        assert main(command.words[1:]) == 0, command
+        printed[command.words] = capfd.readouterr().out
+    shown = [b for b in of_kind("text") if b.document in ("README.md", "docs/how-to/trace.md")]
+    assert len(shown) == 2
+    for block in shown:
+        assert block.text in printed["gpubp", "trace"], block
 
 
 @pytest.mark.slow
