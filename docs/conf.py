@@ -44,31 +44,32 @@ show_warning_types = True
 nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
+nb_output_stderr = "error"
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 html_math_renderer = "mathml"
 
-autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_inherited_class_members = False
-numpydoc_xref_param_type = False
+
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "download_all_examples": False,
-    "show_memory": False,
-    "plot_gallery": "True",
+    "write_computation_times": False,  # their pages fetch scripts
     "reference_url": {"gpubp": None},
     "doc_module": ("gpubp",),
     "backreferences_dir": "gallery/backreferences",
-    "image_scrapers": ("matplotlib",),
-    "reset_modules": ("matplotlib",),
+    "reset_modules": ("matplotlib", "strict.warnings_are_errors"),
+    "reset_modules_order": "both",
     "within_subsection_order": "FileNameSortKey",
     "remove_config_comments": True,
     "subsection_order": [
@@ -84,14 +85,13 @@ html_title = "gpubp"
 html_static_path = ["_static"]
 html_css_files = ["gpubp.css"]
 html_favicon = "_static/logo.svg"
-html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "gpubp", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
     "github_url": repository_url,
     "navigation_with_keys": True,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -1,8 +1,8 @@
 """Pages that stand in files outside docs/, and links to such files.
 
 A page may consist of one `include` of a Markdown file of the repository. Its links are made relative to the
-page. A link to an example leads to its page in the gallery. A link to another file that is no page leads to
-the repository's web page.
+page. A link to an example leads to its page in the gallery. A link to another file that is neither page nor
+picture leads to the repository's web page.
 """
 
 from __future__ import annotations
@@ -44,10 +44,8 @@ def relinked(text: str, folder: Path, page: Path, pages: dict[Path, Path], url: 
         if not target.exists():
             return found[0]  # Sphinx warns of it
         target = pages.get(target, target)
-        if target.suffix == ".md" and target.is_relative_to(DOCS):
+        if target.suffix == ".png" or target.is_relative_to(DOCS):
             return f"]({os.path.relpath(target, page.parent)}{anchor})"
-        if target.is_relative_to(DOCS):
-            return found[0]  # a picture
         if target == EXAMPLES or target.match("examples/*/plot_*.py"):
             place = "index" if target == EXAMPLES else target.relative_to(EXAMPLES).with_suffix("")
             return f"]({os.path.relpath(DOCS / 'gallery' / place, page.parent)}.rst)"

@@ -99,6 +99,7 @@ axes.set(
 axes.grid(alpha=0.25)
 axes.spines[["top", "right"]].set_visible(False)
 axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+figure.suptitle("accuracy when the digits are changed", fontsize=11)
 plt.show()
 
 # %%

@@ -100,6 +100,7 @@ axes.text(
     va="bottom",
 )
 axes.set(
+    title="four kinds of differences",
     xlabel="step h (relative to a parameter of size 1)",
     ylabel="relative error of the differences",
     ylim=(1e-14, 1e4),

@@ -98,6 +98,7 @@ for name, (_, u, colour, marker) in formats.items():
         )
 left.plot([], [], ls=":", color="0.3", label="bounds 2 L u")
 left.set(
+    title="one gradient",
     xlabel="layers",
     ylabel="relative error of the gradient",
     xticks=depths,
@@ -109,6 +110,7 @@ left.legend(frameon=False, loc=(0.6, 0.16))
 spread = costs["float32"].std(axis=0)
 right.semilogy(epochs, spread, color="black", lw=2, label="another seed")
 right.set(
+    title="a training",
     xlabel="epoch",
     ylabel="difference of the validation cost (mean of five seeds)",
 )

@@ -90,6 +90,7 @@ for name, (_, colour, marker) in settings.items():
 axes.axhline(y.mean(), color="black", ls=":", lw=1)
 axes.text(0.05, y.mean() + 0.01, "alarm for every row", fontsize=9)
 axes.set(
+    title="precision and recall",
     xlabel="recall: share of the rare rows that are found",
     ylabel="precision: share of the alarms that are right",
     xlim=(-0.02, 1.02),

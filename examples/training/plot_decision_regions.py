@@ -81,7 +81,11 @@ figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
 axes.plot(range(1, 61), accuracies, color="#0072B2", lw=1.8)
 marked = [accuracies[epoch - 1] for epoch in epochs]
 axes.plot(epochs, marked, "o", color="#D55E00", label="pictures above")
-axes.set(xlabel="epoch", ylabel="accuracy on\nvalidation rows, %")
+axes.set(
+    title="the epochs of the training",
+    xlabel="epoch",
+    ylabel="accuracy on\nvalidation rows, %",
+)
 axes.grid(alpha=0.25)
 axes.spines[["top", "right"]].set_visible(False)
 axes.legend(frameon=False, loc="lower right")

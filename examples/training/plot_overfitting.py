@@ -158,6 +158,7 @@ for cell, column in zip(axes, (1, 2), strict=True):
 axes[0].set_yticks(positions, ways)
 axes[0].set_xlabel("cost on test rows (lower is better)")
 axes[1].set_xlabel("accuracy on test rows, % (higher is better)")
+figure.suptitle("a dot for each split, a bar for the mean", fontsize=11)
 plt.show()
 
 # %%

@@ -112,11 +112,7 @@ class Trace:
     steps : tuple of Step
         The equations in the order of computing.
     values : mapping of str
-        The numbers by their names: read-only arrays of shape (n,) or (n_out, n_in) in the network's dtype,
-        costs as float, and None for what does not exist, such as biases. There are "x", "y", "cost",
-        "cost_derivative", "input_gradient", and for a layer l from 1 "wl", "bl", "zl", "al", "slopel" (σ′),
-        "propagatedl" (∂C/∂a of a hidden layer), "deltal", "weight_gradientl", "bias_gradientl", and with a
-        learning rate "new_wl", "new_bl" and "new_cost".
+        The numbers by their names.
 
     Examples
     --------
@@ -154,7 +150,14 @@ class Trace:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The numbers by their names; see the class."""
+        """The numbers by their names.
+
+        Read-only arrays of shape (n,) or (n_out, n_in) in the network's dtype, costs as float, and None for
+        what does not exist, such as biases. There are "x", "y", "cost", "cost_derivative",
+        "input_gradient", and for a layer l from 1 "wl", "bl", "zl", "al", "slopel" (σ′), "propagatedl"
+        (∂C/∂a of a hidden layer), "deltal", "weight_gradientl", "bias_gradientl", and with a learning rate
+        "new_wl", "new_bl" and "new_cost".
+        """
         return MappingProxyType(self._values)
 
     def __repr__(self) -> str:

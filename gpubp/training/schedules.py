@@ -307,6 +307,14 @@ SCHEDULES: Mapping[str, type[Schedule]] = {
     "one_cycle": OneCycle,
     "on_plateau": OnPlateau,
 }
+"""The schedules that have a name; `gpubp.schedules.get_schedule` makes one.
+
+Examples
+--------
+>>> from gpubp.schedules import SCHEDULES
+>>> list(SCHEDULES)[:3]
+['constant', 'step', 'exponential']
+"""
 
 
 def get_schedule(schedule: str | Schedule | Callable[[int, int, int], float]) -> Schedule:
