@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=digits,
         default=4,
         metavar="D",
-        help="decimal places; default: 4",
+        help="decimal places of the text; default: 4",
     )
     page = add(
         "--html",
@@ -125,6 +125,8 @@ def _check_fit(options: argparse.Namespace) -> None:
         raise UsageError(f"{given} was given with DATA, expected one of the two")
     if options.row is not None and options.data is None:
         raise UsageError("--row was given without DATA, whose row it chooses")
+    if options.model is None and options.backend == "cupy":
+        raise UsageError("--backend is cupy, expected a MODEL for it: the example is for NumPy")
     if options.model is None or options.data is not None:
         return
     if not is_network(options.model) and typed:

@@ -79,6 +79,8 @@ def _typed(network: Network, x: Any, y: Any) -> dict[str, Any]:
     if len(x) != n_in:
         raise ValueError(f"--x has {_counted(x)}, expected {n_in}, one for each input")
     if takes_labels and len(y) == 1 and float(y[0]).is_integer():
+        if not 0 <= y[0] < n_out:
+            raise ValueError(f"--y is {y[0]:g}, expected a label from 0 to {n_out - 1}")
         return {"x": x, "y": int(y[0])}
     if len(y) != n_out:
         label = ", or a label" if takes_labels else ""

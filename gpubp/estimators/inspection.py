@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import dense, home_of, is_sparse, move, namespace, to_host
 from ..backends import Array, get_backend
+from ..kernels.messages import shown
 from ..network import Backprop, Forward, Network
 from ..network.predictor import ROWS_AT_ONCE
 from ..network.streaming import is_streamed
@@ -192,9 +193,8 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
         """
         check_is_fitted(self)
         X = _as_rows(X, hasattr(self, "feature_names_in_"))
-        rows = X.shape[0] if hasattr(X, "shape") else len(X)
-        if rows != 1:
-            raise ValueError(f"X has {rows} rows, expected one")
+        if X.shape[0] != 1:
+            raise ValueError(f"X has {X.shape[0]} rows, expected one")
         X, y = check_data(
             self, X, _as_target(y), reset=False, dtype=self.network_.dtype, **self._y_checks
         )
@@ -266,17 +266,23 @@ class Inspection(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ig
 
 def _as_rows(X: Any, named: bool) -> Any:
     """Make rows of the inputs of one row that have one axis; a Series of pandas keeps its names."""
-    if is_sparse(X) or getattr(X, "ndim", None) == 2:
+    if is_sparse(X):
+        return X.reshape(1, -1) if len(X.shape) == 1 else X
+    if len(getattr(X, "shape", ())) == 2:
         return X
-    if named and hasattr(X, "to_frame"):
+    if named and hasattr(X, "to_frame") and hasattr(X, "index"):
         return X.to_frame().T.infer_objects()
     X = X if hasattr(X, "ndim") and not hasattr(X, "to_frame") else np.asarray(X)
+    if not X.ndim:
+        raise ValueError(f"X is {shown(X.item())}, expected the inputs of one row")
     return X[None] if X.ndim == 1 else X
 
 
 def _as_target(y: Any) -> Any:
     """Make the y of one row of a class, a number, or the numbers of several outputs."""
+    if hasattr(y, "to_numpy"):  # a Series or a DataFrame
+        y = y.to_numpy()
     y = y if hasattr(y, "ndim") else np.asarray(y)
-    if y.ndim == 0:
+    if y.shape in ((), (1, 1)):
         return y.reshape(1)
     return y[None] if y.ndim == 1 and y.shape[0] > 1 else y

@@ -105,16 +105,16 @@ def of_network(network: Network, table: Table, number: int) -> dict[str, Any]:
     columns = [Column(name, "number", "", gaps=1) for name in names]
     raw = table.read(number, number + 1)
     frame = conform(table.name, raw, columns, Findings(), number - 1)
-    values = np.array(frame.row(0), dtype=float)  # a gap becomes nan
+    values = np.array(frame.row(0), dtype=float)  # a gap becomes nan, as infinity does
     if np.isnan(values).any():
         gap = names[int(np.isnan(values).argmax())]
         raise ValueError(
-            f"row {number} of {table.name} has no value in column {gap!r}, expected one"
+            f"row {number} of {table.name} has no value in column {gap!r}, expected a finite number"
         )
     row: dict[str, Any] = {"x": values[:n_in], "y": values[n_in:], "input_names": names[:n_in]}
     if takes_labels and len(names) == n_in + 1:
         label = float(values[n_in])
-        if not label.is_integer():
+        if not (label.is_integer() and 0 <= label < n_out):
             raise ValueError(
                 f"row {number} of {table.name} has {label:g} in column {names[n_in]!r}, expected a label"
                 f" from 0 to {n_out - 1}"

@@ -79,19 +79,12 @@ class _Equations:
         return (f"a{k}", raised("a", k)) if k else ("x", "x")
 
     def _forward(self, k: int) -> Iterator[Step]:
-        n_out, n_in = self._network.sizes[k], self._network.sizes[k - 1]
         key, a = self._a(k - 1)
-        neurons = (
-            f"Each of the {n_out} neurons multiplies" if n_out > 1 else "The neuron multiplies"
-        )
-        what = "input" if k == 1 else f"activation of layer {k - 1}"
-        inputs = f"every {what} by its weight" if n_in > 1 else f"the {what} by its weight"
         biases = self._has_biases(k)
-        adds = "adds up the products and its bias" if biases else "adds up the products"
         yield Step(
             f"z{k}", "forward", k, "affine", f"Weighted sums of {self._of_layer(k)}",
             f"{raised('z', k)} = {raised('w', k)} {a}" + (f" + {raised('b', k)}" if biases else ""),
-            f"{neurons} {inputs}, and {adds}.",
+            self._weighted_sum(k),
             "backprop.forward", (f"w{k}", key, *((f"b{k}",) if biases else ())),
         )  # fmt: skip
         sigma, z = self._sigma(k), raised("z", k)
@@ -106,6 +99,17 @@ class _Equations:
             f"Activations of {self._of_layer(k)}", f"{raised('a', k)} = {name}({z})",
             text, "backprop.forward", (f"z{k}",),
         )  # fmt: skip
+
+    def _weighted_sum(self, k: int) -> str:
+        """Say in a sentence what the neurons of layer k compute."""
+        n_out, n_in = self._network.sizes[k], self._network.sizes[k - 1]
+        neurons = f"Each of the {n_out} neurons" if n_out > 1 else "The neuron"
+        inputs = "input" if k == 1 else f"activation of layer {k - 1}"
+        bias = " and its bias" if self._has_biases(k) else ""
+        if n_in > 1:
+            return f"{neurons} multiplies every {inputs} by its weight, and adds up the products{bias}."
+        adds = ", and adds its bias" if bias else ""
+        return f"{neurons} multiplies the {inputs} by its weight{adds}."
 
     def _cost(self) -> Step:
         cost, L = self._head.cost, self._depth

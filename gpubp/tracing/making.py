@@ -81,8 +81,8 @@ def trace_network(
         input_names=names_in,
         output_names=names_out,
         learning_rate=learning_rate,
-        prediction=prediction,
-        notes=(*_notes(network, values), *notes),
+        prediction=None if prediction is None else _on_one_line(prediction),
+        notes=(*_notes(network, values), *map(_on_one_line, notes)),
         steps=steps_of(network, values, names_out),
         _values=values,
     )
@@ -110,7 +110,7 @@ def _target(network: Network, y: Any) -> Array:
 def _names(
     argument: str, given: Sequence[Any] | None, count: int, what: str, default: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Check names, and make them texts of one line that a terminal can show."""
+    """Check names, and make them texts of one line."""
     if given is None:
         return default
     expected = f"expected {count} name{'s' * (count > 1)}, one for each {what}"
@@ -119,8 +119,12 @@ def _names(
     names = [str(name) for name in given]
     if len(names) != count:
         raise ValueError(f"{argument} has {len(names)} name{'s' * (len(names) != 1)}, {expected}")
-    visible = ("".join(c if c.isprintable() else " " for c in name) for name in names)
-    return tuple(" ".join(name.split()) for name in visible)
+    return tuple(map(_on_one_line, names))
+
+
+def _on_one_line(text: str) -> str:
+    """Replace what a terminal would obey or could not show, such as escape sequences of a column's name."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _largest(a: Array, y: Array, names: Sequence[str]) -> str | None:

@@ -346,7 +346,10 @@ function draw(tag, attributes = {}, ...content) {
 
 const drawing = { parts: new Map(), svg: null, width: 0, active: "" };
 
-const shortened = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+function shortened(name, most) {
+  const letters = [...name]; // by code points: half of an emoji is none
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : name;
+}
 
 /** Draw the network for the width that there is. Numbers and colours come later, with each step. */
 function drawNetwork() {
@@ -412,8 +415,10 @@ function drawNetwork() {
     const group = draw("g", { class: `neuron${small ? " small" : ""}`, role: "img", tabindex: -1 },
       halo, circle, small ? null : kind, number);
     if (layer === 0 || layer === lastLayer) {
-      const name = neuronName(layer, index);
-      group.append(draw("text", { class: "name", x: cx, y: cy + radius + 19 }, shortened(name, letters)),
+      const name = neuronName(layer, index), text = shortened(name, letters);
+      // A long name of an input begins at the edge of the drawing, so that none of it is cut off.
+      const begins = layer === 0 && text.length * 7 > 2 * margin;
+      group.append(draw("text", { class: `name${begins ? " begins" : ""}`, x: begins ? 2 : cx, y: cy + radius + 19 }, text),
         draw("title", {}, name));
     }
     group.addEventListener("pointerenter", () => readNeuron(layer, index));
@@ -572,7 +577,7 @@ function makeTable(part, lineNumber) {
   const rows = shownOf(height), columns = shownOf(width);
   const label = part.transposed ? `(${symbolText(part.name)})ᵀ` : symbolText(part.name);
   const { layer } = place(part.name);
-  const table = make("table", { class: `matrix${columns.length > 5 ? " many" : ""}`, "aria-label": label, role: isResult ? "grid" : null });
+  const table = make("table", { class: `matrix${columns.length > 5 ? " many" : ""}`, "aria-label": label, role: isResult ? "grid" : "table" });
   // All numbers of a column end with as many places, of which those that are not written stay empty.
   const texts = rows.map((i) => columns.map((j) => (i === GAP || j === GAP ? null : shown(at(part, i, j)))));
   const places = (text) => text === null ? 0 : (/[en]/.test(text) || !text.includes(".") ? 0 : text.length - text.indexOf("."));

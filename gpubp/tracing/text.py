@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_number
-from .cells import number_text, width_of
+from .cells import aligned, width_of
 from .layout import EDGE, MOST, Term, beside, equation, table
 from .symbols import numbered, symbol
 from .trace import Step, Trace
@@ -19,6 +19,8 @@ __all__ = ["LEAST_WIDTH", "Line", "lines_of"]
 INDENT = "    "
 LEAST_WIDTH, TEXT_WIDTH = 60, 100
 """The narrowest width, and that of sentences in wider terminals."""
+MOST_SIGNIFICANT = 17
+"""Significant digits with which no two different floats look alike."""
 PASSES = {
     "forward": "Forward pass",
     "cost": "Cost",
@@ -116,6 +118,9 @@ class _Writer:
         columns = [(symbol(key), self._values[key]) for key in keys]
         return table(names, columns, self._digits)
 
+    def _number(self, number: float) -> str:
+        return aligned([number], self._digits)[0]
+
     def _names_of(self, key: str) -> tuple[str, ...] | None:
         """Return the names of a vector's elements: those of the outputs, or None for hidden neurons."""
         of_outputs = {
@@ -136,13 +141,13 @@ class _Writer:
         a, y = (self._values[key] for key in step.reads)
         columns = [(symbol(step.reads[0]), a), ("y", y), ("term", [v for _, v in step.terms])]
         lines = table(self._trace.output_names, columns, self._digits)
-        return [*lines, "", f"C = {number_text(self._values['cost'], self._digits)}"]
+        return [*lines, "", f"C = {self._number(self._values['cost'])}"]
 
     def _jacobian(self, step: Step) -> list[str]:
         a, g = (self._values[key].astype(float) for key in step.reads)
         with np.errstate(all="ignore"):
             weighted = float(g @ a)
-        shown = number_text(weighted, self._digits)
+        shown = self._number(weighted)
         return [*self._elementwise(step), "", f"Σ ∂C/∂a {symbol(step.reads[0])} = {shown}"]
 
     def _transposed(self, step: Step) -> list[str]:
@@ -174,13 +179,25 @@ class _Writer:
 
     def _after_the_step(self) -> str:
         costs = self._values["cost"], self._values["new_cost"]
-        before, after = (f"{cost:.{max(self._digits, 1)}g}" for cost in costs)
+        before, after = _told_apart(*costs, max(self._digits, 1))
         told = "With the new weights the cost of this row"
         if costs[1] < costs[0]:
             return f"{told} falls from {before} to {after}."
-        if costs[1] > costs[0]:
+        if costs[1] - costs[0] > self._rounding(costs[0]):
             return f"{told} grows from {before} to {after}. The learning rate is too large for this row."
         return f"{told} is {after}; it was {before}."
+
+    def _rounding(self, cost: float) -> float:
+        """Return by how much a cost may grow only because numbers are rounded."""
+        return 16 * float(np.finfo(self._trace.dtype).eps) * abs(cost)
+
+
+def _told_apart(one: float, other: float, digits: int) -> tuple[str, str]:
+    """Write two numbers with so many significant digits, and more if only these tell them apart."""
+    texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+    if one == other or texts[0] != texts[1] or digits >= MOST_SIGNIFICANT:
+        return texts
+    return _told_apart(one, other, digits + 1)
 
 
 _SHOWN: dict[str, Any] = {

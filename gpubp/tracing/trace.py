@@ -69,7 +69,13 @@ class Step:
             object.__setattr__(self, "writes", self.id)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the step to text, numbers and lists."""
+        """Convert the step to text, numbers and lists.
+
+        Returns
+        -------
+        dict
+            The attributes by their names; `phase` is called "pass", and there are "terms" only of the cost.
+        """
         told = {
             "id": self.id, "pass": self.phase, "layer": self.layer, "operation": self.operation,
             "title": self.title, "equation": self.equation, "text": self.text, "code": self.code,
@@ -239,7 +245,8 @@ class Trace:
         Returns
         -------
         dict
-            The attributes by their names, with "format" for the version of this form.
+            The attributes by their names, with "format" for the version of this form. "values" has numbers
+            and lists of them, "steps" what `Step.to_dict` returns.
 
         Examples
         --------

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -122,21 +122,13 @@ def test_a_model_of_a_table(here: Path, tables: Any, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == told
 
 
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a stand-in in the place of what makes pages."""
-    stand_in = ModuleType("gpubp.tracing.page")
-    stand_in.page = lambda told: f"<p>{told['title']}"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
-
-
-@pytest.mark.usefixtures("pages")
 def test_files_are_written_instead_of_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = printed("trace --html page.html --json numbers.json --learning-rate 1", capsys)
     assert told == "page     page.html\nnumbers  numbers.json\n"
-    assert Path("page.html").read_text() == "<p>Backpropagation in a 3-4-2 network"
     network, x, y = gpubp.worked_example()
-    expected = network.trace(x, y, learning_rate=1).to_dict()
+    trace = network.trace(x, y, learning_rate=1)
+    assert Path("page.html").read_text(encoding="utf-8") == trace.to_html()
+    expected = trace.to_dict()
     assert json.loads(Path("numbers.json").read_text(encoding="utf-8")) == expected
 
 
@@ -164,7 +156,9 @@ def test_files_are_written_instead_of_text(here: Path, capsys: pytest.CaptureFix
          "--x and --y are for a .safetensors file, and MODEL is model.skops, expected DATA"),
         ("classes.safetensors --x 1,2", 2, "--y is missing, expected a row for classes.safetensors"),
         ("classes.safetensors rows.csv --y 1", 2, "--y was given with DATA, expected one of the two"),
-        ("classes.safetensors --x 1,2 --y 3", 1, "y holds the label 3 at [0], expected labels from"),
+        ("classes.safetensors --x 1,2 --y 3", 1, "--y is 3, expected a label from 0 to 2"),
+        ("classes.safetensors --x 1,2 --y -1e30", 1, "--y is -1e+30, expected a label from 0 to 2"),
+        ("--backend cupy", 2, "--backend is cupy, expected a MODEL for it: the example is for NumPy"),
         ("classes.safetensors --x 1,2 --y 0.5", 1,
          "--y has 1 number, expected 3, one for each output, or a label"),
         ("classes.safetensors --x 1,2 --y 1,1,0", 1, "y's row 0 sums to 2, expected rows of prob"),
@@ -186,9 +180,13 @@ def test_what_is_wrong_is_told_in_a_sentence(
     [
         ("classes.safetensors rows.csv --row 5", "--row is 5, and rows.csv has 5 rows, expected 0 to 4"),
         ("classes.safetensors rows.csv --row 2",
-         "row 2 of rows.csv has no value in column 'height', expected one"),
+         "row 2 of rows.csv has no value in column 'height', expected a finite number"),
         ("classes.safetensors rows.csv --row 3",
          "row 3 of rows.csv has 1.5 in column 'kind', expected a label from 0 to 2"),
+        ("classes.safetensors others.csv",
+         "row 0 of others.csv has 3 in column 'kind', expected a label from 0 to 2"),
+        ("classes.safetensors others.csv --row 1",
+         "row 1 of others.csv has no value in column 'width', expected a finite number"),
         ("classes.safetensors rows.csv --row 4",
          "column 'width' of rows.csv holds 'x' in row 4, expected numbers"),
         ("numbers.safetensors rows.csv",
@@ -204,6 +202,7 @@ def test_what_is_wrong_with_a_table_is_told_in_a_sentence(
     line: str, told: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "one.csv").write_text("a\n1\n")
+    (here / "others.csv").write_text("width,height,kind\n1,2,3\ninf,2,1\n")
     before = sorted(here.iterdir())
     assert main(["trace", *line.split()]) == 1
     out, said = capsys.readouterr()
@@ -247,3 +246,12 @@ def test_it_needs_no_extra(here: Path) -> None:
     )  # fmt: skip
     told = "tables need polars, which is not installed; pip install 'gpubp[cli]'"
     assert (done.stderr, done.returncode) == (f"gpubp trace: {told}\n", 1)
+
+
+def test_a_name_that_the_encoding_lacks_is_no_error(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubp", "trace", "--html", "Höhe.html"],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("page  H\\xf6he.html\n", "") and not done.returncode
+    assert Path("Höhe.html").exists()

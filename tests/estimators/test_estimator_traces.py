@@ -87,6 +87,22 @@ def test_numbers_of_one_or_several_outputs(columns: int) -> None:
     assert model.trace(x[:1].tolist(), y[:1].tolist()).to_dict() == trace.to_dict()
 
 
+def test_rows_and_targets_of_other_libraries() -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = polars.DataFrame(X, schema=[f"feature {k}" for k in range(6)])
+    model = MLPRegressor(hidden_layer_sizes=5, max_iter=3, random_state=0).fit(frame, X[:, :2])
+    trace = model.trace(frame[:1], X[0, :2])
+    assert trace.input_names == tuple(frame.columns)
+    for library in (polars, pandas):
+        assert model.trace(frame[:1], library.Series(X[0, :2])).to_dict() == trace.to_dict()
+    model = MLPRegressor(hidden_layer_sizes=5, max_iter=3, random_state=0).fit(X, X[:, 0])
+    trace = model.trace(X[0], X[0, 0])
+    sparse = scipy.sparse.csr_array(X)
+    for x in (polars.Series(X[0]), pandas.Series(X[0], index=[*"abcdef"]), sparse[0], sparse[[0]]):
+        assert model.trace(x, [[X[0, 0]]]).to_dict() == trace.to_dict()
+
+
 def test_what_is_wrong_is_told() -> None:
     model = quick().fit(X, NAMES[Y])
     regressor = MLPRegressor(hidden_layer_sizes=5, max_iter=3).fit(X, X[:, 0])
@@ -102,6 +118,8 @@ def test_what_is_wrong_is_told() -> None:
         (lambda: model.trace(X[0], "ant", learning_rate=-1), "^learning_rate is -1, expected a"),
         (lambda: model.trace(np.full(6, np.nan), "ant"), "Input X contains NaN"),
         (lambda: regressor.trace(X[0], [1.0, 2.0]), "^y has 2 columns, expected shape"),
+        (lambda: model.trace(3, "ant"), "^X is 3, expected the inputs of one row$"),
+        (lambda: model.trace({"a": 1}, "ant"), "^X is {'a': 1}, expected the inputs of one row$"),
     ):
         with pytest.raises(ValueError, match=told):
             call()

@@ -12,6 +12,7 @@ import pytest
 from browsing import evaluated, find, number, step_shown, text_of
 from support.made_traces import EXAMPLES, HOSTILE
 
+import gpubp
 from gpubp.tracing.page import notebook
 
 Opened = Callable[..., Any]
@@ -27,6 +28,27 @@ def test_names_cannot_break_the_page(opened: Opened) -> None:
     assert told == [HOSTILE, "</style>", "{{data}}", HOSTILE, "'\"><img src=x>"]
     find(browser, "#next").click()
     assert step_shown(browser)[2] == "cost"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_names_are_cut_between_letters_and_by_no_edge(browser: Any, width: int) -> None:
+    network = gpubp.Network((3, 13, 2), dtype="float64", backend="numpy", seed=0)
+    names = ["😀" * 40, "a long name of an input", "short"]
+    trace = network.trace([1, 2, 3], [0, 1], input_names=names)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get("about:blank")
+    browser.execute_script("document.write(arguments[0]); document.close()", trace.to_html())
+    told = browser.execute_script("""
+        return [...document.querySelectorAll("#drawing .name")].map((each) => {
+          const { x, width } = each.getBBox(), whole = each.closest("svg").width.baseVal.value;
+          return [each.textContent, x, whole - x - width];
+        });
+    """)
+    assert [name[:3] for name, *_ in told] == ["😀" * 3, "a l", "sho", "a₁", "a₂"]
+    for name, left, right in told:
+        assert "\ufffd" not in name and set(name) - {"😀", "…"} <= set("".join(names) + "a₁₂")
+        assert left >= 0 and right >= 0, told
 
 
 def test_wide_layers_and_matrices_are_cut(opened: Opened) -> None:
@@ -235,5 +257,8 @@ def test_headings_are_in_order_and_all_that_can_be_used_has_a_name(opened: Opene
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert (unnamed, language) == ([], "en")
+    # A browser takes a table without headers for layout, unless it has a role.
+    operands = browser.find_elements("css selector", "#product .operand:not(.result) table")
+    assert [table.get_attribute("role") for table in operands] == ["table"] * 3
     grid = find(browser, ".result table")
     assert (grid.get_attribute("role"), grid.get_attribute("aria-label")) == ("grid", "z²")
