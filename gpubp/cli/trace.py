@@ -22,7 +22,7 @@ MOST_DIGITS = 17
 
 EXAMPLES = """\
 without MODEL, a worked example is traced: three inputs, four hidden neurons,
-two outputs, and weights with which every number is a fraction
+two outputs, and weights with which every activation and δ is a fraction
 
 DATA of a .safetensors file has a column for each input, in their order, then
 the targets: a column for each output, or one of labels from 0; of a .skops

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ..files import write_whole
+from ..files import check_is_file, write_whole
 from ..network import Network
 from ..tracing import Trace, trace_network, worked_example
 from ..tracing.trace import check_fits_page
@@ -52,6 +52,7 @@ def _row(options: argparse.Namespace) -> tuple[Network, dict[str, Any]]:
         return network, _typed(
             network, x if options.x is None else options.x, y if options.y is None else options.y
         )
+    check_is_file(options.model, "a model")
     if options.data is None:
         network = Network.load(options.model, backend=options.backend)
         return network, _typed(network, options.x, options.y)

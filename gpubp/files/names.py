@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import CorruptFileError
+from ..errors import CorruptFileError, suggestion
 from ..kernels.messages import shown
 
-__all__ = ["about_file", "check_regular", "corrupt", "file_name", "naming"]
+__all__ = ["about_file", "check_is_file", "check_regular", "corrupt", "file_name", "naming"]
 
 LONGEST_MESSAGE = 300
 
@@ -58,3 +58,16 @@ def check_regular(path: str, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, "this is a folder, expected a file", path)
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "this is a device, FIFO or socket, expected a file", path)
+
+
+def check_is_file(path: str, expected: str) -> None:
+    """Check that a file exists; the error suggests the nearest name in its folder."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder, expected {expected}")
+    if not os.path.exists(path):
+        folder, name = os.path.split(path)
+        try:
+            hint = suggestion(name, os.listdir(folder or "."))
+        except OSError:
+            hint = f"there is no folder {folder}"
+        raise FileNotFoundError(f"there is no file {path}{hint and f'; {hint}'}")

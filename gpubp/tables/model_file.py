@@ -18,13 +18,12 @@ from sklearn.compose import ColumnTransformer
 from ..backends import get_backend
 from ..data_validation import check_finite
 from ..errors import CorruptFileError
-from ..files import about_file, file_name, write_whole
+from ..files import about_file, check_is_file, file_name, write_whole
 from ..kernels.messages import shortened
 from ..network import Network
 from .columns import Column
 from .model import Model
 from .preparation import prepared, two_rows
-from .reading import check_is_file
 from .targets import Target
 
 __all__ = ["load", "save"]

@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 from polars import selectors
 
-from ..errors import CorruptFileError, suggestion, unknown_name
+from ..errors import CorruptFileError, unknown_name
+from ..files import check_is_file
 from ..kernels.messages import shortened
 from .table import Table
 from .text import read_text
 
-__all__ = ["FORMATS", "check_is_file", "chosen", "open_table", "table_of"]
+__all__ = ["FORMATS", "chosen", "open_table", "table_of"]
 
 FORMATS = ("csv", "tsv", "parquet", "npy", "npz")
 """The names of the formats of `open_table`.
@@ -212,19 +213,6 @@ def _format_of(path: str, format: str | None) -> str:
             f"{path} has {came}, expected one of {', '.join(_SUFFIXES)}; --format names the format"
         )
     return _SUFFIXES[suffix]
-
-
-def check_is_file(path: str, expected: str) -> None:
-    """Check that a file exists; the error suggests the nearest name in its folder."""
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder, expected {expected}")
-    if not os.path.exists(path):
-        folder, name = os.path.split(path)
-        try:
-            hint = suggestion(name, os.listdir(folder or "."))
-        except OSError:
-            hint = f"there is no folder {folder}"
-        raise FileNotFoundError(f"there is no file {path}{hint and f'; {hint}'}")
 
 
 def _decompressed(name: str, content: bytes) -> bytes:

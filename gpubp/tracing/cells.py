@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-__all__ = ["ELLIPSIS", "aligned", "number_text", "padded", "shortened_to", "width_of"]
+__all__ = [
+    "ELLIPSIS",
+    "aligned",
+    "number_text",
+    "padded",
+    "shortened_to",
+    "significant_text",
+    "width_of",
+]
 
 ELLIPSIS = "…"
 LARGE = 1e6
 """From this size on numbers have exponents."""
+EXACT = Context(prec=400, rounding=ROUND_HALF_UP)
+"""Holds every float. Halves are rounded up, as people do by hand and JavaScript does on the page."""
 
 
 def aligned(values: Iterable[Any], digits: int) -> list[str]:
@@ -34,8 +45,16 @@ def number_text(number: float, digits: int, exponents: bool = False) -> str:
         return str(int(number))
     if exponents:
         return f"{number:.{digits}e}"
-    text = f"{number:.{digits}f}"
+    text = f"{Decimal(number).quantize(Decimal(1).scaleb(-digits), context=EXACT):f}"
     return text if float(text) else f"{number:.0e}"
+
+
+def significant_text(number: float, digits: int) -> str:
+    """Write a number with so many significant digits."""
+    if not math.isfinite(number):
+        return str(number)
+    rounded = Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal(number)
+    return f"{float(rounded):.{digits}g}"
 
 
 def _below_each_other(texts: Sequence[str]) -> list[str]:

@@ -202,7 +202,7 @@ class _Equations:
         yield Step(
             f"delta{k}", "backward", k, "delta", f"δ of layer {k}",
             f"{raised('δ', k)} = {e} ⊙ σ′({raised('z', k)})",
-            "The error, times the slope of each neuron. Where the slope is near 0, a neuron learns little.",
+            f"{e} times the slope of each neuron. Where the slope is near 0, a neuron learns little.",
             "backprop.propagate", (f"propagated{k}", f"slope{k}"),
         )  # fmt: skip
 

@@ -770,12 +770,15 @@ function spokenValue(name) {
 function show() {
   const step = steps[current];
   document.documentElement.dataset.pass = step.pass;
+  const isFocused = byId("steps").contains(document.activeElement);
   for (const button of byId("steps").querySelectorAll("button")) {
     const isCurrent = Number(button.dataset.step) === current;
+    button.tabIndex = isCurrent ? 0 : -1; // one stop of Tab: the arrow keys go on from there
     button.classList.toggle("done", Number(button.dataset.step) < current);
     if (!isCurrent) button.removeAttribute("aria-current");
     else {
       button.setAttribute("aria-current", "step");
+      if (isFocused) button.focus({ preventScroll: true });
       const box = byId("steps"); // not scrollIntoView, which would move the page, too
       box.scrollLeft = button.offsetLeft - box.clientWidth / 2;
     }

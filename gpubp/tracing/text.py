@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_number
-from .cells import aligned, width_of
+from .cells import aligned, significant_text, width_of
 from .layout import EDGE, MOST, Term, beside, equation, table
 from .symbols import numbered, symbol
 from .trace import Step, Trace
@@ -17,6 +17,7 @@ from .trace import Step, Trace
 __all__ = ["LEAST_WIDTH", "Line", "lines_of"]
 
 INDENT = "    "
+NOTATION = "notation: z¹ is z of layer 1, ᵀ transposes, ⊙ multiplies element by element"
 LEAST_WIDTH, TEXT_WIDTH = 60, 100
 """The narrowest width, and that of sentences in wider terminals."""
 MOST_SIGNIFICANT = 17
@@ -72,6 +73,7 @@ class _Writer:
             yield from self._text(f"{name}: {neurons}, {activation}, {formula}", "")
         yield from self._text(f"cost: {trace.cost}, {trace.cost_formula}", "")
         yield from self._text(f"numbers: {trace.dtype}, computed by {trace.backend}", "")
+        yield from self._text(NOTATION, "")
         for sentence in (trace.prediction, *trace.notes):
             if sentence:
                 yield from self._text(sentence, "text")
@@ -194,7 +196,7 @@ class _Writer:
 
 def _told_apart(one: float, other: float, digits: int) -> tuple[str, str]:
     """Write two numbers with so many significant digits, and more if only these tell them apart."""
-    texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+    texts = significant_text(one, digits), significant_text(other, digits)
     if one == other or texts[0] != texts[1] or digits >= MOST_SIGNIFICANT:
         return texts
     return _told_apart(one, other, digits + 1)

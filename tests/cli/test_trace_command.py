@@ -148,7 +148,7 @@ def test_files_are_written_instead_of_text(here: Path, capsys: pytest.CaptureFix
         ("--html no/page.html", 1, "--html is no/page.html, but there is no folder no"),
         ("--json classes.safetensors/n.json", 1, "--json is classes.safetensors/n.json, but there"),
         ("--html .", 1, "--html is ., a folder, expected a file"),
-        ("no.safetensors --x 1,2 --y 1", 1, "[Errno 2] No such file or directory: 'no.safetensors'"),
+        ("no.safetensors --x 1,2 --y 1", 1, "there is no file no.safetensors"),
         ("classes.safetensors", 2,
          "DATA is missing, expected a row for classes.safetensors, or --x and --y"),
         ("model.skops", 2, "DATA is missing, expected a row for model.skops"),

@@ -249,6 +249,21 @@ def test_the_keys_of_the_result_and_of_the_network(opened: Opened) -> None:
     assert step_shown(browser)[2] == "a1"
 
 
+def test_the_list_of_steps_is_one_stop_of_tab(opened: Opened) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser = opened("worked_example", "cost")
+    stops = browser.find_elements("css selector", "#steps button[tabindex='0']")
+    assert [stop.get_attribute("data-step") for stop in stops] == ["4"]
+    browser.execute_script("arguments[0].focus()", stops[0])
+    for key, step in ((Keys.ARROW_RIGHT, 5), (Keys.ARROW_RIGHT, 6), (Keys.END, 17), (Keys.HOME, 0)):
+        press(browser, key)
+        assert browser.switch_to.active_element.get_attribute("data-step") == str(step)
+        assert step_shown(browser)[1] == str(step + 1)
+    press(browser, Keys.TAB)
+    assert browser.switch_to.active_element.tag_name == "g"  # a neuron
+
+
 def test_what_the_page_says_of_a_step(opened: Opened) -> None:
     browser = opened("worked_example", "delta2")
     live = find(browser, "#live")

@@ -18,6 +18,7 @@ from traced_networks import row_for, small, softsign
 import gpubp
 from gpubp import Network, Trace, backprop, get_activation
 from gpubp.tracing import trace_network
+from gpubp.tracing.cells import number_text, significant_text
 from gpubp.tracing.trace import MOST_PARAMETERS
 
 
@@ -46,15 +47,15 @@ OUTER_PRODUCT = """\
 
                       ∂C/∂w²
      = ⎡-0.0234  -0.0352  -0.0117  -0.0234⎤
-       ⎣ 0.0625   0.0938   0.0312   0.0625⎦
+       ⎣ 0.0625   0.0938   0.0313   0.0625⎦
 """
 
 COST = """\
             a²  y    term
-    a₁  0.7500  1  0.0312
+    a₁  0.7500  1  0.0313
     a₂  0.5000  0  0.1250
 
-    C = 0.1562
+    C = 0.1563
 """
 
 
@@ -68,7 +69,19 @@ def test_the_text_has_each_equation_with_its_numbers() -> None:
     assert OUTER_PRODUCT in example().to_text(width=80)
     for step in example(learning_rate=0.5).steps:
         assert f"{step.title}\n    {step.equation}\n" in text
-    assert text.endswith("the cost of this row falls from 0.1562 to 0.1117.")
+    assert text.endswith("the cost of this row falls from 0.1563 to 0.1117.")
+
+
+def test_halves_are_rounded_up_as_on_the_page() -> None:
+    """Floats that lie exactly between two texts; Python's own formats would write 0.1562 and 0.0312."""
+    assert [number_text(n, 4) for n in (0.15625, -0.03125, 0.09375)] == [
+        "0.1563",
+        "-0.0313",
+        "0.0938",
+    ]
+    assert [significant_text(n, 4) for n in (0.15625, 0.396, 1e-9)] == ["0.1563", "0.396", "1e-09"]
+    assert significant_text(np.nan, 4) == "nan"
+    assert number_text(1e300 / 3, 2) == f"{1e300 / 3:.2f}"
 
 
 @pytest.mark.parametrize("width", [60, 64, 80, 100, 120, 200])
@@ -115,7 +128,7 @@ def test_names_are_shown_on_one_line_each() -> None:
     trace = example(input_names=["width\n\x1b[31m", "幅", 3], output_names=["yes", "no"])
     assert trace.input_names == ("width [31m", "幅", "3") and trace.output_names == ("yes", "no")
     assert "    width [31m   1      yes  1\n    幅           2      no   0\n" in str(trace)
-    assert "yes  0.7500  1  0.0312" in str(trace)
+    assert "yes  0.7500  1  0.0313" in str(trace)
     assert "width [31m   1  -0.0076" in str(trace)  # the gradient of the inputs
 
 
@@ -311,7 +324,7 @@ def test_a_huge_cost_has_an_exponent_and_a_small_step_is_seen() -> None:
     assert "C = 5.0000e+179" in text and max(map(len, text.splitlines())) <= 60
     last = example(learning_rate=1e-7).to_text().splitlines()[-1]
     before, after = (float(n) for n in re.findall(r"falls from (\S+) to (\S+)\.$", last)[0])
-    assert before == 0.15625 and 0.156249 < after < before
+    assert (before, after) == (0.1563, 0.1562)  # of 0.15625, and a little less
 
 
 def test_rounding_alone_is_no_growth() -> None:
