@@ -22,6 +22,11 @@ from gpubp.tracing.cells import number_text, significant_text
 from gpubp.tracing.trace import MOST_PARAMETERS
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def example(**options: Any) -> Trace:
     network, x, y = gpubp.worked_example()
     return network.trace(x, y, **options)
