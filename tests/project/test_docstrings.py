@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -223,3 +224,13 @@ def test_examples_of_constants_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     constants = {"ACTIVATIONS", "COSTS", "FORMATS", "PRECISIONS", "SOFTMAX", "UPDATES"}
     assert constants <= {test.name for test in tests}
     run_examples(tests)
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    folder = PACKAGE.parent / "docs/reference"
+    if not folder.is_dir():
+        pytest.skip("gpubp is not tested in its checkout: there is no docs/reference")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.rst"))
+    told = set(re.findall(r"^(?:   |\.\. autodata:: [\w.]+\.)(\w+)$", text, re.MULTILINE))
+    told.add("schedules")  # a module: its names have entries
+    assert [name for name in NAMES if name.rpartition(".")[2] not in told] == []
