@@ -146,6 +146,7 @@ def test_the_worked_example_is_traced_as_documents_show_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")  # as the documents
     run = [c for c in COMMANDS if row_of(c) == HERE and c.words[1] == "trace"]
     printed = {}
     for command in run:
