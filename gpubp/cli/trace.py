@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--digits",
-        type=digits,
+        type=values.whole_number("--digits", 0, MOST_DIGITS),
         default=4,
         metavar="D",
         help="decimal places of the text; default: 4",
@@ -159,12 +159,3 @@ def numbers(option: str) -> Callable[[str], list[float]]:
         return given
 
     return convert
-
-
-def digits(text: str) -> int:
-    """Check the value of --digits."""
-    if not text.isdecimal() or int(text) > MOST_DIGITS:
-        raise ArgumentTypeError(
-            f"--digits is {text}, expected a whole number from 0 to {MOST_DIGITS}"
-        )
-    return int(text)

@@ -15,16 +15,17 @@ __all__ = ["BACKENDS", "backend", "file", "name_of", "number", "whole_number"]
 BACKENDS = ("auto", "numpy", "cupy")
 
 
-def whole_number(option: str, least: int) -> Callable[[str], int]:
-    """Make the type of an option that is a whole number of at least `least`."""
+def whole_number(option: str, least: int, most: int | None = None) -> Callable[[str], int]:
+    """Make the type of an option that is a whole number from `least` to `most`, if there is a most."""
+    expected = f"at least {least}" if most is None else f"from {least} to {most}"
 
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise ArgumentTypeError(f"{option} is {text}, expected a whole number at least {least}")
+        if value < least or (most is not None and value > most):
+            raise ArgumentTypeError(f"{option} is {text}, expected a whole number {expected}")
         return value
 
     return convert

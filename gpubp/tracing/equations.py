@@ -58,8 +58,8 @@ class _Equations:
             yield Step(
                 "input_gradient", "backward", 1, "input_gradient", "Gradient of the inputs",
                 f"∂C/∂x = ({raised('w', 1)})ᵀ {raised('δ', 1)}",
-                "How fast the cost grows with each input. No weight is changed by it; it shows which inputs"
-                " matter for this cost.",
+                "How fast the cost grows with each input. This gradient changes no weight. It shows which"
+                " inputs matter for this cost.",
                 "backprop.backward", ("w1", "delta1"),
             )  # fmt: skip
         if "new_cost" in self._values:

@@ -132,8 +132,8 @@ def _largest(a: Array, y: Array, names: Sequence[str]) -> str | None:
     if not np.isfinite(a).all():
         return None
     predicted, actual = int(a.argmax()), int(y.argmax())
-    too = "the target's, too" if predicted == actual else f"the target's is {names[actual]}"
-    return f"The largest output is that of {names[predicted]} ({a[predicted]:.4g}); {too}."
+    target = ", which is the target" if predicted == actual else f"; the target is {names[actual]}"
+    return f"The largest output is that of {names[predicted]} ({a[predicted]:.4g}){target}."
 
 
 def _notes(network: Network, values: Mapping[str, Any]) -> list[str]:

@@ -153,10 +153,10 @@ def test_classes_have_a_prediction() -> None:
     best, names = int(outputs.argmax()), ["red", "green", "blue"]
     trace = network.trace(x, best, output_names=names)
     told = f"The largest output is that of {names[best]} ({outputs.max():.4g})"
-    assert trace.prediction == f"{told}; the target's, too."
+    assert trace.prediction == f"{told}, which is the target."
     assert trace.prediction in str(trace)
     other = network.trace(x, (best + 1) % 3, output_names=names)
-    assert other.prediction == f"{told}; the target's is {names[(best + 1) % 3]}."
+    assert other.prediction == f"{told}; the target is {names[(best + 1) % 3]}."
     assert example().prediction is None
 
 

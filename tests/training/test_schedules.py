@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpubp import SGD, Callback, Network, Trainer
+from gpubp import SGD, Callback, Network, Trainer, schedules
 from gpubp.backends import Backend
+from gpubp.training import schedules as defined
 from gpubp.training.schedules import (
     SCHEDULES,
     Constant,
@@ -25,6 +26,11 @@ from gpubp.training.schedules import (
     Step,
     get_schedule,
 )
+
+
+def test_the_public_module_has_every_name() -> None:
+    assert schedules.__all__ == defined.__all__
+    assert all(getattr(schedules, name) is getattr(defined, name) for name in defined.__all__)
 
 
 def half_cosine(along: float, start: float, end: float) -> float:
